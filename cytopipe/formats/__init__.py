@@ -1,0 +1,1 @@
+"""Files to objects and back: tables, sections, images, volumes, surfaces, transforms."""

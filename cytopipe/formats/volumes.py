@@ -1,0 +1,77 @@
+"""NIfTI volumes in RAS mm."""
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError, require, whole
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An array with its position in space.
+
+    Attributes
+    ----------
+    data : (i, j, k) array; axes run to R, A, S for volumes written by cytopipe.
+    affine : (4, 4) from voxel indices to RAS mm of the voxel's centre.
+    """
+
+    data: NDArray[Any]
+    affine: NDArray[np.float64]
+
+    @property
+    def voxel_mm(self) -> NDArray[np.float64]:
+        """Edge lengths of a voxel."""
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
+
+    def to_mm(self, indices: NDArray[Any]) -> NDArray[np.float64]:
+        """RAS mm of (..., 3) voxel indices."""
+        return np.asarray(indices, np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def to_indices(self, points_mm: NDArray[Any]) -> NDArray[np.float64]:
+        """Fractional voxel indices of (..., 3) points in RAS mm."""
+        inverse = np.linalg.inv(self.affine)
+        return np.asarray(points_mm, np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
+
+
+def regular_affine(voxel_mm: float, origin_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Affine of an isotropic RAS grid whose voxel (0, 0, 0) is centred at `origin_mm`."""
+    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    affine[:3, 3] = origin_mm
+    return affine
+
+
+def write(volume: Volume, path: Path) -> None:
+    """Write `.nii.gz` (bytes depend on the content alone) or `.nii`."""
+    image = nib.Nifti1Image(volume.data, volume.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(volume.affine, code=2)
+    image.set_qform(volume.affine, code=2)
+    content = image.to_bytes()
+    if path.suffix == ".gz":
+        # level 1, no time stamp: fast, and the same volume gives the same bytes
+        content = gzip.compress(content, compresslevel=1, mtime=0)
+    with whole(path) as beside:
+        beside.write_bytes(content)
+
+
+def read(path: Path) -> Volume:
+    """Read a NIfTI file and turn it to the axes closest to R, A, S.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no NIfTI.
+    """
+    require(path, "check the path in the config")
+    try:
+        image = nib.as_closest_canonical(nib.load(path))
+        return Volume(np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64))
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a readable NIfTI file ({error})") from error

@@ -1,0 +1,42 @@
+"""Where a stage's messages go, and how far along it is."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+logger = logging.getLogger("cytopipe")
+
+
+def to(path: str | Path | None) -> None:
+    """Send messages to standard error and, if given, to a rule's log file as well."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="w"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.handlers[:] = handlers
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def say(message: str) -> None:
+    """Write one line to the log."""
+    logger.info(message)
+
+
+def progress(items: Iterable[T], total: int, doing: str, every_s: float = 10.0) -> Iterator[T]:
+    """Yield `items` and say now and then how many are done and how long the rest will take."""
+    start = spoken = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if done and now - spoken > every_s:
+            left_s = (now - start) / done * (total - done)
+            say(f"{doing}: {done} of {total}, about {left_s:.0f} s left")
+            spoken = now
+        yield item
+    say(f"{doing}: {total} in {time.monotonic() - start:.0f} s")

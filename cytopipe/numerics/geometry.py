@@ -1,0 +1,153 @@
+"""The frames of the chain and the rigid transforms between them, written once.
+
+pixel     (column, row) at a stated level, 0-based, integer = pixel centre.
+section   (x, y) um, x to the right and y down as the image file shows it; the origin is the centre
+          of the first pixel of level 0 (full resolution).
+unmirrored
+          the section frame after a face-down scan has been flipped left to right; equal to the
+          section frame for all other sections.
+stack     (x, y, z) um of the rigidly aligned brain: x and y of the centre section, z the section
+          number times the section thickness (posterior to anterior).
+stack_ras (R, A, S) mm: the stack frame as volumes and surfaces of it are written.
+template  (R, A, S) mm in a named template.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+ImageRight = Literal["R", "L"]
+
+
+class FrameError(ValueError):
+    """Transforms of frames that do not meet were composed."""
+
+
+def pixels_to_section(pixels: Floats, spacing_um: float, full_spacing_um: float) -> Floats:
+    """Section coordinates in um of pixel centres of a level.
+
+    Parameters
+    ----------
+    pixels : (..., 2) column, row at the level.
+    spacing_um : pixel size of the level.
+    full_spacing_um : pixel size of level 0, whose first pixel's centre is the origin.
+    """
+    return (np.asarray(pixels, np.float64) + 0.5) * spacing_um - 0.5 * full_spacing_um
+
+
+def section_to_pixels(points_um: Floats, spacing_um: float, full_spacing_um: float) -> Floats:
+    """Fractional (column, row) at a level of points in the section frame; inverse of the above."""
+    return (np.asarray(points_um, np.float64) + 0.5 * full_spacing_um) / spacing_um - 0.5
+
+
+def mirror(points_um: Floats, width_um: float) -> Floats:
+    """Flip section points left to right; its own inverse.
+
+    `width_um` is the distance between the centres of the first and the last column of level 0,
+    (columns - 1) x full spacing.
+    """
+    flipped = np.array(points_um, np.float64)
+    flipped[..., 0] = width_um - flipped[..., 0]
+    return flipped
+
+
+def stack_to_ras(points_um: Floats, image_right: ImageRight) -> Floats:
+    """(R, A, S) mm of points (x, y, z) um in the stack frame.
+
+    `image_right` names the side of the brain at the right of an unmirrored image. With "L" the
+    result is seen from in front, which a single section cannot tell: the study must say.
+    """
+    points = np.asarray(points_um, np.float64) / 1000
+    sign = 1.0 if image_right == "R" else -1.0
+    return np.stack([sign * points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
+
+
+def ras_to_stack(points_mm: Floats, image_right: ImageRight) -> Floats:
+    """(x, y, z) um in the stack frame of (R, A, S) mm; inverse of `stack_to_ras`."""
+    points = np.asarray(points_mm, np.float64) * 1000
+    sign = 1.0 if image_right == "R" else -1.0
+    return np.stack([sign * points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
+
+
+@dataclass(frozen=True)
+class Rigid:
+    """A rotation and a shift that move POINTS from one plane frame to another.
+
+    target = R(angle) source + shift, with R = [[cos, -sin], [sin, cos]] acting on (x, y), y down.
+    The determinant is +1 by construction: a mirrored section is flipped before (`mirror`).
+
+    Attributes
+    ----------
+    angle_rad, x_um, y_um : rotation and shift.
+    source, target : names of the frames, e.g. "B01/0420" and "stack".
+    """
+
+    angle_rad: float
+    x_um: float
+    y_um: float
+    source: str
+    target: str
+
+    @property
+    def rotation(self) -> Floats:
+        c, s = np.cos(self.angle_rad), np.sin(self.angle_rad)
+        return np.array([[c, -s], [s, c]])
+
+    def __call__(self, points_um: Floats) -> Floats:
+        return np.asarray(points_um, np.float64) @ self.rotation.T + (self.x_um, self.y_um)
+
+    def inverse(self) -> "Rigid":
+        shift = -self.rotation.T @ np.array([self.x_um, self.y_um])
+        return Rigid(-self.angle_rad, float(shift[0]), float(shift[1]), self.target, self.source)
+
+    def then(self, after: "Rigid") -> "Rigid":
+        """The transform that applies `self` first and `after` second.
+
+        Raises
+        ------
+        FrameError
+            If `after` does not start in the frame where `self` ends.
+        """
+        if self.target != after.source:
+            raise FrameError(
+                f"{self.source} -> {self.target} cannot be followed by "
+                f"{after.source} -> {after.target}"
+            )
+        shift = after(np.array([self.x_um, self.y_um]))
+        return Rigid(
+            self.angle_rad + after.angle_rad,
+            float(shift[0]),
+            float(shift[1]),
+            self.source,
+            after.target,
+        )
+
+
+def fit_rigid(points: Floats, targets: Floats, source: str, target: str) -> Rigid:
+    """The rigid transform of least squared error, in closed form (Kabsch 1976), det = +1.
+
+    Parameters
+    ----------
+    points, targets : (n, 2) um, n >= 2, in correspondence.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two points or points that coincide: no rotation is defined.
+    """
+    points, targets = np.asarray(points, np.float64), np.asarray(targets, np.float64)
+    if len(points) < 2:
+        raise ValueError(f"a rigid fit needs two points, not {len(points)}")
+    centre, target_centre = points.mean(0), targets.mean(0)
+    p, q = points - centre, targets - target_centre
+    # in the plane the optimal proper rotation has this angle; no SVD, never a reflection
+    dot, cross = float((p * q).sum()), float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum())
+    if np.hypot(dot, cross) == 0:
+        raise ValueError("a rigid fit needs points that do not coincide")
+    angle = float(np.arctan2(cross, dot))
+    turn = Rigid(angle, 0.0, 0.0, source, target)
+    shift = target_centre - turn(centre)
+    return Rigid(angle, float(shift[0]), float(shift[1]), source, target)
