@@ -12,6 +12,8 @@ from cytopipe.formats.sections import Section
 
 # read by `python -m cytopipe phantom`, never part of a study's config
 NOT_IN_A_STUDY = "phantom"
+# the same parser in C, where PyYAML has it: schemas are read for every dry run
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     require(path, "a study needs it; start from config/config.yaml of the repository")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), Loader=_LOADER)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not readable as YAML ({error}); correct the line") from error
     if not isinstance(content, dict):

@@ -1,6 +1,6 @@
 """The study's own tables (sections.tsv, brains.tsv) and the chunks into which sections fall."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pandas as pd
 
 from cytopipe.files import InputError, require
 
+PYRAMID_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf")
 ROLES = ("seen", "transfer", "unseen")
 _REQUIRED = ("brain", "section", "image", "spacing_um", "thickness_um")
 _OPTIONAL = ("mirrored", "excluded", "notes")
@@ -39,12 +40,20 @@ class Section:
 
     def row(self) -> dict[str, Any]:
         """A plain dictionary, for a rule's params; `Section(**row)` gives it back."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def chunk_of(section: int, chunk_span: int) -> str:
     """Name of the chunk of a section: the first section NUMBER of its span, zero-padded."""
     return f"{section // chunk_span * chunk_span:05d}"
+
+
+def needs_pyramid(image: str) -> bool:
+    """Whether a pyramid has to be made of a scan: of all but .ome.tif, .ome.tiff and .ome.btf.
+
+    Decided by name, since rules ask for thousands of sections before anything runs.
+    """
+    return not image.lower().endswith(PYRAMID_SUFFIXES)
 
 
 def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:

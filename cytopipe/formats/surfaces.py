@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
@@ -64,7 +65,7 @@ def read(path: Path) -> Surface:
             image.agg_data("pointset").astype(np.float64),
             image.agg_data("triangle").astype(np.int32),
         )
-    except (nib.filebasedimages.ImageFileError, AttributeError, OSError) as error:
+    except (nib.filebasedimages.ImageFileError, ExpatError, AttributeError, OSError) as error:
         raise InputError(f"{path}: not a GIfTI surface ({error})") from error
 
 

@@ -86,12 +86,14 @@ SEGMENTATION = _table(
     ("full_spacing_um", "float64", "um", "pixel size of level 0"),
     ("spacing_um", "float64", "um", "pixel size of the labels"),
     ("threshold", "float64", "", "tissue is darker (or brighter) than this, 0 to 1"),
+    ("threshold_from", "str", "", "minimum, otsu (no minimum found) or manual (labels by hand)"),
     ("background", "str", "", "bright or dark"),
     ("tissue_mm2", "float64", "mm2", "area of gray and white matter"),
     ("gray_mm2", "float64", "mm2", "area of gray matter"),
     ("white_mm2", "float64", "mm2", "area of white matter"),
     ("sulcal_before_mm", "float64", "mm", "open sulcal boundary before clean-up"),
     ("sulcal_after_mm", "float64", "mm", "open sulcal boundary after clean-up"),
+    ("contact_ratio", "float64", "", "contact with background per area, gray over white"),
     ("status", "str", "", "ok, blank, excluded, unreadable, or why not"),
 )
 
@@ -103,14 +105,16 @@ PAIRS = _table(
     ("distance", "int64", "", "usable sections between the two, plus one"),
     ("inliers_plain", "int64", "", "RANSAC inliers with the moving section as scanned"),
     ("inliers_mirrored", "int64", "", "RANSAC inliers with the moving section mirrored"),
+    ("peak_plain", "float64", "", "peak of the textures' correlation in standard deviations"),
+    ("peak_mirrored", "float64", "", "the same with the moving section mirrored; NaN if not tried"),
     ("mirrored", "bool", "", "the two sections are of opposite handedness"),
     ("angle_rad", "float64", "rad", "rotation, moving to fixed; NaN without a transform"),
     ("x_um", "float64", "um", "shift, moving to fixed, after the mirror flip of the moving one"),
     ("y_um", "float64", "um", "shift, moving to fixed, after the mirror flip of the moving one"),
-    ("residual_um", "float64", "um", "median distance of inliers after the fit"),
+    ("residual_um", "float64", "um", "median distance of matched features after the fit"),
     ("overlap", "float64", "", "Dice of the two tissue masks after the fit"),
     ("tissue_mm2", "float64", "mm2", "tissue area of the smaller of the two sections"),
-    ("method", "str", "", "features or outline"),
+    ("method", "str", "", "texture, features or outline"),
     ("status", "str", "", "accepted, uncertain (used, but to be looked at), or why rejected"),
 )
 
@@ -177,7 +181,12 @@ _POINT_2D = (
     ("nz", "float64", "", "surface normal, stack frame, towards the pial surface"),
     ("thickness_mm", "float64", "mm", "cortical thickness"),
     ("curvature_per_mm", "float64", "1/mm", "mean curvature, positive on gyral crowns"),
-    ("cutting_angle_deg", "float64", "deg", "angle of normal and cutting axis minus 90, absolute"),
+    (
+        "cutting_angle_deg",
+        "float64",
+        "deg",
+        "normal to cutting plane: 0 across the sheet, 90 along",
+    ),
 )
 _STATUS = ("status", "str", "", "ok, low_tissue, unrefined, outside_template, ...")
 
@@ -252,4 +261,21 @@ TRUTH = _table(
     ("unit", "str", "", "unit of value and goal"),
     ("goal", "str", "", "e.g. at least 0.92; empty if only reported"),
     ("met", "str", "", "yes, no, or empty if only reported"),
+)
+
+# truth/{brain}/sections.parquet of a phantom
+TRUTH_SECTIONS = _table(
+    "truth_sections",
+    ("brain", "str", "", "brain"),
+    ("section", "int64", "", "section number"),
+    ("condition", "str", "", "good, torn, blank, dirty, or missing (not in sections.tsv)"),
+    ("mirrored", "bool", "", "the scan is flipped left to right"),
+    ("z_um", "float64", "um", "section number times thickness"),
+    ("angle_rad", "float64", "rad", "rotation, unmirrored section to true stack"),
+    ("x_um", "float64", "um", "shift, unmirrored section to true stack"),
+    ("y_um", "float64", "um", "shift, unmirrored section to true stack"),
+    ("width_um", "float64", "um", "centre of first to centre of last column of level 0"),
+    ("height_um", "float64", "um", "centre of first to centre of last row of level 0"),
+    ("full_spacing_um", "float64", "um", "pixel size of level 0"),
+    ("image_right", "str", "", "side of the brain at the right of an unmirrored image, R or L"),
 )

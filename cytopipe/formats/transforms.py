@@ -1,0 +1,274 @@
+"""Transforms between spaces in RAS mm, read from and written to ITK files.
+
+ITK works in LPS mm: `_flip` is the one place where the two meet. An ITK transform T is a function
+of points. A file that "moves points" from source to target has T(source point) = target point; a
+file that "moves an image" from source to target is what a resampler wants, T(target point) =
+source point: the inverse. Which of the two a file is cannot be read from it and has to be said.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import numpy as np
+import SimpleITK as sitk  # noqa: N813, its customary name
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError, require, whole
+from cytopipe.numerics.geometry import Floats, FrameError
+
+Moves = Literal["points", "image"]
+_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
+# fixed-point steps for the inverse of a displacement field, and when they have arrived
+_INVERSION_STEPS, _INVERSION_MM = 60, 0.005
+
+
+@dataclass(frozen=True)
+class Step:
+    """An affine or displacement-field transform of ITK, or its inverse."""
+
+    itk: sitk.Transform
+    inverted: bool = False
+
+    @property
+    def is_field(self) -> bool:
+        return isinstance(self.itk, sitk.DisplacementFieldTransform)
+
+
+@dataclass(frozen=True)
+class PointTransform:
+    """Carries POINTS from one named space to another.
+
+    Attributes
+    ----------
+    source, target : names of the spaces, e.g. "B01" (a stack) and "phantom" (a template).
+    steps : applied one after the other.
+    """
+
+    source: str
+    target: str
+    steps: tuple[Step, ...]
+
+    def __call__(self, points_mm: Floats) -> Floats:
+        """(n, 3) RAS mm in the target of (n, 3) RAS mm in the source.
+
+        NaN for a point that a displacement field does not cover (ITK itself would leave such a
+        point where it is, without a word), and where its inverse does not exist.
+        """
+        points = _flip(np.asarray(points_mm, np.float64))
+        for step in self.steps:
+            if not step.is_field:
+                points = _affine(step, points)
+            elif step.inverted:
+                points = _against_field(step.itk, points)
+            else:
+                points = _along_field(step.itk, points)
+        return _flip(points)
+
+    def then(self, after: "PointTransform") -> "PointTransform":
+        """The transform that applies `self` first and `after` second.
+
+        Raises
+        ------
+        FrameError
+            If `after` does not start where `self` ends.
+        """
+        if self.target != after.source:
+            raise FrameError(
+                f"{self.source} -> {self.target} cannot be followed by "
+                f"{after.source} -> {after.target}"
+            )
+        return PointTransform(self.source, after.target, self.steps + after.steps)
+
+    def inverse(self) -> "PointTransform":
+        """From target to source; displacement fields are inverted point by point."""
+        steps = tuple(Step(step.itk, not step.inverted) for step in reversed(self.steps))
+        return PointTransform(self.target, self.source, steps)
+
+
+def affine_transform(matrix: Floats, source: str, target: str) -> PointTransform:
+    """Of a (4, 4) matrix that moves points, RAS mm."""
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    lps = flip @ np.asarray(matrix, np.float64) @ flip
+    itk = sitk.AffineTransform(3)
+    itk.SetMatrix(lps[:3, :3].ravel().tolist())
+    itk.SetTranslation(lps[:3, 3].tolist())
+    return PointTransform(source, target, (Step(itk),))
+
+
+def field_transform(
+    displacements_mm: Floats, affine: Floats, source: str, target: str
+) -> PointTransform:
+    """Of displacements on a grid: a point x goes to x + displacement(x).
+
+    Parameters
+    ----------
+    displacements_mm : (i, j, k, 3) RAS mm.
+    affine : (4, 4) from indices to RAS mm; its axes must be orthogonal.
+    """
+    axes = np.asarray(affine, np.float64)[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    field = np.ascontiguousarray(_flip(displacements_mm).transpose(2, 1, 0, 3), np.float64)
+    image = sitk.GetImageFromArray(field, isVector=True)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(_flip(np.asarray(affine[:3, 3], np.float64)).tolist())
+    image.SetDirection((np.diag([-1.0, -1.0, 1.0]) @ (axes / spacing)).ravel().tolist())
+    return PointTransform(source, target, (Step(sitk.DisplacementFieldTransform(image)),))
+
+
+def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
+    """Read an ITK transform: .h5, .mat, .tfm, .txt, .xfm, or a displacement field as an image.
+
+    Parameters
+    ----------
+    source, target : the spaces between which the result carries points.
+    moves : what the file moves from source to target. See the head of this module.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, or holds a transform other than affine ones
+        and displacement fields.
+    """
+    require(path, "check the path in the config")
+    try:
+        if path.name.endswith(_IMAGES):
+            field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
+            itk: sitk.Transform = sitk.DisplacementFieldTransform(field)
+        else:
+            itk = sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path}: not a transform that ITK reads ({error})") from error
+    parts = _parts(itk.Downcast())
+    for part in parts:
+        if not (part.IsLinear() or isinstance(part, sitk.DisplacementFieldTransform)):
+            raise InputError(
+                f"{path}: holds a {part.GetName()}; write it as a displacement field instead"
+            )
+        if part.GetDimension() != 3:
+            raise InputError(f"{path}: is {part.GetDimension()}-dimensional; 3 are needed")
+    # of the parts of a composite ITK applies the last one first
+    if moves == "points":
+        return PointTransform(source, target, tuple(Step(part) for part in reversed(parts)))
+    return PointTransform(source, target, tuple(Step(part, inverted=True) for part in parts))
+
+
+def write(transform: PointTransform, path: Path) -> None:
+    """Write an ITK composite, `.h5`, that moves points from source to target.
+
+    To resample an image of the source on a grid of the target its inverse is needed. The file is
+    laid out as ITK does it but for the time stamps, so that equal transforms are equal bytes.
+
+    Raises
+    ------
+    ValueError
+        If a displacement field is inverted: `sampled` first.
+    """
+    kinds, fixed, moving = ["CompositeTransform"], [], []
+    # of the parts of a composite ITK applies the last one first
+    for step in reversed(transform.steps):
+        if step.is_field and step.inverted:
+            raise ValueError("the inverse of a displacement field has no ITK form")
+        itk = step.itk.GetInverse() if step.inverted else step.itk
+        if step.is_field:
+            kinds.append("DisplacementFieldTransform")
+            fixed.append(np.array(itk.GetFixedParameters()))
+            field = sitk.GetArrayViewFromImage(itk.GetDisplacementField())
+            # float32 is exact to a micrometre over a brain
+            moving.append(np.asarray(field, np.float32).ravel())
+        else:
+            matrix, shift = _matrix(itk)
+            kinds.append("AffineTransform")
+            fixed.append(np.zeros(3))
+            moving.append(np.concatenate([matrix.ravel(), shift]))
+    text = h5py.string_dtype("ascii")  # ITK does not read UTF-8
+    with whole(path) as beside, h5py.File(beside, "w") as file:
+        group = file.create_group("TransformGroup")
+        for number, kind in enumerate(kinds):
+            member = group.create_group(str(number))
+            member.create_dataset("TransformType", data=[f"{kind}_double_3_3"], dtype=text)
+            if number:
+                member.create_dataset("TransformFixedParameters", data=fixed[number - 1])
+                values = moving[number - 1]
+                packing = {"compression": "gzip", "shuffle": True} if len(values) > 1000 else {}
+                member.create_dataset("TransformParameters", data=values, **packing)
+
+
+def sampled(
+    transform: PointTransform, affine: Floats, shape: tuple[int, int, int]
+) -> PointTransform:
+    """The same transform as one displacement field on a grid of its source; NaN where undefined."""
+    indices = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
+    points = indices @ affine[:3, :3].T + affine[:3, 3]
+    displacements = (transform(points) - points).reshape(*shape, 3)
+    return field_transform(displacements, affine, transform.source, transform.target)
+
+
+def has_inverted_field(transform: PointTransform) -> bool:
+    """Whether `write` needs `sampled` first."""
+    return any(step.is_field and step.inverted for step in transform.steps)
+
+
+def _flip(points: Floats) -> Floats:
+    """Between RAS and LPS; its own inverse."""
+    return points * np.array([-1.0, -1.0, 1.0])
+
+
+def _parts(itk: sitk.Transform) -> list[sitk.Transform]:
+    if not isinstance(itk, sitk.CompositeTransform):
+        return [itk]
+    inner = [itk.GetNthTransform(i).Downcast() for i in range(itk.GetNumberOfTransforms())]
+    return [part for transform in inner for part in _parts(transform)]
+
+
+def _matrix(itk: sitk.Transform) -> tuple[Floats, Floats]:
+    """(3, 3) matrix and (3,) shift of any linear transform, by its effect."""
+    shift = np.array(itk.TransformPoint((0.0, 0.0, 0.0)))
+    columns = [np.array(itk.TransformPoint(unit)) - shift for unit in np.eye(3).tolist()]
+    return np.stack(columns, axis=1), shift
+
+
+def _affine(step: Step, points: Floats) -> Floats:
+    matrix, shift = _matrix(step.itk)
+    if step.inverted:
+        return np.asarray((points - shift) @ np.linalg.inv(matrix).T)
+    return np.asarray(points @ matrix.T + shift)
+
+
+def _along_field(itk: sitk.DisplacementFieldTransform, points: Floats) -> Floats:
+    inside = _covered(itk, points)
+    moved = np.full(points.shape, np.nan)
+    moved[inside] = _displaced(itk, points[inside])
+    return moved
+
+
+def _against_field(itk: sitk.DisplacementFieldTransform, points: Floats) -> Floats:
+    """The x with x + d(x) = point, by fixed-point iteration (d changes by less than x does)."""
+    found = points.copy()
+    miss = np.full(len(points), np.inf)
+    for _ in range(_INVERSION_STEPS):
+        going = np.flatnonzero((miss > _INVERSION_MM) & np.isfinite(found).all(axis=1))
+        if not len(going):
+            break
+        off = points[going] - _displaced(itk, found[going])
+        miss[going] = np.linalg.norm(off, axis=1)
+        found[going] += off
+    found[(miss > _INVERSION_MM) | ~_covered(itk, found)] = np.nan
+    return found
+
+
+def _displaced(itk: sitk.Transform, points: Floats) -> Floats:
+    moved = [itk.TransformPoint(point) for point in points.tolist()]
+    return np.array(moved, np.float64).reshape(-1, 3)
+
+
+def _covered(itk: sitk.DisplacementFieldTransform, points: Floats) -> NDArray[np.bool_]:
+    """Whether points lie between the voxel centres of a field."""
+    image = itk.GetDisplacementField()
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    steps = np.linalg.inv(direction * np.array(image.GetSpacing()))
+    index = (points - np.array(image.GetOrigin())) @ steps.T
+    last = np.array(image.GetSize()) - 1
+    # NaN compares false: a point lost in an earlier step is not covered
+    return np.asarray(((index >= -1e-6) & (index <= last + 1e-6)).all(axis=1))

@@ -1,0 +1,188 @@
+"""Connected components of masks in the plane; neighbours share an edge (connectivity 4).
+
+A row of a mask is a few runs of pixels; runs, not pixels, are joined (union-find). The results are
+those of scikit-image's `label`, `remove_small_objects` and `remove_small_holes`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What is known of the components of a mask; arrays have an entry a component.
+
+    Attributes
+    ----------
+    labels : (rows, columns), the component's number, -1 outside the mask.
+    area : pixels.
+    outline : pixel edges to anything else, the image's border included.
+    against : those of them with a pixel of another mask on the far side.
+    total : sum of an image over the pixels.
+    """
+
+    labels: NDArray[np.int32]
+    area: Ints
+    outline: Ints
+    against: Ints
+    total: Ints
+
+
+def without_small(mask: Mask, max_px: float) -> Mask:
+    """`mask` without its components of at most `max_px` pixels (skimage: remove_small_objects)."""
+    return np.asarray(_select(mask, mask, max_px, False))
+
+
+def filled(mask: Mask, max_px: float) -> Mask:
+    """`mask` with its holes of at most `max_px` pixels filled (skimage: remove_small_holes)."""
+    return ~without_small(~mask, max_px)
+
+
+def touching(mask: Mask, seeds: Mask) -> Mask:
+    """The components of `mask` that contain a pixel of `seeds`."""
+    return np.asarray(_select(mask, seeds, 0.0, True))
+
+
+def connected_to_border(mask: Mask) -> Mask:
+    """The components of `mask` that reach the border of the image."""
+    border = np.zeros_like(mask)
+    border[[0, -1]] = True
+    border[:, [0, -1]] = True
+    return touching(mask, border)
+
+
+def pieces(mask: Mask, other: Mask, image: NDArray[np.uint8]) -> Pieces:
+    """Measure the components of `mask`: against `other`, and over `image` (see `Pieces`)."""
+    starts, ends, first, roots = _runs(mask)
+    _, numbers = np.unique(roots, return_inverse=True)
+    labels = np.full(mask.shape, -1, np.int32)
+    _paint(starts, ends, first, numbers.astype(np.int32), labels)
+    return Pieces(labels, *_measure(labels, other, image, int(numbers.max(initial=-1)) + 1))
+
+
+def edges_between(first: Mask, second: Mask) -> int:
+    """Number of pixel edges that part a pixel of `first` from one of `second`."""
+    return int(_edges_between(first, second))
+
+
+@njit(inline="always")
+def _root(parents: Ints, i: int) -> int:
+    while parents[i] != i:
+        parents[i] = parents[parents[i]]
+        i = parents[i]
+    return i
+
+
+@njit(cache=True)
+def _runs(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32], Ints, Ints]:
+    """Runs of a mask: first column, column after the last, first run of each row, root run."""
+    rows, columns = mask.shape
+    room = rows * ((columns + 1) // 2)
+    starts, ends = np.empty(room, np.int32), np.empty(room, np.int32)
+    first = np.empty(rows + 1, np.int64)
+    count = 0
+    for y in range(rows):
+        first[y] = count
+        x = 0
+        while x < columns:
+            if not mask[y, x]:
+                x += 1
+                continue
+            starts[count] = x
+            while x < columns and mask[y, x]:
+                x += 1
+            ends[count] = x
+            count += 1
+    first[rows] = count
+    parents = np.arange(count)
+    for y in range(1, rows):
+        above, below = first[y - 1], first[y]
+        while above < first[y] and below < first[y + 1]:
+            if starts[above] < ends[below] and starts[below] < ends[above]:
+                a, b = _root(parents, above), _root(parents, below)
+                parents[max(a, b)] = min(a, b)
+            if ends[above] < ends[below]:
+                above += 1
+            else:
+                below += 1
+    for i in range(count):
+        parents[i] = _root(parents, i)
+    return starts[:count], ends[:count], first, parents
+
+
+@njit(cache=True)
+def _select(mask: Mask, seeds: Mask, max_px: float, seeded: bool) -> Mask:
+    """Components with a seed, or, not `seeded`, with more than `max_px` pixels."""
+    starts, ends, first, roots = _runs(mask)
+    score = np.zeros(len(roots), np.int64)
+    for y in range(mask.shape[0]):
+        for i in range(first[y], first[y + 1]):
+            if seeded:
+                for x in range(starts[i], ends[i]):
+                    score[roots[i]] += seeds[y, x]
+            else:
+                score[roots[i]] += ends[i] - starts[i]
+    out = np.zeros_like(mask)
+    for y in range(mask.shape[0]):
+        for i in range(first[y], first[y + 1]):
+            if score[roots[i]] > max_px:
+                out[y, starts[i] : ends[i]] = True
+    return out
+
+
+@njit(cache=True)
+def _paint(
+    starts: NDArray[np.int32],
+    ends: NDArray[np.int32],
+    first: Ints,
+    numbers: NDArray[np.int32],
+    labels: NDArray[np.int32],
+) -> None:
+    for y in range(labels.shape[0]):
+        for i in range(first[y], first[y + 1]):
+            labels[y, starts[i] : ends[i]] = numbers[i]
+
+
+@njit(cache=True)
+def _measure(
+    labels: NDArray[np.int32], other: Mask, image: NDArray[np.uint8], count: int
+) -> tuple[Ints, Ints, Ints, Ints]:
+    area, outline = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    against, total = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    rows, columns = labels.shape
+    for y in range(rows):
+        for x in range(columns):
+            label = labels[y, x]
+            if label < 0:
+                continue
+            area[label] += 1
+            total[label] += image[y, x]
+            for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                v, u = y + down, x + right
+                if v < 0 or u < 0 or v >= rows or u >= columns:
+                    outline[label] += 1
+                elif labels[v, u] < 0:
+                    outline[label] += 1
+                    against[label] += other[v, u]
+    return area, outline, against, total
+
+
+@njit(cache=True)
+def _edges_between(first: Mask, second: Mask) -> int:
+    rows, columns = first.shape
+    count = 0
+    for y in range(rows):
+        for x in range(columns):
+            if x + 1 < columns:
+                count += first[y, x] & second[y, x + 1]
+                count += second[y, x] & first[y, x + 1]
+            if y + 1 < rows:
+                count += first[y, x] & second[y + 1, x]
+                count += second[y, x] & first[y + 1, x]
+    return count

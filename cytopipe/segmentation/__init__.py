@@ -1,0 +1,182 @@
+"""Background, gray and white matter of every section (CytoNet paper, section 3.2).
+
+The chain of filters is the paper's; what it leaves open (clip limit, contour steps, sizes of what
+is cleaned) stands in the config. Labels are at one working resolution for a whole study.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import tifffile
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
+from cytopipe.formats.sections import Section
+from cytopipe.logs import progress, say
+from cytopipe.segmentation.params import Params
+from cytopipe.segmentation.section import (
+    BACKGROUND,
+    GRAY,
+    NO_LABELS,
+    WHITE,
+    Segmented,
+    corrected,
+    segment,
+)
+
+__all__ = ["BACKGROUND", "GRAY", "WHITE", "Params", "Segmented", "run", "segment"]
+
+VERSION = 1
+
+Labels = NDArray[np.uint8]
+
+
+def run(
+    *,
+    sections: list[Section],
+    images: list[Path],
+    manual: list[Path],
+    labels: Path,
+    table: Path,
+    params: Params,
+) -> None:
+    """Segment the sections of a chunk.
+
+    Parameters
+    ----------
+    sections, images : in the same order.
+    manual : labels corrected by a person, named by section number, 00420.tif; they replace the
+        computed ones.
+    labels : written, a page a section with 0 background, 1 gray, 2 white.
+    table : written last, `tables.SEGMENTATION`.
+
+    Raises
+    ------
+    InputError
+        If a manual file fits no section, has another size or other values than labels; or if more
+        than `params.max_failed` of the sections could not be read, all of them named.
+    """
+    by_person = _by_section(manual, sections)
+    pages: list[Labels] = []
+    rows: list[dict[str, Any]] = []
+    failed: list[str] = []
+    # one thread is what the rule was given; OpenCV would take every core
+    cv2.setNumThreads(1)
+    pairs = zip(sections, images, strict=True)
+    for section, image in progress(pairs, len(sections), "sections segmented"):
+        found = Segmented.empty("excluded")
+        row: dict[str, Any] = dict.fromkeys(_GEOMETRY, float("nan"))
+        if not section.excluded:
+            try:
+                with open_pyramid(image, section.spacing_um) as pyramid:
+                    row = _geometry(pyramid)
+                    gray = to_uint8(pyramid.read_at(params.spacing_um))
+            except InputError as error:
+                say(f"section {section.section} is unreadable: {error}")
+                failed.append(str(error))
+                found = Segmented.empty("unreadable")
+            else:
+                found = segment(gray, params.spacing_um, params)
+                if section.section in by_person:
+                    drawn = read_manual(by_person[section.section], gray.shape)
+                    found = corrected(found, drawn, params.spacing_um, params)
+        if found.contact_ratio < 1:
+            say(
+                f"section {section.section}: white matter touches the background more than gray "
+                "does; look whether the two are mistaken for one another"
+            )
+        rows.append(
+            {"brain": section.brain, "section": section.section, "page": len(pages)}
+            | row
+            | _measures(found, params.spacing_um)
+        )
+        pages.append(found.labels if found.status == "ok" else NO_LABELS)
+    if len(failed) > params.max_failed * len(sections):
+        raise InputError(
+            f"{len(failed)} of {len(sections)} sections could not be read, more than "
+            f"segmentation.max_failed = {params.max_failed:g} allows:\n  "
+            + "\n  ".join(failed)
+            + "\nrepair the files, or exclude the sections in config/sections.tsv"
+        )
+    write_labels(pages, labels)
+    tables.write(tables.SEGMENTATION, pd.DataFrame(rows), table)
+
+
+def read_manual(path: Path, shape: tuple[int, ...]) -> Labels:
+    """Labels corrected by a person.
+
+    Raises
+    ------
+    InputError
+        If the file is no image of `shape` (rows, columns) with values 0, 1 and 2.
+    """
+    try:
+        labels = np.asarray(tifffile.imread(path))
+    except (tifffile.TiffFileError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable TIFF ({error}); save it again") from error
+    if labels.shape != shape:
+        raise InputError(
+            f"{path}: its shape (rows, columns) is {labels.shape}, the section's labels have "
+            f"{shape}; correct a copy of the section's page of results/segmentation"
+        )
+    unknown = np.setdiff1d(labels, (BACKGROUND, GRAY, WHITE))
+    if len(unknown):
+        raise InputError(
+            f"{path}: holds the value {unknown[0]}; use 0 background, 1 gray, 2 white matter"
+        )
+    return labels.astype(np.uint8)
+
+
+def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Gray values as 8 bits; 16 bits are stretched, since scanners use 10 to 16 of them."""
+    if image.dtype == np.uint8:
+        return image
+    low, high = float(image.min()), float(image.max())
+    return np.round((image - low) * (255 / max(high - low, 1))).astype(np.uint8)
+
+
+def _by_section(manual: list[Path], sections: list[Section]) -> dict[int, Path]:
+    known = {f"{section.section:05d}": section.section for section in sections}
+    for path in manual:
+        if path.stem not in known:
+            raise InputError(
+                f"{path}: there is no section {path.stem} here; name it by section number, five "
+                "digits, as 00420.tif"
+            )
+    return {known[path.stem]: path for path in manual}
+
+
+_GEOMETRY = ("width_um", "height_um", "full_spacing_um")
+
+
+def _geometry(pyramid: Pyramid) -> dict[str, float]:
+    full = pyramid.levels[0]
+    return {
+        "width_um": (full.width - 1) * full.spacing_um,
+        "height_um": (full.height - 1) * full.spacing_um,
+        "full_spacing_um": full.spacing_um,
+    }
+
+
+def _measures(found: Segmented, spacing_um: float) -> dict[str, Any]:
+    pixel_mm2 = (spacing_um / 1000) ** 2
+    gray = np.count_nonzero(found.labels == GRAY) * pixel_mm2
+    white = np.count_nonzero(found.labels == WHITE) * pixel_mm2
+    return {
+        "spacing_um": spacing_um,
+        "threshold": found.threshold,
+        "threshold_from": found.threshold_from,
+        "background": found.background,
+        "tissue_mm2": gray + white,
+        "gray_mm2": gray,
+        "white_mm2": white,
+        "sulcal_before_mm": found.sulcal_before_mm,
+        "sulcal_after_mm": found.sulcal_after_mm,
+        "contact_ratio": found.contact_ratio,
+        "status": found.status,
+    }

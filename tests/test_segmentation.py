@@ -1,0 +1,302 @@
+"""Segmentation: known labels are found, failures are told, a person has the last word."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import yaml
+from scipy import ndimage
+
+import cytopipe.segmentation as stage
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.formats.images import read_labels, write_pyramid
+from cytopipe.formats.sections import Section
+from cytopipe.numerics.components import connected_to_border, edges_between
+from cytopipe.segmentation import background
+from cytopipe.segmentation.matter import sulcal_boundary_px, sulcal_zone, without_rims
+from cytopipe.segmentation.section import segment
+
+CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
+PARAMS = stage.Params(**yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["segmentation"])
+SLIDE = 234
+
+
+def lobed(pixels=260, seed=0, gray_value=135, white_value=190, thickness_px=10):
+    """A section of 256 um with deep sulci, layer I, stain gradient, grain; and its true labels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:pixels, :pixels] / pixels - 0.5
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    tissue = radius < 0.3 + 0.09 * np.cos(7 * angle + seed)
+    # a narrow sulcus
+    tissue &= ~((np.abs(y + 0.02) < 1.5 / pixels) & (x < -0.15))
+    depth = ndimage.distance_transform_edt(tissue)
+    labels = np.where(depth > thickness_px, 2, np.where(tissue, 1, 0)).astype(np.uint8)
+    layer_1 = (depth > 0) & (depth <= 2)
+    image = np.choose(labels, [SLIDE, gray_value, white_value]).astype(float)
+    image[layer_1] = gray_value + 0.4 * (white_value - gray_value)
+    grain = ndimage.gaussian_filter(rng.normal(size=image.shape), 2)
+    image += tissue * (8 * grain / grain.std() + 16 * x + 3 * rng.normal(size=image.shape))
+    image += ~tissue * 2 * rng.normal(size=image.shape)
+    return np.clip(np.round(image), 0, 255).astype(np.uint8), labels
+
+
+def dice(found, true):
+    return 2 * np.count_nonzero(found & true) / (np.count_nonzero(found) + np.count_nonzero(true))
+
+
+# --- the background
+
+
+def test_valleys_part_peaks_and_pass_over_ripples():
+    bins = np.arange(256)
+    peaks = sum(h * np.exp(-(((bins - c) / 15) ** 2)) for h, c in ((50, 60), (80, 150), (900, 230)))
+    ripples = peaks * (1 + 0.1 * np.sin(bins))
+    found = background.valleys(background.smooth_histogram(ripples), 0.5)
+    assert len(found) == 2
+    assert 85 < found[0] < 120
+    assert 175 < found[1] < 205
+
+
+def test_a_histogram_without_a_minimum_falls_back_on_otsu():
+    image = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    found = background.threshold(image, image < 30000, 0.5, "slide")
+    assert found.source == "otsu"
+    assert abs(found.value - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("tissue_share", [0.01, 0.1, 0.5])
+def test_the_slide_is_parted_from_white_matter_not_white_from_gray(tissue_share):
+    """Where tissue is scarce, the minimum nearest the Otsu threshold is the wrong one."""
+    rng = np.random.default_rng(6)
+    count = int(tissue_share * 100_000)
+    values = np.concatenate(
+        [rng.normal(80, 18, count), rng.normal(180, 12, count), rng.normal(240, 4, 200_000)]
+    )
+    image = (np.clip(values, 0, 255) * 256).astype(np.uint16)[None]
+    true = np.arange(image.size)[None] < 2 * count
+    clear = true & (rng.random(image.shape) < 0.9)
+    found = background.threshold(image, clear, 0.5, "slide")
+    assert found.source == "minimum"
+    assert 205 / 256 < found.value < 232 / 256
+
+
+# --- gray and white matter
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_section_is_labelled(seed, inverted):
+    image, true = lobed(seed=seed)
+    found = segment(255 - image if inverted else image, 256.0, PARAMS)
+    assert found.status == "ok"
+    assert found.background == ("dark" if inverted else "bright")
+    assert dice(found.labels == 1, true == 1) > 0.92
+    assert dice(found.labels == 2, true == 2) > 0.97
+    assert found.contact_ratio > 5
+    # layer I is light, but white matter reaches the background around the brain nowhere
+    assert edges_between(found.labels == 2, connected_to_border(found.labels == 0)) == 0
+
+
+def test_labels_hang_on_no_single_gray_value():
+    image, _ = lobed()
+    changed = image.copy()
+    changed[130, 130] += 1
+    labels = segment(image, 256.0, PARAMS).labels
+    assert (labels != segment(changed, 256.0, PARAMS).labels).mean() < 1e-3
+
+
+def test_the_margin_of_the_scan_does_not_matter():
+    image, _ = lobed()
+    wide = np.pad(image, 150, mode="reflect", reflect_type="even")
+    wide = np.where(np.pad(np.ones(image.shape, bool), 150), wide, SLIDE).astype(np.uint8)
+    labels = segment(wide, 256.0, PARAMS).labels[150:-150, 150:-150]
+    assert (labels != segment(image, 256.0, PARAMS).labels).mean() < 0.01
+
+
+def test_a_section_of_gray_matter_alone_gets_no_white():
+    image, true = lobed(thickness_px=200)
+    found = segment(image, 256.0, PARAMS)
+    assert dice(found.labels == 1, true == 1) > 0.97
+    assert not (found.labels == 2).any()
+
+
+def test_little_white_matter_is_found():
+    image, true = lobed(thickness_px=34)
+    assert 0 < (true == 2).sum() < 0.12 * (true > 0).sum()
+    found = segment(image, 256.0, PARAMS)
+    assert dice(found.labels == 2, true == 2) > 0.9
+
+
+def test_a_narrow_sulcus_stays_open_and_is_measured():
+    image, true = lobed()
+    found = segment(image, 256.0, PARAMS)
+    assert (found.labels[125, 20:80] == 0).all() or (found.labels[124, 20:80] == 0).all()
+    zone = sulcal_zone(true > 0, PARAMS.sulcus_um / 256)
+    open_mm = sulcal_boundary_px(true > 0, zone) * 0.256
+    assert found.sulcal_after_mm == found.sulcal_before_mm
+    assert found.sulcal_after_mm == pytest.approx(open_mm, rel=0.1)
+
+
+def test_a_fused_sulcus_is_seen_in_the_number():
+    tissue = np.zeros((80, 100), bool)
+    tissue[10:70, 10:90] = True
+    tissue[38:41, 10:60] = False
+    zone = sulcal_zone(tissue, 12)
+    fused = tissue.copy()
+    fused[38:41, 10:12] = True  # two pixels at its mouth close all of it
+    # two banks of 50 pixels and a bottom of 3; the disc rounds the mouth a little
+    assert 99 <= sulcal_boundary_px(tissue, zone) <= 103
+    assert sulcal_boundary_px(fused, zone) == 0
+
+
+def test_a_light_rim_is_gray_and_a_cut_edge_is_white():
+    tissue = np.zeros((60, 120), bool)
+    tissue[10:50, 10:110] = True
+    light = np.zeros_like(tissue)
+    light[10:12, 10:110] = True  # layer I
+    light[20:40, 60:110] = True  # white matter, open to the background at the right
+    white = without_rims(light, tissue, 6)
+    assert not white[10:12].any()
+    assert np.array_equal(white[20:40], light[20:40])
+
+
+@pytest.mark.parametrize("value", [0, 30, 128, 255])
+def test_an_empty_slide_is_blank(value):
+    rng = np.random.default_rng(7)
+    image = np.clip(value + 3 * rng.normal(size=(200, 300)), 0, 255).astype(np.uint8)
+    found = segment(image, 256.0, PARAMS)
+    assert found.status == "blank"
+    assert not found.labels.any()
+
+
+def test_dust_and_shading_do_not_make_tissue():
+    rng = np.random.default_rng(8)
+    image = 225 + 15 * np.linspace(-1, 1, 300) + 2 * rng.normal(size=(200, 300))
+    for row, column in rng.integers(5, 190, (40, 2)):
+        image[row : row + 2, column : column + 2] = 40
+    found = segment(np.clip(image, 0, 255).astype(np.uint8), 256.0, PARAMS)
+    assert found.status == "blank"
+
+
+def test_dirt_beside_the_tissue_does_not_become_all_tissue():
+    image, true = lobed()
+    image[5:40] -= 60  # a dark smear along the edge of the slide
+    image[200:203, 240:243] = 20
+    found = segment(image, 256.0, PARAMS)
+    assert found.status == "ok"
+    assert dice(found.labels[45:] > 0, true[45:] > 0) > 0.97
+
+
+def test_the_same_section_at_another_resolution():
+    image, true = lobed(pixels=520, thickness_px=20)
+    found = segment(image, 128.0, PARAMS)
+    assert dice(found.labels == 1, true == 1) > 0.92
+    assert dice(found.labels == 2, true == 2) > 0.97
+
+
+def test_the_border_is_connected_by_edges():
+    mask = np.eye(5, dtype=bool)
+    mask[0, 0] = False
+    assert connected_to_border(mask).sum() == 1
+
+
+# --- files
+
+
+@pytest.fixture
+def chunk(tmp_path):
+    """Three sections: one good, one blank, one excluded; and a function that runs the stage."""
+    image, _ = lobed()
+    images = {140: image, 280: np.full((100, 120), SLIDE, np.uint8), 420: image}
+    sections, paths = [], []
+    for number, pixels in images.items():
+        path = tmp_path / f"{number:05d}.ome.tif"
+        write_pyramid(pixels, path, 256.0, 256.0)
+        sections.append(Section("B01", number, str(path), 256.0, 20.0, excluded=number == 420))
+        paths.append(path)
+
+    def run(manual=(), **changed):
+        stage.run(
+            sections=sections,
+            images=paths,
+            manual=list(manual),
+            labels=tmp_path / "labels.tif",
+            table=tmp_path / "table.parquet",
+            params=replace(PARAMS, spacing_um=256.0, **changed),
+        )
+        table = tables.read(tables.SEGMENTATION, tmp_path / "table.parquet")
+        return table, [read_labels(tmp_path / "labels.tif", page) for page in table["page"]]
+
+    return paths, run
+
+
+def test_every_section_has_a_row_and_a_page(chunk):
+    _, run = chunk
+    table, pages = run()
+    assert table["section"].tolist() == [140, 280, 420]
+    assert table["status"].tolist() == ["ok", "blank", "excluded"]
+    assert [page.shape for page in pages] == [(260, 260), (1, 1), (1, 1)]
+    assert table["tissue_mm2"][0] == pytest.approx(np.count_nonzero(pages[0]) * 0.256**2)
+    assert table["width_um"][0] == 259 * 256
+    assert pd.isna(table["threshold"][1])
+
+
+def test_two_runs_write_the_same_bytes(chunk):
+    paths, run = chunk
+    run()
+    first = [(paths[0].parent / name).read_bytes() for name in ("labels.tif", "table.parquet")]
+    run()
+    assert first == [
+        (paths[0].parent / name).read_bytes() for name in ("labels.tif", "table.parquet")
+    ]
+
+
+def test_an_unreadable_section_is_a_row_until_there_are_too_many(chunk):
+    paths, run = chunk
+    paths[0].write_bytes(b"broken")
+    table, pages = run(max_failed=0.4)
+    assert table["status"].tolist() == ["unreadable", "blank", "excluded"]
+    assert pages[0].shape == (1, 1)
+    with pytest.raises(InputError, match=r"1 of 3 sections .*\n.*00140\.ome\.tif"):
+        run(max_failed=0.2)
+
+
+def test_a_person_overrules_the_labels(chunk, tmp_path):
+    _, run = chunk
+    drawn = np.zeros((260, 260), np.uint8)
+    drawn[50:100, 50:100] = 1
+    drawn[60:90, 60:90] = 2
+    (tmp_path / "manual").mkdir()
+    path = tmp_path / "manual" / "00140.tif"
+    tifffile.imwrite(path, drawn)
+    table, pages = run([path])
+    assert np.array_equal(pages[0], drawn)
+    assert table["white_mm2"][0] == pytest.approx(900 * 0.256**2)
+    assert table["threshold_from"][0] == "manual"
+    assert table["status"].tolist() == ["ok", "blank", "excluded"]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "name", "message"),
+    [
+        (np.zeros((9, 9), np.uint8), "00140.tif", r"\(9, 9\).*\(260, 260\)"),
+        (np.full((260, 260), 3, np.uint8), "00140.tif", "holds the value 3"),
+        (np.zeros((260, 260), np.uint8), "00141.tif", "no section 00141"),
+    ],
+)
+def test_wrong_labels_by_hand_are_refused(chunk, tmp_path, drawn, name, message):
+    _, run = chunk
+    (tmp_path / "manual").mkdir()
+    tifffile.imwrite(tmp_path / "manual" / name, drawn)
+    with pytest.raises(InputError, match=message):
+        run([tmp_path / "manual" / name])
+
+
+def test_sixteen_bits_are_stretched():
+    image = np.array([[100, 1100], [4195, 600]], np.uint16)
+    assert stage.to_uint8(image).tolist() == [[0, 62], [255, 31]]
+    assert not stage.to_uint8(np.full((2, 2), 9, np.uint16)).any()

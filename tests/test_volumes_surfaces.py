@@ -1,0 +1,95 @@
+"""Volumes and surfaces come back as they were written, with their place in space."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cytopipe.files import InputError
+from cytopipe.formats import surfaces, volumes
+from cytopipe.formats.surfaces import Surface
+from cytopipe.formats.volumes import Volume, regular_affine
+
+ORIGIN_MM = np.array([-70.0, -100.0, -50.0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
+def test_a_volume_comes_back(tmp_path: Path, dtype: type, name: str) -> None:
+    data = np.arange(24, dtype=dtype).reshape(2, 3, 4)
+    volumes.write(Volume(data, regular_affine(1.4, ORIGIN_MM)), tmp_path / name)
+    found = volumes.read(tmp_path / name)
+    np.testing.assert_array_equal(found.data, data)
+    assert found.data.dtype == dtype
+    np.testing.assert_allclose(found.affine, regular_affine(1.4, ORIGIN_MM), atol=1e-5)
+    np.testing.assert_allclose(found.voxel_mm, 1.4, atol=1e-6)
+
+
+def test_voxels_and_millimetres() -> None:
+    volume = Volume(np.zeros((2, 3, 4)), regular_affine(1.4, ORIGIN_MM))
+    np.testing.assert_array_equal(volume.to_mm(np.zeros(3)), ORIGIN_MM)
+    np.testing.assert_allclose(volume.to_mm(np.array([1, 0, 2])), ORIGIN_MM + [1.4, 0, 2.8])
+    indices = np.random.default_rng(0).uniform(-5, 50, (20, 3))
+    np.testing.assert_allclose(volume.to_indices(volume.to_mm(indices)), indices, atol=1e-9)
+
+
+def test_a_volume_in_other_axes_is_turned_and_every_voxel_keeps_its_place(tmp_path: Path) -> None:
+    data = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    affine = np.array([[0, 0, -1.0, 10], [-2.0, 0, 0, 20], [0, 3.0, 0, 30], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "turned.nii")
+    found = volumes.read(tmp_path / "turned.nii")
+    assert nib.aff2axcodes(found.affine) == ("R", "A", "S")
+    for index in np.ndindex(2, 3, 4):
+        place = affine[:3, :3] @ index + affine[:3, 3]
+        i, j, k = np.round(found.to_indices(place)).astype(int)
+        assert found.data[i, j, k] == data[index]
+
+
+def test_equal_volumes_have_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.nii.gz"):
+        volumes.write(Volume(np.ones((3, 3, 3), np.uint8), np.eye(4)), tmp_path / name)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_a_broken_volume_is_refused_by_name(tmp_path: Path) -> None:
+    volumes.write(Volume(np.ones((9, 9, 9), np.uint8), np.eye(4)), tmp_path / "v.nii.gz")
+    content = (tmp_path / "v.nii.gz").read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"cut\.nii\.gz: not a readable NIfTI"):
+        volumes.read(tmp_path / "cut.nii.gz")
+    (tmp_path / "text.nii").write_text("no volume")
+    with pytest.raises(InputError, match=r"text\.nii: not a readable NIfTI"):
+        volumes.read(tmp_path / "text.nii")
+    with pytest.raises(InputError, match=r"none\.nii: not found"):
+        volumes.read(tmp_path / "none.nii")
+
+
+def tetrahedron() -> Surface:
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float64) * 17.25
+    return Surface(vertices, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32))
+
+
+@pytest.mark.parametrize("hemisphere", ["L", "R", ""])
+def test_a_surface_and_its_map_come_back(tmp_path: Path, hemisphere: str) -> None:
+    surface = tetrahedron()
+    path = tmp_path / "hemi-L_mid.surf.gii"
+    surfaces.write(surface, path, hemisphere)
+    found = surfaces.read(path)
+    np.testing.assert_array_equal(found.vertices, surface.vertices)  # representable in float32
+    np.testing.assert_array_equal(found.faces, surface.faces)
+    structure = nib.load(path).meta.get("AnatomicalStructurePrimary")
+    assert structure == {"L": "CortexLeft", "R": "CortexRight", "": None}[hemisphere]
+
+    values = np.array([2.5, np.nan, -1.0, 0.0])
+    surfaces.write_map(values, tmp_path / "thickness.shape.gii", hemisphere)
+    np.testing.assert_array_equal(surfaces.read_map(tmp_path / "thickness.shape.gii"), values)
+
+
+def test_a_file_that_is_no_surface_is_refused_by_name(tmp_path: Path) -> None:
+    surfaces.write_map(np.zeros(4), tmp_path / "map.shape.gii")
+    with pytest.raises(InputError, match=r"map\.shape\.gii: not a GIfTI surface"):
+        surfaces.read(tmp_path / "map.shape.gii")
+    (tmp_path / "text.gii").write_text("no surface")
+    with pytest.raises(InputError, match=r"text\.gii: not a GIfTI surface"):
+        surfaces.read(tmp_path / "text.gii")

@@ -1,0 +1,22 @@
+rule segmentation:
+    """Label background, gray and white matter in the sections of one chunk."""
+    input:
+        images=images_of_chunk,
+        manual=manual_segmentations_of_chunk,
+    output:
+        labels="results/segmentation/{brain}/{chunk}.tif",
+        table="results/segmentation/{brain}/{chunk}.parquet",
+    log:
+        "logs/segmentation/{brain}/{chunk}.log",
+    benchmark:
+        "benchmarks/segmentation/{brain}/{chunk}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        sections=rows_of_chunk,
+        segmentation=config["segmentation"],
+        version=version("segmentation"),
+    script:
+        "../scripts/segmentation.py"
