@@ -19,6 +19,8 @@ def to(path: str | Path | None) -> None:
         handlers.append(logging.FileHandler(path, mode="w"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    for handler in logger.handlers:
+        handler.close()
     logger.handlers[:] = handlers
     logger.setLevel(logging.INFO)
     logger.propagate = False

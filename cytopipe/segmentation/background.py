@@ -95,7 +95,7 @@ def threshold(
 
     It is a local minimum of the smoothed histogram of 256 bins; of several, the paper takes the one
     nearest the Otsu threshold (`choice` = "otsu"). That was the minimum between gray and white
-    matter in about 12 of 59 sections of a phantom: where tissue is a small part of the scan, the Otsu
+    matter in about 12 of 59 sections of a phantom: where tissue is a small part of the scan, Otsu's
     threshold, halfway between gray matter and slide, lies among the values of white matter.
     The default ("slide") takes the minimum that best separates the pixels that are clearly darker
     than the slide from those that are not. Without any minimum, both take the Otsu threshold.

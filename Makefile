@@ -1,0 +1,56 @@
+# make demo    a study whose truth is known, from images to scores (about 20 minutes on 2 cores)
+# make test    everything that must hold
+# make check   its static part, in seconds
+
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo demo-real test check lock clean
+help:
+	@echo "make demo       a phantom study from images to scores, with the error of every stage"
+	@echo "make demo-real  35 real brightfield sections through segmentation to reconstruction"
+	@echo "make test       checks and tests; make check: the static part, in seconds"
+	@echo "make clean      removes what the demos and the checks wrote, and .venv"
+
+.venv/ready: requirements.lock pyproject.toml envs/system_libraries.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) envs/system_libraries.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+		{ echo "no venv module: apt-get install python3-venv, or make PYTHON=..."; exit 1; }
+	@echo "installing $$(grep -c == requirements.lock) pinned packages into .venv, 2 to 5 minutes ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
+	@# a CUDA build of torch brings libraries of its own, at its own pins
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock "$$(grep ^torch== requirements.lock)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/ready
+	@$(BIN)/python -m cytopipe phantom --study demo --preset config/presets/demo.yaml
+	@$(BIN)/python workflow/progress.py demo --cores $(CORES) --resources mem_mb=6000 --rerun-incomplete --keep-going
+	@$(BIN)/python -m cytopipe status --study demo
+
+REAL := results/reconstruction/GLTa/tissue.nii.gz
+demo-real: .venv/ready
+	@$(BIN)/python workflow/real_sections.py make demo-real config/presets/demo-real.yaml
+	@$(BIN)/python workflow/progress.py demo-real --cores $(CORES) --rerun-incomplete $(REAL)
+	@$(BIN)/python workflow/real_sections.py summary demo-real
+
+check: .venv/ready
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+test: check
+	@$(BIN)/python -m pytest -q
+
+lock:
+	@$(BIN)/python envs/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf demo-real && find demo -mindepth 1 ! -name profile.yaml ! -name seconds.tsv -delete

@@ -1,0 +1,39 @@
+# From scanned sections to scores. `snakemake -n` says what would run; a study other than this
+# folder is named with --directory (the demo: snakemake --directory demo -n).
+
+from snakemake.utils import min_version
+
+min_version("9.13")
+
+
+configfile: "config/config.yaml"
+
+
+# used with --software-deployment-method apptainer; envs/README.md says how it is built
+container: f"{workflow.basedir}/envs/cytopipe.sif"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/pyramids.smk"
+include: "workflow/rules/segmentation.smk"
+include: "workflow/rules/alignment.smk"
+include: "workflow/rules/reconstruction.smk"
+include: "workflow/rules/midsurface.smk"
+include: "workflow/rules/midline.smk"
+include: "workflow/rules/coordinates.smk"
+include: "workflow/rules/patches.smk"
+include: "workflow/rules/pretraining.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    """The report, and with it everything that it shows."""
+    default_target: True
+    input:
+        "results/report/index.html",

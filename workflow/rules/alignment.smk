@@ -1,0 +1,48 @@
+rule alignment_pairs:
+    """Align the sections of one chunk to the usable ones before them, plain and mirrored."""
+    input:
+        images=images_of_chunk_and_before,
+        tables=chunk_and_before("results/segmentation/{brain}/{chunk}.parquet"),
+        labels=chunk_and_before("results/segmentation/{brain}/{chunk}.tif"),
+    output:
+        pairs="results/alignment/{brain}/pairs-{chunk}.parquet",
+    log:
+        "logs/alignment/{brain}/pairs-{chunk}.log",
+    benchmark:
+        "benchmarks/alignment/{brain}/pairs-{chunk}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        sections=rows_of_chunk_and_before,
+        chunk_span=config["study"]["chunk_span"],
+        alignment=config["alignment"],
+        version=version("alignment"),
+    script:
+        "../scripts/alignment_pairs.py"
+
+
+rule alignment:
+    """Decide which sections are mirrored and place all sections around the centre one."""
+    input:
+        pairs=chunks_of("results/alignment/{brain}/pairs-{chunk}.parquet"),
+        tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
+    output:
+        stack="results/alignment/{brain}/stack.parquet",
+        pairs="results/alignment/{brain}/pairs.parquet",
+    log:
+        "logs/alignment/{brain}/stack.log",
+    benchmark:
+        "benchmarks/alignment/{brain}/stack.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        sections=rows_of_brain,
+        image_right=config["study"]["image_right"],
+        alignment=config["alignment"],
+        version=version("alignment"),
+    script:
+        "../scripts/alignment.py"

@@ -1,0 +1,226 @@
+# What the rules share: the study's sections and chunks as dictionaries, and the input functions.
+# Everything here runs for every job of the DAG: look-ups only, no file is opened per section.
+
+import re
+from functools import cache
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from cytopipe.files import InputError
+from cytopipe.formats import config as study_config
+from cytopipe.formats.sections import (
+    chunk_of,
+    needs_pyramid,
+    read_brains,
+    read_sections,
+)
+
+SOURCE = Path(workflow.basedir) / "cytopipe"
+
+try:
+    study_config.check(config, Path(workflow.basedir) / "config" / "schemas")
+    ROLES = read_brains(Path("config/brains.tsv"))
+    SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
+    study_config.check_brains(SECTIONS, ROLES)
+except InputError as error:
+    raise WorkflowError(
+        f"{error}\n(study folder: {Path.cwd()}; another one: snakemake --directory STUDY, e.g. demo after `make demo`)"
+    ) from None
+
+BRAINS = list(ROLES)
+DATASETS = list(config["patches"]["datasets"])
+RUNS = list(config["pretraining"]["runs"])
+
+OF_BRAIN = {brain: [] for brain in BRAINS}
+OF_CHUNK = {}  # (brain, chunk) -> sections, both in order
+for section in SECTIONS:
+    OF_BRAIN[section.brain].append(section)
+    chunk = chunk_of(section.section, config["study"]["chunk_span"])
+    OF_CHUNK.setdefault((section.brain, chunk), []).append(section)
+CHUNKS = {brain: [c for b, c in OF_CHUNK if b == brain] for brain in BRAINS}
+ROWS = {(s.brain, s.section): s.row() for s in SECTIONS}
+
+
+wildcard_constraints:
+    brain="|".join(BRAINS),
+    chunk=r"\d+",
+    section=r"\d+",
+    dataset=r"[^/]+",
+    run=r"[^/]+",
+    task=r"[^/]+",
+    template=r"[^/]+",
+    hemisphere="[LR]",
+
+
+@cache
+def version(stage):
+    """VERSION of a stage, read as text: importing the stage would cost seconds."""
+    source = SOURCE / f"{stage}.py"
+    if not source.exists():
+        source = SOURCE / stage / "__init__.py"
+    found = re.search(
+        r"^VERSION\s*(?::\s*\w+\s*)?=\s*(\d+)", source.read_text(), re.MULTILINE
+    )
+    if found is None:
+        raise WorkflowError(f"{source}: no line `VERSION = <number>`; add one")
+    return int(found[1])
+
+
+def chunks_before(w):
+    """The chunk of `w` and, if there is one, the chunk before it."""
+    chunks = CHUNKS[w.brain]
+    place = chunks.index(w.chunk)
+    return chunks[max(0, place - 1) : place + 1]
+
+
+def rows_of(sections):
+    return [ROWS[s.brain, s.section] for s in sections]
+
+
+@cache
+def image_of(section):
+    """The scan itself, or the pyramid that is to be made of it."""
+    if needs_pyramid(section.image):
+        return f"results/pyramids/{section.brain}/{section.section:05d}.ome.tif"
+    return section.image
+
+
+def scan_of_section(w):
+    """The scan as sections.tsv names it."""
+    return ROWS[w.brain, int(w.section)]["image"]
+
+
+def row_of_section(w):
+    return ROWS[w.brain, int(w.section)]
+
+
+def memory_of_scan(w, input):
+    """MB for a decoded scan and its levels; JPEG unpacks the most."""
+    packed = 40 if str(input.scan).lower().endswith((".jpg", ".jpeg")) else 8
+    return 1000 + int(packed * input.size_mb)
+
+
+def images_of_chunk(w):
+    return [image_of(s) for s in OF_CHUNK[w.brain, w.chunk]]
+
+
+def rows_of_chunk(w):
+    return rows_of(OF_CHUNK[w.brain, w.chunk])
+
+
+def images_of_chunk_and_before(w):
+    return [image_of(s) for c in chunks_before(w) for s in OF_CHUNK[w.brain, c]]
+
+
+def rows_of_chunk_and_before(w):
+    return rows_of(s for c in chunks_before(w) for s in OF_CHUNK[w.brain, c])
+
+
+def images_of_brain(w):
+    return [image_of(s) for s in OF_BRAIN[w.brain]]
+
+
+def rows_of_brain(w):
+    return rows_of(OF_BRAIN[w.brain])
+
+
+def chunks_of(pattern):
+    """Input function: `pattern` for every chunk of the brain, in order."""
+
+    def of_brain(w):
+        return [pattern.format(brain=w.brain, chunk=chunk) for chunk in CHUNKS[w.brain]]
+
+    return of_brain
+
+
+def chunk_and_before(pattern):
+    """Input function: `pattern` for the chunk before, if any, and for the chunk itself."""
+
+    def of_chunk(w):
+        return [
+            pattern.format(brain=w.brain, chunk=chunk) for chunk in chunks_before(w)
+        ]
+
+    return of_chunk
+
+
+def brains_of(pattern):
+    """`pattern` for every brain of the study."""
+    return [pattern.format(brain=brain) for brain in BRAINS]
+
+
+@cache
+def present(folder):
+    """Files under a folder of `manual/`, listed once."""
+    return {str(path) for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def manual(pattern):
+    """Input function: what a person laid down at `pattern`, or nothing."""
+
+    def of_brain(w):
+        path = pattern.format(brain=w.brain)
+        return [path] if path in present(f"manual/{w.brain}") else []
+
+    return of_brain
+
+
+def manual_segmentations_of_chunk(w):
+    """Corrected label images of the chunk's sections: manual/{brain}/segmentation/{section}.tif."""
+    paths = [
+        f"manual/{w.brain}/segmentation/{s.section:05d}.tif"
+        for s in OF_CHUNK[w.brain, w.chunk]
+    ]
+    return [path for path in paths if path in present(f"manual/{w.brain}")]
+
+
+def dataset_settings(w):
+    return config["patches"]["datasets"][w.dataset]
+
+
+def brains_of_dataset(w):
+    return [b for b in BRAINS if ROLES[b] in dataset_settings(w)["roles"]]
+
+
+def points_of_dataset(w):
+    return [
+        f"results/coordinates/{brain}/points.parquet" for brain in brains_of_dataset(w)
+    ]
+
+
+def roles_of_dataset(w):
+    return {brain: ROLES[brain] for brain in brains_of_dataset(w)}
+
+
+def readable_rows(brains):
+    """Rows of the sections of brains, each with the image that windows are read from."""
+    return [
+        {**ROWS[s.brain, s.section], "image": image_of(s)}
+        for brain in brains
+        for s in OF_BRAIN[brain]
+    ]
+
+
+def readable_rows_of_dataset(w):
+    return readable_rows(brains_of_dataset(w))
+
+
+def readable_rows_of_brain(w):
+    return readable_rows([w.brain])
+
+
+def settings_of_run(w):
+    """What one run of config["pretraining"]["runs"] changes, over what all share."""
+    return study_config.merge(
+        config["pretraining"]["common"], config["pretraining"]["runs"][w.run]
+    )
+
+
+def patches_of_run(w):
+    return f"results/patches/{settings_of_run(w)['dataset']}.parquet"
+
+
+def chunks_of_brains(pattern):
+    """`pattern` for every chunk of every brain, in order."""
+    return [pattern.format(brain=b, chunk=c) for b in BRAINS for c in CHUNKS[b]]

@@ -1,0 +1,30 @@
+rule coordinates:
+    """Give every point of a brain its template coordinate and the area of the atlas there."""
+    input:
+        midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
+        tissue="results/reconstruction/{brain}/tissue.nii.gz",
+        template=config["template"]["tissue"],
+        atlas=config["template"]["atlas"] or [],
+        areas=config["template"]["areas"] or [],
+        given=manual(
+            f"manual/{{brain}}/to-{config['template']['name']}{config['coordinates']['given_suffix']}"
+        ),
+    output:
+        transform=f"results/coordinates/{{brain}}/to-{config['template']['name']}.h5",
+        affine=f"results/coordinates/{{brain}}/affine-to-{config['template']['name']}.h5",
+        points="results/coordinates/{brain}/points.parquet",
+    log:
+        "logs/coordinates/{brain}.log",
+    benchmark:
+        "benchmarks/coordinates/{brain}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        template_name=config["template"]["name"],
+        image_right=config["study"]["image_right"],
+        coordinates=config["coordinates"],
+        version=version("coordinates"),
+    script:
+        "../scripts/coordinates.py"

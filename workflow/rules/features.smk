@@ -1,0 +1,55 @@
+# Features of every point of a brain: from the networks of the runs, and intensity profiles.
+
+
+rule features:
+    """Embed every point of one brain by one run's network, before and after its projection head."""
+    input:
+        points="results/coordinates/{brain}/points.parquet",
+        images=images_of_brain,
+        weights="results/pretraining/{run}/final.pt",
+    output:
+        backbone="results/features/{run}/{brain}.npy",
+        projected="results/features/{run}/{brain}-projected.npy",
+        rows="results/features/{run}/{brain}.parquet",
+    log:
+        "logs/features/{run}/{brain}.log",
+    benchmark:
+        "benchmarks/features/{run}/{brain}.tsv"
+    wildcard_constraints:
+        run="|".join(RUNS),
+        brain="|".join(BRAINS),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        sections=readable_rows_of_brain,
+        features=config["features"]["network"],
+        version=version("features"),
+    script:
+        "../scripts/features.py"
+
+
+rule profiles:
+    """Mean intensity profiles of every point of one brain: the baseline without a network."""
+    input:
+        points="results/coordinates/{brain}/points.parquet",
+        images=images_of_brain,
+        stack="results/alignment/{brain}/stack.parquet",
+    output:
+        backbone="results/features/profiles/{brain}.npy",
+        rows="results/features/profiles/{brain}.parquet",
+    log:
+        "logs/features/profiles/{brain}.log",
+    benchmark:
+        "benchmarks/features/profiles/{brain}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        sections=readable_rows_of_brain,
+        features=config["features"]["profiles"],
+        version=version("features"),
+    script:
+        "../scripts/profiles.py"

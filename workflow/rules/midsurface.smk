@@ -1,0 +1,27 @@
+rule midsurface:
+    """Compute the depth in the cortex and the closed surface at half depth, a hemisphere each."""
+    input:
+        tissue="results/reconstruction/{brain}/tissue.nii.gz",
+    output:
+        depth="results/midsurface/{brain}/depth.nii.gz",
+        hemispheres="results/midsurface/{brain}/hemispheres.nii.gz",
+        surface_L="results/midsurface/{brain}/hemi-L_mid.surf.gii",
+        surface_R="results/midsurface/{brain}/hemi-R_mid.surf.gii",
+        thickness_L="results/midsurface/{brain}/hemi-L_thickness.shape.gii",
+        thickness_R="results/midsurface/{brain}/hemi-R_thickness.shape.gii",
+        curvature_L="results/midsurface/{brain}/hemi-L_curvature.shape.gii",
+        curvature_R="results/midsurface/{brain}/hemi-R_curvature.shape.gii",
+        table="results/midsurface/{brain}/surfaces.parquet",
+    log:
+        "logs/midsurface/{brain}.log",
+    benchmark:
+        "benchmarks/midsurface/{brain}.tsv"
+    threads: 1
+    resources:
+        mem_mb=12000,
+        runtime=120,
+    params:
+        midsurface=config["midsurface"],
+        version=version("midsurface"),
+    script:
+        "../scripts/midsurface.py"

@@ -1,0 +1,25 @@
+# Runs by name: config["pretraining"]["runs"], each a change of config["pretraining"]["common"].
+
+
+rule pretraining:
+    """Train a network on the positions of patches; an interrupted run continues."""
+    input:
+        patches=patches_of_run,
+    output:
+        final="results/pretraining/{run}/final.pt",
+        metrics="results/pretraining/{run}/metrics.parquet",
+        record="results/pretraining/{run}/params.yaml",
+    log:
+        "logs/pretraining/{run}.log",
+    benchmark:
+        "benchmarks/pretraining/{run}.tsv"
+    # a signal before the time limit saves a checkpoint; the profile's next attempt continues from it
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        pretraining=settings_of_run,
+        version=version("pretraining"),
+    script:
+        "../scripts/pretraining.py"

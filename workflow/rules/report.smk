@@ -1,0 +1,105 @@
+# What a person looks at: a page a brain, a page for the study, and the truth table of a phantom.
+
+TRUTH = "results/report/truth.tsv" if config["study"]["truth"] else []
+
+
+rule report_brain:
+    """Show what was found in one brain, from its sections to its points in the template."""
+    input:
+        images=images_of_brain,
+        labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
+        segmentations=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
+        stack="results/alignment/{brain}/stack.parquet",
+        pairs="results/alignment/{brain}/pairs.parquet",
+        tissue="results/reconstruction/{brain}/tissue.nii.gz",
+        repairs="results/reconstruction/{brain}/repairs.parquet",
+        surface_left="results/midsurface/{brain}/hemi-L_mid.surf.gii",
+        surface_right="results/midsurface/{brain}/hemi-R_mid.surf.gii",
+        thickness_left="results/midsurface/{brain}/hemi-L_thickness.shape.gii",
+        thickness_right="results/midsurface/{brain}/hemi-R_thickness.shape.gii",
+        table="results/midsurface/{brain}/surfaces.parquet",
+        midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
+        points="results/coordinates/{brain}/points.parquet",
+        template=config["template"]["tissue"],
+    output:
+        page="results/report/{brain}.html",
+    log:
+        "logs/report/{brain}.log",
+    benchmark:
+        "benchmarks/report/{brain}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        sections=rows_of_brain,
+        report=config["report"],
+        version=version("report"),
+    script:
+        "../scripts/report_brain.py"
+
+
+rule truth:
+    """Hold the results of a phantom study against its truth."""
+    input:
+        truth=brains_of(f"{config['study']['truth']}/{{brain}}/sections.parquet"),
+        labels=chunks_of_brains("results/segmentation/{brain}/{chunk}.tif"),
+        segmentations=chunks_of_brains("results/segmentation/{brain}/{chunk}.parquet"),
+        pairs=brains_of("results/alignment/{brain}/pairs.parquet"),
+        stacks=brains_of("results/alignment/{brain}/stack.parquet"),
+        tissues=brains_of("results/reconstruction/{brain}/tissue.nii.gz"),
+        surfaces_left=brains_of("results/midsurface/{brain}/hemi-L_mid.surf.gii"),
+        surfaces_right=brains_of("results/midsurface/{brain}/hemi-R_mid.surf.gii"),
+        midlines=chunks_of_brains("results/midline/{brain}/{chunk}.parquet"),
+        points=brains_of("results/coordinates/{brain}/points.parquet"),
+        affines=brains_of(
+            f"results/coordinates/{{brain}}/affine-to-{config['template']['name']}.h5"
+        ),
+        scores=AREA_SCORES,
+    output:
+        table="results/report/truth.tsv",
+    log:
+        "logs/report/truth.log",
+    benchmark:
+        "benchmarks/report/truth.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        folder=config["study"]["truth"],
+        brains=BRAINS,
+        target=config["midline"]["target"],
+        spacing_mm=config["midline"]["spacing_mm"],
+        baselines=config["report"]["baselines"],
+        version=version("report"),
+    script:
+        "../scripts/report_truth.py"
+
+
+rule report:
+    """Show the study: its brains, networks, scores and, for a phantom, the truth table."""
+    input:
+        pages=brains_of("results/report/{brain}.html"),
+        stacks=brains_of("results/alignment/{brain}/stack.parquet"),
+        surfaces=brains_of("results/midsurface/{brain}/surfaces.parquet"),
+        points=brains_of("results/coordinates/{brain}/points.parquet"),
+        metrics=expand("results/pretraining/{run}/metrics.parquet", run=RUNS),
+        scores=AREA_SCORES,
+        table=TRUTH,
+    output:
+        page="results/report/index.html",
+    log:
+        "logs/report/index.log",
+    benchmark:
+        "benchmarks/report/index.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        roles=ROLES,
+        runs=RUNS,
+        version=version("report"),
+    script:
+        "../scripts/report.py"

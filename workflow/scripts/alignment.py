@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from cytopipe import alignment, logs
+from cytopipe.formats.sections import Section
+
+logs.to(snakemake.log[0])
+alignment.run_stack(
+    sections=[Section(**row) for row in snakemake.params.sections],
+    pairs=[Path(path) for path in snakemake.input.pairs],
+    tables=[Path(path) for path in snakemake.input.tables],
+    stack=Path(snakemake.output.stack),
+    all_pairs=Path(snakemake.output.pairs),
+    image_right=snakemake.params.image_right,
+    params=alignment.Params(**snakemake.params.alignment),
+)

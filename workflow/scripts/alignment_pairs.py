@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from cytopipe import alignment, logs
+from cytopipe.formats.sections import Section
+
+logs.to(snakemake.log[0])
+alignment.run_pairs(
+    sections=[Section(**row) for row in snakemake.params.sections],
+    images=[Path(path) for path in snakemake.input.images],
+    tables=[Path(path) for path in snakemake.input.tables],
+    labels=[Path(path) for path in snakemake.input.labels],
+    chunk=snakemake.wildcards.chunk,
+    chunk_span=snakemake.params.chunk_span,
+    pairs=Path(snakemake.output.pairs),
+    params=alignment.Params(**snakemake.params.alignment),
+)

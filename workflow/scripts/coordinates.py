@@ -1,0 +1,20 @@
+from pathlib import Path
+
+from cytopipe import coordinates, logs
+
+logs.to(snakemake.log[0])
+coordinates.run(
+    brain=snakemake.wildcards.brain,
+    image_right=snakemake.params.image_right,
+    midlines=[Path(path) for path in snakemake.input.midlines],
+    tissue=Path(snakemake.input.tissue),
+    template_name=snakemake.params.template_name,
+    template=Path(snakemake.input.template),
+    atlas=Path(snakemake.input.atlas) if snakemake.input.atlas else None,
+    areas=Path(snakemake.input.areas) if snakemake.input.areas else None,
+    given=Path(str(snakemake.input.given)) if snakemake.input.given else None,
+    transform=Path(snakemake.output.transform),
+    affine=Path(snakemake.output.affine),
+    points=Path(snakemake.output.points),
+    params=coordinates.Params(**snakemake.params.coordinates),
+)

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from cytopipe import logs, midline
+
+logs.to(snakemake.log[0])
+midline.run(
+    brain=snakemake.wildcards.brain,
+    stack=Path(snakemake.input.stack),
+    labels=Path(snakemake.input.labels),
+    segmentation=Path(snakemake.input.segmentation),
+    surfaces={side: Path(snakemake.input[f"surface_{side}"]) for side in "LR"},
+    thickness={side: Path(snakemake.input[f"thickness_{side}"]) for side in "LR"},
+    curvature={side: Path(snakemake.input[f"curvature_{side}"]) for side in "LR"},
+    midline=Path(snakemake.output.midline),
+    params=midline.Params(**snakemake.params.midline),
+)

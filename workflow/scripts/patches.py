@@ -1,0 +1,13 @@
+from pathlib import Path
+
+from cytopipe import logs, patches
+from cytopipe.formats.sections import Section
+
+logs.to(snakemake.log[0])
+patches.run(
+    points=dict(zip(snakemake.params.roles, map(Path, snakemake.input.points), strict=True)),
+    roles=snakemake.params.roles,
+    sections=[Section(**row) for row in snakemake.params.sections],
+    patches=Path(snakemake.output.patches),
+    params=patches.Params(**snakemake.params.patches),
+)

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from cytopipe import features, logs
+from cytopipe.formats.sections import Section
+
+logs.to(snakemake.log[0])
+features.run_profiles(
+    points=Path(snakemake.input.points),
+    stack=Path(snakemake.input.stack),
+    sections=[Section(**row) for row in snakemake.params.sections],
+    backbone=Path(snakemake.output.backbone),
+    rows=Path(snakemake.output.rows),
+    params=features.ProfileParams(**snakemake.params.features),
+)

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+from cytopipe import logs, report
+from cytopipe.formats.sections import Section
+
+logs.to(snakemake.log[0])
+files = snakemake.input
+report.run_brain(
+    brain=snakemake.wildcards.brain,
+    sections=[Section(**row) for row in snakemake.params.sections],
+    **{
+        name: [Path(path) for path in files[name]]
+        for name in ("images", "labels", "segmentations", "midlines")
+    },
+    **{
+        name: Path(files[name])
+        for name in ("stack", "pairs", "tissue", "repairs", "table", "points", "template")
+    },
+    surfaces={"L": Path(files.surface_left), "R": Path(files.surface_right)},
+    thickness={"L": Path(files.thickness_left), "R": Path(files.thickness_right)},
+    page=Path(snakemake.output.page),
+    params=report.Params(**snakemake.params.report),
+)
