@@ -1,0 +1,228 @@
+"""Rigid alignment of the sections of a brain (CytoNet paper, section 3.2).
+
+SURF features of neighbouring sections are matched, RANSAC and a fit in closed form give the rigid
+transform of each pair, tried as scanned and mirrored (the paper found face-down scans by eye); the
+pairs are composed outwards from the centre section. Sections that cannot be aligned are bridged.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from cytopipe.alignment import stack as stacking
+from cytopipe.alignment.features import Features, features_of
+from cytopipe.alignment.pairs import Pair, align_pair
+from cytopipe.alignment.params import Params
+from cytopipe.alignment.views import View, make_view
+from cytopipe.files import InputError
+from cytopipe.formats.images import open_pyramid, read_labels
+from cytopipe.formats.sections import Section, chunk_of
+from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
+from cytopipe.logs import progress, say
+from cytopipe.numerics.geometry import ImageRight, Rigid
+
+__all__ = ["Params", "run_pairs", "run_stack"]
+
+VERSION = 1
+
+
+def run_pairs(
+    *,
+    sections: list[Section],
+    images: list[Path],
+    tables: list[Path],
+    labels: list[Path],
+    chunk: str,
+    chunk_span: int,
+    pairs: Path,
+    params: Params,
+) -> None:
+    """Align the sections of one chunk to the usable sections before them.
+
+    Parameters
+    ----------
+    sections, images : of the chunk before (if there is one) and of this chunk.
+    tables, labels : segmentation of the same chunks, in the same order.
+    chunk, chunk_span : this chunk; a pair belongs to the chunk of its moving section.
+    pairs : written, `tables.PAIRS`; statuses that need the whole brain come with `run_stack`.
+    """
+    # the rule gives one thread; OpenCV would take all
+    cv2.setNumThreads(1)
+    segmented = _segmented(tables, labels)
+    usable = [
+        (section, image)
+        for section, image in zip(sections, images, strict=True)
+        if _status(section, segmented) == "ok"
+    ]
+    here = [s for s, _ in usable if chunk_of(s.section, chunk_span) == chunk]
+    # of the chunk before, only the sections that a pair reaches are read
+    needed = usable[max(0, len(usable) - len(here) - params.neighbours) :]
+    found: list[Pair] = []
+    before: list[tuple[View, Features]] = []
+    for section, image in progress(needed, len(needed), f"aligning chunk {chunk}"):
+        view = _view(section, image, segmented[section.section], params)
+        if section in here:
+            for distance, (fixed, features) in enumerate(reversed(before), start=1):
+                pair = align_pair(fixed, view, features, distance, params)
+                say(
+                    f"{pair.moving} to {pair.fixed}: {pair.status} by {pair.method}, inliers "
+                    f"{pair.inliers_plain} plain, {pair.inliers_mirrored} mirrored, peak "
+                    f"{pair.peak_plain:.1f} plain, {pair.peak_mirrored:.1f} mirrored"
+                )
+                found.append(pair)
+        features = features_of(view, False, 0.0, params.octaves, params.max_features)
+        before = [*before, (view, features)][-params.neighbours :]
+    write(PAIRS, _pairs_frame(sections[0].brain, found), pairs)
+
+
+def run_stack(
+    *,
+    sections: list[Section],
+    pairs: list[Path],
+    tables: list[Path],
+    stack: Path,
+    all_pairs: Path,
+    image_right: ImageRight,
+    params: Params,
+) -> None:
+    """Place every section of a brain in the stack frame, that of its centre section.
+
+    Parameters
+    ----------
+    sections : all of one brain.
+    pairs, tables : pairs and segmentation of all its chunks.
+    stack : written, `tables.STACK`, a row a section, also for those without a transform.
+    all_pairs : written, `tables.PAIRS` with final statuses; before `stack`.
+    image_right : side of the brain at the right of an unmirrored image.
+    """
+    segmented = _segmented(tables, [])
+    usable = [s.section for s in sections if _status(s, segmented) == "ok"]
+    # a pair of a section that was excluded since is not used
+    found = [
+        pair
+        for path in pairs
+        for pair in _pairs_of(read(PAIRS, path))
+        if {pair.fixed, pair.moving} <= set(usable)
+    ]
+    confirmed = {s.section: s.mirrored for s in sections if s.mirrored is not None}
+    places: dict[int, stacking.Place] = {}
+    mirrored: dict[int, bool] = {}
+    if usable:
+        mirrored = stacking.mirror_flags(usable, found, confirmed, params)
+        tissue_mm2 = {s: float(segmented[s]["tissue_mm2"]) for s in usable}
+        largest_mm2 = max(tissue_mm2.values())
+        found = stacking.judge(found, mirrored, largest_mm2, params.min_tissue_share)
+        base = stacking.choose_base(usable, tissue_mm2, found, params.min_tissue_share)
+        widths_um = {s: float(segmented[s]["width_um"]) for s in usable}
+        places = stacking.compose(base, found, mirrored, widths_um)
+        say(
+            f"{sections[0].brain}: {len(places)} of {len(usable)} usable sections placed around "
+            f"{base}; mirrored: {[s for s in usable if mirrored[s]] or 'none'}"
+        )
+    rows = []
+    for section in sections:
+        place = places.get(section.section)
+        flag = mirrored.get(section.section, bool(section.mirrored))
+        status = _status(section, segmented)
+        if status == "ok" and (place is None or not place.certain):
+            status = "unaligned" if place is None else "uncertain"
+        rows.append(_stack_row(section, segmented, place, flag, image_right, status))
+    brain = sections[0].brain
+    write(PAIRS, _pairs_frame(brain, found), all_pairs)
+    write(STACK, pd.DataFrame(rows, columns=STACK.names), stack)
+
+
+def _segmented(tables: list[Path], labels: list[Path]) -> dict[int, dict[str, Any]]:
+    """Rows of the segmentation by section number, with the path of the labels if given."""
+    rows: dict[int, dict[str, Any]] = {}
+    for index, path in enumerate(tables):
+        for row in read(SEGMENTATION, path).to_dict("records"):
+            rows[int(row["section"])] = {
+                **{str(name): value for name, value in row.items()},
+                "labels": labels[index] if labels else None,
+            }
+    return rows
+
+
+def _status(section: Section, segmented: dict[int, dict[str, Any]]) -> str:
+    if section.excluded:
+        return "excluded"
+    if section.section not in segmented:
+        raise InputError(
+            f"section {section.section} of {section.brain} is in config/sections.tsv but not in "
+            "its segmentation; rerun the segmentation of its chunk"
+        )
+    return str(segmented[section.section]["status"])
+
+
+def _view(section: Section, image: Path, row: dict[str, Any], params: Params) -> View:
+    with open_pyramid(image, section.spacing_um) as pyramid:
+        pixels = pyramid.read_at(params.spacing_um)
+    labels = read_labels(row["labels"], int(row["page"]))
+    if not labels.any():
+        raise InputError(
+            f"{row['labels']}: page {row['page']} has no tissue but section {section.section} has "
+            "status ok; rerun the segmentation"
+        )
+    return make_view(
+        section.section,
+        pixels,
+        labels,
+        params.spacing_um,
+        max(params.texture_um, params.spacing_um),
+        float(row["full_spacing_um"]),
+        float(row["width_um"]),
+        float(row["height_um"]),
+        section.mirrored,
+    )
+
+
+def _pairs_frame(brain: str, pairs: list[Pair]) -> pd.DataFrame:
+    rows = []
+    for pair in pairs:
+        row = {name: getattr(pair, name) for name in PAIRS.names if hasattr(pair, name)}
+        rigid = pair.rigid or Rigid(np.nan, np.nan, np.nan, "", "")
+        row.update(brain=brain, angle_rad=rigid.angle_rad, x_um=rigid.x_um, y_um=rigid.y_um)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=PAIRS.names)
+
+
+def _pairs_of(frame: pd.DataFrame) -> list[Pair]:
+    pairs = []
+    for row in frame.to_dict("records"):
+        fields = {str(name): value for name, value in row.items()}
+        fields.pop("brain")
+        angle, x, y = (float(fields.pop(name)) for name in ("angle_rad", "x_um", "y_um"))
+        rigid = None if np.isnan(angle) else Rigid(angle, x, y, "moving", "fixed")
+        pairs.append(Pair(**fields, rigid=rigid))
+    return pairs
+
+
+def _stack_row(
+    section: Section,
+    segmented: dict[int, dict[str, Any]],
+    place: stacking.Place | None,
+    mirrored: bool,
+    image_right: ImageRight,
+    status: str,
+) -> dict[str, Any]:
+    row = segmented.get(section.section, {})
+    rigid = place.rigid if place else Rigid(np.nan, np.nan, np.nan, "", "")
+    return {
+        "brain": section.brain,
+        "section": section.section,
+        "z_um": section.section * section.thickness_um,
+        "width_um": row.get("width_um", np.nan),
+        "height_um": row.get("height_um", np.nan),
+        "full_spacing_um": row.get("full_spacing_um", section.spacing_um),
+        "mirrored": mirrored,
+        "angle_rad": rigid.angle_rad,
+        "x_um": rigid.x_um,
+        "y_um": rigid.y_um,
+        "via": place.via if place else -1,
+        "image_right": image_right,
+        "status": status,
+    }

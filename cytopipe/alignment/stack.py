@@ -1,0 +1,178 @@
+"""From pairs to the stack: which sections are mirrored, and each section's place."""
+
+import heapq
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cytopipe.alignment.pairs import ACCEPTED, UNCERTAIN, Pair
+from cytopipe.alignment.params import Params
+from cytopipe.numerics.geometry import Rigid
+
+CONFLICT = "handedness conflict"
+# less than one inlier: decides only where the features say nothing, and which half is the mirrored
+PRIOR = 0.5
+
+
+@dataclass(frozen=True)
+class Place:
+    """A section in the stack: `rigid` carries the unmirrored section to the stack frame."""
+
+    section: int
+    mirrored: bool
+    rigid: Rigid
+    via: int
+    certain: bool
+
+
+def mirror_flags(
+    sections: list[int],
+    pairs: list[Pair],
+    confirmed: dict[int, bool],
+    params: Params,
+) -> dict[int, bool]:
+    """Which sections were scanned face down, by the least contradiction to the pairs.
+
+    A pair only tells whether its two sections differ, with a weight (`_evidence`); the assignment
+    of all flags with the least contradicted weight is found exactly, by dynamic programming along
+    the stack. A mirrored section is thus confirmed by the pairs before, behind and across it.
+    Flags confirmed by a person are kept. Which of the two hands is the mirrored one no pair can
+    tell: the smaller part of the sections is, unless a person confirmed otherwise.
+
+    Parameters
+    ----------
+    sections : numbers of the usable sections, in order.
+    confirmed : flags of sections that a person looked at.
+    """
+    rank = {section: index for index, section in enumerate(sections)}
+    evidence: dict[int, list[tuple[int, bool, float]]] = {}
+    for pair in pairs:
+        back = rank[pair.moving] - rank[pair.fixed]
+        lean = _evidence(pair, params)
+        evidence.setdefault(pair.moving, []).append((back, lean > 0, abs(lean)))
+    # state: the flags of the last sections, newest first; value: cost and all flags so far
+    states: dict[tuple[bool, ...], tuple[float, tuple[bool, ...]]] = {(): (0.0, ())}
+    for section in sections:
+        grown: dict[tuple[bool, ...], tuple[float, tuple[bool, ...]]] = {}
+        allowed = (confirmed[section],) if section in confirmed else (False, True)
+        for state, (cost, flags) in states.items():
+            for flag in allowed:
+                total = cost + PRIOR * flag
+                for back, differ, weight in evidence.get(section, []):
+                    total += weight * ((state[back - 1] != flag) != differ)
+                key = (flag, *state)[: params.neighbours]
+                if key not in grown or total < grown[key][0]:
+                    grown[key] = (total, (*flags, flag))
+        states = grown
+    _, best = min(states.values(), key=lambda value: value[0])
+    return dict(zip(sections, best, strict=True))
+
+
+def _evidence(pair: Pair, params: Params) -> float:
+    """How much speaks for a difference of hands (positive) or against it.
+
+    The inlier counts and the peaks of the textures' correlation each count by their difference,
+    where the better one is good enough to mean anything.
+    """
+    lean = 0.0
+    if max(pair.inliers_plain, pair.inliers_mirrored) >= params.min_inliers:
+        lean += pair.inliers_mirrored - pair.inliers_plain
+    # comparisons with NaN (texture not used) are False
+    if max(pair.peak_plain, pair.peak_mirrored) >= params.min_peak:
+        lean += pair.peak_mirrored - pair.peak_plain
+    return lean
+
+
+def judge(
+    pairs: list[Pair], mirrored: dict[int, bool], largest_mm2: float, min_tissue_share: float
+) -> list[Pair]:
+    """Final statuses, which need the whole brain: too little tissue is uncertain at best, and a
+    pair whose transform was found for the other handedness cannot be used.
+    """
+    final = []
+    for pair in pairs:
+        status = pair.status
+        if status == ACCEPTED and pair.tissue_mm2 < min_tissue_share * largest_mm2:
+            status = UNCERTAIN
+        if pair.rigid is not None and pair.mirrored != (
+            mirrored[pair.fixed] != mirrored[pair.moving]
+        ):
+            status = CONFLICT
+        final.append(replace(pair, status=status))
+    return final
+
+
+def unmirror(rigid: Rigid, source_width_um: float, target_width_um: float) -> Rigid:
+    """The transform between two planes that are both seen from behind: mirror, `rigid`, mirror.
+
+    Two reflections and a rotation are a rotation again, by the opposite angle.
+    """
+    turn = Rigid(-rigid.angle_rad, 0.0, 0.0, rigid.source, rigid.target)
+    x = target_width_um - (np.cos(rigid.angle_rad) * source_width_um + rigid.x_um)
+    y = np.sin(rigid.angle_rad) * source_width_um + rigid.y_um
+    return replace(turn, x_um=float(x), y_um=float(y))
+
+
+def compose(
+    base: int, pairs: list[Pair], mirrored: dict[int, bool], widths_um: dict[int, float]
+) -> dict[int, Place]:
+    """Places of all sections that a chain of pairs connects to `base`, whose place is the identity.
+
+    The chain of a section has as few uncertain pairs as possible, then as few bridges as possible:
+    neighbours are composed one after the other, outwards from the base (paper, section 3.2), and a
+    rejected pair is bridged by one that reaches across.
+
+    Parameters
+    ----------
+    mirrored, widths_um : of every usable section.
+    """
+    edges: dict[int, list[tuple[int, float, Rigid]]] = {}
+    for pair in pairs:
+        if pair.rigid is None or pair.status not in (ACCEPTED, UNCERTAIN):
+            continue
+        rigid = replace(pair.rigid, source=str(pair.moving), target=str(pair.fixed))
+        if mirrored[pair.fixed]:
+            # the pair was found onto the fixed section as scanned, that is from behind
+            rigid = unmirror(rigid, widths_um[pair.moving], widths_um[pair.fixed])
+        # a bridge costs more than two neighbours and less than a chain that is uncertain
+        cost = pair.distance + 0.5 * (pair.distance - 1) + 1000.0 * (pair.status == UNCERTAIN)
+        edges.setdefault(pair.fixed, []).append((pair.moving, cost, rigid))
+        edges.setdefault(pair.moving, []).append((pair.fixed, cost, rigid.inverse()))
+    start = Place(base, mirrored[base], Rigid(0.0, 0.0, 0.0, str(base), "stack"), base, True)
+    places: dict[int, Place] = {}
+    queue: list[tuple[float, int, int]] = [(0.0, base, base)]
+    reached = {(base, base): start}
+    while queue:
+        cost, section, via = heapq.heappop(queue)
+        if section in places:
+            continue
+        place = places[section] = reached[section, via]
+        for neighbour, step, rigid in edges.get(section, []):
+            if neighbour not in places:
+                reached[neighbour, section] = Place(
+                    neighbour,
+                    mirrored[neighbour],
+                    rigid.then(place.rigid),
+                    section,
+                    place.certain and step < 1000.0,
+                )
+                heapq.heappush(queue, (cost + step, neighbour, section))
+    return places
+
+
+def choose_base(
+    sections: list[int], tissue_mm2: dict[int, float], pairs: list[Pair], min_tissue_share: float
+) -> int:
+    """The usable section nearest to the middle of the stack that has enough tissue.
+
+    One with an accepted pair is preferred; of two equally near the lower number is taken.
+    """
+    middle = (sections[0] + sections[-1]) / 2
+    largest_mm2 = max(tissue_mm2[section] for section in sections)
+    paired = {s for pair in pairs if pair.status == ACCEPTED for s in (pair.fixed, pair.moving)}
+
+    def rank(section: int) -> tuple[bool, bool, float, int]:
+        enough = tissue_mm2[section] >= min_tissue_share * largest_mm2
+        return (section not in paired, not enough, abs(section - middle), section)
+
+    return min(sections, key=rank)
