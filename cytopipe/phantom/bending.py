@@ -1,0 +1,121 @@
+"""A brain's own shape: a known smooth map from its stack to the template, and its inverse."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bend:
+    """Stack RAS mm to template RAS mm as a formula; the inverse by iteration.
+
+    template = scale * (stack - offset) + sum over waves of amplitude sin(frequency . p + phase),
+    with p = stack - offset.
+
+    Attributes
+    ----------
+    scale : (3,) factors near 1.
+    amplitudes : (n, 3) mm.
+    frequencies : (n, 3) rad/mm.
+    phases : (n,) rad.
+    offset : (3,) mm, moves the bent brain to where a stack's coordinates are positive.
+    """
+
+    scale: Floats
+    amplitudes: Floats
+    frequencies: Floats
+    phases: Floats
+    offset: Floats
+
+    def to_template(self, points_mm: Floats) -> Floats:
+        """Template RAS mm of (..., 3) points in true stack RAS mm."""
+        points = np.asarray(points_mm, np.float64) - self.offset
+        waves = np.sin(points @ self.frequencies.T + self.phases)
+        return np.asarray(points * self.scale + waves @ self.amplitudes)
+
+    def to_stack(self, points_mm: Floats) -> Floats:
+        """True stack RAS mm of (..., 3) template points, to better than 1e-9 mm.
+
+        Raises
+        ------
+        ArithmeticError
+            If the bend is too strong for the iteration to converge.
+        """
+        target = np.asarray(points_mm, np.float64)
+        points = target / self.scale
+        for _ in range(200):
+            waves = np.sin(points @ self.frequencies.T + self.phases)
+            better = (target - waves @ self.amplitudes) / self.scale
+            moved = float(np.abs(better - points).max())
+            points = better
+            if moved < 1e-10:
+                return np.asarray(points + self.offset)
+        raise ArithmeticError("the bend is too strong to be inverted; lower bend_mm")
+
+    def jacobian(self, points_mm: Floats) -> Floats:
+        """Determinant of d template / d stack at (..., 3) points in true stack RAS mm."""
+        points = np.asarray(points_mm, np.float64) - self.offset
+        slopes = np.cos(points @ self.frequencies.T + self.phases)
+        matrices = np.einsum("...k,ki,kj->...ij", slopes, self.amplitudes, self.frequencies)
+        return np.asarray(np.linalg.det(matrices + np.diag(self.scale)))
+
+    def moved_by(self, offset: Floats) -> "Bend":
+        """The same bend for a brain that lies `offset` further on in the stack."""
+        return Bend(
+            self.scale, self.amplitudes, self.frequencies, self.phases, self.offset + offset
+        )
+
+
+def draw_bend(
+    rng: np.random.Generator,
+    amplitude_mm: float,
+    wavelengths_mm: list[float],
+    scale: float,
+    reach_mm: float = 110.0,
+    waves: int = 12,
+) -> Bend:
+    """A random bend whose Jacobian stays above 0.5 within `reach_mm` of the origin.
+
+    Parameters
+    ----------
+    amplitude_mm : root mean square length of the displacement.
+    wavelengths_mm : shortest and longest; amplitudes grow with the wavelength.
+    scale : factors are drawn from 1 - scale to 1 + scale, each axis on its own.
+
+    Raises
+    ------
+    ArithmeticError
+        If none of a hundred draws is smooth enough.
+    """
+    grid = np.stack(np.meshgrid(*[np.arange(-reach_mm, reach_mm + 1, 11.0)] * 3), axis=-1)
+    for _ in range(100):
+        lengths = rng.uniform(wavelengths_mm[0], wavelengths_mm[1], waves)
+        directions = _unit(rng.normal(size=(waves, 3)))
+        amplitudes = _unit(rng.normal(size=(waves, 3))) * lengths[:, None]
+        # a sine's mean square is a half
+        amplitudes *= amplitude_mm / np.sqrt((amplitudes**2).sum() / 2)
+        bend = Bend(
+            rng.uniform(1 - scale, 1 + scale, 3),
+            amplitudes,
+            directions * (2 * np.pi / lengths)[:, None],
+            rng.uniform(0, 2 * np.pi, waves),
+            np.zeros(3),
+        )
+        jacobian = bend.jacobian(grid)
+        if jacobian.min() > 0.5 and jacobian.max() < 2:
+            try:
+                bend.to_stack(grid.reshape(-1, 3)[::7])
+            except ArithmeticError:
+                continue
+            return bend
+    raise ArithmeticError(
+        f"no smooth bend of {amplitude_mm} mm with wavelengths {wavelengths_mm} mm; "
+        "lower bend_mm or lengthen bend_wavelengths_mm"
+    )
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))

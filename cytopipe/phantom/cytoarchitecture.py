@@ -1,0 +1,123 @@
+"""Layers and areas: how much of a section the cell bodies cover, and how large they are.
+
+Six layers lie between the pial surface (depth 0) and the white matter (depth 1). An area has its
+own relative thickness, coverage (share of the section's area under cell bodies) and cell diameter
+of each layer. The types follow von Economo: koniocortex with a broad, dense layer IV; granular
+association cortex; dysgranular cortex; agranular motor cortex without layer IV and with large
+pyramids in V; limbic cortex with a broad layer I and islands in II. Every area is scaled to the
+same mean coverage: the mean gray value alone does not tell the areas apart.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LAYERS = 6
+MEAN_COVERAGE = 0.22
+WHITE_COVERAGE, WHITE_DIAMETER_UM = 0.06, 6.0
+
+# diffuse stain of the tissue between the cells, in units of the stain of a cell body
+NEUROPIL_GRAY, NEUROPIL_WHITE = 0.44, 0.27
+
+# relative thickness, coverage, diameter um of layers I to VI; strength of islands in II and III
+_TYPES: dict[str, tuple[list[float], list[float], list[float], float]] = {
+    "koniocortex": (
+        [0.10, 0.09, 0.24, 0.25, 0.14, 0.18],
+        [0.09, 0.30, 0.20, 0.36, 0.11, 0.25],
+        [7, 8, 10, 7, 12, 10],
+        0.05,
+    ),
+    "granular": (
+        [0.10, 0.10, 0.30, 0.15, 0.17, 0.18],
+        [0.09, 0.28, 0.20, 0.34, 0.16, 0.22],
+        [7, 9, 12, 8, 13, 11],
+        0.12,
+    ),
+    "dysgranular": (
+        [0.10, 0.10, 0.34, 0.08, 0.20, 0.18],
+        [0.09, 0.26, 0.28, 0.24, 0.17, 0.19],
+        [7, 9, 14, 9, 15, 11],
+        0.18,
+    ),
+    "agranular": (
+        [0.10, 0.08, 0.36, 0.03, 0.25, 0.18],
+        [0.09, 0.22, 0.25, 0.22, 0.27, 0.16],
+        [7, 10, 16, 10, 20, 13],
+        0.08,
+    ),
+    "limbic": (
+        [0.16, 0.12, 0.24, 0.05, 0.23, 0.20],
+        [0.10, 0.36, 0.17, 0.15, 0.33, 0.18],
+        [7, 11, 12, 9, 15, 11],
+        0.35,
+    ),
+    "polar": (
+        [0.10, 0.13, 0.25, 0.18, 0.12, 0.22],
+        [0.09, 0.32, 0.16, 0.28, 0.26, 0.22],
+        [7, 8, 11, 8, 12, 10],
+        0.25,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Tables with a row an area label; row 0 serves gray matter without an area.
+
+    Attributes
+    ----------
+    border : (areas, 7) depth at which each layer starts, and 1.
+    coverage : (areas, 6) share of the section under cell bodies.
+    diameter_um : (areas, 6) mean diameter of the cells.
+    islands : (areas,) relative change of coverage in layers II and III by patches of 0.5 mm.
+    """
+
+    border: NDArray[np.float32]
+    coverage: NDArray[np.float32]
+    diameter_um: NDArray[np.float32]
+    islands: NDArray[np.float32]
+
+
+def make_areas(seed: int, count: int, contrast: float) -> Areas:
+    """The architecture of `count` areas, the same left and right.
+
+    Parameters
+    ----------
+    seed : of the variation between areas of one type.
+    contrast : 1 for the types as tabulated, 0 for areas that are all alike.
+    """
+    rng = np.random.default_rng([seed, 0xA4EA])
+    types = list(_TYPES.values())
+    fractions, coverages, diameters, islands = [], [], [], []
+    common = [np.mean([np.asarray(t[k]) for t in types], axis=0) for k in range(3)]
+    for number in range(count):
+        kind = types[number % len(types)]
+        vary = rng.normal(size=(3, LAYERS))
+        # layer I varies little: its light band is part of every area
+        vary[:, 0] *= 0.3
+        fractions.append(common[0] + contrast * (kind[0] - common[0] + 0.1 * common[0] * vary[0]))
+        coverages.append(common[1] + contrast * (kind[1] - common[1] + 0.1 * common[1] * vary[1]))
+        diameters.append(common[2] + contrast * (kind[2] - common[2] + 0.1 * common[2] * vary[2]))
+        islands.append(contrast * kind[3])
+    thickness = np.asarray(fractions)
+    thickness /= thickness.sum(1, keepdims=True)
+    coverage = np.asarray(coverages)
+    inner = (thickness[:, 1:] * coverage[:, 1:]).sum(1)
+    wanted = MEAN_COVERAGE - thickness[:, 0] * coverage[:, 0]
+    coverage[:, 1:] *= (wanted / inner)[:, None]
+    border = np.concatenate([np.zeros((count, 1)), np.cumsum(thickness, axis=1)], axis=1)
+    border[:, -1] = 1
+    return Areas(
+        *(_with_mean(t) for t in (border, coverage, np.asarray(diameters), np.asarray(islands)))
+    )
+
+
+def _with_mean(table: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rows: the mean (for label 0), the left areas, the right areas."""
+    return np.concatenate([table.mean(0, keepdims=True), table, table]).astype(np.float32)
+
+
+def mean_cell_area_um2(diameter_um: float) -> float:
+    """Mean area of discs whose diameters are uniform from 0.6 to 1.4 times `diameter_um`."""
+    return float(np.pi / 4 * diameter_um**2 * (1.4**3 - 0.6**3) / 2.4)

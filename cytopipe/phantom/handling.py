@@ -1,0 +1,178 @@
+"""What happens to a section between the knife and the scanner."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError
+from cytopipe.numerics.geometry import Rigid, mirror, pixels_to_section
+
+Floats = NDArray[np.float64]
+
+CONDITIONS = ("good", "torn", "blank", "dirty", "missing")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels and where they lie in the true stack.
+
+    The stack position in um of pixel (column, row) of the window is matrix @ pixel + shift; for a
+    mirrored section the matrix has a negative determinant.
+    """
+
+    rows: int
+    columns: int
+    matrix: Floats
+    shift: Floats
+    z_um: float
+
+    def to_stack(self, pixels: Floats) -> Floats:
+        """(..., 3) um in the true stack of (..., 2) pixels (column, row) of the window."""
+        plane = np.asarray(pixels, np.float64) @ self.matrix.T + self.shift
+        return np.concatenate([plane, np.full((*plane.shape[:-1], 1), self.z_um)], axis=-1)
+
+    def to_pixels(self, points_um: Floats) -> Floats:
+        """(column, row) of stack points' first two coordinates; inverse of `to_stack`."""
+        inverse = np.linalg.inv(self.matrix)
+        return (np.asarray(points_um, np.float64)[..., :2] - self.shift) @ inverse.T
+
+
+@dataclass(frozen=True)
+class Handled:
+    """One section as it lies on the slide.
+
+    Attributes
+    ----------
+    rigid : UNMIRRORED section um to true stack um.
+    rows, columns : size of the scan at full resolution.
+    tear : (distance um, direction rad): the part of the stack's plane that lies further than
+        `distance` in this direction is gone; None for a whole section.
+    """
+
+    brain: str
+    section: int
+    condition: str
+    mirrored: bool
+    z_um: float
+    rigid: Rigid
+    rows: int
+    columns: int
+    spacing_um: float
+    tear: tuple[float, float] | None = None
+
+    @property
+    def width_um(self) -> float:
+        return (self.columns - 1) * self.spacing_um
+
+    @property
+    def height_um(self) -> float:
+        return (self.rows - 1) * self.spacing_um
+
+    def size_at(self, spacing_um: float) -> tuple[int, int]:
+        """Rows and columns at a coarser spacing; a part of a pixel at the end counts."""
+        factor = spacing_um / self.spacing_um
+        return int(np.ceil(self.rows / factor - 1e-6)), int(np.ceil(self.columns / factor - 1e-6))
+
+    def window(self, spacing_um: float, row: int, column: int, rows: int, columns: int) -> Window:
+        """The window of the scanned image at `spacing_um` that starts at (row, column)."""
+        corners = np.array([[column, row], [column + 1, row], [column, row + 1]], np.float64)
+        points = pixels_to_section(corners, spacing_um, self.spacing_um)
+        if self.mirrored:
+            points = mirror(points, self.width_um)
+        origin, right, down = self.rigid(points)
+        matrix = np.stack([right - origin, down - origin], axis=1)
+        return Window(rows, columns, matrix, origin, self.z_um)
+
+    def whole(self, spacing_um: float) -> Window:
+        """The whole scanned image at `spacing_um`."""
+        return self.window(spacing_um, 0, 0, *self.size_at(spacing_um))
+
+
+def draw_conditions(
+    rng: np.random.Generator, count: int, mirrored: int, others: dict[str, int]
+) -> tuple[list[str], NDArray[np.bool_]]:
+    """The condition of each of `count` sections and which are mirrored.
+
+    Special sections are chosen among the middle 70 %, at least two apart, never the centre one.
+
+    Raises
+    ------
+    InputError
+        If there are too few sections for so many special ones.
+    """
+    wanted = ["mirrored"] * mirrored + [name for name, n in others.items() for _ in range(n)]
+    low, high = int(0.15 * count), int(np.ceil(0.85 * count))
+    allowed = [n for n in range(low, high) if abs(n - (count - 1) / 2) > 1.5]
+    conditions = ["good"] * count
+    flipped = np.zeros(count, bool)
+    for name in wanted:
+        if not allowed:
+            raise InputError(
+                f"phantom: {count} sections are too few for {len(wanted)} mirrored, torn, blank, "
+                "missing and dirty ones; lower these numbers or section_step"
+            )
+        chosen = int(rng.choice(allowed))
+        allowed = [n for n in allowed if abs(n - chosen) > 1]
+        if name == "mirrored":
+            flipped[chosen] = True
+        else:
+            conditions[chosen] = name
+    return conditions, flipped
+
+
+def draw_placement(
+    rng: np.random.Generator,
+    centre_um: Floats,
+    canvas_um: Floats,
+    spacing_um: float,
+    rotation_deg: float,
+    shift_mm: float,
+    names: tuple[str, str],
+) -> tuple[Rigid, int, int]:
+    """A section's transform to the stack, and the rows and columns of its scan.
+
+    The middle of the scan lies within `shift_mm` of the brain's middle, turned by up to
+    `rotation_deg`; the size of the scan differs by a few pixels from section to section.
+    """
+    columns, rows = (int(side / spacing_um) + int(rng.integers(0, 24)) for side in canvas_um)
+    angle = float(np.deg2rad(rng.uniform(-rotation_deg, rotation_deg)))
+    target = centre_um + rng.uniform(-shift_mm, shift_mm, 2) * 1000
+    turn = Rigid(angle, 0.0, 0.0, *names)
+    middle = np.array([columns - 1, rows - 1]) * spacing_um / 2
+    shift = target - turn(middle)
+    return Rigid(angle, float(shift[0]), float(shift[1]), *names), rows, columns
+
+
+def canvas_size(
+    outline_um: Floats, rotation_deg: float, shift_mm: float, margin_mm: float
+) -> Floats:
+    """Width and height um of a scan that holds (n, 2) points however they are turned."""
+    size = np.zeros(2)
+    middle = (outline_um.min(0) + outline_um.max(0)) / 2
+    for angle in np.deg2rad(np.linspace(-rotation_deg, rotation_deg, 7)):
+        turned = Rigid(float(angle), 0.0, 0.0, "a", "b")(outline_um - middle)
+        size = np.maximum(size, 2 * np.abs(turned).max(0))
+    return size + 2000 * (shift_mm + margin_mm)
+
+
+def draw_tear(rng: np.random.Generator, tissue_um: Floats, share: float) -> tuple[float, float]:
+    """A line beyond which `share` of the tissue points (n, 2) lie: (distance um, direction)."""
+    # from the outer side: left or right, some 30 degrees up or down
+    direction = float(rng.choice([0.0, np.pi]) + np.deg2rad(rng.uniform(-30, 30)))
+    along = tissue_um @ np.array([np.cos(direction), np.sin(direction)])
+    return float(np.quantile(along, 1 - share)), direction
+
+
+def torn_away(window: Window, tear: tuple[float, float]) -> NDArray[np.bool_]:
+    """Pixels of the part that is gone; its edge is ragged by some 2 mm."""
+    columns, rows = np.arange(window.columns), np.arange(window.rows)
+    x = window.matrix[0, 0] * columns + window.matrix[0, 1] * rows[:, None] + window.shift[0]
+    y = window.matrix[1, 0] * columns + window.matrix[1, 1] * rows[:, None] + window.shift[1]
+    distance, direction = tear
+    along = x * np.cos(direction) + y * np.sin(direction)
+    across = (y * np.cos(direction) - x * np.sin(direction)) / 1000
+    ragged = (
+        1.2 * np.sin(across / 2.1) + 0.7 * np.sin(across / 0.9 + 1) + 0.3 * np.sin(across / 0.31)
+    )
+    return np.asarray(along > distance + 1000 * ragged)

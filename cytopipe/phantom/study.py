@@ -1,0 +1,273 @@
+"""The phantom's study folder: images, tables, template and, beside them, the truth."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tifffile
+import yaml
+from numpy.typing import NDArray
+
+from cytopipe import logs
+from cytopipe.files import InputError, whole
+from cytopipe.formats import images, surfaces, tables, volumes
+from cytopipe.numerics.geometry import ras_to_stack
+from cytopipe.phantom.anatomy import (
+    area_names,
+    area_volume,
+    load_hemispheres,
+    parcel_distances,
+    tissue_volume,
+)
+from cytopipe.phantom.brain import Brain, Template, dissect, make_brain, template_coordinates
+from cytopipe.phantom.cutting import cut
+from cytopipe.phantom.cytoarchitecture import make_areas
+from cytopipe.phantom.handling import (
+    Handled,
+    canvas_size,
+    draw_conditions,
+    draw_placement,
+    draw_tear,
+)
+from cytopipe.phantom.params import Params
+from cytopipe.phantom.rendering import render
+from cytopipe.phantom.structure import stream
+
+Floats = NDArray[np.float64]
+
+
+def run(*, study: Path, params: Params) -> None:
+    """Make the study: images, sections.tsv, brains.tsv, template, truth.
+
+    truth/truth.yaml is written last; where it lists the same parameters, nothing is done.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a phantom of other parameters.
+    """
+    record = study / "truth" / "truth.yaml"
+    content = _record(params)
+    if record.exists():
+        if yaml.safe_load(record.read_text()) == content:
+            logs.say(f"{study}: the phantom is complete, nothing to do")
+            return
+        raise InputError(
+            f"{record}: this study holds a phantom of other parameters; remove the folders images, "
+            f"template and truth of {study} to make it anew, or choose another study folder"
+        )
+    template = make_template(study / "template", params)
+    made: list[pd.DataFrame] = []
+    if params.workers > 1:
+        # spawn: nothing of the parent's threads or caches is carried over
+        with ProcessPoolExecutor(params.workers, get_context("spawn"), _start_worker) as pool:
+            jobs = [
+                pool.submit(_make_sections, study, name, template, params) for name in params.brains
+            ]
+            made = [job.result() for job in jobs]
+    else:
+        made = [_make_sections(study, name, template, params) for name in params.brains]
+    _write_tsv(pd.concat(made), study / "config" / "sections.tsv")
+    roles = pd.DataFrame(params.brains.items(), columns=["brain", "role"])
+    _write_tsv(roles, study / "config" / "brains.tsv")
+    with whole(record) as beside:
+        beside.write_text(yaml.safe_dump(content, sort_keys=False))
+    logs.say(f"{study}: {len(params.brains)} phantom brains, {sum(map(len, made))} sections")
+
+
+def _start_worker() -> None:
+    logs.to(None)
+
+
+def _record(params: Params) -> dict[str, object]:
+    from cytopipe.phantom import VERSION
+
+    content: dict[str, object] = {
+        "truth_spacing_um": params.truth_spacing_um,
+        "coordinates_spacing_um": params.coordinates_spacing_um,
+        "version": VERSION,
+        "phantom": params.content(),
+    }
+    loaded: dict[str, object] = yaml.safe_load(yaml.safe_dump(content))
+    return loaded
+
+
+def _write_tsv(frame: pd.DataFrame, path: Path) -> None:
+    with whole(path) as beside:
+        frame.to_csv(beside, sep="\t", index=False)
+
+
+def make_template(folder: Path, params: Params) -> Template:
+    """Write the template's volumes and table; return what the brains need of it."""
+    logs.say("phantom: template and areas")
+    hemispheres = load_hemispheres(params.surfaces)
+    distances = parcel_distances(hemispheres, params.areas)
+
+    def still(points: Floats) -> Floats:
+        return points
+
+    coarse = tissue_volume(
+        hemispheres, params.template_voxel_mm, still, params.callosum_mm, params.callosum_radius_mm
+    )
+    volumes.write(coarse, folder / "tissue.nii.gz")
+    volumes.write(area_volume(hemispheres, distances, coarse, 1), folder / "atlas.nii.gz")
+    _write_tsv(area_names(params.areas), folder / "areas.tsv")
+    # the areas of the sections are looked up in finer voxels than the atlas has
+    fine = tissue_volume(hemispheres, params.template_voxel_mm / 2, still, [], 0.0)
+    return Template(
+        hemispheres,
+        area_volume(hemispheres, distances, fine, 2),
+        make_areas(params.seed, params.areas, params.area_contrast),
+    )
+
+
+def _make_sections(study: Path, name: str, template: Template, params: Params) -> pd.DataFrame:
+    """Make one brain: its volumes, its sections, its truth; returns its rows of sections.tsv."""
+    logs.say(f"phantom: brain {name}, surfaces and depth")
+    brain = make_brain(name, template, params)
+    truth = study / "truth" / name
+    _write_anatomy(brain, truth)
+    handled = handle(brain)
+    rows = []
+    for section in logs.progress(handled, len(handled), f"phantom: sections of {name}"):
+        if section.condition == "missing":
+            continue
+        image = Path("images") / name / f"{name}_{section.section:05d}.ome.tif"
+        _write_truth_pages(brain, template, section, truth)
+        images.write_pyramid_by_windows(
+            partial(render, brain, template, section),
+            (section.rows, section.columns),
+            study / image,
+            params.spacing_um,
+            params.coarsest_um,
+        )
+        rows.append((name, section.section, str(image), params.spacing_um, params.thickness_um))
+    tables.write(tables.TRUTH_SECTIONS, _truth_rows(brain, handled), truth / "sections.parquet")
+    return pd.DataFrame(rows, columns=["brain", "section", "image", "spacing_um", "thickness_um"])
+
+
+def handle(brain: Brain) -> list[Handled]:
+    """All sections of a brain, from the occipital pole on, and what has happened to each."""
+    params = brain.params
+    outline = np.concatenate([ras_to_stack(h.pial, params.image_right) for h in brain.hemispheres])
+    step_um = params.section_step * params.thickness_um
+    numbers = params.section_step * np.arange(1, int(outline[:, 2].max() // step_um) + 1)
+    conditions, mirrored = draw_conditions(
+        stream(params.seed, brain.name, 6),
+        len(numbers),
+        params.mirrored,
+        {
+            "torn": params.torn,
+            "blank": params.blank,
+            "missing": params.missing,
+            "dirty": params.dirty,
+        },
+    )
+    plane = outline[:, :2]
+    canvas = canvas_size(plane, params.rotation_deg, params.shift_mm, params.margin_mm)
+    centre = (plane.min(0) + plane.max(0)) / 2
+    sections = []
+    for number, condition, flipped in zip(numbers.tolist(), conditions, mirrored, strict=True):
+        rng = stream(params.seed, brain.name, 7, number)
+        z_um = number * params.thickness_um
+        rigid, rows, columns = draw_placement(
+            rng,
+            centre,
+            canvas,
+            params.spacing_um,
+            params.rotation_deg,
+            params.shift_mm,
+            (f"{brain.name}/{number:05d}", "stack"),
+        )
+        tear = draw_tear(rng, _rim(brain, z_um), params.torn_share) if condition == "torn" else None
+        sections.append(
+            Handled(
+                brain.name,
+                number,
+                condition,
+                bool(flipped),
+                z_um,
+                rigid,
+                rows,
+                columns,
+                params.spacing_um,
+                tear,
+            )
+        )
+    return sections
+
+
+def _rim(brain: Brain, z_um: float) -> Floats:
+    """Points (n, 2) along the pial contours of a section, stack um."""
+    contours = [
+        cut(ras_to_stack(h.pial, brain.params.image_right), h.faces, z_um)
+        for h in brain.hemispheres
+    ]
+    return np.concatenate(contours).mean(1)
+
+
+def _write_anatomy(brain: Brain, folder: Path) -> None:
+    volumes.write(brain.tissue, folder / "tissue.nii.gz")
+    depth = np.where(brain.tissue.data == 1, brain.depth.data, np.nan).astype(np.float32)
+    volumes.write(volumes.Volume(depth, brain.depth.affine), folder / "depth.nii.gz")
+    kinds = (("pial", "Pial"), ("white", "GrayWhite"), ("mid", "MidThickness"))
+    for hemisphere in brain.hemispheres:
+        for kind, secondary in kinds:
+            surfaces.write(
+                hemisphere.surface(kind),
+                folder / f"hemi-{hemisphere.side}_{kind}.surf.gii",
+                hemisphere.side,
+                secondary,
+            )
+
+
+def _write_truth_pages(brain: Brain, template: Template, section: Handled, folder: Path) -> None:
+    """What each pixel of the scan shows, and where in the template it lies."""
+    params = brain.params
+    window = section.whole(params.truth_spacing_um)
+    tissue = dissect(brain, template, window, section)
+    pages: list[NDArray[Any]] = [
+        tissue.labels,
+        tissue.area,
+        tissue.layer,
+        tissue.depth.astype(np.float16),
+    ]
+    _write_pages(pages, folder / f"{section.section:05d}.tif")
+    grid = section.whole(params.coordinates_spacing_um)
+    at = template_coordinates(brain, grid, np.arange(grid.rows), np.arange(grid.columns))
+    _write_pages(
+        list(np.moveaxis(at, -1, 0).astype(np.float32)),
+        folder / f"coordinates-{section.section:05d}.tif",
+    )
+
+
+def _write_pages(pages: Sequence[NDArray[Any]], path: Path) -> None:
+    with whole(path) as beside, tifffile.TiffWriter(beside) as tif:
+        for page in pages:
+            tif.write(page, compression="zlib", photometric="minisblack", metadata=None)
+
+
+def _truth_rows(brain: Brain, handled: list[Handled]) -> pd.DataFrame:
+    def rows() -> Iterator[dict[str, object]]:
+        for section in handled:
+            yield {
+                "brain": brain.name,
+                "section": section.section,
+                "condition": section.condition,
+                "mirrored": section.mirrored,
+                "z_um": section.z_um,
+                "angle_rad": section.rigid.angle_rad,
+                "x_um": section.rigid.x_um,
+                "y_um": section.rigid.y_um,
+                "width_um": section.width_um,
+                "height_um": section.height_um,
+                "full_spacing_um": section.spacing_um,
+                "image_right": brain.params.image_right,
+            }
+
+    return pd.DataFrame(list(rows()))
