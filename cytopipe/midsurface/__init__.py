@@ -1,0 +1,158 @@
+"""Midsurface: cortical depth and the closed surface at half depth, one for each hemisphere.
+
+CytoNet section 3.2: Laplacian depth (Leprince et al. 2015), the 0.5-isosurface by marching cubes,
+hemispheres, topology, Poisson reconstruction, isotropic explicit remeshing. Order here: the
+hemispheres are told apart and handles are cut on voxels BEFORE surfaces are made, because Poisson
+reconstruction changes no topology and closes what is open.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cytopipe import logs
+from cytopipe.files import InputError
+from cytopipe.formats import surfaces as gifti
+from cytopipe.formats import tables, volumes
+from cytopipe.midsurface.hemispheres import separate
+from cytopipe.midsurface.measures import thickness as streamline_thickness
+from cytopipe.midsurface.surface import Midsurface, midsurface
+from cytopipe.numerics import laplace, meshes
+
+VERSION = 1
+SIDES = {"L": 1, "R": 2}
+MARGIN_VOXELS = 3
+
+
+@dataclass(frozen=True)
+class Params:
+    """Section `midsurface` of the config.
+
+    Attributes
+    ----------
+    band_mm : half width of the band in which the hemispheres' border may leave the plane.
+    plane_only_from_mm : from this voxel size on the plane alone separates the hemispheres.
+    laplace_tolerance : largest error of the depth.
+    poisson_depth : octree depth of the Poisson reconstruction.
+    edge_mm : target edge length of the surface, one voxel.
+    remesh_iterations : rounds of splitting, collapsing, flipping and smoothing.
+    farthest_mm : a thickness streamline ends at this length to either side.
+    smoothing_rounds : thickness and curvature are averaged over neighbouring vertices that often;
+        both carry the staircase of the voxels.
+    """
+
+    band_mm: float
+    plane_only_from_mm: float
+    laplace_tolerance: float
+    poisson_depth: int
+    edge_mm: float
+    remesh_iterations: int
+    farthest_mm: float
+    smoothing_rounds: int
+
+
+def run(
+    *,
+    brain: str,
+    tissue: Path,
+    depth: Path,
+    hemispheres: Path,
+    surfaces: dict[str, Path],
+    thickness: dict[str, Path],
+    curvature: dict[str, Path],
+    table: Path,
+    params: Params,
+) -> None:
+    """Compute depth, hemispheres and both mid-surfaces of one brain.
+
+    Parameters
+    ----------
+    tissue : label volume of the reconstruction, stack RAS mm.
+    depth : written: float32, 0 pial to 1 white matter, NaN outside the cortex.
+    hemispheres : written: uint8 0 background, 1 left, 2 right.
+    surfaces, thickness, curvature : written, a file for each of "L" and "R": mid-surface, mm, 1/mm.
+    table : written last: SURFACES, a row a hemisphere.
+
+    Raises
+    ------
+    InputError
+        If the volume is not isotropic or a hemisphere has no cortex around white matter.
+    """
+    labels = volumes.read(tissue)
+    if np.ptp(labels.voxel_mm) > 1e-3 * labels.voxel_mm[0]:
+        raise InputError(
+            f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
+        )
+    labels = volumes.Volume(fill_cavities(labels.data.astype(np.uint8)), labels.affine)
+    sides = separate(labels, params.band_mm, params.plane_only_from_mm)
+    whole_depth = np.full(sides.shape, np.nan, np.float32)
+    rows = []
+    for name, side in SIDES.items():
+        field, where = hemisphere_depth(labels, sides == side, params.laplace_tolerance)
+        if not (field.data > 0.5).any():
+            raise InputError(
+                f"{tissue}: no white matter in hemisphere {name}; look at the reconstruction"
+            )
+        cortex = (sides[where] == side) & (labels.data[where] == 1)
+        inner = field.data[(slice(MARGIN_VOXELS, -MARGIN_VOXELS),) * 3]
+        whole_depth[where][cortex] = inner[cortex]
+        surface = midsurface(field, params.poisson_depth, params.edge_mm, params.remesh_iterations)
+        logs.say(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
+        gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
+        lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
+        bend = meshes.mean_curvature(surface.vertices, surface.faces)
+        for values, path in ((lengths, thickness[name]), (bend, curvature[name])):
+            smooth = meshes.smooth_map(values, surface.faces, params.smoothing_rounds)
+            gifti.write_map(smooth, path, name)
+        rows.append(_row(brain, name, surface, params.edge_mm))
+    volumes.write(volumes.Volume(whole_depth, labels.affine), depth)
+    volumes.write(volumes.Volume(sides, labels.affine), hemispheres)
+    tables.write(tables.SURFACES, pd.DataFrame(rows), table)
+
+
+def fill_cavities(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Enclosed background (ventricles, lost tissue) counts as white matter: it has no pial side."""
+    enclosed = ndimage.binary_fill_holes(labels > 0) & (labels == 0)
+    return np.where(enclosed, 2, labels).astype(np.uint8)
+
+
+def hemisphere_depth(
+    labels: volumes.Volume, mask: NDArray[np.bool_], tolerance: float
+) -> tuple[volumes.Volume, tuple[slice, ...]]:
+    """Depth of the part of a brain in `mask`, on its box with a margin of background, and the box.
+
+    One layer of voxels beyond the cortex holds the depth's continuation (`laplace.continued`).
+    The margin keeps surfaces closed where tissue reaches the border of the volume.
+    """
+    where = tuple(ndimage.find_objects(mask.astype(np.uint8))[0]) if mask.any() else ()
+    if not where:
+        return volumes.Volume(np.zeros((1, 1, 1), np.float32), labels.affine), where
+    part = np.where(mask[where], labels.data[where], 0).astype(np.uint8)
+    affine = labels.affine.copy()
+    affine[:3, 3] = labels.to_mm(np.array([s.start - MARGIN_VOXELS for s in where]))
+    part = np.pad(part, MARGIN_VOXELS)
+    depth = laplace.continued(laplace.laplace_depth(part, tolerance), part)
+    return volumes.Volume(depth, affine), where
+
+
+def _row(brain: str, name: str, surface: Midsurface, edge_mm: float) -> dict[str, object]:
+    lengths = meshes.edge_lengths(surface.vertices, surface.faces)
+    return {
+        "brain": brain,
+        "hemisphere": name,
+        "components": int(meshes.component_labels(surface.faces).max()) + 1,
+        "euler": meshes.euler_number(surface.faces),
+        "manifold": meshes.is_closed_manifold(surface.faces),
+        "euler_before": surface.euler_before,
+        "voxels_removed": surface.voxels_removed,
+        "voxels_added": surface.voxels_added,
+        "vertices": len(surface.vertices),
+        "edge_median_mm": float(np.median(lengths)),
+        "edge_in_range": float(((lengths > 0.8 * edge_mm) & (lengths < 1.33 * edge_mm)).mean()),
+        "area_mm2": meshes.area(surface.vertices, surface.faces),
+        "status": surface.status,
+    }

@@ -1,0 +1,138 @@
+"""Reconstruction: the labels of all sections become one isotropic volume, repaired and cleaned.
+
+CytoNet section 3.2: the section masks are placed by their rigid transforms, defects are found with
+a median filter along the cutting direction and take its value, loose parts are dropped, and what a
+person has marked is left out. Between sections the SHAPE is interpolated (signed distances, Raya &
+Udupa 1990): with a voxel as large as the section spacing that is the paper's stacking.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from cytopipe import logs
+from cytopipe.files import InputError
+from cytopipe.formats import images, volumes
+from cytopipe.formats import tables as kinds
+from cytopipe.numerics import geometry
+from cytopipe.reconstruction import repair, shapes
+
+VERSION = 1
+MARGIN_VOXELS = 4
+
+
+@dataclass(frozen=True)
+class Params:
+    """Section `reconstruction` of the config.
+
+    Attributes
+    ----------
+    voxel_mm : edge of the isotropic voxels.
+    smoothing_voxels : sigma of the Gaussian over in-plane signed distances, in voxels.
+    sulcus_voxels : sulci narrower than this are widened to it, so that sampling keeps them open.
+    max_gap_mm : sections further apart than this are not bridged.
+    defect_radius_mm : a difference from the neighbours is a defect where a disc of this radius
+        fits into it; thinner ones are anatomy that moves from section to section.
+    defect_min_mm3 : smallest defect, area times section spacing.
+    cortex_mm : missing tissue is a hole, not a sulcus, where white matter of the same section
+        lies nearer to it than this; below the thinnest cortex.
+    label_gap_mm : gray against white matter is compared only between neighbours at most this far
+        apart: two banks of a sulcus cut along its wall are as thick as that.
+    fragment_share : components smaller than this share of the largest are dropped.
+    """
+
+    voxel_mm: float
+    smoothing_voxels: float
+    sulcus_voxels: float
+    max_gap_mm: float
+    defect_radius_mm: float
+    defect_min_mm3: float
+    cortex_mm: float
+    label_gap_mm: float
+    fragment_share: float
+
+
+def run(
+    *,
+    brain: str,
+    labels: list[Path],
+    tables: list[Path],
+    stack: Path,
+    exclusion: Path | None,
+    tissue: Path,
+    repairs: Path,
+    params: Params,
+) -> None:
+    """Reconstruct the label volume of one brain.
+
+    Parameters
+    ----------
+    labels, tables : label file and SEGMENTATION table of each chunk, in the same order.
+    stack : STACK table of the brain.
+    exclusion : volume in stack RAS mm, any grid; what is not 0 is left out. None for none.
+    tissue : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm.
+    repairs : written: REPAIRS table of everything that was changed.
+
+    Raises
+    ------
+    InputError
+        If fewer than two sections can be placed, or the exclusion mask lies elsewhere.
+    """
+    sections = placed_sections(labels, tables, stack)
+    if len(sections) < 2:
+        raise InputError(
+            f"{stack}: {len(sections)} sections have tissue and a transform, two are needed; "
+            "look at the alignment of this brain"
+        )
+    grid = shapes.grid_around(sections, params.voxel_mm, MARGIN_VOXELS)
+    logs.say(f"{brain}: {len(sections)} sections on {grid.shape} voxels")
+    planes = shapes.section_planes(
+        sections, grid, params.smoothing_voxels, params.sulcus_voxels, brain
+    )
+    found = repair.repair_defects(
+        planes,
+        grid,
+        radius_mm=params.defect_radius_mm,
+        min_mm3=params.defect_min_mm3,
+        cortex_mm=params.cortex_mm,
+        label_gap_mm=params.label_gap_mm,
+        max_gap_mm=params.max_gap_mm,
+    )
+    logs.say(f"{brain}: {len(found)} defects repaired")
+    volume = volumes.Volume(shapes.interpolate(planes, grid, params.max_gap_mm), grid.affine)
+    if exclusion is not None:
+        found += repair.exclude(volume, exclusion)
+    found += repair.drop_fragments(volume, params.fragment_share)
+    volumes.write(volume, tissue)
+    kinds.write(kinds.REPAIRS, repair.table(brain, found), repairs)
+
+
+def placed_sections(
+    labels: list[Path], segmentations: list[Path], stack: Path
+) -> list[shapes.Placed]:
+    """Sections that have tissue and a transform, in the order of z."""
+    rows = kinds.read(kinds.STACK, stack).set_index("section").to_dict("index")
+    sections = []
+    for path, segmentation in zip(labels, segmentations, strict=True):
+        for row in kinds.read(kinds.SEGMENTATION, segmentation).to_dict("records"):
+            at = rows.get(row["section"])
+            if at is None or row["status"] != "ok" or not row["tissue_mm2"] > 0:
+                continue
+            if at["status"] in ("blank", "excluded") or not np.isfinite(at["angle_rad"]):
+                continue
+            name = f"{row['brain']}/{row['section']:05d}"
+            sections.append(
+                shapes.Placed(
+                    read=partial(images.read_labels, path, row["page"]),
+                    spacing_um=row["spacing_um"],
+                    full_spacing_um=row["full_spacing_um"],
+                    width_um=at["width_um"],
+                    mirrored=at["mirrored"],
+                    to_stack=geometry.Rigid(at["angle_rad"], at["x_um"], at["y_um"], name, "stack"),
+                    z_um=at["z_um"],
+                    image_right=at["image_right"],
+                )
+            )
+    return sorted(sections, key=lambda section: section.z_um)

@@ -1,0 +1,87 @@
+"""Depth against the formula of a spherical shell and against a direct solver."""
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import linalg
+
+from cytopipe.numerics.laplace import continued, laplace_depth
+
+
+def shell(inner: float, outer: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a spherical shell around the centre of a cube, and the radius of each voxel."""
+    centre = (size - 1) / 2 + np.array([0.13, -0.21, 0.37])  # off the grid
+    radius = np.linalg.norm(np.indices((size,) * 3) - centre[:, None, None, None], axis=0)
+    labels = np.where(radius < inner, 2, np.where(radius < outer, 1, 0)).astype(np.uint8)
+    return labels, radius
+
+
+def direct(labels: np.ndarray) -> np.ndarray:
+    """The same equations by sparse LU: the definition; boundary values on the voxels' faces."""
+    labels = np.pad(labels, 1)
+    cortex = np.argwhere(labels == 1)
+    number = np.full(labels.shape, -1)
+    number[tuple(cortex.T)] = np.arange(len(cortex))
+    matrix = sparse.lil_matrix((len(cortex), len(cortex)))
+    diagonal = np.full(len(cortex), 6.0)
+    right = np.zeros(len(cortex))
+    for step in np.vstack([np.eye(3, dtype=int), -np.eye(3, dtype=int)]):
+        at = tuple((cortex + step).T)
+        other = number[at]
+        inside = other >= 0
+        matrix[np.flatnonzero(inside), other[inside]] = -1
+        right += 2 * (labels[at] == 2)
+        diagonal += labels[at] != 1
+    matrix.setdiag(diagonal)
+    depth = (labels == 2).astype(float)
+    depth[tuple(cortex.T)] = linalg.spsolve(matrix.tocsc(), right)
+    return depth[1:-1, 1:-1, 1:-1]
+
+
+def test_shell_follows_the_formula() -> None:
+    inner, outer = 12.0, 20.0
+    labels, radius = shell(inner, outer, 49)
+    depth = laplace_depth(labels)
+    formula = (1 / np.maximum(radius, 1) - 1 / outer) / (1 / inner - 1 / outer)
+    # near the borders their staircase shows
+    middle = (radius > inner + 3) & (radius < outer - 3)
+    assert np.abs(depth - formula)[middle].max() < 0.02
+    assert abs((depth - formula)[middle].mean()) < 0.01
+    assert (depth[labels == 0] == 0).all() and (depth[labels == 2] == 1).all()
+
+
+def test_equals_a_direct_solver() -> None:
+    labels, _ = shell(5.0, 9.0, 24)
+    labels[14:, 10:13, :] = 0  # no symmetry
+    for tolerance in (1e-3, 1e-5):
+        error = np.abs(laplace_depth(labels, tolerance) - direct(labels)).max()
+        assert error < tolerance
+
+
+def test_cortex_at_the_border_of_the_array() -> None:
+    labels = np.full((6, 7, 8), 1, np.uint8)
+    labels[2:4, 3:5, 3:5] = 2
+    assert np.abs(laplace_depth(labels, 1e-5) - direct(labels)).max() < 1e-5
+
+
+def test_order_in_memory_does_not_matter() -> None:
+    """Volumes read by nibabel are in Fortran order."""
+    labels, _ = shell(5.0, 9.0, 24)
+    assert np.array_equal(laplace_depth(np.asfortranarray(labels)), laplace_depth(labels))
+
+
+def test_continued_through_the_faces() -> None:
+    """A slab, where the solution is linear: also half a voxel beyond it."""
+    labels = np.zeros((9, 5, 5), np.uint8)
+    labels[3:7], labels[7:] = 1, 2
+    whole = np.pad(labels, ((0, 0), (40, 40), (40, 40)), mode="edge")
+    depth = laplace_depth(whole, 1e-6)
+    expected = [0, 0, -0.125, 0.125, 0.375, 0.625, 0.875, 1.125, 1]
+    assert np.abs(continued(depth, whole)[:, 42, 42] - expected).max() < 1e-4
+
+
+def test_lump_without_white_matter_ends() -> None:
+    assert laplace_depth(np.ones((9, 9, 9), np.uint8)).max() < 1e-3
+
+
+def test_empty() -> None:
+    assert (laplace_depth(np.zeros((4, 4, 4), np.uint8)) == 0).all()

@@ -1,0 +1,204 @@
+"""Hemispheres and mid-surfaces of solids whose depth and thickness are formulas."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cytopipe import midsurface
+from cytopipe.files import InputError
+from cytopipe.formats import surfaces, tables, volumes
+from cytopipe.midsurface import hemispheres
+from cytopipe.numerics import meshes
+
+VOXEL_MM = 0.5
+INNER_MM, OUTER_MM = 5.0, 8.0
+CENTRE_MM = {"L": np.array([-7.2, 30.1, -20.3]), "R": np.array([9.9, 30.1, -20.3])}
+PARAMS = midsurface.Params(
+    band_mm=5.0,
+    plane_only_from_mm=2.0,
+    laplace_tolerance=5e-4,
+    poisson_depth=6,
+    edge_mm=VOXEL_MM,
+    remesh_iterations=8,
+    farthest_mm=6.0,
+    smoothing_rounds=2,
+)
+
+
+def two_balls(callosum: bool) -> tuple[volumes.Volume, np.ndarray]:
+    """Two shells of cortex around white matter, 1.1 mm apart, and the true hemispheres."""
+    origin = np.array([-17.0, 20.0, -30.0])
+    affine = volumes.regular_affine(VOXEL_MM, origin)
+    empty = volumes.Volume(np.zeros((76, 41, 41), np.uint8), affine)
+    points = empty.to_mm(np.moveaxis(np.indices(empty.data.shape), 0, -1))
+    radius = {side: np.linalg.norm(points - centre, axis=-1) for side, centre in CENTRE_MM.items()}
+    labels = empty.data
+    for r in radius.values():
+        labels[r < OUTER_MM] = 1
+    if callosum:
+        middle = (CENTRE_MM["L"] + CENTRE_MM["R"]) / 2
+        beam = (np.abs(points[..., 0] - middle[0]) < 5) & (
+            np.linalg.norm((points - middle)[..., 1:], axis=-1) < 1.5
+        )
+        labels[beam] = 2
+    for r in radius.values():
+        labels[r < INNER_MM] = 2
+    return empty, np.where(labels > 0, np.where(radius["L"] < radius["R"], 1, 2), 0)
+
+
+def run(folder: Path, tissue: volumes.Volume, params: midsurface.Params = PARAMS) -> None:
+    volumes.write(tissue, folder / "tissue.nii.gz")
+    midsurface.run(
+        brain="B1",
+        tissue=folder / "tissue.nii.gz",
+        depth=folder / "depth.nii.gz",
+        hemispheres=folder / "hemispheres.nii.gz",
+        surfaces={side: folder / f"{side}.surf.gii" for side in "LR"},
+        thickness={side: folder / f"{side}_thickness.shape.gii" for side in "LR"},
+        curvature={side: folder / f"{side}_curvature.shape.gii" for side in "LR"},
+        table=folder / "surfaces.parquet",
+        params=params,
+    )
+
+
+@pytest.fixture(scope="module")
+def shells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results for two separate shells."""
+    folder = tmp_path_factory.mktemp("shells")
+    run(folder, two_balls(callosum=False)[0])
+    return folder
+
+
+@pytest.mark.parametrize("side", ["L", "R"])
+def test_surface_of_a_shell_lies_at_the_harmonic_middle(shells: Path, side: str) -> None:
+    surface = surfaces.read(shells / f"{side}.surf.gii")
+    middle_mm = 2 * INNER_MM * OUTER_MM / (INNER_MM + OUTER_MM)
+    radius = np.linalg.norm(surface.vertices - CENTRE_MM[side], axis=1)
+    assert np.percentile(np.abs(radius - middle_mm), 95) < 0.2 * VOXEL_MM
+    outwards = surface.vertices - CENTRE_MM[side]
+    normals = meshes.vertex_normals(surface.vertices, surface.faces)
+    assert ((outwards * normals).sum(1) > 0.8 * radius).all()
+
+
+@pytest.mark.parametrize("side", ["L", "R"])
+def test_thickness_and_curvature_of_a_shell(shells: Path, side: str) -> None:
+    thickness = surfaces.read_map(shells / f"{side}_thickness.shape.gii")
+    assert np.median(thickness) == pytest.approx(OUTER_MM - INNER_MM, rel=0.05)
+    assert (np.abs(thickness / (OUTER_MM - INNER_MM) - 1) < 0.1).mean() > 0.95
+    curvature = surfaces.read_map(shells / f"{side}_curvature.shape.gii")
+    middle_mm = 2 * INNER_MM * OUTER_MM / (INNER_MM + OUTER_MM)
+    assert np.median(curvature) == pytest.approx(1 / middle_mm, rel=0.1)
+
+
+def test_table_says_what_the_files_hold(shells: Path) -> None:
+    table = tables.read(tables.SURFACES, shells / "surfaces.parquet")
+    assert list(table.hemisphere) == ["L", "R"]
+    assert (table.status == "ok").all() and table.manifold.all()
+    assert (table.euler == 2).all() and (table.components == 1).all()
+    assert (table.edge_in_range > 0.9).all()
+    assert np.allclose(table.edge_median_mm, VOXEL_MM, rtol=0.1)
+    for row in table.itertuples():
+        surface = surfaces.read(shells / f"{row.hemisphere}.surf.gii")
+        assert len(surface.vertices) == row.vertices
+        assert meshes.is_closed_manifold(surface.faces)
+
+
+def test_depth_is_nan_outside_the_cortex(shells: Path) -> None:
+    depth, tissue = volumes.read(shells / "depth.nii.gz"), two_balls(callosum=False)[0]
+    cortex = tissue.data == 1
+    assert np.allclose(depth.affine, tissue.affine)
+    assert np.isnan(depth.data[~cortex]).all()
+    assert (depth.data[cortex] > 0).all() and (depth.data[cortex] < 1).all()
+
+
+def test_hemispheres_joined_by_white_matter_are_parted(tmp_path: Path) -> None:
+    tissue, truth = two_balls(callosum=True)
+    run(tmp_path, tissue)
+    found = volumes.read(tmp_path / "hemispheres.nii.gz").data
+    assert ((found > 0) == (truth > 0)).all()
+    assert (found != truth).sum() < 0.005 * (truth > 0).sum()
+    table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet")
+    assert (table.euler == 2).all() and (table.status == "ok").all()
+
+
+def test_touching_hemispheres_of_a_turned_brain() -> None:
+    """Two fused ellipsoids, turned by 20 degrees, whose fissure is shallow."""
+    size, centre, angle = 60, np.array([29.3, 30.4, 28.7]), np.deg2rad(20)
+    i, j, k = np.indices((size,) * 3) - centre[:, None, None, None]
+    across, up = np.cos(angle) * i + np.sin(angle) * k, -np.sin(angle) * i + np.cos(angle) * k
+    labels = np.zeros((size,) * 3, np.uint8)
+    for side in (-1, 1):
+        squared = ((across - 8.5 * side) / 9) ** 2 + (j / 22) ** 2 + (up / 14) ** 2
+        labels[squared < 1] = np.maximum(labels[squared < 1], 1)
+        labels[squared < 0.5] = 2
+    volume = volumes.Volume(labels, volumes.regular_affine(1.0, np.array([-100.0, 5, 40])))
+    plane = hemispheres.symmetry_plane(volume)
+    assert np.degrees(np.arccos(plane[:3] @ [np.cos(angle), 0, np.sin(angle)])) < 1
+    assert abs(plane[:3] @ volume.to_mm(centre) - plane[3]) < 0.5
+    for plane_only_from_mm in (2.0, 0.5):
+        sides = hemispheres.separate(volume, 5.0, plane_only_from_mm)
+        wrong = (sides != np.where(across < 0, 1, 2)) & (labels > 0)
+        assert wrong.sum() < 0.01 * (labels > 0).sum()
+
+
+def test_handles_of_the_tissue_are_cut(tmp_path: Path) -> None:
+    """A tunnel through one ball, a bow of cortex and white matter on the other."""
+    tissue, _ = two_balls(callosum=False)
+    left = np.rint(tissue.to_indices(CENTRE_MM["L"])).astype(int)
+    right = np.rint(tissue.to_indices(CENTRE_MM["R"])).astype(int)
+    tissue.data[left[0] : left[0] + 4, :, left[2] - 4 : left[2] - 1] = 0
+    bow = (slice(right[0] - 2, right[0] + 3), slice(right[1] - 4, right[1] + 5))
+    tissue.data[(*bow, slice(right[2] - 19, right[2] - 12))] = 2
+    tissue.data[(*bow, slice(right[2] - 17, right[2] - 14))][:, 2:-2] = 0
+    run(tmp_path, tissue)
+    table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet")
+    assert (table.euler_before < 2).all()
+    assert (table.voxels_removed + table.voxels_added > 0).all()
+    assert (table.euler == 2).all() and table.manifold.all() and (table.components == 1).all()
+
+
+def test_poisson_is_left_out_where_it_breaks_the_surface(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tissue, truth = two_balls(callosum=False)
+    depth, _ = midsurface.hemisphere_depth(tissue, truth == 1, 5e-4)
+
+    def torus(*_: object) -> tuple[np.ndarray, np.ndarray]:
+        i, j, k = np.indices((40, 40, 16)) - 7.3 - np.array([12, 12, 0])[:, None, None, None]
+        field = np.clip(0.5 + (4 - np.hypot(np.hypot(i, j) - 11, k)) / 8, 0, 1)
+        return meshes.marching_cubes(field.astype(np.float32), 0.5)
+
+    monkeypatch.setattr(meshes, "poisson", torus)
+    surface = midsurface.midsurface(depth, 6, VOXEL_MM, 8)
+    assert "without Poisson" in surface.status
+    assert meshes.euler_number(surface.faces) == 2
+    radius = np.linalg.norm(surface.vertices - CENTRE_MM["L"], axis=1)
+    assert np.abs(radius - 2 * 5 * 8 / 13).max() < VOXEL_MM
+
+
+def test_cavities_count_as_white_matter() -> None:
+    labels = np.zeros((12, 12, 12), np.uint8)
+    labels[2:10, 2:10, 2:10] = 1
+    labels[3:9, 3:9, 3:9] = 2
+    labels[5:7, 5:7, 5:7] = 0
+    filled = midsurface.fill_cavities(labels)
+    assert (filled[5:7, 5:7, 5:7] == 2).all()
+    assert (filled != labels).sum() == 8
+
+
+def test_same_bytes(tmp_path: Path, shells: Path) -> None:
+    run(tmp_path, two_balls(callosum=False)[0])
+    for path in sorted(shells.iterdir()):
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+
+def test_errors_name_the_volume(tmp_path: Path) -> None:
+    tissue, _ = two_balls(callosum=False)
+    only_gray = volumes.Volume((tissue.data > 0).astype(np.uint8), tissue.affine)
+    with pytest.raises(InputError, match=r"tissue\.nii\.gz: no white matter in hemisphere L"):
+        run(tmp_path, only_gray)
+    oblong = replace(tissue, affine=tissue.affine @ np.diag([1, 2, 1, 1]))
+    with pytest.raises(InputError, match="isotropic"):
+        run(tmp_path, oblong)
