@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import SimpleITK as sitk  # noqa: N813, its customary name
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cytopipe.files import InputError, require, whole
 from cytopipe.numerics.geometry import Floats, FrameError
@@ -236,39 +237,70 @@ def _affine(step: Step, points: Floats) -> Floats:
     return np.asarray(points @ matrix.T + shift)
 
 
+@dataclass(frozen=True)
+class _Field:
+    """A displacement field of ITK as arrays, LPS."""
+
+    displacements: NDArray[np.float64]  # (3, i, j, k)
+    origin: Floats
+    axes: Floats  # (3, 3) from indices to mm
+
+    def index(self, points: Floats) -> Floats:
+        return np.asarray((points - self.origin) @ np.linalg.inv(self.axes).T)
+
+    def covers(self, points: Floats) -> NDArray[np.bool_]:
+        """Whether points lie between the voxel centres; not those lost (NaN) in an earlier step."""
+        index, last = self.index(points), np.array(self.displacements.shape[1:]) - 1
+        return np.asarray(((index >= -1e-6) & (index <= last + 1e-6)).all(axis=1))
+
+    def moved(self, points: Floats) -> Floats:
+        """Points plus their displacements, linear between voxels as in ITK."""
+        index = self.index(points).T
+        shifts = [
+            ndimage.map_coordinates(component, index, order=1, mode="nearest")
+            for component in self.displacements
+        ]
+        return points + np.stack(shifts, axis=-1)
+
+
+def _field(itk: sitk.DisplacementFieldTransform) -> _Field:
+    image = itk.GetDisplacementField()
+    axes = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    displacements = np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(3, 2, 1, 0))
+    return _Field(displacements, np.array(image.GetOrigin()), axes)
+
+
 def _along_field(itk: sitk.DisplacementFieldTransform, points: Floats) -> Floats:
-    inside = _covered(itk, points)
+    field = _field(itk)
+    inside = field.covers(points)
     moved = np.full(points.shape, np.nan)
-    moved[inside] = _displaced(itk, points[inside])
+    moved[inside] = field.moved(points[inside])
     return moved
 
 
 def _against_field(itk: sitk.DisplacementFieldTransform, points: Floats) -> Floats:
-    """The x with x + d(x) = point, by fixed-point iteration (d changes by less than x does)."""
-    found = points.copy()
+    """The x that the field moves to each point, by fixed-point iteration.
+
+    The affine that fits the field best gives the start and the steps: a field may hold the whole
+    way from one space to another, of which only the rest changes slowly.
+    """
+    field = _field(itk)
+    shape = np.array(field.displacements.shape[1:])
+    some = [np.unique(np.linspace(0, n - 1, 12).astype(int)) for n in shape]
+    grid = np.stack(np.meshgrid(*some, indexing="ij"), -1).reshape(-1, 3) @ field.axes.T
+    grid += field.origin
+    goals = field.moved(grid)
+    known = np.isfinite(goals).all(axis=1)
+    padded = np.column_stack([goals[known], np.ones(int(known.sum()))])
+    back = np.linalg.lstsq(padded, grid[known], rcond=None)[0]
+    found = np.asarray(points @ back[:3] + back[3])
     miss = np.full(len(points), np.inf)
     for _ in range(_INVERSION_STEPS):
         going = np.flatnonzero((miss > _INVERSION_MM) & np.isfinite(found).all(axis=1))
         if not len(going):
             break
-        off = points[going] - _displaced(itk, found[going])
+        off = points[going] - field.moved(found[going])
         miss[going] = np.linalg.norm(off, axis=1)
-        found[going] += off
-    found[(miss > _INVERSION_MM) | ~_covered(itk, found)] = np.nan
+        found[going] += off @ back[:3]
+    found[~(miss <= _INVERSION_MM) | ~field.covers(found)] = np.nan
     return found
-
-
-def _displaced(itk: sitk.Transform, points: Floats) -> Floats:
-    moved = [itk.TransformPoint(point) for point in points.tolist()]
-    return np.array(moved, np.float64).reshape(-1, 3)
-
-
-def _covered(itk: sitk.DisplacementFieldTransform, points: Floats) -> NDArray[np.bool_]:
-    """Whether points lie between the voxel centres of a field."""
-    image = itk.GetDisplacementField()
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    steps = np.linalg.inv(direction * np.array(image.GetSpacing()))
-    index = (points - np.array(image.GetOrigin())) @ steps.T
-    last = np.array(image.GetSize()) - 1
-    # NaN compares false: a point lost in an earlier step is not covered
-    return np.asarray(((index >= -1e-6) & (index <= last + 1e-6)).all(axis=1))

@@ -1,0 +1,91 @@
+"""Pictures of surfaces without a graphics card: faces splatted into a depth buffer."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytopipe.formats.surfaces import Surface
+from cytopipe.numerics import meshes
+from cytopipe.numerics.geometry import Floats
+from cytopipe.report.thumbnails import Picture
+
+Colours = Callable[[Floats], Floats]
+_FACES_AT_ONCE = 200_000
+
+# towards the viewer, and the picture's right and up, in R, A, S
+VIEWS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "from the left": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
+    "from the right": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "from above": ((0, 0, 1), (1, 0, 0), (0, 1, 0)),
+    "from below": ((0, 0, -1), (-1, 0, 0), (0, 1, 0)),
+    "from the front": ((0, 1, 0), (-1, 0, 0), (0, 0, 1)),
+}
+
+
+def letters(view: str) -> tuple[str, str, str, str]:
+    """The side of the brain at the picture's left, right, top and bottom: R, L, A, P, S or I."""
+    _, right, up = VIEWS[view]
+    names = (("R", "L"), ("A", "P"), ("S", "I"))
+
+    def name(axis: tuple[int, ...], sign: int) -> str:
+        place = int(np.flatnonzero(axis)[0])
+        return names[place][0 if axis[place] * sign > 0 else 1]
+
+    return name(right, -1), name(right, 1), name(up, 1), name(up, -1)
+
+
+def render(
+    surface: Surface, values: NDArray[np.float64], colours: Colours, view: str, pixel_mm: float
+) -> Picture:
+    """A shaded picture of a surface, orthographic, on white.
+
+    Parameters
+    ----------
+    values : (vertices,) what the colour shows.
+    colours : values (n,) to red, green, blue (n, 3), 0 to 1.
+    view : one of VIEWS.
+    """
+    towards, right, up = (np.array(axis, np.float64) for axis in VIEWS[view])
+    plane = np.stack([surface.vertices @ right, -(surface.vertices @ up)], axis=1) / pixel_mm
+    plane -= plane.min(axis=0) - 2
+    columns, rows = np.ceil(plane.max(axis=0)).astype(int) + 3
+    depth = surface.vertices @ towards
+    light = meshes.vertex_normals(surface.vertices, surface.faces) @ towards
+    buffer = np.full(rows * columns, -np.inf)
+    shown = np.zeros((rows * columns, 2))
+    facing = surface.faces[light[surface.faces].max(axis=1) > 0]
+    for start in range(0, len(facing), _FACES_AT_ONCE):
+        faces = facing[start : start + _FACES_AT_ONCE]
+        ends = plane[faces]
+        longest = np.percentile(np.abs(ends - np.roll(ends, 1, axis=1)).max(axis=(1, 2)), 99)
+        shares = _barycentric(int(np.ceil(longest * 1.3)) + 1)
+        at = np.rint(np.einsum("sc,fcd->fsd", shares, ends)).astype(int).reshape(-1, 2)
+        pixel = at[:, 1] * columns + at[:, 0]
+        near = (depth[faces] @ shares.T).ravel()
+        order = np.argsort(near, kind="stable")  # of equal pixels the last, the nearest, is kept
+        pixel, near = pixel[order], near[order]
+        both = np.stack([values[faces] @ shares.T, light[faces] @ shares.T], axis=-1)
+        both = both.reshape(-1, 2)[order]
+        last = np.zeros(len(buffer), np.int64)
+        last[pixel] = np.arange(len(pixel))
+        seen = np.zeros(len(buffer), bool)
+        seen[pixel] = True
+        pixels = np.flatnonzero(seen)
+        chosen = last[pixels]
+        closer = near[chosen] > buffer[pixels]
+        buffer[pixels[closer]] = near[chosen[closer]]
+        shown[pixels[closer]] = both[chosen[closer]]
+    hit = np.isfinite(buffer)
+    picture = np.ones((rows * columns, 3))
+    shade = 0.35 + 0.65 * np.clip(shown[hit, 1], 0, 1)
+    picture[hit] = colours(shown[hit, 0]) * shade[:, None]
+    return np.asarray(np.rint(picture * 255), np.uint8).reshape(rows, columns, 3)
+
+
+def _barycentric(steps: int) -> Floats:
+    """Evenly spaced shares (n, 3) of a triangle's corners."""
+    first, second = np.indices((steps + 1, steps + 1)).reshape(2, -1)
+    inside = first + second <= steps
+    shares = np.stack([first, second, steps - first - second], axis=1)[inside]
+    return shares / steps

@@ -1,0 +1,131 @@
+"""The study's page: its brains, networks, scores and, for a phantom, the truth table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cytopipe.report import figures
+from cytopipe.report.brain_page import markup
+
+BRAIN_COLUMNS = (
+    "sections",
+    "in the stack",
+    "uncertain",
+    "mirrored",
+    "Euler number L",
+    "Euler number R",
+    "usable points",
+    "with a coordinate",
+)
+
+
+def cell(text: str, bad: bool = False) -> dict[str, Any]:
+    """A cell of a table; bad ones are red."""
+    return {"text": text, "bad": bad}
+
+
+def brain_cells(
+    stack: pd.DataFrame, surfaces: pd.DataFrame, points: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """A brain's line, in the order of BRAIN_COLUMNS."""
+    placed = stack["angle_rad"].notna()
+    euler = dict(zip(surfaces["hemisphere"], surfaces["euler"], strict=True))
+    usable = points["status"] == "ok"
+    located = (usable & points["x_mm"].notna()).sum() / max(int(usable.sum()), 1)
+    return [
+        cell(str(len(stack))),
+        cell(str(int(placed.sum())), bool(placed.mean() < 0.8)),
+        cell(str(int((placed & (stack["status"] != "ok")).sum()))),
+        cell(str(int((placed & stack["mirrored"]).sum()))),
+        *(cell(str(euler.get(h, "none")), euler.get(h) != 2) for h in "LR"),
+        cell(f"{int(usable.sum()):,}", not usable.any()),
+        cell(f"{located:.0%}", located < 0.95),
+    ]
+
+
+def score_tasks(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table for each task: a line a run, a column a metric and split."""
+    tasks = []
+    for name, of_task in scores.groupby("task"):
+        columns = list(dict.fromkeys(zip(of_task["metric"], of_task["split"], strict=True)))
+        # a split's metrics stand together
+        columns.sort(key=lambda column: (column[1], column[0]))
+        groups = of_task.groupby(["run", "metric", "split"])["value"]
+        means, spreads, counts = groups.mean(), groups.std(ddof=0), groups.count()
+        best = {
+            (metric, split): means.xs((metric, split), level=("metric", "split")).max()
+            for metric, split in columns
+        }
+        rows = []
+        for run in dict.fromkeys(of_task["run"]):
+            cells = []
+            for metric, split in columns:
+                key = (run, metric, split)
+                if key not in means.index:
+                    cells.append({"text": "", "best": False})
+                    continue
+                text = f"{means[key]:.3f}"
+                if counts[key] > 1:
+                    text += f" ± {spreads[key]:.3f}"
+                cells.append({"text": text, "best": bool(means[key] == best[metric, split])})
+            rows.append({"run": run, "cells": cells})
+        shown = [f"{metric.replace('_', ' ')}, {split}" for metric, split in columns]
+        tasks.append({"name": name, "columns": shown, "rows": rows})
+    return tasks
+
+
+def truth_values(truth: pd.DataFrame) -> dict[str, Any]:
+    """The truth table with a column a brain."""
+    brains = list(dict.fromkeys(truth["brain"]))
+    rows = []
+    for (metric, unit, goal), of in truth.groupby(["metric", "unit", "goal"], sort=False):
+        found = {row["brain"]: row for row in of.to_dict("records")}
+        cells = []
+        for brain in brains:
+            if brain not in found:
+                cells.append(cell(""))
+                continue
+            value = found[brain]["value"]
+            text = f"{value:.3g}" if np.isfinite(value) else "nothing to measure"
+            cells.append(cell(text, found[brain]["met"] == "no"))
+        rows.append({"metric": metric, "unit": unit, "goal": goal, "cells": cells})
+    judged = truth[truth["met"] != ""]
+    met = int((judged["met"] == "yes").sum())
+    return {"brains": brains, "rows": rows, "met": met, "judged": len(judged)}
+
+
+def page_values(
+    brains: Sequence[dict[str, Any]],
+    metrics: dict[str, pd.DataFrame],
+    scores: pd.DataFrame,
+    truth: pd.DataFrame | None,
+) -> dict[str, Any]:
+    """Everything that the template `study.html` needs.
+
+    Parameters
+    ----------
+    brains : brain, role, page and cells of each brain.
+    metrics : METRICS of each run.
+    """
+    trained = {run: table for run, table in metrics.items() if len(table)}
+    runs = [
+        {
+            "run": run,
+            "epochs": int(table["epoch"].max()) + 1,
+            "steps": int(table["step"].max()),
+            "loss": float(table["loss"].iloc[-1]),
+            "speed": float(table["patches_per_s"].median()),
+            "minutes": float(table["seconds"].sum() / 60),
+        }
+        for run, table in trained.items()
+    ]
+    return {
+        "brains": brains,
+        "brain_columns": BRAIN_COLUMNS,
+        "training": markup(figures.training_figure(trained)) if runs else "",
+        "runs": runs,
+        "tasks": score_tasks(scores),
+        "truth": None if truth is None else truth_values(truth),
+    }

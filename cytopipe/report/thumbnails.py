@@ -1,0 +1,126 @@
+"""Thumbnails of the sections with what was found in them drawn on top."""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage import measure
+
+from cytopipe.numerics.geometry import Floats, mirror, pixels_to_section, section_to_pixels
+
+# Okabe and Ito's palette: told apart by colour-blind readers
+BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
+ORANGE, VERMILLION, PURPLE, YELLOW = "#E69F00", "#D55E00", "#CC79A7", "#F0E442"
+PIAL, WHITE, POINT = SKY, YELLOW, VERMILLION
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixel grid of a thumbnail: how section um become its pixels.
+
+    Attributes
+    ----------
+    spacing_um, full_spacing_um : of the thumbnail and of the scan's level 0.
+    mirrored_width_um : width of the scan if it is shown flipped, else None.
+    """
+
+    spacing_um: float
+    full_spacing_um: float
+    mirrored_width_um: float | None
+
+    def __call__(self, points_um: Floats) -> Floats:
+        """(column, row) in the thumbnail of points of the section as scanned."""
+        if self.mirrored_width_um is not None:
+            points_um = mirror(points_um, self.mirrored_width_um)
+        return section_to_pixels(points_um, self.spacing_um, self.full_spacing_um)
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255, of "#RRGGBB"."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def to_8_bit(image: NDArray[Any]) -> Picture:
+    """Gray image in 8 bits; deeper ones stretched so that 99 % of their values fit 0 to 255.
+
+    8-bit images stay as they are: stains that differ between sections must look so.
+    """
+    if image.dtype == np.uint8:
+        return np.asarray(image, np.uint8)
+    low, high = np.percentile(image, [0.5, 99.5])
+    scaled = (image.astype(np.float64) - low) / max(float(high - low), 1e-9)
+    return np.asarray(np.clip(scaled * 255, 0, 255), np.uint8)
+
+
+def boundaries_um(
+    labels: NDArray[np.uint8], at_least: int, spacing_um: float, full_spacing_um: float
+) -> list[Floats]:
+    """Outlines (n, 2) um of the region with labels of `at_least` (1 tissue, 2 white matter)."""
+    # a frame of background closes outlines at the image's edge
+    mask = np.pad(labels >= at_least, 1)
+    lines = measure.find_contours(mask.astype(np.float32), 0.5)
+    return [
+        pixels_to_section(line[:, ::-1] - 1, spacing_um, full_spacing_um)
+        for line in lines
+        if len(line) > 8
+    ]
+
+
+def draw(
+    image: NDArray[Any],
+    grid: Grid,
+    tissue_um: list[Floats],
+    white_um: list[Floats],
+    points_um: Floats,
+) -> Picture:
+    """An RGB thumbnail: the section, outlines of tissue and white matter, midline points.
+
+    Parameters
+    ----------
+    image : gray, as scanned, at the spacing of `grid`; flipped here if the grid says so.
+    tissue_um, white_um, points_um : frame of the section as scanned.
+    """
+    gray = to_8_bit(image)
+    if grid.mirrored_width_um is not None:
+        gray = np.ascontiguousarray(gray[:, ::-1])
+    picture = np.repeat(gray[:, :, None], 3, axis=2)
+    for lines, colour in ((tissue_um, PIAL), (white_um, WHITE)):
+        corners = [np.rint(grid(line) * 16).astype(np.int32) for line in lines]
+        cv2.polylines(picture, corners, False, rgb(colour), 1, cv2.LINE_AA, shift=4)
+    for x, y in np.rint(grid(points_um) * 16).astype(int):
+        cv2.circle(picture, (int(x), int(y)), 18, rgb(POINT), -1, cv2.LINE_AA, shift=4)
+    return picture
+
+
+def jpeg_uri(picture: Picture, quality: int) -> str:
+    """An RGB or gray picture as a data URI of a JPEG."""
+    return _uri(picture, ".jpg", "image/jpeg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def png_uri(picture: Picture) -> str:
+    """An RGB picture as a data URI of a PNG."""
+    return _uri(picture, ".png", "image/png", [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def _uri(picture: Picture, suffix: str, kind: str, options: list[int]) -> str:
+    swapped = picture[:, :, ::-1] if picture.ndim == 3 else picture  # OpenCV writes BGR
+    _, content = cv2.imencode(suffix, np.ascontiguousarray(swapped), options)
+    return f"data:{kind};base64,{base64.b64encode(content.tobytes()).decode()}"
+
+
+def missing_numbers(numbers: list[int]) -> list[int]:
+    """Section numbers that the usual step leads one to expect and that are not there."""
+    steps = np.diff(sorted(numbers))
+    if not len(steps):
+        return []
+    step = int(np.median(steps))
+    return sorted(
+        number
+        for before, gap in zip(sorted(numbers), steps, strict=False)
+        for number in range(before + step, before + int(gap) - step // 2, step)
+    )

@@ -1,0 +1,219 @@
+"""How well sections were labelled, flipped, paired and stacked, against the truth."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cytopipe.formats import images
+from cytopipe.numerics.geometry import (
+    Floats,
+    Rigid,
+    fit_rigid,
+    pixels_to_section,
+    section_to_pixels,
+)
+from cytopipe.report.truth_folder import Placement, TruthBrain
+
+# the unit of the goals of pairs, whatever the resolution of the study
+PAIR_PIXEL_UM = 256.0
+# sections with less than this share of the largest section's tissue are poles
+POLE_SHARE = 0.15
+POLE_ERROR_PX = 3.0
+_POINTS_A_SECTION = 400
+
+Samples = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where the labels of a section are: a page of a file, with pixel sizes in um."""
+
+    path: Path
+    page: int
+    spacing_um: float
+    full_spacing_um: float
+
+
+def resample_labels(
+    labels: NDArray[np.uint8],
+    spacing_um: float,
+    shape: tuple[int, int],
+    new_spacing_um: float,
+    full_spacing_um: float,
+) -> NDArray[np.uint8]:
+    """Labels on another grid of the same section, by the nearest pixel; 0 outside."""
+    if labels.shape == shape and spacing_um == new_spacing_um:
+        return labels
+    axes = []
+    for size, old_size in zip(shape, labels.shape, strict=True):
+        along = np.repeat(np.arange(size, dtype=np.float64)[:, None], 2, axis=1)
+        at_um = pixels_to_section(along, new_spacing_um, full_spacing_um)
+        index = np.rint(section_to_pixels(at_um, spacing_um, full_spacing_um)[:, 0]).astype(int)
+        axes.append(np.where((index >= 0) & (index < old_size), index, old_size))
+    padded = np.pad(labels, ((0, 1), (0, 1)))  # the index past the end reads background
+    return np.asarray(padded[np.ix_(axes[0], axes[1])])
+
+
+def dice(labels: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> float:
+    """Twice the overlap over the sum of areas of one label; 1 where both have none."""
+    found, true = labels == value, truth == value
+    total = int(found.sum()) + int(true.sum())
+    return 2.0 * int((found & true).sum()) / total if total else 1.0
+
+
+def border_um(tissue: NDArray[np.uint8], spacing_um: float, full_spacing_um: float) -> Floats:
+    """Section coordinates (n, 2) um of the tissue pixels that touch the background."""
+    mask = tissue > 0
+    rows, columns = np.nonzero(mask & ~ndimage.binary_erosion(mask))
+    pixels = np.stack([columns, rows], axis=1).astype(np.float64)
+    return pixels_to_section(pixels, spacing_um, full_spacing_um)
+
+
+def tissue_um(tissue: NDArray[np.uint8], spacing_um: float, full_spacing_um: float) -> Floats:
+    """Section coordinates of some tissue pixels in even steps, (at most 400, 2) um."""
+    rows, columns = np.nonzero(tissue > 0)
+    some = np.unique(np.linspace(0, len(rows) - 1, _POINTS_A_SECTION).astype(int))
+    pixels = np.stack([columns[some], rows[some]], axis=1).astype(np.float64)
+    return pixels_to_section(pixels, spacing_um, full_spacing_um)
+
+
+def pair_error_um(
+    points_um: Floats,
+    moving: Placement,
+    fixed: Placement,
+    estimated: Placement,
+) -> float:
+    """Mean distance of where a pair's transform carries points and where they belong.
+
+    Parameters
+    ----------
+    points_um : (n, 2) um, the moving section as scanned.
+    moving, fixed : true placements of the two sections.
+    estimated : the pair's flip and transform, the moving section as scanned to the fixed one
+        as scanned.
+    """
+    truly = fixed.back(moving(points_um))
+    return float(np.linalg.norm(estimated(points_um) - truly, axis=1).mean())
+
+
+def label_samples(truth: TruthBrain, labels: dict[int, Labels]) -> Samples:
+    """Dice of gray and white matter of each good section; 0 where it was not labelled."""
+    gray, white = [], []
+    for section in truth.good():
+        true = truth.page(section, "tissue")
+        if section not in labels:
+            gray.append(0.0)
+            white.append(0.0)
+            continue
+        at = labels[section]
+        found = resample_labels(
+            images.read_labels(at.path, at.page),
+            at.spacing_um,
+            true.shape,
+            truth.spacing_um,
+            at.full_spacing_um,
+        )
+        gray.append(dice(found, true, 1))
+        white.append(dice(found, true, 2))
+    return {"dice_gray": np.array(gray), "dice_white": np.array(white)}
+
+
+def mirror_samples(truth: TruthBrain, placed: dict[int, Placement]) -> Samples:
+    """Whether flips were found, or invented, of sections with tissue and a transform."""
+    found, invented, unplaced = [], [], []
+    for section in truth.with_tissue:
+        if section not in placed:
+            unplaced.append(section)
+        elif truth.placements[section].mirrored:
+            found.append(placed[section].mirrored)
+        else:
+            invented.append(placed[section].mirrored)
+    return {
+        "mirrored_found": np.array(found, np.float64),
+        "mirrored_invented": np.array(invented, np.float64),
+        "unplaced": np.ones(len(unplaced)),
+    }
+
+
+def pair_samples(truth: TruthBrain, pairs: pd.DataFrame) -> Samples:
+    """Errors of accepted neighbouring pairs, in px of 256 um, and whether all were accepted.
+
+    A pair is judged along the true border of its moving section: the mean distance of where its
+    transform carries the border and where it belongs. Expected are all pairs of sections that
+    follow one another (blank and missing ones left out) and show more than 15 % of the largest
+    section's tissue; a pair with a smaller section is a pole pair.
+    """
+    smallest = POLE_SHARE * max(truth.tissue_px.values())
+    near = pairs[(pairs["distance"] == 1) & (pairs["status"] == "accepted")]
+    errors, pole_errors = [], []
+    accepted = set()
+    for row in near.to_dict("records"):
+        fixed, moving = int(row["fixed"]), int(row["moving"])
+        accepted.add((min(fixed, moving), max(fixed, moving)))
+        if not truth.tissue_px.get(moving) or fixed not in truth.placements:
+            errors.append(np.inf)  # a transform was accepted where there is nothing to see
+            continue
+        estimated = Placement(
+            bool(row["mirrored"]),
+            float(truth.placements[moving].width_um),
+            Rigid(row["angle_rad"], row["x_um"], row["y_um"], "moving", "fixed"),
+        )
+        full_um = truth.full_spacing_um[moving]
+        points = border_um(truth.page(moving, "tissue"), truth.spacing_um, full_um)
+        error_um = pair_error_um(
+            points, truth.placements[moving], truth.placements[fixed], estimated
+        )
+        error = error_um / PAIR_PIXEL_UM
+        errors.append(error)
+        if min(truth.tissue_px[moving], truth.tissue_px[fixed]) <= smallest:
+            pole_errors.append(float(error > POLE_ERROR_PX))
+    shown = truth.with_tissue
+    expected = [
+        (before, after) in accepted
+        for before, after in pairwise(shown)
+        if min(truth.tissue_px[before], truth.tissue_px[after]) > smallest
+    ]
+    return {
+        "pair_error": np.array(errors),
+        "pair_accepted": np.array(expected, np.float64),
+        "pole_pair_wrong": np.array(pole_errors),
+    }
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How the estimated stack differs from the true one after one rigid fit in the plane.
+
+    Attributes
+    ----------
+    distance_mm : (n,) of tissue points, as many from each section.
+    fit : estimated stack (x, y) um to true stack (x, y) um.
+    """
+
+    distance_mm: Floats
+    fit: Rigid
+
+
+def drift(truth: TruthBrain, placed: dict[int, Placement]) -> Drift:
+    """Fit the estimated stack to the true one and measure what is left.
+
+    Every section with tissue and a transform gives up to 400 tissue points, so that sections
+    count about alike. z is known and needs no fit.
+    """
+    estimated, true = [], []
+    for section in truth.with_tissue:
+        if section in placed:
+            full_um = truth.full_spacing_um[section]
+            points = tissue_um(truth.page(section, "tissue"), truth.spacing_um, full_um)
+            estimated.append(placed[section](points))
+            true.append(truth.placements[section](points))
+    if not estimated:
+        return Drift(np.empty(0), Rigid(0.0, 0.0, 0.0, "stack", "true stack"))
+    points, targets = np.concatenate(estimated), np.concatenate(true)
+    fit = fit_rigid(points, targets, "stack", "true stack")
+    return Drift(np.linalg.norm(fit(points) - targets, axis=1) / 1000, fit)

@@ -1,0 +1,441 @@
+"""The truth scores, on a brain whose every answer is a formula."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from shell_study import (
+    BALL,
+    CENTRES,
+    FULL_UM,
+    HALF_MM,
+    MIDDLE_MM,
+    PIAL_MM,
+    SECTIONS,
+    SPACING_UM,
+    VOXEL_MM,
+    WHITE_MM,
+    as_scanned,
+    ball,
+    drifting,
+    grid_um,
+    mids_of,
+    pairs_of,
+    points_of,
+    shells,
+    stack_of,
+    template_of,
+    write_truth,
+)
+
+from cytopipe.formats import images, surfaces, tables, truth_table
+from cytopipe.numerics.geometry import (
+    Rigid,
+    ras_to_stack,
+    stack_to_ras,
+)
+from cytopipe.report.truth import judged, probe_rows
+from cytopipe.report.truth_folder import TruthBrain, placements
+from cytopipe.report.truth_points import (
+    beyond_drift,
+    coordinate_samples,
+    coverage_samples,
+    depth_at,
+    depth_samples,
+    midline_um,
+)
+from cytopipe.report.truth_sections import (
+    Labels,
+    dice,
+    drift,
+    label_samples,
+    mirror_samples,
+    pair_samples,
+    resample_labels,
+)
+from cytopipe.report.truth_surfaces import (
+    carry,
+    is_sphere,
+    sample_evenly,
+    subdivide,
+    surface_samples,
+    true_mid,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_truth(tmp_path_factory.mktemp("study") / "truth")
+
+
+@pytest.fixture
+def truth(folder: Path) -> TruthBrain:
+    return TruthBrain(folder, "B01")
+
+
+def score_labels(truth: TruthBrain, path: Path, change) -> dict[str, np.ndarray]:
+    pages = [change(truth.page(section, "tissue")) for section in truth.good()]
+    images.write_labels(pages, path)
+    at = {s: Labels(path, n, SPACING_UM, FULL_UM) for n, s in enumerate(truth.good())}
+    return label_samples(truth, at)
+
+
+# --- sections
+
+
+def test_true_labels_have_dice_1_and_blank_and_missing_sections_do_not_count(
+    truth: TruthBrain, tmp_path: Path
+) -> None:
+    samples = score_labels(truth, tmp_path / "a.tif", lambda labels: labels)
+    assert len(samples["dice_gray"]) == len(truth.with_tissue) < len(SECTIONS)
+    assert (samples["dice_gray"] == 1).all() and (samples["dice_white"] == 1).all()
+
+
+def test_white_matter_called_gray_costs_what_the_formula_says(
+    truth: TruthBrain, tmp_path: Path
+) -> None:
+    samples = score_labels(truth, tmp_path / "a.tif", lambda labels: np.minimum(labels, 1))
+    section = truth.good()[len(truth.good()) // 2]
+    true = truth.page(section, "tissue")
+    gray, white = (true == 1).sum(), (true == 2).sum()
+    found = samples["dice_gray"][len(truth.good()) // 2]
+    assert found == pytest.approx(2 * gray / (gray + gray + white))
+    assert samples["dice_white"][len(truth.good()) // 2] == 0
+
+
+def test_a_section_without_labels_counts_as_zero(truth: TruthBrain) -> None:
+    assert (label_samples(truth, {})["dice_gray"] == 0).all()
+
+
+def test_labels_of_another_spacing_are_brought_to_the_grid_of_the_truth() -> None:
+    fine, _ = shells(np.insert(grid_um(128.0) / 1000 - (20, 20), 1, 30.0, axis=-1) - (0, 0, 20))
+    coarse, _ = shells(np.insert(grid_um(256.0) / 1000 - (20, 20), 1, 30.0, axis=-1) - (0, 0, 20))
+    brought = resample_labels(fine, 128.0, coarse.shape, 256.0, FULL_UM)
+    assert dice(brought, coarse, 1) > 0.98
+    # pixel centres of the coarse grid fall between the fine ones: half a fine pixel is the limit
+    assert dice(np.roll(brought, 1, axis=1), coarse, 1) < dice(brought, coarse, 1)
+
+
+def test_flips_found_missed_and_invented(truth: TruthBrain) -> None:
+    stack = stack_of(truth)
+    right = mirror_samples(truth, placements(stack, "stack"))
+    assert right["mirrored_found"].tolist() == [1, 1] and not right["mirrored_invented"].any()
+    stack.loc[stack["section"] == 1120, "mirrored"] = False
+    stack.loc[stack["section"] == 1020, "mirrored"] = True
+    stack.loc[stack["section"] == 1920, ["angle_rad"]] = np.nan
+    wrong = mirror_samples(truth, placements(stack, "stack"))
+    assert wrong["mirrored_found"].tolist() == [0]  # 1920 has no transform and does not count
+    assert wrong["mirrored_invented"].sum() == 1
+    assert len(wrong["unplaced"]) == 1
+
+
+def test_true_pairs_have_no_error(truth: TruthBrain) -> None:
+    samples = pair_samples(truth, pairs_of(truth))
+    assert samples["pair_error"].max() < 1e-6
+    assert samples["pair_accepted"].all()
+    assert samples["pole_pair_wrong"].sum() == 0
+    # the poles are pairs as well, but need not be accepted
+    assert len(samples["pair_accepted"]) < len(samples["pair_error"])
+
+
+@pytest.mark.parametrize("moving", [1320, 1920, 2020])  # plain, itself mirrored, after a mirrored
+def test_a_pair_shifted_by_one_pixel_has_an_error_of_one_pixel(
+    truth: TruthBrain, moving: int
+) -> None:
+    pairs = pairs_of(truth)
+    pairs.loc[pairs["moving"] == moving, "x_um"] += 0.6 * 256
+    pairs.loc[pairs["moving"] == moving, "y_um"] += 0.8 * 256
+    errors = pair_samples(truth, pairs)["pair_error"]
+    assert errors.max() == pytest.approx(1, abs=1e-9)
+    assert np.median(errors) < 1e-6
+
+
+def test_a_pair_with_the_wrong_handedness_is_far_off(truth: TruthBrain) -> None:
+    pairs = pairs_of(truth)
+    pairs.loc[pairs["moving"] == 1120, "mirrored"] ^= True
+    assert pair_samples(truth, pairs)["pair_error"].max() > 10
+
+
+def test_rejected_pairs_are_missed_and_wrong_pole_pairs_are_counted(truth: TruthBrain) -> None:
+    pairs = pairs_of(truth)
+    pairs.loc[pairs["moving"] == 1520, ["status", "x_um"]] = ["uncertain", 1e6]
+    pairs.loc[pairs["moving"] == truth.with_tissue[1], "x_um"] += 4 * 256
+    samples = pair_samples(truth, pairs)
+    assert (samples["pair_accepted"] == 0).sum() == 1
+    assert samples["pole_pair_wrong"].sum() == 1
+    assert samples["pair_error"].max() == pytest.approx(4)  # the uncertain one does not count
+    assert (pair_samples(truth, pairs[:0])["pair_accepted"] == 0).all()
+
+
+def test_drift_ignores_where_the_whole_stack_lies(truth: TruthBrain) -> None:
+    stack = stack_of(truth)
+    whole = Rigid(0.7, 5000.0, -9000.0, "a", "b")
+    for index, row in stack.iterrows():
+        moved = Rigid(row["angle_rad"], row["x_um"], row["y_um"], "s", "a").then(whole)
+        stack.loc[index, ["angle_rad", "x_um", "y_um"]] = [moved.angle_rad, moved.x_um, moved.y_um]
+    assert drift(truth, placements(stack, "stack")).distance_mm.max() < 1e-9
+
+
+def test_drift_of_half_the_stack_by_2_mm_is_1_mm_after_the_fit(truth: TruthBrain) -> None:
+    stack = stack_of(truth)
+    placed = stack[np.isfinite(stack["x_um"])].index
+    stack.loc[placed[: len(placed) // 2], "y_um"] += 2000
+    distance_mm = drift(truth, placements(stack, "stack")).distance_mm
+    assert np.median(distance_mm) == pytest.approx(1, abs=0.15)
+
+
+# --- surfaces
+
+
+@pytest.mark.parametrize("off_mm", [0.0, 0.3])
+def test_a_surface_off_by_a_distance_is_scored_with_that_distance(
+    truth: TruthBrain, off_mm: float
+) -> None:
+    estimated = {h: ball(h, MIDDLE_MM + off_mm) for h in "LR"}
+    placed = placements(stack_of(truth), "stack")
+    samples = surface_samples(truth, estimated, mids_of(truth), placed, VOXEL_MM)
+    assert samples["surface_mm"] == pytest.approx(off_mm, abs=0.01)
+    assert samples["surface_voxel"] == pytest.approx(samples["surface_mm"] / VOXEL_MM)
+    assert samples["cortex_voxel"] == pytest.approx(off_mm / VOXEL_MM, abs=0.02)
+    assert samples["sphere"].tolist() == [1, 1]
+    assert samples["edges"].min() > 0.9
+
+
+def test_the_true_surface_is_carried_into_a_stack_that_drifted(truth: TruthBrain) -> None:
+    placed = placements(drifting(truth), "stack")
+    mid = ball("L", MIDDLE_MM)
+    # in the plane of a section, carrying is exact: true section -> estimated stack
+    section = truth.with_tissue[5]
+    flat = mid.vertices.copy()
+    flat[:, 1] = truth.z_um[section] / 1000
+    carried = carry(flat, truth.z_um, truth.placements, placed, "R")
+    at = truth.placements[section].back(ras_to_stack(flat, "R")[:, :2])
+    assert ras_to_stack(carried, "R")[:, :2] == pytest.approx(placed[section](at))
+    # half-way between two sections it is the mean of both
+    before, after = truth.with_tissue[5:7]
+    between = flat.copy()
+    between[:, 1] = (truth.z_um[before] + truth.z_um[after]) / 2000
+    neighbours = []
+    for s in (before, after):
+        flat[:, 1] = truth.z_um[s] / 1000
+        neighbours.append(carry(flat, truth.z_um, truth.placements, placed, "R")[:, [0, 2]])
+    found = carry(between, truth.z_um, truth.placements, placed, "R")
+    assert found[:, [0, 2]] == pytest.approx((neighbours[0] + neighbours[1]) / 2)
+    assert found[:, 1] == pytest.approx(between[:, 1])
+
+
+def test_drift_is_not_charged_to_the_surface(truth: TruthBrain) -> None:
+    placed = placements(drifting(truth), "stack")
+    estimated = {}
+    for h in "LR":
+        mid = ball(h, MIDDLE_MM)
+        moved = carry(mid.vertices, truth.z_um, truth.placements, placed, "R")
+        estimated[h] = surfaces.Surface(moved, mid.faces)
+    samples = surface_samples(truth, estimated, mids_of(truth), placed, VOXEL_MM)
+    assert np.percentile(samples["surface_mm"], 95) < 0.1
+    straight = placements(stack_of(truth), "stack")
+    charged = surface_samples(truth, estimated, mids_of(truth), straight, VOXEL_MM)
+    assert np.median(charged["surface_mm"]) > 0.3
+
+
+def test_the_medial_wall_is_left_out(truth: TruthBrain) -> None:
+    pial, white = ball("L", PIAL_MM), ball("L", WHITE_MM)
+    wall = pial.vertices[:, 0] > CENTRES["L"][0] + 8
+    vertices = white.vertices.copy()
+    vertices[wall] = pial.vertices[wall]
+    mids = mids_of(truth) | {"L": true_mid(pial, surfaces.Surface(vertices, white.faces))}
+    assert 0 < mids["L"].cortex.mean() < 1
+    # an estimate that is right on the cortex and elsewhere on the wall
+    estimated = {h: ball(h, MIDDLE_MM) for h in "LR"}
+    placed = placements(stack_of(truth), "stack")
+    samples = surface_samples(truth, estimated, mids, placed, VOXEL_MM)
+    assert np.median(samples["surface_mm"]) < 0.01
+    assert len(samples["surface_mm"]) < 2 * len(BALL.vertices)
+    assert np.percentile(samples["cortex_voxel"], 99) < 0.3 / VOXEL_MM
+
+
+def test_what_is_no_sphere_is_named_so() -> None:
+    one = ball("L", 10)
+    assert is_sphere(one)
+    two = surfaces.Surface(
+        np.concatenate([one.vertices, one.vertices + 50]),
+        np.concatenate([one.faces, one.faces + len(one.vertices)]),
+    )
+    assert not is_sphere(two)
+    assert not is_sphere(surfaces.Surface(one.vertices, one.faces[1:]))
+
+
+def test_subdividing_and_sampling_stay_on_the_surface() -> None:
+    vertices = np.array([[0.0, 0, 0], [8, 0, 0], [0, 8, 0], [8, 8, 0]])
+    faces = np.array([[0, 1, 2], [1, 3, 2]], np.int32)
+    fine, parts, origin = subdivide(vertices, faces, 1.5)
+    corners = fine[parts]
+    areas = np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
+    assert areas.sum() / 2 == pytest.approx(64)
+    assert np.bincount(origin).tolist() == [64, 64]
+    sampled = sample_evenly(fine, parts, 1000)
+    assert sampled.mean(axis=0) == pytest.approx([4, 4, 0], abs=0.2)
+
+
+# --- points
+
+
+def test_points_in_the_middle_of_the_cortex(truth: TruthBrain) -> None:
+    points = points_of(truth)
+    outside = points_of(truth, PIAL_MM + 0.4)
+    samples = depth_samples(truth, points, mids_of(truth))
+    assert samples["depth"].shape == (len(points), 2)
+    assert samples["depth"].mean() > 0.99
+    # the tolerance of 0.1 is 0.3 mm here: a point 0.5 mm too deep is outside it
+    beside = points.assign(x_um=points_of(truth, HALF_MM).x_um)
+    deeper = points_of(truth, HALF_MM - 0.6)
+    assert depth_samples(truth, deeper, mids_of(truth))["depth"].mean() < 0.02
+    assert depth_samples(truth, outside, mids_of(truth))["depth"].mean() == 0
+    beside[["x_cut_um", "y_cut_um"]] += 900
+    gained = depth_samples(truth, beside, mids_of(truth))["depth"].mean(axis=0)
+    assert gained[0] > 0.99 > 0.6 > gained[1]
+
+
+def test_unusable_points_do_not_count(truth: TruthBrain) -> None:
+    points = points_of(truth).assign(status="low_tissue")
+    assert len(depth_samples(truth, points, mids_of(truth))["depth"]) == 0
+    assert not coverage_samples(truth, points, 1500)["coverage"].any()
+
+
+def test_depth_between_pixels_and_at_the_edge_of_the_cortex() -> None:
+    depth = np.array([[0.0, 0.2, 0.4, np.nan], [0.0, 0.2, 0.4, np.nan]])
+    found = depth_at(depth, np.array([[0.5, 0.5], [2.3, 0.0], [2.7, 0.0]]))
+    assert found[:2] == pytest.approx([0.1, 0.4])
+    assert np.isnan(found[2])
+
+
+def test_the_true_midline_is_a_circle(truth: TruthBrain) -> None:
+    section = 1520
+    line = midline_um(truth.page(section, "depth"), SPACING_UM, FULL_UM)
+    stack_mm = as_scanned(truth.sections, section, line)
+    radius = np.min([np.linalg.norm(stack_mm - c, axis=1) for c in CENTRES.values()], axis=0)
+    assert radius == pytest.approx(HALF_MM, abs=0.03)
+
+
+def test_coverage_is_the_share_of_the_midline_in_reach(truth: TruthBrain) -> None:
+    points = points_of(truth)
+    assert coverage_samples(truth, points, 1500)["coverage"].all()
+    left = points[points["hemisphere"] == "L"]
+    assert coverage_samples(truth, left, 1500)["coverage"].mean() == pytest.approx(0.5, abs=0.02)
+
+
+@dataclass
+class Registered:
+    """Points of a drifted stack, and how far the registration made up for the drift."""
+
+    points: pd.DataFrame
+    placed: dict
+    stack: pd.DataFrame
+
+
+def registered(truth: TruthBrain, made_up_for: float) -> Registered:
+    stack = drifting(truth)
+    placed = placements(stack, "stack")
+    points = points_of(truth)
+    fit = drift(truth, placed).fit
+    for section, rows in points.groupby("section"):
+        at = rows[["x_um", "y_um"]].to_numpy()
+        moved = placed[section](at)
+        points.loc[rows.index, ["x_stack_um", "y_stack_um"]] = moved
+        where = truth.placements[section](at) * made_up_for + fit(moved) * (1 - made_up_for)
+        z = np.full((len(rows), 1), truth.z_um[section])
+        coordinate = template_of(stack_to_ras(np.hstack([where, z]), "R"))
+        points.loc[rows.index, ["x_mm", "y_mm", "z_mm"]] = coordinate
+    return Registered(points, placed, stack)
+
+
+@pytest.mark.parametrize("made_up_for", [0.0, 0.5, 1.0])
+def test_an_error_that_is_the_drift_is_not_charged(truth: TruthBrain, made_up_for: float) -> None:
+    case = registered(truth, made_up_for)
+    fit = drift(truth, case.placed).fit
+
+    def affine(stack_mm: np.ndarray) -> np.ndarray:
+        um = ras_to_stack(stack_mm, "R")
+        um[:, :2] = fit(um[:, :2])
+        return template_of(stack_to_ras(um, "R"))
+
+    samples = coordinate_samples(truth, case.points, case.placed, fit, affine)
+    assert samples["coordinate"].max() < 0.05
+    # with drift, the error is what was not made up for
+    total = np.median(samples["coordinate_total"])
+    drift_mm = np.median(drift(truth, case.placed).distance_mm)
+    assert total == pytest.approx((1 - made_up_for) * drift_mm, abs=0.35)
+    # an error of the registration that no drift explains is charged in full
+    case.points["y_mm"] += 2
+    charged = coordinate_samples(truth, case.points, case.placed, fit, affine)
+    assert charged["coordinate"][:, 0] == pytest.approx(2, abs=0.2)
+    assert charged["coordinate"][:, 1].max() < 0.05
+
+
+def test_beyond_drift_takes_away_no_more_than_the_drift() -> None:
+    rng = np.random.default_rng(0)
+    displaced = np.tile([1.0, 0.0, 0.0], (50, 1))
+    groups = np.zeros(50)
+    assert beyond_drift(3 * displaced, displaced, groups) == pytest.approx(2 * displaced)
+    assert beyond_drift(-displaced, displaced, groups) == pytest.approx(-displaced)
+    errors = rng.normal(size=(50, 3))
+    left = beyond_drift(errors, displaced, groups)
+    assert (left**2).sum() <= (errors**2).sum()
+    assert left[:, 1:] == pytest.approx(errors[:, 1:])
+
+
+# --- the table
+
+
+def test_goals_are_judged_and_missed_ones_are_red() -> None:
+    assert judged("a", "B01", 0.92, "", "at least", 0.92)["met"] == "yes"
+    assert judged("a", "B01", 0.91, "", "at least", 0.92)["met"] == "no"
+    assert judged("a", "B01", 3.1, "px", "at most", 3)["met"] == "no"
+    assert judged("a", "B01", 0.99, "", "exactly", 1)["met"] == "no"
+    assert judged("a", "B01", float("nan"), "", "at most", 1)["met"] == "no"
+    assert judged("a", "B01", 5.0, "", "", float("nan"))["met"] == ""
+    rows = [
+        judged("drift", "B01", 0.5, "mm", "at most", 1),
+        judged("drift", "B02", 1.5, "mm", "at most", 1),
+    ]
+    text = truth_table.format_table(tables.TRUTH.conform(pd.DataFrame(rows)), colour=True)
+    assert "\033[31m" in text and text.count("\033[31m") == 1
+    assert "1.5 !" in text and "goals met: 1 of 2" in text
+    assert "\033" not in truth_table.format_table(pd.DataFrame(rows), colour=False)
+
+
+def test_the_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    rows = [
+        judged("a", "B01", 0.25, "", "", float("nan")),
+        judged("b", "all", float("nan"), "mm", "at most", 1),
+    ]
+    frame = tables.TRUTH.conform(pd.DataFrame(rows))
+    truth_table.write(frame, tmp_path / "truth.tsv")
+    pd.testing.assert_frame_equal(truth_table.read(tmp_path / "truth.tsv"), frame)
+
+
+def test_pretraining_is_held_against_the_best_baseline() -> None:
+    runs = {"spatialnce": (0.6, 0.7), "untrained": (0.5, 0.5), "profiles": (0.3, 0.62)}
+    rows = [
+        {"run": run, "task": "areas", "split": split, "fold": fold, "metric": "macro_f1",
+         "value": value + (0.01 if fold else -0.01)}
+        for run, values in runs.items()
+        for split, value in zip(("seen", "transfer"), values, strict=True)
+        for fold in range(2)
+    ]  # fmt: skip
+    scored = probe_rows(pd.DataFrame(rows), ["untrained", "profiles"])
+    margins = {r["metric"]: r for r in scored if r["goal"]}
+    seen, transfer = margins.values()
+    assert seen["value"] == pytest.approx(0.1) and "untrained" in seen["metric"]
+    assert transfer["value"] == pytest.approx(0.08) and "profiles" in transfer["metric"]
+    assert seen["met"] == transfer["met"] == "yes"
+    for row in rows:
+        row["value"] = 0.5
+    assert {r["met"] for r in probe_rows(pd.DataFrame(rows), ["untrained"])} == {
+        "",
+        "no",
+    }
