@@ -1,0 +1,168 @@
+"""Template coordinates of all points of a brain, and the area of an atlas at each.
+
+CytoNet paper, section 3.4: spatial proximity is measured in a common reference space. A transform
+that a lab already has is used as it is; otherwise the reconstruction is registered to the template.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cytopipe import logs
+from cytopipe.coordinates.atlas import area_at, read_atlas
+from cytopipe.coordinates.direction import (
+    affine_part,
+    check_hemispheres,
+    check_landmarks,
+    check_overlap,
+    overlap,
+)
+from cytopipe.coordinates.registration import Registration, register
+from cytopipe.files import InputError
+from cytopipe.formats import tables, transforms, volumes
+from cytopipe.formats.transforms import Moves, PointTransform, affine_transform, has_inverted_field
+from cytopipe.formats.volumes import Volume, regular_affine
+from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Params:
+    """The config section `coordinates`.
+
+    Attributes
+    ----------
+    registration_mm : voxel size of the registration.
+    seed : of the registration.
+    given_suffix : ending of a transform laid down by a person, which decides its format.
+    given_moves : what such a file moves from stack to template, "points" or "image".
+    atlas_sigma_mm : width of the Gaussian by which labels around a point are weighted.
+    atlas_reach_mm : labels further away do not count.
+    """
+
+    registration_mm: float
+    seed: int
+    given_suffix: str
+    given_moves: Moves
+    atlas_sigma_mm: float
+    atlas_reach_mm: float
+
+
+def run(
+    *,
+    brain: str,
+    image_right: ImageRight,
+    midlines: list[Path],
+    tissue: Path,
+    template_name: str,
+    template: Path,
+    atlas: Path | None,
+    areas: Path | None,
+    given: Path | None,
+    transform: Path,
+    affine: Path,
+    points: Path,
+    params: Params,
+) -> None:
+    """Write a brain's transform to the template and its points with their coordinates.
+
+    Parameters
+    ----------
+    image_right : side of the brain at the right of an unmirrored image.
+    midlines : MIDLINE tables of the brain's chunks, in order.
+    tissue, template : label volumes (0 background, 1 gray, 2 white) in stack and template RAS mm.
+    template_name : name of the template space.
+    atlas, areas : label volume in the template space and the table of its labels, or None.
+    given : a ready-made ITK transform, or None to register.
+    transform : ITK composite to write. It moves POINTS from the stack to the template (in ITK's
+        LPS); to resample the stack's images on the template its inverse is needed.
+    affine : the same for its affine part alone, a measure of what the rest is worth.
+    points : POINTS table to write, last.
+
+    Raises
+    ------
+    InputError
+        If the transform exchanges left and right, front and back or top and bottom, or overlaps
+        the brains less than its affine part or its inverse do.
+    """
+    brain_tissue, goal = volumes.read(tissue), volumes.read(template)
+    if not (brain_tissue.data > 0).any():
+        raise InputError(f"{tissue}: holds no tissue; look at the reconstruction's log")
+    if given is not None:
+        found = _given(given, brain_tissue, brain, template_name, params)
+        remedy = f"set coordinates.given_moves to the other value, or correct {given}"
+    else:
+        logs.say(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
+        found = register(
+            brain_tissue, goal, brain, template_name, params.registration_mm, params.seed
+        )
+        remedy = "check study.image_right in config/config.yaml and the section numbers"
+    check_landmarks(found.full, brain_tissue, remedy)
+    dice = {
+        name: overlap(it, brain_tissue, goal)
+        for name, it in (
+            ("transform", found.full),
+            ("affine", found.affine),
+            ("inverse", found.full.inverse()),
+        )
+    }
+    for name, value in dice.items():
+        logs.say(f"{brain}: Dice with {name}: gray {value.gray:.3f}, white {value.white:.3f}")
+    check_overlap(dice["transform"], dice["affine"], dice["inverse"], f"{brain} to {template_name}")
+
+    midline = pd.concat([tables.read(tables.MIDLINE, path) for path in midlines], ignore_index=True)
+    frame = points_of_brain(midline, found.full, image_right)
+    check_hemispheres(_template_mm(frame), frame["hemisphere"].to_numpy(str), remedy)
+    if atlas is not None and areas is not None:
+        frame["area"], frame["area_probability"] = area_at(
+            read_atlas(atlas, areas),
+            _template_mm(frame),
+            frame["hemisphere"].to_numpy(str),
+            params.atlas_sigma_mm,
+            params.atlas_reach_mm,
+        )
+    logs.say(f"{brain}: {len(frame)} points {frame['status'].value_counts().to_dict()}")
+    transforms.write(found.full, transform)
+    transforms.write(found.affine, affine)
+    tables.write(tables.POINTS, frame, points)
+
+
+def points_of_brain(
+    midline: pd.DataFrame, transform: PointTransform, image_right: ImageRight
+) -> pd.DataFrame:
+    """POINTS rows of MIDLINE rows: template coordinates, no areas yet.
+
+    A point that the transform does not cover has no coordinate (NaN) and, unless it was marked
+    before, the status `outside_template`.
+    """
+    stack_um = midline[["x_stack_um", "y_stack_um", "z_stack_um"]].to_numpy(np.float64)
+    template_mm = transform(stack_to_ras(stack_um, image_right))
+    frame = midline.drop(columns=["x_cut_um", "y_cut_um"])
+    frame[["x_mm", "y_mm", "z_mm"]] = template_mm
+    frame["template"] = transform.target
+    frame["area"], frame["area_probability"] = "", np.nan
+    lost = ~np.isfinite(template_mm).all(axis=1) & (frame["status"] == "ok").to_numpy(bool)
+    frame.loc[lost, "status"] = "outside_template"
+    return tables.POINTS.conform(frame)
+
+
+def _template_mm(frame: pd.DataFrame) -> Floats:
+    return frame[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
+
+
+def _given(
+    path: Path, tissue: Volume, brain: str, template_name: str, params: Params
+) -> Registration:
+    logs.say(f"{brain}: using {path}, which moves {params.given_moves}")
+    full = transforms.read(path, brain, template_name, params.given_moves)
+    if has_inverted_field(full):
+        low = tissue.to_mm(np.zeros(3))
+        high = tissue.to_mm(np.array(tissue.data.shape) - 1)
+        affine = regular_affine(params.registration_mm, low)
+        i, j, k = np.ceil((high - low) / params.registration_mm).astype(int) + 1
+        full = transforms.sampled(full, affine, (int(i), int(j), int(k)))
+    affine_only = affine_transform(affine_part(full, tissue), brain, template_name)
+    return Registration(affine_only, full)

@@ -1,0 +1,149 @@
+"""The area at a point: labels of an atlas around its template coordinate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError, require
+from cytopipe.formats import volumes
+from cytopipe.formats.volumes import Volume
+from cytopipe.numerics.geometry import Floats
+
+HEMISPHERES = ("L", "R")
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A label volume in template RAS mm and what its labels mean.
+
+    Attributes
+    ----------
+    labels : 0 is no area.
+    names, hemispheres : by label; a label of hemisphere "" belongs to both.
+    """
+
+    labels: Volume
+    names: dict[int, str]
+    hemispheres: dict[int, str]
+
+
+def read_atlas(path: Path, areas: Path) -> Atlas:
+    """Read a label volume and its table (label, name, hemisphere; tab-separated).
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a label is no number or doubled, a hemisphere is not L, R or empty,
+        or the volume holds a label that the table does not name.
+    """
+    require(areas, "check template.areas in the config")
+    table = pd.read_csv(areas, sep="\t", dtype=str, keep_default_na=False)
+    for column in ("label", "name", "hemisphere"):
+        if column not in table:
+            raise InputError(f"{areas}: column {column!r} is missing; add it (tab-separated)")
+    names: dict[int, str] = {}
+    sides: dict[int, str] = {}
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        if not row["label"].strip().isdigit() or int(row["label"]) in names:
+            raise InputError(
+                f"{areas} line {line}: label is {row['label']!r}; give a whole number, each once"
+            )
+        if row["hemisphere"] not in (*HEMISPHERES, ""):
+            raise InputError(
+                f"{areas} line {line}: hemisphere is {row['hemisphere']!r}; use L, R or nothing"
+            )
+        names[int(row["label"])] = row["name"]
+        sides[int(row["label"])] = row["hemisphere"]
+    volume = volumes.read(path)
+    unnamed = sorted(set(np.unique(volume.data).astype(int).tolist()) - set(names) - {0})
+    if unnamed:
+        raise InputError(f"{path}: label {unnamed[0]} is not in {areas}; add a row for it")
+    return Atlas(volume, names, sides)
+
+
+def area_at(
+    atlas: Atlas, points_mm: Floats, hemispheres: NDArray[Any], sigma_mm: float, reach_mm: float
+) -> tuple[NDArray[np.object_], Floats]:
+    """The most probable area at points, of those of the point's own hemisphere.
+
+    The probability of an area is its share of all labelled voxels (of that hemisphere, no further
+    than `reach_mm` from the point), weighted by a Gaussian of their distance: it says
+    how near other areas are, not how certain the registration is.
+
+    Parameters
+    ----------
+    points_mm : (n, 3) template RAS mm; NaN for points without a coordinate.
+    hemispheres : (n,) "L" or "R".
+    sigma_mm : width of the Gaussian.
+    reach_mm : a point with no labelled voxel this near is outside the atlas.
+
+    Returns
+    -------
+    (n,) name, "" outside the atlas; (n,) probability, NaN outside the atlas.
+    """
+    names = np.full(len(points_mm), "", object)
+    probability = np.full(len(points_mm), np.nan)
+    numbers = np.array([0, *sorted(atlas.names)])
+    # labels may be any numbers: count in their ranks
+    data = np.searchsorted(numbers, np.asarray(atlas.labels.data, np.int64))
+    offsets = _offsets(atlas.labels, reach_mm)
+    for side in HEMISPHERES:
+        own = np.array([n != 0 and atlas.hemispheres[n] in (side, "") for n in numbers.tolist()])
+        here = np.flatnonzero((hemispheres == side) & np.isfinite(points_mm).all(axis=1))
+        ranks, shares = _vote(
+            data,
+            own,
+            atlas.labels.to_indices(points_mm[here]),
+            offsets,
+            np.ascontiguousarray(atlas.labels.affine[:3, :3]),
+            sigma_mm,
+            reach_mm,
+        )
+        found = ranks > 0
+        names[here[found]] = [atlas.names[n] for n in numbers[ranks[found]].tolist()]
+        probability[here[found]] = shares[found]
+    return names, probability
+
+
+def _offsets(labels: Volume, reach_mm: float) -> NDArray[np.int64]:
+    """(n, 3) index steps from the voxel nearest to a point to all that may lie in its reach."""
+    inverse = np.linalg.inv(labels.affine[:3, :3])
+    most = np.ceil(reach_mm * np.linalg.norm(inverse, axis=1) + 0.5).astype(int)
+    axes = [np.arange(-n, n + 1) for n in most]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3).astype(np.int64)
+
+
+@njit(cache=True)
+def _vote(
+    data: Any, own: Any, points: Any, offsets: Any, axes: Any, sigma: float, reach: float
+) -> Any:
+    ranks = np.zeros(points.shape[0], np.int64)
+    shares = np.zeros(points.shape[0])
+    votes = np.zeros(own.shape[0])
+    for p in range(points.shape[0]):
+        votes[:] = 0.0
+        for o in range(offsets.shape[0]):
+            i = int(np.floor(points[p, 0] + 0.5)) + offsets[o, 0]
+            j = int(np.floor(points[p, 1] + 0.5)) + offsets[o, 1]
+            k = int(np.floor(points[p, 2] + 0.5)) + offsets[o, 2]
+            if not (0 <= i < data.shape[0] and 0 <= j < data.shape[1] and 0 <= k < data.shape[2]):
+                continue
+            if not own[data[i, j, k]]:
+                continue
+            di, dj, dk = i - points[p, 0], j - points[p, 1], k - points[p, 2]
+            square = 0.0
+            for axis in range(3):
+                step = axes[axis, 0] * di + axes[axis, 1] * dj + axes[axis, 2] * dk
+                square += step * step
+            if square <= reach * reach:
+                votes[data[i, j, k]] += np.exp(-square / (2 * sigma * sigma))
+        total = votes.sum()
+        if total > 0:
+            ranks[p] = np.argmax(votes)
+            shares[p] = votes[ranks[p]] / total
+    return ranks, shares

@@ -1,0 +1,7 @@
+"""Downstream tasks that show what features are worth; a module a task."""
+
+from cytopipe.evaluation.areas import AreaParams, run_areas
+
+VERSION = 1
+
+__all__ = ["VERSION", "AreaParams", "run_areas"]

@@ -1,0 +1,42 @@
+"""Scores of a classification."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]
+
+
+def f1_of_classes(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.float64]:
+    """2 hits / (occurrences + predictions) of each class; NaN for one that is in neither."""
+    hits = np.bincount(truth[truth == predicted], minlength=classes)
+    both = np.bincount(truth, minlength=classes) + np.bincount(predicted, minlength=classes)
+    return np.divide(2 * hits, both, out=np.full(classes, np.nan), where=both > 0)
+
+
+def scores(truth: Labels, logits: NDArray[np.floating]) -> dict[str, float]:
+    """Scores of a test set, all between 0 and 1.
+
+    Parameters
+    ----------
+    truth : (n,) class of each sample.
+    logits : (n, classes).
+
+    Returns
+    -------
+    macro_f1 : mean F1 of the classes that occur in `truth` (others have no recall).
+    weighted_f1 : mean F1 weighted by how often the classes occur, as the ISBI paper reports.
+    top1, top3 : share of samples whose class has the largest, is among the three largest logits.
+    """
+    predicted = logits.argmax(1)
+    f1 = f1_of_classes(truth, predicted, logits.shape[1])
+    counts = np.bincount(truth, minlength=logits.shape[1])
+    occurs = counts > 0
+    of_truth = np.take_along_axis(logits, truth[:, None], 1)
+    # a tie counts against the class: constant logits must not look like a perfect top-3
+    rank = (logits >= of_truth).sum(1)
+    return {
+        "macro_f1": float(f1[occurs].mean()),
+        "weighted_f1": float(np.average(f1[occurs], weights=counts[occurs])),
+        "top1": float((predicted == truth).mean()),
+        "top3": float((rank <= 3).mean()),
+    }

@@ -1,0 +1,72 @@
+"""Linear probes: what can be read off frozen features by a single linear layer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cytopipe.learning import optimisers
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear layer without bias on shifted and scaled features."""
+
+    mean: Floats
+    scale: Floats
+    weights: Floats
+
+    def logits(self, features: Floats) -> Floats:
+        """(n, classes) of features (n, d)."""
+        return np.asarray((features - self.mean) / self.scale @ self.weights.T)
+
+
+def fit_probe(
+    features: Floats,
+    labels: NDArray[np.int64],
+    classes: int,
+    *,
+    standardise: bool,
+    epochs: int,
+    batch_size: int,
+    optimiser: optimisers.Optimiser,
+    seed: int,
+) -> Probe:
+    """Train a linear classifier without bias by cross-entropy (CytoNet section 3.5).
+
+    Parameters
+    ----------
+    features, labels : (n, d) finite, (n,) class of each.
+    standardise : shift and scale each feature to mean 0 and deviation 1 over the training set. The
+        paper trains on raw features; those of untrained networks and profiles differ in scale by
+        orders of magnitude, so that one learning rate would compare scales instead of features.
+    epochs, batch_size, optimiser : of the training.
+    seed : of the first weights and of the order.
+    """
+    mean = features.mean(0) if standardise else np.zeros(features.shape[1], np.float32)
+    spread = features.std(0) if standardise else np.ones(features.shape[1], np.float32)
+    scale = np.where(spread > 1e-8, spread, 1).astype(np.float32)  # constant features stay zero
+    inputs: Tensor = torch.from_numpy(((features - mean) / scale).astype(np.float32))
+    targets = torch.from_numpy(labels)
+    random = torch.Generator().manual_seed(seed)
+    layer = nn.Linear(features.shape[1], classes, bias=False)
+    bound = features.shape[1] ** -0.5  # as torch initialises it, but from the given seed
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=random)
+    steps = optimisers.build(layer, optimiser, batch_size)
+    for epoch in range(epochs):
+        order = torch.randperm(len(inputs), generator=random)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            loss = functional.cross_entropy(layer(inputs[chosen]), targets[chosen])
+            done = (epoch + start / len(order)) / epochs
+            optimisers.set_rate(steps, optimiser, batch_size, done)
+            steps.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            steps.step()
+    return Probe(mean, scale, layer.weight.detach().numpy())

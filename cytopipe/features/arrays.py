@@ -1,0 +1,51 @@
+"""What both kinds of features share: the array on disk, its rows, the points of each section."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.formats.sections import Section
+
+
+def new_array(
+    path: Path, shape: tuple[int, int]
+) -> "np.memmap[tuple[int, ...], np.dtype[np.float32]]":
+    """A float32 .npy file of NaN, mapped into memory."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    array[:] = np.nan
+    return array
+
+
+def sections_of(
+    points: pd.DataFrame, sections: Sequence[Section]
+) -> list[tuple[Section, NDArray[np.intp]]]:
+    """Each section with the rows of its usable points (status ok), where it has any.
+
+    Raises
+    ------
+    InputError
+        If a section that has points is not among `sections`.
+    """
+    by_key = {(s.brain, s.section): s for s in sections}
+    members: dict[tuple[str, int], list[int]] = {}
+    keys = zip(points.brain, points.section, points.status, strict=True)
+    for row, (brain, section, status) in enumerate(keys):
+        if status == "ok":
+            members.setdefault((brain, section), []).append(row)
+    for brain, section in members.keys() - by_key.keys():
+        raise InputError(
+            f"{brain} section {section} has points but no row in config/sections.tsv; "
+            "add the row or rerun the midline"
+        )
+    return [(by_key[key], np.array(rows)) for key, rows in members.items()]
+
+
+def write_rows(points: pd.DataFrame, status: "pd.Series[str]", path: Path) -> None:
+    """Write which point a row of the array belongs to."""
+    table = pd.DataFrame({"point_id": points.point_id, "status": status})
+    tables.write(tables.FEATURE_ROWS, table, path)

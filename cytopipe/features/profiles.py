@@ -1,0 +1,159 @@
+"""Mean intensity profiles across the cortex: the classical baseline for a network's features.
+
+Intensity from the pial surface to the white matter, along the cortical normal in the plane of the
+section, averaged along the cortex (the grey-level profiles of Schleicher et al. 1999).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from cytopipe.features.arrays import new_array, sections_of, write_rows
+from cytopipe.files import whole
+from cytopipe.formats import tables
+from cytopipe.formats.images import open_pyramid
+from cytopipe.formats.sections import Section
+from cytopipe.logs import progress
+from cytopipe.numerics.geometry import Floats, Rigid, section_to_pixels
+
+# a section that runs along the cortex would cut it over any length: at most this many thicknesses
+MAX_OBLIQUE = 2.0
+
+
+@dataclass(frozen=True)
+class ProfileParams:
+    """Values of the config's `features.profiles`.
+
+    Attributes
+    ----------
+    samples : intensities from pial surface to white matter.
+    width_mm : extent along the cortex over which they are averaged.
+    spacing_um : wanted pixel size; the nearest finer level of the pyramid is read.
+    """
+
+    samples: int
+    width_mm: float
+    spacing_um: float
+
+
+def normal_in_section(
+    nx: Floats, ny: Floats, angle_rad: float, mirrored: bool
+) -> tuple[Floats, Floats]:
+    """Unit normals (n, 2) in the section frame, and the length of their part in the plane.
+
+    Parameters
+    ----------
+    nx, ny : (n,) the first two components of unit normals in the stack frame.
+    angle_rad, mirrored : of the section, as in STACK: the section is flipped left to right if
+        mirrored, then rotated into the stack.
+    """
+    back = Rigid(-angle_rad, 0.0, 0.0, "stack", "unmirrored")
+    normal = back(np.stack([nx, ny], axis=-1))
+    if mirrored:
+        normal[:, 0] *= -1
+    length = np.hypot(normal[:, 0], normal[:, 1])
+    return normal / np.maximum(length, 1e-9)[:, None], length
+
+
+def profiles(
+    image: NDArray[Any],
+    spacing_um: float,
+    full_spacing_um: float,
+    points_um: Floats,
+    normals: Floats,
+    above_um: Floats,
+    below_um: Floats,
+    params: ProfileParams,
+) -> NDArray[np.float32]:
+    """Mean intensities (n, samples), 0 to 1, from the pial surface to the white matter.
+
+    Parameters
+    ----------
+    image, spacing_um, full_spacing_um : a level of the section, its pixel size and level 0's.
+    points_um, normals : (n, 2) section frame; unit normals towards the pial surface.
+    above_um, below_um : (n,) distances from the point to the pial surface and to the white matter.
+
+    Places outside the image count as its border.
+    """
+    along = np.linspace(0, 1, params.samples)
+    depth_um = above_um[:, None] * (1 - along) - below_um[:, None] * along
+    half_um = 500 * params.width_mm
+    aside_um = np.linspace(-half_um, half_um, 1 + 2 * round(half_um / spacing_um))
+    tangents = np.stack([-normals[:, 1], normals[:, 0]], axis=-1)
+    places = (
+        points_um[:, None, None]
+        + depth_um[:, :, None, None] * normals[:, None, None]
+        + aside_um[:, None] * tangents[:, None, None]
+    )
+    pixels = section_to_pixels(places, spacing_um, full_spacing_um)
+    grid = torch.from_numpy(pixels / (np.array(image.shape[::-1]) - 1) * 2 - 1)
+    scale = np.iinfo(image.dtype).max
+    plane = torch.from_numpy(image.astype(np.float64) / scale)[None, None]
+    values = functional.grid_sample(
+        plane, grid.flatten(1, 2)[None], padding_mode="border", align_corners=True
+    )
+    return values.reshape(places.shape[:3]).mean(-1).float().numpy()
+
+
+def run_profiles(
+    *,
+    points: Path,
+    stack: Path,
+    sections: Sequence[Section],
+    backbone: Path,
+    rows: Path,
+    params: ProfileParams,
+) -> None:
+    """Profiles of every point of a brain, in the place of a network's features.
+
+    A point needs a normal that is not along the cutting axis and a thickness; without, its row is
+    NaN and its status says so.
+
+    Parameters
+    ----------
+    points : points of the brain (POINTS).
+    stack : the brain's alignment (STACK), to carry normals into the sections.
+    sections : of the brain; `image` is the pyramid that is read.
+    backbone, rows : the .npy array (points, samples) and the table of its rows to write.
+    """
+    table = tables.read(tables.POINTS, points)
+    aligned = tables.read(tables.STACK, stack)
+    angles = dict(zip(aligned.section, aligned.angle_rad, strict=True))
+    mirrored = dict(zip(aligned.section, aligned.mirrored, strict=True))
+    status = table.status.copy()
+    with whole(backbone) as beside:
+        array = new_array(beside, (len(table), params.samples))
+        groups = sections_of(table, sections)
+        for section, members in progress(groups, len(groups), "profiles of sections"):
+            here = table.iloc[members]
+            normals, in_plane = normal_in_section(
+                here.nx.to_numpy(),
+                here.ny.to_numpy(),
+                angles[section.section],
+                mirrored[section.section],
+            )
+            # cut at an angle, the cortex is longer in the section than it is thick
+            across_um = 1000 * here.thickness_mm.to_numpy() / np.maximum(in_plane, 1 / MAX_OBLIQUE)
+            usable = np.isfinite(normals).all(1) & (in_plane > 1e-6) & np.isfinite(across_um)
+            status.iloc[members[~usable]] = "no_normal"
+            depth = here.depth.fillna(0.5).to_numpy()
+            with open_pyramid(Path(section.image), section.spacing_um) as pyramid:
+                level = pyramid.level_for(max(params.spacing_um, pyramid.full_spacing_um))
+                array[members[usable]] = profiles(
+                    pyramid.read_level(level),
+                    pyramid.levels[level].spacing_um,
+                    pyramid.full_spacing_um,
+                    here[["x_um", "y_um"]].to_numpy()[usable],
+                    normals[usable],
+                    (across_um * depth)[usable],
+                    (across_um * (1 - depth))[usable],
+                    params,
+                )
+        array.flush()
+    write_rows(table, status, rows)

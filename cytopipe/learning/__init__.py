@@ -1,0 +1,1 @@
+"""Networks, losses, augmentation, patch loading: the only shared folder that imports torch."""

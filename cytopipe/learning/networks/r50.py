@@ -1,0 +1,72 @@
+"""R50 of the CytoNet paper (section 3.3): ResNet50 with a stem for large patches."""
+
+import torch
+from torch import Tensor, nn
+
+# width, number of bottlenecks and stride of ResNet50's four stages (He et al. 2016, table 1)
+STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
+
+
+class R50(nn.Module):
+    """ResNet50 whose first block is a 5x5 convolution of stride 4, a 3x3 one and a 2x2 pooling.
+
+    Attributes
+    ----------
+    width : 2048, the number of features.
+    """
+
+    width = 2048
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, 64, 5, stride=4, padding=2, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        blocks: list[nn.Module] = []
+        channels = 64
+        for width, count, stride in STAGES:
+            for number in range(count):
+                blocks.append(Bottleneck(channels, width, stride if number == 0 else 1))
+                channels = 4 * width
+        self.stages = nn.Sequential(*blocks)
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """(n, 2048, height / 64, width / 64) of images (n, 1, height, width)."""
+        features: Tensor = self.stages(self.stem(images))
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 2048) features, averaged over the map, of images (n, 1, height, width)."""
+        return self.feature_map(images).mean((2, 3))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride), 1x1 convolution to four times the width, and a shortcut."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.Conv2d(channels, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 4 * width, 1, bias=False),
+            nn.BatchNorm2d(4 * width),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != 4 * width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, 4 * width, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(4 * width),
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.relu(self.branch(images) + self.shortcut(images))

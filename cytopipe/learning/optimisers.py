@@ -1,0 +1,107 @@
+"""Optimisers of pretraining and probing, and which parameters they decay and adapt."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Settings of an optimiser.
+
+    Attributes
+    ----------
+    name : `lars` (SGD with Nesterov momentum under LARS), `sgd` (without LARS) or `adamw`.
+    learning_rate : for a batch of 256; scaled with the batch size (CytoNet section 3.4).
+    schedule : `constant` (the papers), or `cosine`: the rate falls to zero along half a cosine,
+        which a short training needs to settle.
+    momentum : of lars and sgd.
+    weight_decay : on every parameter that is not a bias; batch-norm weights decay too, as the
+        paper says.
+    trust : LARS' trust coefficient.
+    lars_exclude : what LARS does not adapt, which the paper does not say: `bias`, or
+        `bias_and_norm` (all parameters of one dimension).
+    """
+
+    name: Literal["lars", "sgd", "adamw"]
+    learning_rate: float
+    schedule: Literal["constant", "cosine"]
+    momentum: float
+    weight_decay: float
+    trust: float
+    lars_exclude: Literal["bias", "bias_and_norm"]
+
+
+def build(model: nn.Module, settings: Optimiser, batch_size: int) -> torch.optim.Optimizer:
+    """The optimiser of a model's trainable parameters for batches of a size."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            bias = name.split(".")[-1] == "bias"
+            one_dimensional = settings.lars_exclude == "bias_and_norm" and parameter.ndim == 1
+            groups.setdefault((not bias, not bias and not one_dimensional), []).append(parameter)
+    rate = settings.learning_rate * batch_size / 256
+    parameters: list[dict[str, Any]] = [
+        {
+            "params": members,
+            "weight_decay": settings.weight_decay if decayed else 0.0,
+            "trust": settings.trust if adapted else None,
+        }
+        for (decayed, adapted), members in groups.items()
+    ]
+    if settings.name == "lars":
+        return LARS(parameters, rate, settings.momentum)
+    if settings.name == "sgd":
+        return torch.optim.SGD(parameters, rate, settings.momentum, nesterov=True)
+    return torch.optim.AdamW(parameters, rate)
+
+
+def set_rate(
+    optimiser: torch.optim.Optimizer, settings: Optimiser, batch_size: int, done: float
+) -> None:
+    """Set the rate for the next step, of a training of which the share `done` (0 to 1) is done."""
+    rate = settings.learning_rate * batch_size / 256
+    if settings.schedule == "cosine":
+        rate *= (1 + math.cos(math.pi * done)) / 2
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+class LARS(torch.optim.Optimizer):
+    """SGD with Nesterov momentum and a rate for each layer (You, Gitman & Ginsburg 2017).
+
+    The decayed gradient u = g + decay w is scaled by trust |w| / (|g| + decay |w|) before the
+    momentum, where the group has a `trust` and both norms are positive; then as in torch's SGD,
+    v <- momentum v + u and w <- w - rate (u + momentum v).
+    """
+
+    def __init__(self, parameters: Iterable[dict[str, Any]], rate: float, momentum: float) -> None:
+        defaults = {"lr": rate, "momentum": momentum, "weight_decay": 0.0, "trust": None}
+        super().__init__(parameters, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                update = weight.grad + group["weight_decay"] * weight
+                if group["trust"] is not None:
+                    update *= local_rate(weight, weight.grad, group["trust"], group["weight_decay"])
+                state = self.state[weight]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight)
+                velocity = state["momentum"].mul_(group["momentum"]).add_(update)
+                weight -= group["lr"] * (update + group["momentum"] * velocity)
+
+
+def local_rate(weight: Tensor, gradient: Tensor, trust: float, weight_decay: float) -> Tensor:
+    """The rate trust |w| / (|g| + decay |w|), a scalar tensor; 1 where either norm is 0."""
+    size, slope = weight.norm(), gradient.norm()
+    # torch.where keeps the choice on the device: no wait for the GPU at every layer
+    adapted = trust * size / (slope + weight_decay * size)
+    return torch.where((size > 0) & (slope > 0), adapted, torch.ones_like(size))

@@ -1,0 +1,123 @@
+"""The mid-surface cut by the plane of a section, as evenly spaced points with what is known there.
+
+Paper, section 3.2: the plane that cuts through the mid-surface at the location of a section is
+intersected with it, and the intersection is carried back by inverting the transform of the
+section.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytopipe.formats.surfaces import Surface
+from cytopipe.numerics.geometry import Floats, ImageRight, Rigid, mirror, ras_to_stack
+from cytopipe.numerics.meshes import vertex_normals
+from cytopipe.numerics.slicing import cut_mesh, resample, unit
+
+
+@dataclass(frozen=True)
+class Hemisphere:
+    """A mid-surface in stack RAS mm with its per-vertex thickness (mm) and curvature (1/mm)."""
+
+    surface: Surface
+    thickness_mm: Floats
+    curvature_per_mm: Floats
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Points on the cut of one section's plane with the mid-surfaces.
+
+    Attributes
+    ----------
+    hemisphere : (n,) "L" or "R".
+    stack_um : (n, 3) stack frame.
+    normals : (n, 3) unit surface normals in the stack frame, towards the pial surface.
+    thickness_mm, curvature_per_mm : (n,).
+    """
+
+    hemisphere: NDArray[np.str_]
+    stack_um: Floats
+    normals: Floats
+    thickness_mm: Floats
+    curvature_per_mm: Floats
+
+    def __len__(self) -> int:
+        return len(self.stack_um)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a section lies in the stack: the mirror flip, then the rigid transform."""
+
+    rigid: Rigid
+    mirrored: bool
+    width_um: float
+    z_um: float
+
+    def to_section(self, stack_um: Floats) -> Floats:
+        """(n, 2) section um of (n, 3) or (n, 2) stack um."""
+        points = self.rigid.inverse()(stack_um[:, :2])
+        return mirror(points, self.width_um) if self.mirrored else points
+
+    def to_stack(self, section_um: Floats) -> Floats:
+        """(n, 3) stack um of (n, 2) section um; inverse of `to_section`."""
+        points = mirror(section_um, self.width_um) if self.mirrored else section_um
+        return np.column_stack([self.rigid(points), np.full(len(points), self.z_um)])
+
+
+def cut_hemispheres(
+    hemispheres: dict[str, Hemisphere], z_um: Floats, image_right: ImageRight, spacing_mm: float
+) -> list[Cut]:
+    """Cut all mid-surfaces at the planes of sections and place points along the cuts.
+
+    Parameters
+    ----------
+    hemispheres : by name, "L" and "R".
+    z_um : (k,) positions of the sections in the stack; the plane is A = z in stack RAS.
+    image_right : side of the brain at the right of an unmirrored image.
+    spacing_mm : distance of points along the cut (the paper gives none).
+    """
+    pieces: list[list[Cut]] = [[] for _ in z_um]
+    for name, hemisphere in sorted(hemispheres.items()):
+        vertices, faces = hemisphere.surface.vertices, hemisphere.surface.faces
+        normals = vertex_normals(vertices, faces)
+        for section, polylines in enumerate(cut_mesh(vertices, faces, 1, z_um / 1000)):
+            for polyline in polylines:
+                places = resample(polyline, spacing_mm)
+                pieces[section].append(
+                    Cut(
+                        np.full(len(places), name),
+                        ras_to_stack(places.interpolate(vertices), image_right),
+                        # a direction: `unit` takes the factor from mm to um off again
+                        unit(ras_to_stack(places.interpolate(normals), image_right)),
+                        places.interpolate(hemisphere.thickness_mm),
+                        places.interpolate(hemisphere.curvature_per_mm),
+                    )
+                )
+    return [_joined(of_section) for of_section in pieces]
+
+
+def cutting_angle_deg(normals: Floats) -> Floats:
+    """Angle between the surface normal and the plane of the section, 0 to 90 degrees.
+
+    0: the section cuts straight across the sheet and shows its layers; 90: along the sheet. The
+    paper (3.7) measures "the angle between the histological cutting plane and the cortical
+    surface normal" and reads low angles as near-orthogonal slicing; its mention of the
+    angle to the anterior-posterior axis is 90 degrees minus this one.
+    """
+    return np.asarray(np.degrees(np.arcsin(np.clip(np.abs(normals[:, 2]), 0, 1))))
+
+
+def _joined(cuts: list[Cut]) -> Cut:
+    if not cuts:
+        none = np.zeros(0)
+        return Cut(np.zeros(0, "<U1"), np.zeros((0, 3)), np.zeros((0, 3)), none, none)
+    return Cut(
+        np.concatenate([cut.hemisphere for cut in cuts]),
+        np.concatenate([cut.stack_um for cut in cuts]),
+        np.concatenate([cut.normals for cut in cuts]),
+        np.concatenate([cut.thickness_mm for cut in cuts]),
+        np.concatenate([cut.curvature_per_mm for cut in cuts]),
+    )

@@ -1,0 +1,355 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cytopipe import coordinates
+from cytopipe.coordinates.atlas import area_at, read_atlas
+from cytopipe.coordinates.direction import (
+    Overlap,
+    affine_part,
+    check_hemispheres,
+    check_landmarks,
+    check_overlap,
+    overlap,
+)
+from cytopipe.coordinates.registration import initial_affine, register
+from cytopipe.files import InputError
+from cytopipe.formats import tables, transforms, volumes
+from cytopipe.formats.transforms import affine_transform
+from cytopipe.formats.volumes import Volume, regular_affine
+from cytopipe.numerics.geometry import ras_to_stack
+
+VOXEL_MM = 2.0
+PARAMS = coordinates.Params(
+    registration_mm=VOXEL_MM,
+    seed=1,
+    given_suffix=".h5",
+    given_moves="points",
+    atlas_sigma_mm=1.0,
+    atlas_reach_mm=4.0,
+)
+SHIFT = np.array([40.0, 90.0, -25.0])
+TURN = np.radians(12.0)
+ROLL = np.array(
+    [[np.cos(TURN), 0, np.sin(TURN)], [0, 1, 0], [-np.sin(TURN), 0, np.cos(TURN)]]
+)  # about A: the centre section lay askew on its slide
+
+
+def level(points):
+    """Below 1 inside a brain-like body: lobes, gyri, no two sides alike."""
+    r, a, s = points[..., 0], points[..., 1], points[..., 2]
+    radius = np.sqrt((r / 26) ** 2 + (a / 38) ** 2 + (s / 22) ** 2)
+    gyri = 0.14 * np.sin(a / 5.0) * np.cos(s / 6.0) + 0.06 * np.sin(r / 4.5 + 0.5)
+    nose = 0.18 * np.exp(-((a - 34) ** 2 + (s + 6) ** 2) / 200)
+    fissure = 0.9 * np.exp(-((r / 2.5) ** 2)) * (s > 4)
+    return radius + gyri - nose + fissure
+
+
+def labels_of(points):
+    value = level(points)
+    return np.where(value < 0.78, 2, np.where(value < 1, 1, 0)).astype(np.uint8)
+
+
+def bend(points):
+    """Template to stack: a smooth displacement, a turn and a shift."""
+    wave = np.stack(
+        [
+            3.0 * np.sin(points[..., 1] / 16),
+            3.0 * np.sin(points[..., 2] / 14 + 1),
+            3.0 * np.sin(points[..., 0] / 15 + 2),
+        ],
+        -1,
+    )
+    return (points + wave) @ ROLL.T + SHIFT
+
+
+def unbend(points):
+    """Stack to template, by fixed point."""
+    goal = (points - SHIFT) @ ROLL
+    found = goal.copy()
+    for _ in range(60):
+        found += goal - (bend(found) - SHIFT) @ ROLL
+    return found
+
+
+def volume(function, low, high):
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    shape = np.ceil((high - low) / VOXEL_MM).astype(int)
+    affine = regular_affine(VOXEL_MM, low)
+    points = np.moveaxis(np.indices(shape), 0, -1) * VOXEL_MM + low
+    return Volume(function(points), affine)
+
+
+@pytest.fixture(scope="module")
+def template():
+    return volume(labels_of, [-36, -48, -32], [36, 52, 32])
+
+
+@pytest.fixture(scope="module")
+def brain():
+    return volume(
+        lambda points: labels_of(unbend(points)),
+        SHIFT - np.array([40, 54, 38]),
+        SHIFT + np.array([40, 58, 38]),
+    )
+
+
+@pytest.fixture(scope="module")
+def registered(brain, template):
+    return register(brain, template, "B01", "phantom", VOXEL_MM, seed=1)
+
+
+@pytest.fixture(scope="module")
+def cortex():
+    """Points of the template's cortex, and where they lie in the stack."""
+    points = np.random.default_rng(0).uniform([-30, -44, -28], [30, 48, 28], (6000, 3))
+    value = level(points)
+    points = points[(value > 0.8) & (value < 0.98)]
+    return points, bend(points)
+
+
+def test_the_start_is_within_reach_and_keeps_left_and_right(brain, template, cortex):
+    matrix = initial_affine(brain, template)
+    found = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
+    assert np.median(np.linalg.norm(found - cortex[0], axis=1)) < 5
+    assert (np.diag(matrix)[:3] > 0.5).all()
+
+
+def test_registration_recovers_points(registered, cortex):
+    target, source = cortex
+    error = np.linalg.norm(registered.full(source) - target, axis=1)
+    affine_error = np.linalg.norm(registered.affine(source) - target, axis=1)
+    assert np.median(error) < VOXEL_MM / 2
+    assert np.percentile(error, 95) < VOXEL_MM
+    assert np.median(error) < 0.6 * np.median(affine_error)
+
+
+def test_the_wrong_direction_is_worse_and_noticed(registered, brain, template, cortex):
+    target, source = cortex
+    backward = registered.full.inverse()
+    error = np.linalg.norm(backward(source) - target, axis=1)
+    assert not np.nanmedian(error) < 10
+    right = overlap(registered.full, brain, template)
+    affine = overlap(registered.affine, brain, template)
+    wrong = overlap(backward, brain, template)
+    assert right.mean > 0.85
+    check_overlap(right, affine, wrong, "B01")
+    with pytest.raises(InputError, match="wrong way"):
+        check_overlap(wrong, affine, right, "B01")
+
+
+def test_registration_is_repeatable(registered, brain, template, tmp_path):
+    again = register(brain, template, "B01", "phantom", VOXEL_MM, seed=1)
+    transforms.write(registered.full, tmp_path / "a.h5")
+    transforms.write(again.full, tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_exchanged_end_is_noticed(brain, axis):
+    matrix = np.eye(4)
+    check_landmarks(affine_transform(matrix, "B01", "t"), brain, "turn it")
+    matrix[axis, axis] = -1
+    with pytest.raises(InputError, match="turn it"):
+        check_landmarks(affine_transform(matrix, "B01", "t"), brain, "turn it")
+
+
+def test_exchanged_hemispheres_are_noticed():
+    points = np.array([[-5.0, 0, 0], [6.0, 0, 0], [np.nan] * 3])
+    check_hemispheres(points, np.array(["L", "R", "R"]), "turn it")
+    with pytest.raises(InputError, match=r"left hemisphere lies at R 6\.0.*turn it"):
+        check_hemispheres(points, np.array(["R", "L", "R"]), "turn it")
+
+
+def test_affine_part_of_an_affine_is_itself(brain):
+    matrix = np.array([[0.9, 0.1, 0, 5], [0, 1.1, 0, 1], [0.1, 0, 1, -4], [0, 0, 0, 1.0]])
+    found = affine_part(affine_transform(matrix, "B01", "t"), brain)
+    np.testing.assert_allclose(found, matrix, atol=1e-9)
+
+
+def test_dice_of_a_brain_with_itself_is_one(template):
+    assert overlap(affine_transform(np.eye(4), "a", "b"), template, template) == Overlap(1.0, 1.0)
+
+
+@pytest.fixture
+def atlas_files(tmp_path):
+    """Front and back on each side, and a midline area of both; 1 mm voxels."""
+    index = np.moveaxis(np.indices((41, 41, 11)), 0, -1)
+    points = index - [20, 20, 5]
+    data = np.where(points[..., 0] < 0, 1, 2) + np.where(points[..., 1] < 0, 0, 10)
+    data[np.abs(points[..., 0]) <= 1] = 7
+    data[..., 10] = 0
+    path, areas = tmp_path / "atlas.nii.gz", tmp_path / "areas.tsv"
+    volumes.write(Volume(data.astype(np.int16), regular_affine(1.0, [-20.0, -20, -5])), path)
+    areas.write_text(
+        "label\tname\themisphere\n1\tback\tL\n2\tback\tR\n11\tfront\tL\n12\tfront\tR\n7\tmid\t\n"
+    )
+    return path, areas
+
+
+def test_areas_of_the_points_own_hemisphere(atlas_files):
+    atlas = read_atlas(*atlas_files)
+    points = np.array(
+        [
+            [-10.0, -10, 0],  # deep in the left back
+            [-10.0, 10, 0],
+            [10.0, 10, 0],
+            [4.0, 10, 0],  # said to be left: only the midline area is in reach
+            [10.0, 10, 30],  # beyond the atlas
+            [np.nan] * 3,
+            [10.0, -0.5, 0],  # on the border of two areas
+        ]
+    )
+    sides = np.array(["L", "L", "R", "L", "R", "R", "R"])
+    names, probability = area_at(atlas, points, sides, sigma_mm=1.0, reach_mm=4.0)
+    assert names[:6].tolist() == ["back", "front", "front", "mid", "", ""]
+    np.testing.assert_allclose(probability[:4], 1.0)
+    assert np.isnan(probability[4:6]).all()
+    assert probability[6] == pytest.approx(0.5)
+
+
+def test_probability_is_the_gaussian_share(atlas_files):
+    atlas = read_atlas(*atlas_files)
+    point, sigma, reach = np.array([[10.3, 0.8, -0.4]]), 1.3, 3.0
+    _, probability = area_at(atlas, point, np.array(["R"]), sigma, reach)
+    grid = atlas.labels.to_mm(np.moveaxis(np.indices(atlas.labels.data.shape), 0, -1))
+    square = ((grid - point) ** 2).sum(-1)
+    weight = np.where(square <= reach**2, np.exp(-square / (2 * sigma**2)), 0)
+    front, back = weight[atlas.labels.data == 12].sum(), weight[atlas.labels.data == 2].sum()
+    assert probability[0] == pytest.approx(front / (front + back))
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ("label\tname\n1\ta\n", "hemisphere"),
+        ("label\tname\themisphere\nx\ta\tL\n", "line 2: label is 'x'"),
+        ("label\tname\themisphere\n1\ta\tleft\n", "line 2: hemisphere is 'left'"),
+        ("label\tname\themisphere\n1\ta\tL\n1\tb\tL\n", "line 3: label is '1'"),
+        ("label\tname\themisphere\n1\ta\tL\n", "label 2 is not in"),
+    ],
+)
+def test_a_wrong_table_of_areas_is_named(atlas_files, table, complaint):
+    path, areas = atlas_files
+    areas.write_text(table)
+    with pytest.raises(InputError, match=complaint):
+        read_atlas(path, areas)
+
+
+def midline_rows(stack_mm, sides):
+    stack_um = ras_to_stack(stack_mm, "R")
+    frame = pd.DataFrame({column.name: [0.0] * len(sides) for column in tables.MIDLINE.columns})
+    for column in tables.MIDLINE.columns:
+        if column.dtype == "str":
+            frame[column.name] = ""
+    frame["point_id"] = [f"B01-00000-{i:05d}" for i in range(len(sides))]
+    frame["brain"], frame["hemisphere"], frame["status"] = "B01", sides, "ok"
+    frame[["x_stack_um", "y_stack_um", "z_stack_um"]] = stack_um
+    return frame
+
+
+@pytest.fixture
+def study(tmp_path, brain, template, cortex):
+    """Files of a brain whose points are known in the template."""
+    target, source = cortex
+    sides = np.where(target[:, 0] < 0, "L", "R")
+    half = len(sides) // 2
+    for name, part in (("0", slice(0, half)), ("1", slice(half, None))):
+        tables.write(
+            tables.MIDLINE, midline_rows(source[part], sides[part]), tmp_path / f"{name}.parquet"
+        )
+    volumes.write(brain, tmp_path / "brain.nii.gz")
+    volumes.write(template, tmp_path / "template.nii.gz")
+    sided = np.where(
+        template.to_mm(np.moveaxis(np.indices(template.data.shape), 0, -1))[..., 0] < 0, 1, 2
+    )
+    volumes.write(
+        Volume(sided.astype(np.int16), template.affine),
+        tmp_path / "atlas.nii.gz",
+    )
+    (tmp_path / "areas.tsv").write_text("label\tname\themisphere\n1\tleft\tL\n2\tright\tR\n")
+    return {
+        "brain": "B01",
+        "image_right": "R",
+        "midlines": [tmp_path / "0.parquet", tmp_path / "1.parquet"],
+        "tissue": tmp_path / "brain.nii.gz",
+        "template_name": "phantom",
+        "template": tmp_path / "template.nii.gz",
+        "atlas": tmp_path / "atlas.nii.gz",
+        "areas": tmp_path / "areas.tsv",
+        "given": None,
+        "transform": tmp_path / "to-phantom.h5",
+        "affine": tmp_path / "affine-to-phantom.h5",
+        "points": tmp_path / "points.parquet",
+        "params": PARAMS,
+    }
+
+
+def given_field(tmp_path, brain):
+    """The true transform, stack to template, as a lab would lay it down."""
+    low = brain.affine[:3, 3]
+    affine = regular_affine(3.0, low)
+    shape = tuple(np.ceil(np.array(brain.data.shape) * VOXEL_MM / 3).astype(int))
+    grid = np.moveaxis(np.indices(shape), 0, -1) * 3.0 + low
+    field = transforms.field_transform(unbend(grid) - grid, affine, "B01", "phantom")
+    transforms.write(field, tmp_path / "given.h5")
+    return field
+
+
+def coordinates_of(study):
+    points = tables.read(tables.POINTS, study["points"])
+    return points, points[["x_mm", "y_mm", "z_mm"]].to_numpy()
+
+
+def test_a_given_transform_is_used_as_it_is(study, tmp_path, brain, cortex):
+    given_field(tmp_path, brain)
+    coordinates.run(**study | {"given": tmp_path / "given.h5"})
+    points, found = coordinates_of(study)
+    assert np.linalg.norm(found - cortex[0], axis=1).max() < 0.5
+    assert set(points["status"]) == {"ok"}
+    assert set(points["template"]) == {"phantom"}
+    expected = np.where(points["hemisphere"] == "L", "left", "right")
+    np.testing.assert_array_equal(points["area"].to_numpy(str), expected)
+    again = transforms.read(study["transform"], "B01", "phantom", "points")
+    np.testing.assert_allclose(again(cortex[1]), found, atol=1e-3)
+    affine = transforms.read(study["affine"], "B01", "phantom", "points")
+    error = np.linalg.norm(affine(cortex[1]) - cortex[0], axis=1)
+    assert 1 < np.median(error) < 6
+
+
+def test_a_given_transform_of_the_wrong_direction_is_refused(study, tmp_path, brain):
+    given_field(tmp_path, brain)
+    params = coordinates.Params(**vars(PARAMS) | {"given_moves": "image"})
+    with pytest.raises(InputError, match="given_moves"):
+        coordinates.run(**study | {"given": tmp_path / "given.h5", "params": params})
+    assert not study["points"].exists()
+
+
+def test_a_given_transform_of_images_is_turned_round(study, tmp_path, template, cortex):
+    grid = template.to_mm(np.moveaxis(np.indices(template.data.shape), 0, -1))
+    backward = transforms.field_transform(bend(grid) - grid, template.affine, "phantom", "B01")
+    transforms.write(backward, tmp_path / "given.h5")
+    params = coordinates.Params(**vars(PARAMS) | {"given_moves": "image"})
+    coordinates.run(**study | {"given": tmp_path / "given.h5", "params": params})
+    _, found = coordinates_of(study)
+    assert np.nanmax(np.linalg.norm(found - cortex[0], axis=1)) < 1.0
+
+
+def test_points_that_the_transform_does_not_cover_are_marked(study, tmp_path, brain):
+    given_field(tmp_path, brain)
+    frame = tables.read(tables.MIDLINE, study["midlines"][0])
+    frame.loc[0, "x_stack_um"] += 500_000
+    tables.write(tables.MIDLINE, frame, study["midlines"][0])
+    coordinates.run(**study | {"given": tmp_path / "given.h5"})
+    points, found = coordinates_of(study)
+    assert points["status"].iloc[0] == "outside_template"
+    assert np.isnan(found[0]).all()
+    assert points["area"].iloc[0] == ""
+    assert (points["status"].iloc[1:] == "ok").all()
+
+
+def test_registered_brain_without_an_atlas(study, cortex):
+    coordinates.run(**study | {"atlas": None, "areas": None})
+    points, found = coordinates_of(study)
+    assert np.median(np.linalg.norm(found - cortex[0], axis=1)) < 1.0
+    assert (points["area"] == "").all()

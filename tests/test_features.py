@@ -1,0 +1,191 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cytopipe import features
+from cytopipe.features.network import embed
+from cytopipe.features.profiles import ProfileParams, normal_in_section, profiles
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.formats.images import write_pyramid
+from cytopipe.formats.sections import Section
+from cytopipe.learning import checkpoints, networks
+from cytopipe.numerics.geometry import Rigid, mirror
+
+SPACING_UM = 50.0
+
+
+def points_table(frame: dict[str, object]) -> pd.DataFrame:
+    count = max(len(np.atleast_1d(values)) for values in frame.values())
+    table = pd.DataFrame(
+        {c.name: 0.0 if c.dtype == "float64" else "" for c in tables.POINTS.columns},
+        index=range(count),
+    ).assign(**frame)  # type: ignore[arg-type]
+    table["point_id"] = [f"p{n}" for n in range(count)]
+    return table.assign(section=frame["section"])
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two noisy sections, five points on each in alternation, and an encoder of 16 px patches."""
+    random = np.random.default_rng(0)
+    for section in (1, 2):
+        image = random.integers(0, 256, (100, 120), dtype=np.uint8)
+        write_pyramid(image, tmp_path / f"{section}.tif", SPACING_UM, SPACING_UM, tile=32)
+    points = points_table(
+        {
+            "brain": "B01",
+            "section": [1, 2] * 5,
+            "x_um": random.uniform(0, 5900, 10),
+            "y_um": random.uniform(0, 4900, 10),
+            "status": ["ok", "ok", "ok", "low_tissue", "ok", "ok", "ok", "ok", "ok", "ok"],
+        }
+    )
+    tables.write(tables.POINTS, points, tmp_path / "points.parquet")
+    encoder = networks.build("small", seed=0)
+    encoder(torch.rand(8, 1, 16, 16))  # batch norm that has seen something
+    params = {"architecture": "small", "patch_px": 16, "spacing_um": SPACING_UM}
+    checkpoints.save({"params": params, "weights": encoder.state_dict()}, tmp_path / "final.pt")
+    return tmp_path
+
+
+def sections(folder: Path) -> list[Section]:
+    return [Section("B01", n, str(folder / f"{n}.tif"), SPACING_UM, 20.0) for n in (1, 2)]
+
+
+def embedded(folder: Path, batch_size: int, cache_mb: float) -> tuple[np.ndarray, np.ndarray]:
+    features.run_network(
+        points=folder / "points.parquet",
+        sections=sections(folder),
+        weights=folder / "final.pt",
+        backbone=folder / "B01.npy",
+        projected=folder / "B01-projected.npy",
+        rows=folder / "B01.parquet",
+        threads=1,
+        params=features.NetworkParams(batch_size=batch_size, cache_mb=cache_mb),
+    )
+    return np.load(folder / "B01.npy"), np.load(folder / "B01-projected.npy")
+
+
+def test_rows_are_in_the_order_of_the_points(study: Path) -> None:
+    backbone, projected = embedded(study, 2, 1.0)
+    assert backbone.shape == (10, 128) and projected.shape == (10, 256)
+    assert backbone.dtype == projected.dtype == np.float32
+    rows = tables.read(tables.FEATURE_ROWS, study / "B01.parquet")
+    assert rows.point_id.tolist() == [f"p{n}" for n in range(10)]
+    assert np.isnan(backbone).all(1).tolist() == (rows.status != "ok").tolist()
+    assert rows.status[3] == "low_tissue"
+    # the middle of the image around one point, embedded by hand
+    points = tables.read(tables.POINTS, study / "points.parquet")
+    row = int(np.argmin(np.hypot(points.x_um - 2950, points.y_um - 2450)))
+    x, y = round(points.x_um[row] / 50 - 0.5), round(points.y_um[row] / 50 - 0.5)
+    random = np.random.default_rng(0)
+    image = [random.integers(0, 256, (100, 120), dtype=np.uint8) for _ in range(2)][row % 2]
+    patch = torch.from_numpy(image[y - 7 : y + 9, x - 7 : x + 9] / np.float32(255))
+    encoder, _ = checkpoints.load_encoder(study / "final.pt")
+    expected, head = encoder(patch[None, None])
+    np.testing.assert_allclose(backbone[row], expected[0].detach(), atol=1e-5)
+    np.testing.assert_allclose(projected[row], head[0].detach(), atol=1e-5)
+
+
+def test_batches_and_tiles_change_nothing(study: Path) -> None:
+    # near the border of the tiles and of the image, too: five random points a section
+    one, many = embedded(study, 1, 0.0), embedded(study, 100, 1.0)
+    for left, right in zip(one, many, strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-5)
+
+
+def test_embedding_leaves_the_batch_norm_alone(study: Path) -> None:
+    encoder, _ = checkpoints.load_encoder(study / "final.pt")
+    before = {name: value.clone() for name, value in encoder.named_buffers()}
+    assert before
+    windows = np.random.default_rng(1).integers(0, 256, (4, 16, 16), dtype=np.uint8)
+    embed(encoder, windows, torch.device("cpu"))
+    assert all(torch.equal(value, before[name]) for name, value in encoder.named_buffers())
+
+
+def test_points_of_an_unlisted_section_are_an_error(study: Path) -> None:
+    points = tables.read(tables.POINTS, study / "points.parquet").assign(section=7)
+    tables.write(tables.POINTS, points, study / "points.parquet")
+    with pytest.raises(InputError, match="B01 section 7 has points but no row"):
+        embedded(study, 2, 1.0)
+    assert not list(study.glob("*.npy"))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_normals_are_carried_back_as_points_are(mirrored: bool) -> None:
+    width_um = 900.0
+    to_stack = Rigid(0.7, 30.0, -40.0, "section", "stack")
+    ends = np.array([[100.0, 200.0], [103.0, 196.0]])  # a normal of length 5 in the section
+    stacked = to_stack(mirror(ends, width_um) if mirrored else ends)
+    nx, ny = (stacked[1] - stacked[0]) / 10  # half of it out of the plane
+    normals, in_plane = normal_in_section(np.array([nx]), np.array([ny]), 0.7, mirrored)
+    np.testing.assert_allclose(normals, [[0.6, -0.8]], atol=1e-12)
+    np.testing.assert_allclose(in_plane, [0.5])
+
+
+def test_a_profile_runs_from_pial_to_white() -> None:
+    # brightness rises by 1 gray value a pixel to the right; the pial surface is on the left
+    image = np.tile(np.arange(200, dtype=np.uint8), (60, 1))
+    params = ProfileParams(samples=5, width_mm=0.5, spacing_um=SPACING_UM)
+    point = np.array([[100 * SPACING_UM, 30 * SPACING_UM]])
+    got = profiles(
+        image,
+        SPACING_UM,
+        SPACING_UM,
+        point,
+        np.array([[-1.0, 0.0]]),
+        np.array([20 * SPACING_UM]),
+        np.array([40 * SPACING_UM]),
+        params,
+    )
+    np.testing.assert_allclose(got[0] * 255, [80, 95, 110, 125, 140], atol=1e-3)
+
+
+def test_a_profile_is_averaged_along_the_cortex() -> None:
+    image = np.tile(np.arange(0, 240, 4, dtype=np.uint8)[:, None], (1, 60))
+    image[30] = 255  # a vessel along the profile
+    point, normal = np.array([[30.0, 30.0]]) * SPACING_UM, np.array([[1.0, 0.0]])
+    reach = np.array([5 * SPACING_UM])
+    got = [
+        profiles(
+            image,
+            SPACING_UM,
+            SPACING_UM,
+            point,
+            normal,
+            reach,
+            reach,
+            ProfileParams(samples=3, width_mm=width_mm, spacing_um=SPACING_UM),
+        )
+        for width_mm in (0.0, 0.5)
+    ]
+    np.testing.assert_allclose(got[0] * 255, 255, atol=1e-3)
+    expected = (4 * np.arange(25, 36).sum() - 4 * 30 + 255) / 11
+    np.testing.assert_allclose(got[1] * 255, expected, atol=1e-3)
+
+
+def test_a_tangential_cut_has_no_profile(study: Path) -> None:
+    points = tables.read(tables.POINTS, study / "points.parquet")
+    points = points.assign(nx=1.0, thickness_mm=2.0, depth=0.5)
+    points.loc[0, ["nx", "nz"]] = [0.0, 1.0]
+    points.loc[1, "thickness_mm"] = np.nan
+    tables.write(tables.POINTS, points, study / "points.parquet")
+    stack = {c.name: 0.0 if c.dtype == "float64" else "" for c in tables.STACK.columns}
+    rows = pd.DataFrame(stack, index=range(2)).assign(section=[1, 2], mirrored=False, via=0)
+    tables.write(tables.STACK, rows, study / "stack.parquet")
+    features.run_profiles(
+        points=study / "points.parquet",
+        stack=study / "stack.parquet",
+        sections=sections(study),
+        backbone=study / "profiles.npy",
+        rows=study / "profiles.parquet",
+        params=ProfileParams(samples=6, width_mm=0.2, spacing_um=SPACING_UM),
+    )
+    got = np.load(study / "profiles.npy")
+    status = tables.read(tables.FEATURE_ROWS, study / "profiles.parquet").status
+    assert status[:4].tolist() == ["no_normal", "no_normal", "ok", "low_tissue"]
+    assert np.isfinite(got).all(1).tolist() == (status == "ok").tolist()

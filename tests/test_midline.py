@@ -1,0 +1,281 @@
+import numpy as np
+import pandas as pd
+import pytest
+import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cytopipe import midline
+from cytopipe.formats import images, surfaces, tables
+from cytopipe.midline.cutting import Hemisphere, Placement, cut_hemispheres, cutting_angle_deg
+from cytopipe.midline.refinement import enter, refine, tissue_share
+from cytopipe.numerics.geometry import Rigid, ras_to_stack, section_to_pixels
+
+# halves: the circles cross the axes on the faces between pixels
+INNER, OUTER = 20.5, 34.5
+PARAMS = midline.Params(
+    spacing_mm=1.0, target="laplacian", max_move_mm=2.0, window_mm=2.0, min_tissue=0.5
+)
+
+
+def annulus(size=81):
+    """White disc, gray ring, background; and the radius of each pixel."""
+    middle = (size - 1) / 2
+    y, x = np.mgrid[:size, :size] - middle
+    radius = np.hypot(x, y)
+    return np.where(radius < INNER, 2, np.where(radius < OUTER, 1, 0)).astype(np.uint8), middle
+
+
+def ring(radius, middle, count=90):
+    angle = np.arange(count) * 2 * np.pi / count + 0.017
+    return np.column_stack([np.cos(angle), np.sin(angle)]) * radius + middle
+
+
+@pytest.mark.parametrize("start", [21.5, 26.0, 32.5, 35.5, 18.0])
+def test_laplacian_target_is_the_harmonic_middle_of_an_annulus(start):
+    labels, middle = annulus()
+    refined = refine(labels, ring(start, middle), "laplacian", 12.0)
+    radius = np.linalg.norm(refined.points_px - middle, axis=1)
+    assert refined.reached.all()
+    assert np.abs(radius - np.sqrt(INNER * OUTER)).max() < 0.2
+    np.testing.assert_allclose(refined.depth, 0.5, atol=1e-3)
+
+
+def test_skeleton_target_is_the_middle_of_an_annulus():
+    labels, middle = annulus()
+    refined = refine(labels, ring(22.0, middle), "skeleton", 12.0)
+    radius = np.linalg.norm(refined.points_px - middle, axis=1)
+    assert refined.reached.mean() > 0.95
+    # a skeleton is a chain of pixels, in the even ring one to one side
+    assert np.abs(radius - (INNER + OUTER) / 2).mean() < 0.5
+    assert np.abs(radius - (INNER + OUTER) / 2).max() < 1.2
+
+
+def test_a_point_out_of_reach_stays_and_says_so():
+    labels, middle = annulus()
+    points = np.array([[middle, middle], [middle + OUTER + 9, middle]])
+    refined = refine(labels, points, "laplacian", 5.0)
+    np.testing.assert_array_equal(refined.points_px, points)
+    assert not refined.reached.any()
+    assert np.isnan(refined.depth).all()
+
+
+def test_a_crown_that_shows_no_white_matter_leaves_its_points_alone():
+    labels, middle = annulus()
+    labels[labels == 2] = 1
+    points = ring(15.0, middle)
+    refined = refine(labels, points, "laplacian", 12.0)
+    np.testing.assert_array_equal(refined.points_px, points)
+    assert not refined.reached.any()
+    assert np.isnan(refined.depth).all()
+
+
+def test_a_section_without_gray_matter_is_no_error():
+    labels = np.full((10, 10), 2, np.uint8)
+    for target in ("laplacian", "skeleton"):
+        refined = refine(labels, np.array([[3.0, 4.0]]), target, 5.0)
+        assert not refined.reached.any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 3),
+    st.floats(0.0, 12.0),
+    st.sampled_from(["laplacian", "skeleton"]),
+)
+def test_no_point_moves_too_far_or_leaves_the_gray_matter(seed, coarseness, limit, target):
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 3, (24 // 2**coarseness + 1, 24 // 2**coarseness + 1))
+    labels = np.kron(blocks, np.ones((2**coarseness, 2**coarseness), int)).astype(np.uint8)
+    points = rng.uniform(-4, len(labels) + 3, (40, 2))
+    refined = refine(labels, points, target, limit)
+    moved = np.linalg.norm(refined.points_px - points, axis=1)
+    assert moved.max() <= limit + 1e-9
+
+    def in_gray(at):
+        column, row = np.floor(at + 0.5).astype(int).T
+        inside = (column >= 0) & (row >= 0) & (column < len(labels)) & (row < len(labels))
+        return inside & (labels[row.clip(0, len(labels) - 1), column.clip(0, len(labels) - 1)] == 1)
+
+    assert in_gray(refined.points_px)[in_gray(points)].all()
+    assert in_gray(refined.points_px)[moved > 0].all()
+    assert in_gray(refined.points_px)[refined.reached].all()
+
+
+def test_entering_goes_to_the_nearest_gray_pixel():
+    gray = np.zeros((9, 9), bool)
+    gray[4, 6] = gray[4, 0] = True
+    points, moved, entered = enter(gray, np.array([[4.0, 4.2], [8.6, 4.0], [3.0, 0.0]]), 3.0)
+    np.testing.assert_array_equal(points, [[6.0, 4.0], [6.0, 4.0], [3.0, 0.0]])
+    np.testing.assert_allclose(moved, [np.hypot(2, 0.2), 2.6, 0])
+    np.testing.assert_array_equal(entered, [True, True, False])
+
+
+def test_tissue_share_counts_the_window():
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:, 20:] = 2
+    share = tissue_share(labels, np.array([[30.0, 20], [19.0, 20], [5.0, 20], [39.0, 0]]), 9.0)
+    # at the image's corner only a quarter of the window is image
+    np.testing.assert_allclose(share, [1.0, 4 / 9, 0.0, 25 / 81])
+
+
+def test_cutting_angle():
+    normals = np.array([[1.0, 0, 0], [0, 0, -1.0], [np.sqrt(0.5), 0, np.sqrt(0.5)]])
+    np.testing.assert_allclose(cutting_angle_deg(normals), [0, 90, 45], atol=1e-6)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_section_to_stack_and_back(mirrored):
+    placement = Placement(Rigid(0.3, 500.0, -200.0, "s", "stack"), mirrored, 9000.0, 1400.0)
+    points = np.random.default_rng(0).uniform(0, 9000, (20, 2))
+    stack = placement.to_stack(points)
+    assert np.all(stack[:, 2] == 1400.0)
+    np.testing.assert_allclose(placement.to_section(stack), points, atol=1e-8)
+    if mirrored:  # a flip before the rigid transform: the middle column stays
+        on_axis = np.array([[4500.0, 100.0]])
+        plain = Placement(placement.rigid, False, 9000.0, 1400.0)
+        np.testing.assert_allclose(placement.to_stack(on_axis), plain.to_stack(on_axis))
+
+
+def ball_hemisphere(centre_mm, radius_mm):
+    ball = trimesh.creation.icosphere(subdivisions=4, radius=radius_mm)
+    surface = surfaces.Surface(
+        np.asarray(ball.vertices) + centre_mm, np.asarray(ball.faces, np.int32)
+    )
+    size = len(surface.vertices)
+    return Hemisphere(surface, np.full(size, 2.5), np.full(size, 1 / radius_mm))
+
+
+@pytest.mark.parametrize("image_right", ["R", "L"])
+def test_normals_of_a_ball_point_outwards_in_the_stack(image_right):
+    centre = np.array([20.0, 30.0, -10.0])
+    ball = ball_hemisphere(centre, 8.0)
+    (cut,) = cut_hemispheres({"R": ball}, np.array([33_000.0]), image_right, 1.0)
+    outwards = cut.stack_um - ras_to_stack(centre, image_right)
+    outwards /= np.linalg.norm(outwards, axis=1, keepdims=True)
+    assert (outwards * cut.normals).sum(axis=1).min() > 0.998
+    np.testing.assert_allclose(cutting_angle_deg(cut.normals), np.degrees(np.arcsin(3 / 8)), atol=2)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two balls of cortex in three sections: plain, mirrored, and without a transform."""
+    spacing, full, width, height = 256.0, 128.0, 40_000.0, 30_000.0
+    centres = {"L": np.array([-8.0, 0.0, 0.0]), "R": np.array([8.0, 0.0, 0.0])}
+    paths = {"surfaces": {}, "thickness": {}, "curvature": {}}
+    for side, centre in centres.items():
+        hemisphere = ball_hemisphere(centre, 5.0)
+        paths["surfaces"][side] = tmp_path / f"{side}.surf.gii"
+        paths["thickness"][side] = tmp_path / f"{side}.thickness.gii"
+        paths["curvature"][side] = tmp_path / f"{side}.curvature.gii"
+        surfaces.write(hemisphere.surface, paths["surfaces"][side], side)
+        surfaces.write_map(hemisphere.thickness_mm, paths["thickness"][side], side)
+        surfaces.write_map(hemisphere.curvature_per_mm, paths["curvature"][side], side)
+    pages, rows, placed = [], [], []
+    for page, (number, mirrored, angle) in enumerate(
+        [(0, False, 0.2), (50, True, -0.3), (100, False, np.nan)]
+    ):
+        z_um = number * 20.0
+        turned = Rigid(0.0 if np.isnan(angle) else angle, 0.0, 0.0, "a", "b")(
+            np.array([width / 2, height / 2])
+        )
+        placement = Placement(Rigid(angle, -turned[0], -turned[1], "a", "b"), mirrored, width, z_um)
+        column, row = np.meshgrid(np.arange(157), np.arange(118))
+        pixels = np.column_stack([column.ravel(), row.ravel()])
+        label = np.zeros(len(pixels), np.uint8)
+        if not np.isnan(angle):
+            section = (pixels + 0.5) * spacing - 0.5 * full
+            stack_mm = placement.to_stack(section) / 1000
+            for centre in centres.values():
+                off = stack_mm[:, [0, 2, 1]] - centre  # symmetric about S = 0
+                radius = np.linalg.norm(off, axis=1)
+                label[radius < 6.2] = 1
+                label[radius < 4.0] = 2
+        pages.append(label.reshape(118, 157))
+        shared = {
+            "brain": "B01",
+            "section": number,
+            "width_um": width,
+            "height_um": height,
+            "full_spacing_um": full,
+        }
+        rows.append(
+            shared | {"page": page, "spacing_um": spacing, "status": "ok", "background": "bright"}
+        )
+        placed.append(
+            shared
+            | {
+                "z_um": z_um,
+                "mirrored": mirrored,
+                "angle_rad": angle,
+                "x_um": -turned[0] if np.isfinite(angle) else np.nan,
+                "y_um": -turned[1] if np.isfinite(angle) else np.nan,
+                "via": number,
+                "image_right": "R",
+                "status": "ok" if np.isfinite(angle) else "no inliers",
+            }
+        )
+    images.write_labels(pages, tmp_path / "labels.tif")
+    for table, content, name in (
+        (tables.SEGMENTATION, rows, "segmentation"),
+        (tables.STACK, placed, "stack"),
+    ):
+        frame = pd.DataFrame(content)
+        for column in table.columns:
+            if column.name not in frame:
+                frame[column.name] = "" if column.dtype == "str" else 0.0
+        tables.write(table, frame, tmp_path / f"{name}.parquet")
+        paths[name] = tmp_path / f"{name}.parquet"
+    return paths | {"labels": tmp_path / "labels.tif", "midline": tmp_path / "midline.parquet"}, (
+        pages,
+        centres,
+    )
+
+
+def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
+    paths, (pages, centres) = study
+    midline.run(brain="B01", params=PARAMS, **paths)
+    points = tables.read(tables.MIDLINE, paths["midline"])
+    assert set(points["section"]) == {0, 50}
+    assert set(points["status"]) == {"ok"}
+    assert points["point_id"].is_unique
+    assert points["refined_um"].max() <= 2000
+    assert np.abs(points["depth"] - 0.5).max() < 0.01
+    ras = points[["x_stack_um", "z_stack_um", "y_stack_um"]].to_numpy() / 1000 * [1, 1, -1]
+    for number, page in ((0, pages[0]), (50, pages[1])):
+        of = (points["section"] == number).to_numpy()
+        pixel = section_to_pixels(points.loc[of, ["x_um", "y_um"]].to_numpy(), 256.0, 128.0)
+        column, row = np.floor(pixel + 0.5).astype(int).T
+        assert (page[row, column] == 1).all()
+        for side, centre in centres.items():
+            own = of & (points["hemisphere"] == side).to_numpy()
+            z = number * 0.02
+            inner, outer = np.sqrt(16 - z**2), np.sqrt(6.2**2 - z**2)
+            radius = np.linalg.norm((ras[own] - centre)[:, [0, 2]], axis=1)
+            # half a pixel: the discs are drawn in pixels
+            assert np.abs(radius - np.sqrt(inner * outer)).max() < 0.13
+            cut_mm = 2 * np.pi * np.sqrt(25 - z**2)
+            assert abs(own.sum() - cut_mm) < 1.5
+
+
+def test_a_chunk_without_any_point_writes_an_empty_table(study, tmp_path):
+    paths, _ = study
+    stack = tables.read(tables.STACK, paths["stack"])
+    stack[["angle_rad", "x_um", "y_um"]] = np.nan
+    tables.write(tables.STACK, stack, paths["stack"])
+    midline.run(brain="B01", params=PARAMS, **paths)
+    assert len(tables.read(tables.MIDLINE, paths["midline"])) == 0
+
+
+def test_points_without_tissue_are_marked(study):
+    paths, (pages, _) = study
+    for page in pages:
+        page[:, :75] = 0  # one of the balls is torn off
+    images.write_labels(pages, paths["labels"])
+    midline.run(brain="B01", params=PARAMS, **paths)
+    points = tables.read(tables.MIDLINE, paths["midline"])
+    first = points[points["section"] == 0]
+    lost = first[first["hemisphere"] == "L"]
+    assert (lost["status"] == "low_tissue").mean() > 0.9
+    assert (first.loc[first["hemisphere"] == "R", "status"] == "ok").all()

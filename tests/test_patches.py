@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cytopipe import patches
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.formats.sections import Section
+
+ROLES = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
+
+
+def points_of(brain: str) -> pd.DataFrame:
+    """Ten sections of twenty points; area P in 3 of 4, Q in the others."""
+    count = 200
+    frame = pd.DataFrame(
+        {column.name: 0.0 if column.dtype == "float64" else "" for column in tables.POINTS.columns},
+        index=range(count),
+    )
+    frame["brain"] = brain
+    frame["section"] = np.repeat(np.arange(10) * 15, 20)
+    frame["point_id"] = [f"{brain}-{n}" for n in range(count)]
+    frame["x_mm"] = np.arange(count, dtype=float)
+    frame["area"] = np.where(np.arange(count) % 4, "P", "Q")
+    frame["area_probability"] = 0.9
+    frame["status"] = "ok"
+    return tables.POINTS.conform(frame)
+
+
+def drawn(tmp_path: Path, changed: pd.DataFrame | None = None, **settings: object) -> pd.DataFrame:
+    points = {}
+    for brain in ROLES:
+        points[brain] = tmp_path / f"{brain}.parquet"
+        frame = changed if changed is not None and brain == "B01" else points_of(brain)
+        tables.write(tables.POINTS, frame, points[brain])
+    values = {
+        "purpose": "pretraining",
+        "roles": ["seen", "transfer"],
+        "count": None,
+        "per_area": None,
+        "min_probability": 0.5,
+        "test_every": 5,
+        "seed": 1,
+        **settings,
+    }
+    patches.run(
+        points=points,
+        roles=ROLES,
+        sections=[
+            Section(brain, section, f"{brain}_{section}.tif", 2.0, 20.0)
+            for brain in ROLES
+            for section in np.arange(10) * 15
+        ],
+        patches=tmp_path / "set.parquet",
+        params=patches.Params(**values),  # type: ignore[arg-type]
+    )
+    return tables.read(tables.PATCHES, tmp_path / "set.parquet")
+
+
+def test_pretraining_draws_without_replacement_from_its_roles(tmp_path: Path) -> None:
+    table = drawn(tmp_path, count=150)
+    assert len(table) == 150 and table.point_id.is_unique
+    assert set(table.brain) == {"B01", "B02"} and set(table.split) == {"pretrain"}
+    assert (table.image == table.brain + "_" + table.section.astype(str) + ".tif").all()
+    assert (table.full_spacing_um == 2).all()
+    assert not table.equals(drawn(tmp_path, count=150, seed=2))
+    assert len(drawn(tmp_path)) == 400
+
+
+def test_points_without_status_ok_or_coordinate_are_left_out(tmp_path: Path) -> None:
+    points = points_of("B01")
+    points.loc[:9, "status"] = "low_tissue"
+    points.loc[10:19, "z_mm"] = np.nan
+    table = drawn(tmp_path, points, roles=["seen"])
+    assert sorted(table.x_mm) == list(range(20, 200))
+
+
+def test_too_many_patches_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="count is 401, only 400 points"):
+        drawn(tmp_path, count=401)
+
+
+def test_every_fifth_annotated_section_is_for_testing(tmp_path: Path) -> None:
+    points = points_of("B01")
+    points.loc[points.section == 0, "area"] = ""  # not annotated: does not count
+    points.loc[points.section == 15, "area_probability"] = 0.4  # nor does a doubtful label
+    table = drawn(tmp_path, points, purpose="areas", roles=["seen", "transfer", "unseen"])
+    seen = table[table.brain == "B01"]
+    assert set(seen.section[seen.split == "seen"]) == {90}  # annotated: 30, 45, 60, 75, 90, ...
+    assert set(seen.section[seen.split == "train"]) == {30, 45, 60, 75, 105, 120, 135}
+    assert (table.split[table.brain == "B02"] == "transfer").all()
+    assert (table.split[table.brain == "B03"] == "unseen").all()
+    assert len(seen) == 160
+
+
+def test_training_areas_are_balanced_and_test_areas_are_not(tmp_path: Path) -> None:
+    table = drawn(tmp_path, purpose="areas", roles=["seen", "transfer"], per_area=70)
+    train = table[table.split == "train"]
+    assert train.area.value_counts().to_dict() == {"P": 70, "Q": 70}
+    # 40 points of Q can only be 70 with repetition
+    assert train.point_id[train.area == "Q"].nunique() <= 40
+    transfer = table[table.split == "transfer"]
+    assert transfer.area.value_counts().to_dict() == {"P": 150, "Q": 50}
+    assert transfer.point_id.is_unique
+
+
+def test_no_usable_point_is_an_error(tmp_path: Path) -> None:
+    points = points_of("B01").assign(status="unrefined")
+    with pytest.raises(InputError, match="none of the 200 points of B01 is usable"):
+        drawn(tmp_path, points, roles=["seen"])

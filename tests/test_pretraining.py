@@ -1,0 +1,178 @@
+import dataclasses
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from cytopipe import pretraining
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.formats.images import write_pyramid
+from cytopipe.learning import checkpoints, networks
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def params(**changes: Any) -> pretraining.Params:
+    """The config's settings, as small as they can be."""
+    settings = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+    small = {
+        "architecture": "small",
+        "epochs": 3,
+        "batch_size": 8,
+        "patch_px": 16,
+        "spacing_um": 10.0,
+        "precision": "float32",
+        "workers": 0,
+        "cache_mb": 10,
+    }
+    return pretraining.Params(**{**settings["pretraining"]["common"], **small, **changes})
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Patches whose texture follows their position: stripes, finer from left to right."""
+    folder = tmp_path_factory.mktemp("study")
+    x = np.arange(800.0)
+    stripes = 127 + 100 * np.sin(2 * np.pi * x * (1 + x / 400) / 20)
+    write_pyramid(np.tile(stripes, (200, 1)).astype(np.uint8), folder / "x.ome.tif", 10.0, 10.0)
+    random = np.random.default_rng(0)
+    count = 36
+    x_um, y_um = random.uniform(200, 7700, count), random.uniform(200, 1700, count)
+    frame = pd.DataFrame(
+        {
+            "point_id": [f"p{n}" for n in range(count)],
+            "brain": "B01",
+            "section": 1,
+            "hemisphere": "L",
+            "split": "pretrain",
+            "image": str(folder / "x.ome.tif"),
+            "full_spacing_um": 10.0,
+            "x_um": x_um,
+            "y_um": y_um,
+            "x_mm": x_um / 100,
+            "y_mm": 0.0,
+            "z_mm": 0.0,
+            "area": "",
+        }
+    )
+    tables.write(tables.PATCHES, frame, folder / "patches.parquet")
+    return folder
+
+
+def train(study: Path, folder: Path, settings: pretraining.Params) -> Path:
+    pretraining.run(
+        patches=study / "patches.parquet",
+        final=folder / "final.pt",
+        metrics=folder / "metrics.parquet",
+        record=folder / "params.yaml",
+        threads=1,
+        params=settings,
+    )
+    return folder
+
+
+def test_params_are_the_keys_of_the_config() -> None:
+    config = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["pretraining"]
+    fields = [field.name for field in dataclasses.fields(pretraining.Params)]
+    assert list(config["common"]) == fields
+    schema_path = REPOSITORY / "config" / "schemas" / "pretraining.schema.yaml"
+    schema = yaml.safe_load(schema_path.read_text())
+    assert list(schema["$defs"]["settings"]["properties"]) == fields
+    assert schema["properties"]["common"]["required"] == fields
+
+
+def test_training_lowers_the_loss(study: Path, tmp_path: Path) -> None:
+    optimiser = {**params().optimiser, "name": "adamw", "learning_rate": 0.03}
+    train(study, tmp_path, params(epochs=12, batch_size=18, optimiser=optimiser))
+    metrics = tables.read(tables.METRICS, tmp_path / "metrics.parquet")
+    assert metrics.epoch.tolist() == list(range(12)) and metrics.step.tolist()[-1] == 24
+    assert metrics.loss.iloc[-3:].mean() < metrics.loss.iloc[0] - 0.3
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_the_same_seed_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    files = [train(study, tmp_path / name, params(epochs=1)) / "final.pt" for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    other = train(study, tmp_path / "c", params(epochs=1, seed=2)) / "final.pt"
+    assert files[0].read_bytes() != other.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["lars", "adamw"])
+def test_an_interrupted_run_ends_with_the_same_bits(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = params(optimiser={**params().optimiser, "name": name, "schedule": "cosine"})
+    whole = train(study, tmp_path / "whole", settings)
+
+    steps = 0
+    apply = pretraining.augmentation.apply
+
+    def killed(*arguments: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps in (2, 7):  # in the middle of the first and of the second epoch, of 4 steps each
+            os.kill(os.getpid(), signal.SIGUSR1 if steps == 2 else signal.SIGTERM)
+        return apply(*arguments)
+
+    monkeypatch.setattr(pretraining.augmentation, "apply", killed)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as left:
+            train(study, tmp_path / "parts", settings)
+        assert left.value.code == 85
+        assert (tmp_path / "parts" / "checkpoint.pt").exists()
+        assert not (tmp_path / "parts" / "final.pt").exists()
+    parts = train(study, tmp_path / "parts", settings)
+    assert steps == 12  # no step was done twice
+    assert (parts / "final.pt").read_bytes() == (whole / "final.pt").read_bytes()
+    losses = [tables.read(tables.METRICS, f / "metrics.parquet").loss for f in (whole, parts)]
+    assert losses[0].tolist() == losses[1].tolist()
+
+
+def test_a_checkpoint_of_other_params_is_not_continued(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: Any) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return apply(*arguments)
+
+    apply = pretraining.augmentation.apply
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining.augmentation, "apply", killed)
+        with pytest.raises(SystemExit):
+            train(study, tmp_path / "a", params(seed=5))
+    resumed = train(study, tmp_path / "a", params()) / "final.pt"
+    fresh = train(study, tmp_path / "b", params()) / "final.pt"
+    assert resumed.read_bytes() == fresh.read_bytes()
+
+
+def test_no_epoch_keeps_the_random_weights(study: Path, tmp_path: Path) -> None:
+    train(study, tmp_path, params(epochs=0, seed=4))
+    encoder, settings = checkpoints.load_encoder(tmp_path / "final.pt")
+    assert settings == dataclasses.asdict(params(epochs=0, seed=4))
+    expected = networks.build("small", seed=4).state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in encoder.state_dict().items())
+    assert len(tables.read(tables.METRICS, tmp_path / "metrics.parquet")) == 0
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text())["patches"] == 36
+
+
+def test_fewer_patches_than_a_batch_are_refused(study: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="36 patches are fewer than a batch of 64"):
+        train(study, tmp_path, params(batch_size=64))
+
+
+def test_bfloat16_trains_too(study: Path, tmp_path: Path) -> None:
+    train(study, tmp_path, params(epochs=1, precision="bfloat16"))
+    assert np.isfinite(tables.read(tables.METRICS, tmp_path / "metrics.parquet").loss).all()
+
+
+def test_a_broken_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"damaged .* delete it and run again"):
+        checkpoints.load(tmp_path / "checkpoint.pt")

@@ -1,0 +1,130 @@
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813, its customary name
+
+from cytopipe.files import InputError
+from cytopipe.formats import transforms
+from cytopipe.numerics.geometry import FrameError
+
+# right, in front of and above the origin
+RAS = np.array([[10.0, 2.0, 3.0], [1.0, 10.0, 2.0], [-4.0, 5.0, -6.0], [0.0, 0.0, 0.0]])
+MATRIX = np.array(
+    [[0.9, 0.1, 0.0, 5.0], [-0.1, 1.1, 0.05, -3.0], [0.0, 0.02, 0.95, 2.0], [0, 0, 0, 1.0]]
+)
+GRID = np.array([[2.0, 0, 0, -24], [0, 2.0, 0, -26], [0, 0, 2.0, -28], [0, 0, 0, 1]])
+
+
+def bump(points):
+    """A smooth displacement, largest at the origin, whose three components differ."""
+    height = np.exp(-(points**2).sum(axis=-1, keepdims=True) / (2 * 8.0**2))
+    return height * np.array([2.0, -1.0, 0.5])
+
+
+@pytest.fixture
+def bumped():
+    index = np.moveaxis(np.indices((25, 27, 29)), 0, -1)
+    points = index @ GRID[:3, :3].T + GRID[:3, 3]
+    return transforms.field_transform(bump(points), GRID, "middle", "template")
+
+
+@pytest.fixture
+def chain(bumped):
+    return transforms.affine_transform(MATRIX, "B01", "middle").then(bumped)
+
+
+def expected(points):
+    moved = points @ MATRIX[:3, :3].T + MATRIX[:3, 3]
+    return moved + bump(moved)
+
+
+def test_landmarks_go_where_affine_and_bump_say(chain):
+    np.testing.assert_allclose(chain(RAS), expected(RAS), atol=0.03)  # linear between voxels
+
+
+def test_written_and_read_again(chain, tmp_path):
+    path = tmp_path / "to-template.h5"
+    transforms.write(chain, path)
+    again = transforms.read(path, "B01", "template", "points")
+    np.testing.assert_allclose(again(RAS), chain(RAS), atol=1e-5)
+
+
+def test_equal_transforms_are_equal_bytes(chain, tmp_path):
+    transforms.write(chain, tmp_path / "a.h5")
+    transforms.write(chain, tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_the_file_is_in_lps_for_itk(chain, tmp_path):
+    path = tmp_path / "to-template.h5"
+    transforms.write(chain, path)
+    itk = sitk.ReadTransform(str(path))
+    for point, target in zip(RAS, expected(RAS), strict=True):
+        lps = itk.TransformPoint((-point[0], -point[1], point[2]))
+        np.testing.assert_allclose(np.array(lps) * [-1, -1, 1], target, atol=0.03)
+
+
+def test_a_file_that_moves_an_image_is_the_inverse(chain, tmp_path):
+    path = tmp_path / "image.h5"
+    transforms.write(chain, path)
+    backward = transforms.read(path, "template", "B01", "image")
+    np.testing.assert_allclose(backward(chain(RAS)), RAS, atol=0.02)
+    np.testing.assert_allclose(chain.inverse()(chain(RAS)), RAS, atol=0.02)
+
+
+def test_an_inverted_field_is_sampled_before_writing(chain, tmp_path):
+    backward = chain.inverse()
+    with pytest.raises(ValueError, match="inverse of a displacement field"):
+        transforms.write(backward, tmp_path / "b.h5")
+    assert transforms.has_inverted_field(backward)
+    field = transforms.sampled(backward, GRID, (25, 27, 29))
+    transforms.write(field, tmp_path / "b.h5")
+    again = transforms.read(tmp_path / "b.h5", "template", "B01", "points")
+    np.testing.assert_allclose(again(RAS), backward(RAS), atol=0.05)
+
+
+def test_points_outside_the_field_are_flagged(chain):
+    far = np.array([[500.0, 0, 0], [0.0, 0, 0]])
+    moved = chain(far)
+    assert np.isnan(moved[0]).all()
+    assert np.isfinite(moved[1]).all()
+    assert np.isnan(chain.inverse()(far)[0]).all()
+
+
+def test_composing_frames_that_do_not_meet_raises(chain, bumped):
+    with pytest.raises(FrameError, match="B01 -> template cannot be followed by middle"):
+        chain.then(bumped)
+
+
+def test_displacement_field_as_nifti_image(bumped, tmp_path):
+    path = tmp_path / "warp.nii.gz"
+    sitk.WriteImage(bumped.steps[0].itk.GetDisplacementField(), str(path))
+    again = transforms.read(path, "middle", "template", "points")
+    np.testing.assert_allclose(again(RAS), RAS + bump(RAS), atol=0.03)
+
+
+def test_given_axes_of_the_grid_do_not_matter(bumped):
+    index = np.moveaxis(np.indices((25, 27, 29)), 0, -1)
+    flipped = GRID.copy()
+    flipped[0, 0], flipped[0, 3] = -2.0, 24.0
+    points = index @ flipped[:3, :3].T + flipped[:3, 3]
+    other = transforms.field_transform(bump(points), flipped, "middle", "template")
+    np.testing.assert_allclose(other(RAS), bumped(RAS), atol=1e-6)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(b"no transform")
+    with pytest.raises(InputError, match=r"bad\.h5.*not a transform"):
+        transforms.read(bad, "a", "b", "points")
+    with pytest.raises(InputError, match="not found"):
+        transforms.read(tmp_path / "none.h5", "a", "b", "points")
+    spline = tmp_path / "spline.tfm"
+    image = sitk.GetImageFromArray(np.zeros((9, 9, 9)))
+    sitk.WriteTransform(sitk.BSplineTransformInitializer(image, [3, 3, 3]), str(spline))
+    with pytest.raises(InputError, match="displacement field instead"):
+        transforms.read(spline, "a", "b", "points")
+    scalar = tmp_path / "scalar.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), scalar)
+    with pytest.raises(InputError, match=r"scalar\.nii\.gz"):
+        transforms.read(scalar, "a", "b", "points")
