@@ -73,7 +73,9 @@ def refine(
     points[reached] = ends[how == REACHED]
     in_gray = _at(gray, points)
     depths = np.where(in_gray, interpolate(depth, points), np.nan)
-    return Refined(points + corner, depths, reached)
+    # a point that stays is given back to the last bit
+    stays = (points == points_px - corner).all(axis=1, keepdims=True)
+    return Refined(np.where(stays, points_px, points + corner), depths, reached)
 
 
 def depth_field(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
