@@ -6,6 +6,8 @@ PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+# threads that wait do not spin: on a busy machine spinning made training ten times slower
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: help demo demo-real test check lock clean
 help:

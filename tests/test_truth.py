@@ -1,6 +1,5 @@
 """The truth scores, on a brain whose every answer is a formula."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +9,19 @@ from shell_study import (
     BALL,
     CENTRES,
     FULL_UM,
-    HALF_MM,
     MIDDLE_MM,
     PIAL_MM,
     SECTIONS,
     SPACING_UM,
     VOXEL_MM,
     WHITE_MM,
-    as_scanned,
     ball,
     drifting,
     grid_um,
     mids_of,
     pairs_of,
-    points_of,
     shells,
     stack_of,
-    template_of,
     write_truth,
 )
 
@@ -34,18 +29,9 @@ from cytopipe.formats import images, surfaces, tables, truth_table
 from cytopipe.numerics.geometry import (
     Rigid,
     ras_to_stack,
-    stack_to_ras,
 )
 from cytopipe.report.truth import judged, probe_rows
 from cytopipe.report.truth_folder import TruthBrain, placements
-from cytopipe.report.truth_points import (
-    beyond_drift,
-    coordinate_samples,
-    coverage_samples,
-    depth_at,
-    depth_samples,
-    midline_um,
-)
 from cytopipe.report.truth_sections import (
     Labels,
     dice,
@@ -279,113 +265,6 @@ def test_subdividing_and_sampling_stay_on_the_surface() -> None:
     assert np.bincount(origin).tolist() == [64, 64]
     sampled = sample_evenly(fine, parts, 1000)
     assert sampled.mean(axis=0) == pytest.approx([4, 4, 0], abs=0.2)
-
-
-# --- points
-
-
-def test_points_in_the_middle_of_the_cortex(truth: TruthBrain) -> None:
-    points = points_of(truth)
-    outside = points_of(truth, PIAL_MM + 0.4)
-    samples = depth_samples(truth, points, mids_of(truth))
-    assert samples["depth"].shape == (len(points), 2)
-    assert samples["depth"].mean() > 0.99
-    # the tolerance of 0.1 is 0.3 mm here: a point 0.5 mm too deep is outside it
-    beside = points.assign(x_um=points_of(truth, HALF_MM).x_um)
-    deeper = points_of(truth, HALF_MM - 0.6)
-    assert depth_samples(truth, deeper, mids_of(truth))["depth"].mean() < 0.02
-    assert depth_samples(truth, outside, mids_of(truth))["depth"].mean() == 0
-    beside[["x_cut_um", "y_cut_um"]] += 900
-    gained = depth_samples(truth, beside, mids_of(truth))["depth"].mean(axis=0)
-    assert gained[0] > 0.99 > 0.6 > gained[1]
-
-
-def test_unusable_points_do_not_count(truth: TruthBrain) -> None:
-    points = points_of(truth).assign(status="low_tissue")
-    assert len(depth_samples(truth, points, mids_of(truth))["depth"]) == 0
-    assert not coverage_samples(truth, points, 1500)["coverage"].any()
-
-
-def test_depth_between_pixels_and_at_the_edge_of_the_cortex() -> None:
-    depth = np.array([[0.0, 0.2, 0.4, np.nan], [0.0, 0.2, 0.4, np.nan]])
-    found = depth_at(depth, np.array([[0.5, 0.5], [2.3, 0.0], [2.7, 0.0]]))
-    assert found[:2] == pytest.approx([0.1, 0.4])
-    assert np.isnan(found[2])
-
-
-def test_the_true_midline_is_a_circle(truth: TruthBrain) -> None:
-    section = 1520
-    line = midline_um(truth.page(section, "depth"), SPACING_UM, FULL_UM)
-    stack_mm = as_scanned(truth.sections, section, line)
-    radius = np.min([np.linalg.norm(stack_mm - c, axis=1) for c in CENTRES.values()], axis=0)
-    assert radius == pytest.approx(HALF_MM, abs=0.03)
-
-
-def test_coverage_is_the_share_of_the_midline_in_reach(truth: TruthBrain) -> None:
-    points = points_of(truth)
-    assert coverage_samples(truth, points, 1500)["coverage"].all()
-    left = points[points["hemisphere"] == "L"]
-    assert coverage_samples(truth, left, 1500)["coverage"].mean() == pytest.approx(0.5, abs=0.02)
-
-
-@dataclass
-class Registered:
-    """Points of a drifted stack, and how far the registration made up for the drift."""
-
-    points: pd.DataFrame
-    placed: dict
-    stack: pd.DataFrame
-
-
-def registered(truth: TruthBrain, made_up_for: float) -> Registered:
-    stack = drifting(truth)
-    placed = placements(stack, "stack")
-    points = points_of(truth)
-    fit = drift(truth, placed).fit
-    for section, rows in points.groupby("section"):
-        at = rows[["x_um", "y_um"]].to_numpy()
-        moved = placed[section](at)
-        points.loc[rows.index, ["x_stack_um", "y_stack_um"]] = moved
-        where = truth.placements[section](at) * made_up_for + fit(moved) * (1 - made_up_for)
-        z = np.full((len(rows), 1), truth.z_um[section])
-        coordinate = template_of(stack_to_ras(np.hstack([where, z]), "R"))
-        points.loc[rows.index, ["x_mm", "y_mm", "z_mm"]] = coordinate
-    return Registered(points, placed, stack)
-
-
-@pytest.mark.parametrize("made_up_for", [0.0, 0.5, 1.0])
-def test_an_error_that_is_the_drift_is_not_charged(truth: TruthBrain, made_up_for: float) -> None:
-    case = registered(truth, made_up_for)
-    fit = drift(truth, case.placed).fit
-
-    def affine(stack_mm: np.ndarray) -> np.ndarray:
-        um = ras_to_stack(stack_mm, "R")
-        um[:, :2] = fit(um[:, :2])
-        return template_of(stack_to_ras(um, "R"))
-
-    samples = coordinate_samples(truth, case.points, case.placed, fit, affine)
-    assert samples["coordinate"].max() < 0.05
-    # with drift, the error is what was not made up for
-    total = np.median(samples["coordinate_total"])
-    drift_mm = np.median(drift(truth, case.placed).distance_mm)
-    assert total == pytest.approx((1 - made_up_for) * drift_mm, abs=0.35)
-    # an error of the registration that no drift explains is charged in full
-    case.points["y_mm"] += 2
-    charged = coordinate_samples(truth, case.points, case.placed, fit, affine)
-    assert charged["coordinate"][:, 0] == pytest.approx(2, abs=0.2)
-    assert charged["coordinate"][:, 1].max() < 0.05
-
-
-def test_beyond_drift_takes_away_no_more_than_the_drift() -> None:
-    rng = np.random.default_rng(0)
-    displaced = np.tile([1.0, 0.0, 0.0], (50, 1))
-    groups = np.zeros(50)
-    assert beyond_drift(3 * displaced, displaced, groups) == pytest.approx(2 * displaced)
-    assert beyond_drift(-displaced, displaced, groups) == pytest.approx(-displaced)
-    errors = rng.normal(size=(50, 3))
-    left = beyond_drift(errors, displaced, groups)
-    assert (left**2).sum() <= (errors**2).sum()
-    assert left[:, 1:] == pytest.approx(errors[:, 1:])
 
 
 # --- the table

@@ -1,0 +1,94 @@
+"""A brain-like slice with texture, displaced by known transforms; shared by tests of alignment."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cytopipe import alignment
+from cytopipe.alignment.views import View, make_view
+from cytopipe.numerics.geometry import Rigid
+
+FULL_UM, SPACING_UM = 128.0, 256.0
+ROWS, COLUMNS = 240, 280
+WIDTH_UM, HEIGHT_UM = (2 * COLUMNS - 1) * FULL_UM, (2 * ROWS - 1) * FULL_UM
+CORNERS_UM = np.array([[0, 0], [WIDTH_UM, 0], [0, HEIGHT_UM], [WIDTH_UM, HEIGHT_UM]])
+PARAMS = alignment.Params(
+    spacing_um=SPACING_UM,
+    coarse_um=2048.0,
+    max_rotation_deg=60.0,
+    rotation_step_deg=5.0,
+    octaves=4,
+    max_features=800,
+    max_ratio=0.85,
+    inlier_um=512.0,
+    trials=1000,
+    min_inliers=10,
+    min_margin=2.0,
+    refine="texture",
+    texture_um=SPACING_UM,
+    reach_um=10000.0,
+    min_peak=7.5,
+    min_overlap=0.5,
+    min_tissue_share=0.15,
+    neighbours=2,
+    seed=1,
+)
+
+
+def brain_slice(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A lobed, asymmetric slice on bright ground, with texture of several sizes; and its labels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:ROWS, :COLUMNS]
+    around = np.arctan2(y - ROWS / 2, x - COLUMNS / 2)
+    radius = np.hypot((x - COLUMNS / 2) / (COLUMNS * 0.36), (y - ROWS / 2) / (ROWS * 0.30))
+    edge = 1 + 0.08 * np.sin(3 * around + 1) + 0.05 * np.sin(7 * around)
+    labels = np.where(radius < 0.8 * edge, 2, np.where(radius < edge, 1, 0)).astype(np.uint8)
+    noise = rng.normal(size=labels.shape)
+    structure = sum(ndimage.gaussian_filter(noise, s) * s for s in (1.5, 3, 6))
+    structure = structure / np.std(structure)
+    image = 230 - np.choose(labels, [0, 110, 70]) + np.where(labels > 0, 18 * structure, 0)
+    return np.clip(image, 0, 255).astype(np.float32), labels
+
+
+def view(
+    image: NDArray[np.float32], labels: NDArray[np.uint8], number: int, flag: bool | None = None
+) -> View:
+    return make_view(
+        number, image, labels, SPACING_UM, SPACING_UM, FULL_UM, WIDTH_UM, HEIGHT_UM, flag
+    )
+
+
+def displaced(
+    image: NDArray[np.float32], labels: NDArray[np.uint8], rigid: Rigid, flipped: bool
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """The section of which `rigid`, after the flip if `flipped`, makes the given one."""
+    blank = view(np.ones_like(image), np.ones_like(labels), 0)
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = rigid.rotation, (rigid.x_um, rigid.y_um)
+    matrix = np.linalg.inv(blank.frame(False)) @ matrix @ blank.frame(flipped)
+    size, ground = (COLUMNS, ROWS), 230.0
+    back = cv2.WARP_INVERSE_MAP
+    image = cv2.warpAffine(
+        image, matrix[:2], size, flags=cv2.INTER_CUBIC | back, borderValue=ground
+    )
+    labels = cv2.warpAffine(labels, matrix[:2], size, flags=cv2.INTER_NEAREST | back)
+    if flipped:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    return np.ascontiguousarray(image), np.ascontiguousarray(labels)
+
+
+def about_centre(degrees: float, x_um: float, y_um: float) -> Rigid:
+    turn = Rigid(np.radians(degrees), 0.0, 0.0, "moving", "fixed")
+    centre = np.array([WIDTH_UM, HEIGHT_UM]) / 2
+    x, y = centre - turn(centre) + (x_um, y_um)
+    return replace(turn, x_um=float(x), y_um=float(y))
+
+
+def worst_px(found: Rigid | None, true: Rigid) -> float:
+    """Distance of the two at the image's corners."""
+    assert found is not None
+    off = np.linalg.norm(found(CORNERS_UM) - true(CORNERS_UM), axis=1)
+    return float(off.max() / SPACING_UM)
