@@ -125,12 +125,11 @@ def check(arguments: list[str]) -> int:
     sections = read_sections(study / "config" / "sections.tsv", brains=list(roles))
     study_config.check_brains(sections, roles)
     for section in sections:
-        if not section.excluded:
-            require(
-                study / section.image,
-                f"correct `image` of section {section.section} of brain {section.brain} "
-                "in config/sections.tsv, or set `excluded` to yes",
-            )
+        require(
+            study / section.image,
+            f"correct `image` of section {section.section} of brain {section.brain} "
+            "in config/sections.tsv, or remove the row",
+        )
     for key in ("tissue", "atlas", "areas"):
         if config["template"][key] is not None:
             require(study / config["template"][key], f"correct template.{key} in {path}")
@@ -198,6 +197,8 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
         parser.add_argument(flag, nargs="*", default=[], type=typing.get_args(hint)[0])
     elif typing.get_origin(hint) is dict:
         parser.add_argument(flag, nargs="+", required=True, metavar="KEY=VALUE")
+    elif typing.get_origin(hint) is typing.Literal:
+        parser.add_argument(flag, required=True, choices=typing.get_args(hint))
     elif typing.get_origin(hint) in (types.UnionType, typing.Union):
         kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
         parser.add_argument(flag, type=kinds[0], default=None)

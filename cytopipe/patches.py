@@ -123,6 +123,11 @@ def run(
         If no point is usable, or fewer than the params ask for.
     """
     brains = [brain for brain in points if roles[brain] in params.roles]
+    if not brains:
+        raise InputError(
+            f"{patches.stem}: no brain has the role {' or '.join(params.roles)}; correct role in "
+            "config/brains.tsv or roles of the data set in config/config.yaml"
+        )
     every = pd.concat([tables.read(tables.POINTS, points[brain]) for brain in brains])
     usable = every.loc[every.status == "ok"]
     if params.purpose == "pretraining":
@@ -133,7 +138,7 @@ def run(
         ]
     if usable.empty:
         raise InputError(
-            f"{patches.stem}: none of the {len(every)} points of {', '.join(brains) or 'no brain'} "
+            f"{patches.stem}: none of the {len(every)} points of {', '.join(brains)} "
             "is usable; look at the coordinates in the report"
         )
     if params.purpose == "pretraining":

@@ -1,4 +1,4 @@
-"""The shared libraries that the open3d wheel takes from the system: there, or installed, or named.
+"""What the wheels of open3d and pymeshlab take from the system: there, or installed, or named.
 
 Run by `make` before anything else is imported. As root on Debian or Ubuntu the missing ones are
 installed; elsewhere the line to type is printed and the exit status is 1.
@@ -16,6 +16,7 @@ LIBRARIES = {
     "libGL.so.1": "libgl1",
     "libEGL.so.1": "libegl1",
     "libX11.so.6": "libx11-6",
+    "libOpenGL.so.0": "libopengl0",
     "libgomp.so.1": "libgomp1",
 }
 
@@ -37,9 +38,10 @@ def main() -> int:
         return 0
     install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if shutil.which("apt-get") and os.geteuid() == 0:
-        print("installing system libraries that open3d needs:", *packages, flush=True)
+        print("installing system libraries that open3d and pymeshlab need:", *packages, flush=True)
         quiet = {
             "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
             "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         }
         if subprocess.run(install, **quiet).returncode:
@@ -49,7 +51,7 @@ def main() -> int:
         if not (packages := missing()):
             return 0
     print(
-        "open3d needs system libraries that are not here. On Debian or Ubuntu type:\n"
+        "open3d and pymeshlab need system libraries that are not here. On Debian or Ubuntu type:\n"
         "    sudo apt-get update && sudo apt-get install -y --no-install-recommends "
         f"{' '.join(packages)}\n"
         f"elsewhere install what provides {', '.join(LIBRARIES)}; then run make again.",

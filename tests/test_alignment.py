@@ -25,10 +25,11 @@ from cytopipe import alignment
 from cytopipe.alignment import coarse, registration
 from cytopipe.alignment.features import features_of
 from cytopipe.alignment.pairs import ACCEPTED, UNCERTAIN, align_pair
+from cytopipe.alignment.views import View
 from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.sections import Section
 from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
-from cytopipe.numerics.geometry import Rigid
+from cytopipe.numerics.geometry import Rigid, pixels_to_section
 
 
 @pytest.mark.parametrize("flipped", [False, True])
@@ -131,6 +132,40 @@ def segmentation_row(section: int, page: int, labels: NDArray[np.uint8]) -> dict
     row |= {"background": "bright", "tissue_mm2": tissue_mm2}
     row |= {"status": "ok" if labels.any() else "blank"}
     return row
+
+
+def test_labels_of_half_the_spacing_land_within_half_a_pixel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sizes are no multiples of the factor: stretched to them, labels would be off by more."""
+    rows, columns = (20, 219), (300, 379)  # first and last of a box
+    labels = np.zeros((241, 391), np.uint8)
+    labels[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = 1
+    image, table, label_file = (tmp_path / name for name in ("0.ome.tif", "0.parquet", "0.tif"))
+    # no level of the spacing: the image is resized to it
+    write_pyramid(np.where(labels, 120, 230).astype(np.uint8), image, FULL_UM, FULL_UM)
+    row = segmentation_row(0, 0, labels) | {"spacing_um": FULL_UM}
+    write(SEGMENTATION, pd.DataFrame([row]), table)
+    write_labels([labels], label_file)
+    views: list[View] = []
+    monkeypatch.setattr(alignment, "features_of", lambda view, *_: views.append(view))
+    alignment.run_pairs(
+        sections=[Section("B01", 0, str(image), FULL_UM, 20.0)],
+        images=[image],
+        tables=[table],
+        labels=[label_file],
+        chunk="00000",
+        chunk_span=30,
+        pairs=tmp_path / "pairs.parquet",
+        params=PARAMS,
+    )
+    (seen,) = views
+    assert seen.labels.shape == seen.image.shape
+    for true, found in zip((rows, columns), np.nonzero(seen.labels), strict=True):
+        edges = np.array([found.min() - 0.5, found.max() + 0.5])
+        edges_um = pixels_to_section(edges, SPACING_UM, FULL_UM)
+        true_um = pixels_to_section(np.array([true[0] - 0.5, true[1] + 0.5]), FULL_UM, FULL_UM)
+        assert np.abs(edges_um - true_um).max() <= SPACING_UM / 2
 
 
 def test_study_with_blank_and_mirrored_section(tmp_path: Path) -> None:

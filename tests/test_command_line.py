@@ -22,7 +22,7 @@ def write_study(study: Path) -> None:
     (study / "config" / "brains.tsv").write_text("brain\trole\nB01\tseen\n")
     (study / "config" / "sections.tsv").write_text(
         "brain\tsection\timage\tspacing_um\tthickness_um\texcluded\n"
-        "B01\t15\tB01_15.ome.tif\t64\t20\tno\nB01\t30\tlost.ome.tif\t64\t20\tyes\n"
+        "B01\t15\tB01_15.ome.tif\t64\t20\tno\nB01\t30\tB01_15.ome.tif\t64\t20\tyes\n"
     )
     (study / "template" / "tissue.nii.gz").touch()
     (study / "B01_15.ome.tif").touch()
@@ -61,6 +61,13 @@ def test_a_stage_s_options_are_the_arguments_of_its_run(stage: str, capsys) -> N
         command_line.main([stage, "--help"])
     assert stopped.value.code == 0
     assert "--config" in capsys.readouterr().out
+
+
+def test_an_argument_of_few_values_takes_these_alone(capsys) -> None:
+    for value, said in (("R", "required: --brain"), ("X", "invalid choice: 'X'")):
+        with pytest.raises(SystemExit):
+            command_line.main(["coordinates", "--image-right", value])
+        assert said in capsys.readouterr().err
 
 
 def test_a_stage_runs_without_snakemake(tmp_path: Path) -> None:

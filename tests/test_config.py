@@ -69,7 +69,10 @@ def test_schemas_are_schemas_and_describe_their_keys(path: Path) -> None:
             r"study\.chunk_span: 0 is less than the minimum of 1 \(section",
         ),
         (("study", "image_right", "X"), r"study\.image_right: 'X' is not one of \['R', 'L'\]"),
-        (("study", "max_failed", "1e-3"), r"study\.max_failed: '1e-3' is not of type 'number'"),
+        (
+            ("segmentation", "max_failed", "1e-3"),
+            r"segmentation\.max_failed: '1e-3' is not of type",
+        ),
         (("template", "name", "a/b"), r"template\.name: 'a/b' does not match"),
         (("segmentation", "spacing", 1), r"segmentation\.spacing is unknown"),
     ],
@@ -79,6 +82,13 @@ def test_a_wrong_value_is_named(change: tuple[str, str, Any], message: str) -> N
     config = copy.deepcopy(DEFAULTS)
     config[section][key] = value
     with pytest.raises(InputError, match=rf"^config/config\.yaml: {message}"):
+        study_config.check(config, SCHEMAS)
+
+
+def test_an_atlas_needs_its_table() -> None:
+    config = copy.deepcopy(DEFAULTS)
+    config["template"]["atlas"] = "template/atlas.nii.gz"
+    with pytest.raises(InputError, match=r"template\.areas None; .* give both or neither"):
         study_config.check(config, SCHEMAS)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cytopipe.numerics import geometry
-from cytopipe.numerics.geometry import FrameError, Rigid, fit_rigid
+from cytopipe.numerics.geometry import FrameError, Placement, Rigid, fit_rigid, resample_labels
 
 coordinates = st.floats(-2e5, 2e5)
 points_2d = arrays(np.float64, (5, 2), elements=coordinates)
@@ -49,6 +49,29 @@ def test_a_coarse_pixel_is_the_mean_of_the_fine_ones_it_covers(full_um, factor, 
         (x + 0.5) / factor - 0.5,
         atol=1e-9,
     )
+
+
+@given(st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0, 4.0]), st.integers(20, 250), st.integers(20, 250))
+def test_resampled_labels_are_those_of_the_nearest_pixel(factor, rows, columns) -> None:
+    """Each old pixel carries its own row and column, so that the result tells where it read."""
+    old_um, full_um = 64.0, 2.0
+    # as large as an image at the new spacing would be: rounded up
+    shape = (math.ceil(rows / factor), math.ceil(columns / factor))
+    for axis, size in enumerate((rows, columns)):
+        numbers = np.arange(size, dtype=np.uint8)
+        labels = np.broadcast_to(np.expand_dims(numbers, 1 - axis), (rows, columns))
+        found = resample_labels(labels, old_um, shape, old_um * factor, full_um)
+        assert found.shape == shape
+        read_at = np.moveaxis(found, axis, 0)[: int(size / factor), 0].astype(float)
+        centres = np.arange(len(read_at), dtype=float)
+        is_at = geometry.pixels_to_section(read_at, old_um, full_um)
+        belongs_at = geometry.pixels_to_section(centres, old_um * factor, full_um)
+        assert np.abs(is_at - belongs_at).max() <= old_um / 2 + 1e-6
+
+
+def test_resampled_labels_are_background_outside() -> None:
+    found = resample_labels(np.ones((4, 6), np.uint8), 2.0, (4, 6), 4.0, 2.0)
+    np.testing.assert_array_equal(found, np.pad(np.ones((2, 3)), ((0, 2), (0, 3))))
 
 
 @given(points_2d, st.floats(0, 2e5))
@@ -97,6 +120,21 @@ def test_frames_that_do_not_meet_are_refused() -> None:
     first = Rigid(0, 0, 0, "B01/0420", "B01/0560")
     with pytest.raises(FrameError, match=r"B01/0420 -> B01/0560 cannot be followed by B01/0700"):
         first.then(Rigid(0, 0, 0, "B01/0700", "stack"))
+
+
+@given(st.booleans(), st.floats(0, 2e5), rigids(), points_2d)
+def test_a_placement_goes_there_and_back(mirrored, width_um, rigid, points) -> None:
+    placement = Placement(mirrored, width_um, rigid)
+    np.testing.assert_allclose(placement.back(placement(points)), points, atol=1e-6)
+    np.testing.assert_allclose(placement(placement.back(points)), points, atol=1e-6)
+
+
+def test_a_placement_flips_before_it_turns() -> None:
+    """A quarter turn takes x to y: of a flip after it, x would show."""
+    rigid = Rigid(math.pi / 2, 10.0, 20.0, "unmirrored", "stack")
+    point = np.array([[100.0, 7.0]])
+    np.testing.assert_allclose(Placement(False, 300.0, rigid)(point), [[10 - 7, 20 + 100]])
+    np.testing.assert_allclose(Placement(True, 300.0, rigid)(point), [[10 - 7, 20 + 300 - 100]])
 
 
 @given(rigids(), st.integers(0, 2**32 - 1), st.integers(2, 40))

@@ -1,14 +1,18 @@
 """Section images: what is written reads back, on the grid of geometry; bad files are named."""
 
+import errno
+
 import numpy as np
 import pytest
 import tifffile
 
 from cytopipe.files import InputError
+from cytopipe.formats import images
 from cytopipe.formats.images import (
     halve,
     open_pyramid,
     read_labels,
+    to_8_bit,
     write_labels,
     write_pyramid,
     write_pyramid_by_windows,
@@ -197,6 +201,83 @@ def test_a_broken_tile_is_an_error_not_zeros(scan):
             pyramid.read_window(0, 0, 0, 10, 10)
         with pytest.raises(InputError, match="level 0"):
             pyramid.read_level(0)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, "input/output error")])
+def test_what_is_not_the_files_fault_is_not_blamed_on_it(scan, monkeypatch, error):
+    """An InputError is final; these may pass when the job is run again."""
+
+    def fail(*_, **__):
+        raise error
+
+    write_labels([noise(7, 5) % 3], scan[1].with_name("labels.tif"))
+    with open_pyramid(scan[1], 10.0) as pyramid:
+        monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", fail)
+        monkeypatch.setattr(tifffile.FileHandle, "read", fail)
+        with pytest.raises(type(error)):
+            pyramid.read_level(0)
+        with pytest.raises(type(error)):
+            pyramid.read_window(0, 0, 0, 10, 10)
+    with pytest.raises(type(error)), open_pyramid(scan[1], 10.0):
+        pass
+    with pytest.raises(type(error)):
+        read_labels(scan[1].with_name("labels.tif"), 0)
+
+
+def test_a_truncated_file_and_a_damaged_offset_are_named(scan):
+    content = scan[1].read_bytes()
+    scan[1].write_bytes(content[: len(content) // 2])
+    with (
+        pytest.raises(InputError, match="B01_00420"),
+        open_pyramid(scan[1], 10.0) as pyramid,
+    ):
+        pyramid.read_level(0)
+    # the first directory of a BigTIFF at an offset beyond any file
+    scan[1].write_bytes(content[:8] + b"\xff" * 7 + b"\x7f" + content[16:])
+    with pytest.raises(InputError, match="B01_00420"), open_pyramid(scan[1], 10.0):
+        pass
+
+
+def test_a_scan_without_levels_is_not_decoded_for_a_coarse_image(tmp_path, monkeypatch):
+    path = tmp_path / "a.ome.tif"
+    write_pyramid(noise(100, 120), path, spacing_um=1.0, coarsest_um=1.0)
+    with open_pyramid(path, 1.0) as pyramid:
+        assert pyramid.read_at(16.0).shape == (6, 8)
+        monkeypatch.setattr(images, "_MOST_PIXELS", 10_000)
+        with pytest.raises(InputError, match=r"64 um is needed.* has 1 um.*name it \.tif"):
+            pyramid.read_at(64.0)
+
+
+def test_twelve_bits_fill_eight(tmp_path):
+    values = np.linspace(200, 4095, 256 * 256).astype(np.uint16)
+    deep = np.random.default_rng(0).permutation(values).reshape(256, 256)
+    deep[5, 5] = 65535  # a hot pixel
+    write_pyramid(deep, tmp_path / "a.ome.tif", 1.0, 1.0)
+    with open_pyramid(tmp_path / "a.ome.tif", 1.0) as pyramid:
+        found = pyramid.to_8_bit(pyramid.read_level(0))
+    assert found.dtype == np.uint8
+    assert len(np.unique(found)) >= 200
+    order = np.argsort(deep, axis=None, kind="stable")
+    assert (np.diff(found.ravel()[order].astype(int)) >= 0).all()
+    assert (to_8_bit(deep[:9, :9], 7.0, 7.0) == 255).all()  # a constant image: no division by zero
+
+
+def test_cells_that_coarse_levels_average_away_keep_their_gray(tmp_path):
+    random = np.random.default_rng(0)
+    deep = random.normal(3000, 50, (600, 700))
+    cells = random.random(deep.shape) < 0.1
+    deep[cells] = random.normal(1200, 100, int(cells.sum()))
+    write_pyramid(deep.astype(np.uint16), tmp_path / "a.ome.tif", 1.0, 32.0, tile=64)
+    with open_pyramid(tmp_path / "a.ome.tif", 1.0) as pyramid:
+        found = pyramid.to_8_bit(pyramid.read_level(0))
+    assert (found[cells] == 0).mean() < 0.1  # the 0.5 percentile of all pixels is 5 % of the cells
+
+
+def test_eight_bits_stay_as_they_are(scan):
+    image, path = scan
+    with open_pyramid(path, 10.0) as pyramid:
+        assert pyramid.gray_range == (0, 255)
+        assert pyramid.to_8_bit(image) is image
 
 
 def test_no_level_is_fine_enough(scan):

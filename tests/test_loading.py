@@ -99,6 +99,20 @@ def test_a_constant_window_is_an_error_that_names_the_section(tmp_path: Path) ->
             reader.window(5000.0, 200.0, 16)
 
 
+def test_windows_of_12_bits_are_those_of_the_whole_image_in_8(tmp_path: Path) -> None:
+    """No window is stretched by itself, and far more than 4096 / 257 values are left."""
+    deep = np.linspace(0, 4095, 200 * 200).astype(np.uint16).reshape(200, 200)
+    write_pyramid(deep, tmp_path / "x.ome.tif", 10.0, 40.0, tile=64)
+    whole = []
+    for hold_bytes in (0, 10**6):
+        with open_section("B01", str(tmp_path / "x.ome.tif"), 10.0, 10.0, hold_bytes) as reader:
+            whole.append(reader.window(995.0, 995.0, 200))
+            part = reader.window(995.0, 995.0, 20)
+            np.testing.assert_array_equal(part, whole[-1][90:110, 90:110])
+    np.testing.assert_array_equal(*whole)
+    assert len(np.unique(whole[0])) >= 200
+
+
 def test_a_missing_level_is_an_error_that_lists_the_levels(table: pd.DataFrame) -> None:
     with (
         pytest.raises(InputError, match="levels of 10, 20, 40 um, patches need 30 um"),

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from cytopipe import midline
 from cytopipe.formats import images, surfaces, tables
-from cytopipe.midline.cutting import Hemisphere, Placement, cut_hemispheres, cutting_angle_deg
+from cytopipe.midline.cutting import Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.midline.refinement import enter, refine, tissue_share
-from cytopipe.numerics.geometry import Rigid, ras_to_stack, section_to_pixels
+from cytopipe.numerics.geometry import Placement, Rigid, ras_to_stack, section_to_pixels
 
 # halves: the circles cross the axes on the faces between pixels
 INNER, OUTER = 20.5, 34.5
@@ -125,19 +125,6 @@ def test_cutting_angle():
     np.testing.assert_allclose(cutting_angle_deg(normals), [0, 90, 45], atol=1e-6)
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_section_to_stack_and_back(mirrored):
-    placement = Placement(Rigid(0.3, 500.0, -200.0, "s", "stack"), mirrored, 9000.0, 1400.0)
-    points = np.random.default_rng(0).uniform(0, 9000, (20, 2))
-    stack = placement.to_stack(points)
-    assert np.all(stack[:, 2] == 1400.0)
-    np.testing.assert_allclose(placement.to_section(stack), points, atol=1e-8)
-    if mirrored:  # a flip before the rigid transform: the middle column stays
-        on_axis = np.array([[4500.0, 100.0]])
-        plain = Placement(placement.rigid, False, 9000.0, 1400.0)
-        np.testing.assert_allclose(placement.to_stack(on_axis), plain.to_stack(on_axis))
-
-
 def ball_hemisphere(centre_mm, radius_mm):
     ball = trimesh.creation.icosphere(subdivisions=4, radius=radius_mm)
     surface = surfaces.Surface(
@@ -180,13 +167,13 @@ def study(tmp_path):
         turned = Rigid(0.0 if np.isnan(angle) else angle, 0.0, 0.0, "a", "b")(
             np.array([width / 2, height / 2])
         )
-        placement = Placement(Rigid(angle, -turned[0], -turned[1], "a", "b"), mirrored, width, z_um)
+        placement = Placement(mirrored, width, Rigid(angle, -turned[0], -turned[1], "a", "b"))
         column, row = np.meshgrid(np.arange(157), np.arange(118))
         pixels = np.column_stack([column.ravel(), row.ravel()])
         label = np.zeros(len(pixels), np.uint8)
         if not np.isnan(angle):
             section = (pixels + 0.5) * spacing - 0.5 * full
-            stack_mm = placement.to_stack(section) / 1000
+            stack_mm = np.insert(placement(section), 2, z_um, axis=1) / 1000
             for centre in centres.values():
                 off = stack_mm[:, [0, 2, 1]] - centre  # symmetric about S = 0
                 radius = np.linalg.norm(off, axis=1)

@@ -106,6 +106,12 @@ def test_training_areas_are_balanced_and_test_areas_are_not(tmp_path: Path) -> N
     assert transfer.point_id.is_unique
 
 
+def test_no_brain_of_the_roles_is_an_error(tmp_path: Path) -> None:
+    params = patches.Params("areas", ["seen"], None, 5, 0.0, 5, 1)
+    with pytest.raises(InputError, match=r"no brain has the role seen; correct role in"):
+        patches.run(points={}, roles={}, sections=[], patches=tmp_path / "a.parquet", params=params)
+
+
 def test_no_usable_point_is_an_error(tmp_path: Path) -> None:
     points = points_of("B01").assign(status="unrefined")
     with pytest.raises(InputError, match="none of the 200 points of B01 is usable"):

@@ -67,10 +67,9 @@ def test_gaps_in_the_numbering_are_shown() -> None:
 
 
 def test_8_bit_images_keep_their_stain() -> None:
+    grid, nothing = thumbnails.Grid(512, 128, None), np.empty((0, 2))
     dark = np.full((4, 4), 90, np.uint8)
-    assert (thumbnails.to_8_bit(dark) == 90).all()
-    deep = np.linspace(1000, 3000, 1000).reshape(10, 100).astype(np.uint16)
-    assert thumbnails.to_8_bit(deep).min() == 0 and thumbnails.to_8_bit(deep).max() == 255
+    assert (thumbnails.draw(dark, grid, [], [], nothing) == 90).all()
 
 
 # --- surfaces and slices
@@ -170,7 +169,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         params=PARAMS,
     )
     scores = [
-        {"run": run, "task": "areas", "split": "seen", "fold": 0, "metric": "macro_f1", "value": v}
+        {"run": run, "task": "areas", "split": s, "fold": 0, "metric": "macro_f1", "value": v}
+        for s in ("seen", "transfer")
         for run, v in (("spatialnce", 0.8), ("untrained", 0.5))
     ]
     tables.write(tables.SCORES, pd.DataFrame(scores), root / "scores.parquet")

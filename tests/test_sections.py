@@ -60,6 +60,12 @@ def test_a_number_given_twice_is_refused(tmp_path: Path) -> None:
         read_sections(sections_file(tmp_path, row, row))
 
 
+def test_a_brain_has_one_thickness(tmp_path: Path) -> None:
+    rows = ("B01\t1\ta.tif\t1\t20\t\t\t", "B01\t2\tb.tif\t1\t2\t\t\t")
+    with pytest.raises(InputError, match="B01 is 20 at section 1 and 2 at section 2"):
+        read_sections(sections_file(tmp_path, *rows))
+
+
 def test_columns_are_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="column 'thickness_um' is missing"):
         read_sections(sections_file(tmp_path, head="brain\tsection\timage\tspacing_um\n"))

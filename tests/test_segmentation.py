@@ -1,5 +1,6 @@
 """Segmentation: known labels are found, failures are told, a person has the last word."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -296,7 +297,13 @@ def test_wrong_labels_by_hand_are_refused(chunk, tmp_path, drawn, name, message)
         run([tmp_path / "manual" / name])
 
 
-def test_sixteen_bits_are_stretched():
-    image = np.array([[100, 1100], [4195, 600]], np.uint16)
-    assert stage.to_uint8(image).tolist() == [[0, 62], [255, 31]]
-    assert not stage.to_uint8(np.full((2, 2), 9, np.uint16)).any()
+def test_a_file_system_that_fails_leaves_no_finished_row(chunk, monkeypatch):
+    """An InputError would become a row `unreadable`, which nobody tries again."""
+    _, run = chunk
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", fail)
+    with pytest.raises(OSError, match="input/output"):
+        run(max_failed=1.0)

@@ -29,6 +29,7 @@ from cytopipe.formats import images, surfaces, tables, truth_table
 from cytopipe.numerics.geometry import (
     Rigid,
     ras_to_stack,
+    resample_labels,
 )
 from cytopipe.report.truth import judged, probe_rows
 from cytopipe.report.truth_folder import TruthBrain, placements
@@ -39,7 +40,6 @@ from cytopipe.report.truth_sections import (
     label_samples,
     mirror_samples,
     pair_samples,
-    resample_labels,
 )
 from cytopipe.report.truth_surfaces import (
     carry,
@@ -112,7 +112,7 @@ def test_flips_found_missed_and_invented(truth: TruthBrain) -> None:
     stack.loc[stack["section"] == 1020, "mirrored"] = True
     stack.loc[stack["section"] == 1920, ["angle_rad"]] = np.nan
     wrong = mirror_samples(truth, placements(stack, "stack"))
-    assert wrong["mirrored_found"].tolist() == [0]  # 1920 has no transform and does not count
+    assert wrong["mirrored_found"].tolist() == [0, 0]  # 1920 has no transform, so no one knows
     assert wrong["mirrored_invented"].sum() == 1
     assert len(wrong["unplaced"]) == 1
 
@@ -312,6 +312,10 @@ def test_pretraining_is_held_against_the_best_baseline() -> None:
     assert seen["value"] == pytest.approx(0.1) and "untrained" in seen["metric"]
     assert transfer["value"] == pytest.approx(0.08) and "profiles" in transfer["metric"]
     assert seen["met"] == transfer["met"] == "yes"
+    # a goal does not vanish with its scores
+    lost = [row for row in rows if row["split"] != "transfer"]
+    transfer = probe_rows(pd.DataFrame(lost), ["untrained", "profiles"])[-1]
+    assert "transfer" in transfer["metric"] and transfer["met"] == "no"
     for row in rows:
         row["value"] = 0.5
     assert {r["met"] for r in probe_rows(pd.DataFrame(rows), ["untrained"])} == {

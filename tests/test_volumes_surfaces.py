@@ -52,6 +52,17 @@ def test_equal_volumes_have_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
+def test_tissue_labels_may_be_stored_as_floating_point(tmp_path: Path) -> None:
+    labels = np.arange(24).reshape(2, 3, 4) % 3
+    volumes.write(volumes.Volume(labels.astype(np.float32), np.eye(4)), tmp_path / "a.nii.gz")
+    found = volumes.read_tissue(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(found.data, labels)
+    assert found.data.dtype == np.uint8
+    volumes.write(volumes.Volume(2 * labels.astype(np.float32), np.eye(4)), tmp_path / "b.nii.gz")
+    with pytest.raises(InputError, match=r"b\.nii\.gz: of shape .* with values 0 to 4; a tissue"):
+        volumes.read_tissue(tmp_path / "b.nii.gz")
+
+
 def test_a_broken_volume_is_refused_by_name(tmp_path: Path) -> None:
     volumes.write(Volume(np.ones((9, 9, 9), np.uint8), np.eye(4)), tmp_path / "v.nii.gz")
     content = (tmp_path / "v.nii.gz").read_bytes()

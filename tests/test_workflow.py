@@ -25,10 +25,13 @@ DEFAULTS = study_config.read(ROOT / "config" / "config.yaml")
 # 3 brains of 4 sections in 2 chunks; one scan of B02 is no pyramid
 BRAINS = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
 NUMBERS = (0, 15, 480, 495)
+ATLAS = {"template": {"atlas": "template/atlas.nii.gz", "areas": "template/areas.tsv"}}
 
 
 def write_study(
-    study: Path, brains: dict[str, str] = BRAINS, changes: Mapping[str, Any] = MappingProxyType({})
+    study: Path,
+    brains: dict[str, str] = BRAINS,
+    changes: Mapping[str, Any] = MappingProxyType(ATLAS),
 ) -> Path:
     rows = ["brain\tsection\timage\tspacing_um\tthickness_um"]
     for brain in brains:
@@ -100,6 +103,7 @@ def test_a_new_study_runs_every_stage_for_every_brain(study: Path) -> None:
         "coordinates": 3,
         "pretraining": runs,
         "features": 3 * runs,
+        "evaluation": runs + 1,
         "report": 1,
         "all": 1,
     }.items():
@@ -108,6 +112,18 @@ def test_a_new_study_runs_every_stage_for_every_brain(study: Path) -> None:
 
 def test_a_finished_study_has_nothing_to_do(finished: Path) -> None:
     assert planned(finished) == Counter()
+
+
+@pytest.mark.parametrize(
+    ("brains", "changes"), [(BRAINS, {}), ({"B01": "transfer", "B02": "unseen"}, ATLAS)]
+)
+def test_areas_are_only_predicted_where_they_are_known(
+    tmp_path: Path, brains: dict[str, str], changes: Mapping[str, Any]
+) -> None:
+    """Without an atlas, or a seen brain to learn from, the chain still ends in a report."""
+    jobs = planned(write_study(tmp_path, brains, changes))
+    assert jobs["evaluation"] == 0
+    assert jobs["report"] == 1
 
 
 def test_until_stops_after_the_stage(study: Path) -> None:

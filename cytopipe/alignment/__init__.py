@@ -22,7 +22,7 @@ from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.sections import Section, chunk_of
 from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
 from cytopipe.logs import progress, say
-from cytopipe.numerics.geometry import ImageRight, Rigid
+from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
 
 __all__ = ["Params", "run_pairs", "run_stack"]
 
@@ -160,20 +160,24 @@ def _status(section: Section, segmented: dict[int, dict[str, Any]]) -> str:
 
 def _view(section: Section, image: Path, row: dict[str, Any], params: Params) -> View:
     with open_pyramid(image, section.spacing_um) as pyramid:
-        pixels = pyramid.read_at(params.spacing_um)
+        pixels = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
     labels = read_labels(row["labels"], int(row["page"]))
     if not labels.any():
         raise InputError(
             f"{row['labels']}: page {row['page']} has no tissue but section {section.section} has "
             "status ok; rerun the segmentation"
         )
+    full_um = float(row["full_spacing_um"])
+    labels = resample_labels(
+        labels, float(row["spacing_um"]), pixels.shape, params.spacing_um, full_um
+    )
     return make_view(
         section.section,
         pixels,
         labels,
         params.spacing_um,
         max(params.texture_um, params.spacing_um),
-        float(row["full_spacing_um"]),
+        full_um,
         float(row["width_um"]),
         float(row["height_um"]),
         section.mirrored,

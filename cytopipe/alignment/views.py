@@ -78,10 +78,7 @@ def make_view(
     height_um: float,
     mirrored: bool | None = None,
 ) -> View:
-    """A view of a section's image as scanned, with its labels on any grid of the same section."""
-    height, width = pixels.shape
-    if labels.shape != pixels.shape:
-        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    """A view of a section's image as scanned, with its labels on the same grid."""
     image = normalise(pixels, labels > 0)
     texture = texture_of(image, labels, texture_um / spacing_um)
     return View(

@@ -88,7 +88,7 @@ def run(
         If the transform exchanges left and right, front and back or top and bottom, or overlaps
         the brains less than its affine part or its inverse do.
     """
-    brain_tissue, goal = volumes.read(tissue), volumes.read(template)
+    brain_tissue, goal = volumes.read_tissue(tissue), volumes.read_tissue(template)
     if not (brain_tissue.data > 0).any():
         raise InputError(f"{tissue}: holds no tissue; look at the reconstruction's log")
     if given is not None:

@@ -7,7 +7,6 @@ section, averaged along the cortex (the grey-level profiles of Schleicher et al.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +61,7 @@ def normal_in_section(
 
 
 def profiles(
-    image: NDArray[Any],
+    image: NDArray[np.uint8],
     spacing_um: float,
     full_spacing_um: float,
     points_um: Floats,
@@ -93,8 +92,7 @@ def profiles(
     )
     pixels = section_to_pixels(places, spacing_um, full_spacing_um)
     grid = torch.from_numpy(pixels / (np.array(image.shape[::-1]) - 1) * 2 - 1)
-    scale = np.iinfo(image.dtype).max
-    plane = torch.from_numpy(image.astype(np.float64) / scale)[None, None]
+    plane = torch.from_numpy(image.astype(np.float64) / 255)[None, None]
     values = functional.grid_sample(
         plane, grid.flatten(1, 2)[None], padding_mode="border", align_corners=True
     )
@@ -146,7 +144,7 @@ def run_profiles(
             with open_pyramid(Path(section.image), section.spacing_um) as pyramid:
                 level = pyramid.level_for(max(params.spacing_um, pyramid.full_spacing_um))
                 array[members[usable]] = profiles(
-                    pyramid.read_level(level),
+                    pyramid.to_8_bit(pyramid.read_level(level)),
                     pyramid.levels[level].spacing_um,
                     pyramid.full_spacing_um,
                     here[["x_um", "y_um"]].to_numpy()[usable],

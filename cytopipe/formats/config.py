@@ -63,6 +63,12 @@ def check(config: Mapping[str, Any], schemas: Path, name: str = "config/config.y
         if section not in config:
             raise InputError(f"{name}: section {section!r} is missing; copy it from the repository")
         check_section(section, config[section], schemas, name)
+    template = config["template"]
+    if (template["atlas"] is None) != (template["areas"] is None):
+        raise InputError(
+            f"{name}: template.atlas is {template['atlas']!r} and template.areas "
+            f"{template['areas']!r}; an atlas needs the table of its labels: give both or neither"
+        )
 
 
 def check_section(section: str, values: Any, schemas: Path, name: str) -> None:

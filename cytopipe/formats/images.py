@@ -4,11 +4,12 @@ All reading decodes through tifffile and imagecodecs, which raise on a broken ti
 that return zeros for a codec they lack are not used.
 """
 
+import errno
 import math
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,29 @@ import tifffile
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError, require, whole
+from cytopipe.formats.pyramid_writer import halve, write_pyramid, write_pyramid_by_windows
+
+__all__ = [
+    "Level",
+    "Pyramid",
+    "gray_range",
+    "halve",
+    "open_pyramid",
+    "read_labels",
+    "to_8_bit",
+    "write_labels",
+    "write_pyramid",
+    "write_pyramid_by_windows",
+]
 
 # OME-XML writers use both characters of the micro sign
 _UNIT_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
 _SHEET = "config/sections.tsv"
-
-# (row, column, rows, columns) to these pixels of an image
-Window = Callable[[int, int, int, int], NDArray[np.uint8]]
+_COPY = "; scan or copy it again"
+# `read_at` decodes no level of more pixels: that of a scan without levels may have 12 GB
+_MOST_PIXELS = 2**28
+# the gray values of a scan are judged by so many windows of this edge along each axis
+_WINDOWS, _WINDOW = 12, 256
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,28 @@ class Pyramid:
         """Pixel size of level 0 in um."""
         return self.levels[0].spacing_um
 
+    @cached_property
+    def gray_range(self) -> tuple[float, float]:
+        """What `to_8_bit` makes 0 and 255: one range for all levels and windows.
+
+        That of windows spread over the finest level (see the function `gray_range`): coarser
+        ones average the cells away, and their darkest would be cut off. 0 and 255 for 8 bits.
+        """
+        if self._series.dtype == np.uint8:
+            return 0.0, 255.0
+        height, width = self.levels[0].height, self.levels[0].width
+        rows, columns = (_spread(size) for size in (height, width))
+        windows = [
+            self.read_window(0, row, column, min(_WINDOW, height), min(_WINDOW, width)).ravel()
+            for row in rows
+            for column in columns
+        ]
+        return gray_range(np.concatenate(windows))
+
+    def to_8_bit(self, image: NDArray[Any]) -> NDArray[np.uint8]:
+        """Pixels of this image in 8 bits, by its `gray_range`; 8-bit pixels as they are."""
+        return to_8_bit(image, *self.gray_range)
+
     def level_for(self, spacing_um: float) -> int:
         """The coarsest level that is at least as fine as `spacing_um`.
 
@@ -75,22 +114,33 @@ class Pyramid:
 
     def read_level(self, level: int) -> NDArray[Any]:
         """One whole level, (rows, columns)."""
-        try:
+        with _damage_named(f"{self.path}: level {level} is not readable"):
             return np.asarray(self._series.levels[level].asarray())
-        except Exception as error:  # any codec's own error type: named and passed on
-            raise InputError(f"{self.path}: level {level} is not readable ({error})") from error
 
     def read_at(self, spacing_um: float) -> NDArray[Any]:
         """The whole image at exactly `spacing_um`, by area averaging from the next finer level.
 
         The pixel grid is that of `geometry.pixels_to_section(..., spacing_um, full_spacing_um)`;
         a last row or column that is less than half covered is left out.
+
+        Raises
+        ------
+        InputError
+            If the image has no level as fine, or only one that is too large to decode at once.
         """
         import cv2  # not on a GPU node, where only windows are read
 
         level = self.level_for(spacing_um)
+        lv = self.levels[level]
+        factor = spacing_um / lv.spacing_um
+        if lv.height * lv.width > _MOST_PIXELS:
+            raise InputError(
+                f"{self.path}: {spacing_um:g} um is needed, the nearest finer level has "
+                f"{lv.spacing_um:g} um and {lv.width} x {lv.height} px, too many to decode at "
+                f"once; add coarser levels, or name it .tif instead of .ome.tif in {_SHEET}, and "
+                "the workflow makes them"
+            )
         image = self.read_level(level)
-        factor = spacing_um / self.levels[level].spacing_um
         if abs(factor - 1) * max(image.shape) < 0.5:
             return image
         # a scale, not a size: cv2 would stretch the grid to fit a rounded size
@@ -144,12 +194,56 @@ class Pyramid:
         if count == 0:
             return None
         handle = page.parent.filehandle
-        handle.seek(page.dataoffsets[index])
-        try:
+        with _damage_named(f"{self.path}: tile {index} is not readable"):
+            handle.seek(page.dataoffsets[index])
             tile, _, _ = page.decode(handle.read(count), index, jpegtables=page.jpegtables)
-        except Exception as error:  # any codec's own error type: named and passed on
-            raise InputError(f"{self.path}: tile {index} is not readable ({error})") from error
         return np.asarray(tile).reshape(tile.shape[-3], tile.shape[-2])
+
+
+def _spread(size: int) -> list[int]:
+    """Where some windows along an axis start: even steps, from one end to the other."""
+    room = max(0, size - _WINDOW)
+    return sorted({round(room * step / (_WINDOWS - 1)) for step in range(_WINDOWS)})
+
+
+def gray_range(image: NDArray[Any]) -> tuple[float, float]:
+    """The 0.5 and 99.5 percentiles of an image: a hot pixel or a scratch does not move them."""
+    low, high = np.percentile(image, [0.5, 99.5])
+    return float(low), float(high)
+
+
+def to_8_bit(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Gray values in 8 bits, `low` to `high` stretched to 0 to 255 and cut off beyond.
+
+    8-bit images stay as they are: stains that differ between sections must look so.
+
+    Parameters
+    ----------
+    image : uint8 or uint16; scanners use 10 to 16 of the latter's bits.
+    """
+    if image.dtype == np.uint8:
+        return image
+    # a table of all values: floating point would take eight bytes a pixel
+    table = (np.arange(2**16) - low) * (255 / max(high - low, 1.0))
+    return np.clip(np.rint(table), 0, 255).astype(np.uint8)[image]
+
+
+@contextmanager
+def _damage_named(what: str, remedy: str = "") -> Iterator[None]:
+    """InputError of whatever a damaged or missing file makes tifffile and the codecs raise.
+
+    What says nothing about the file passes: too little memory, a file system that fails.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # any codec's own error type: named and passed on
+        # a damaged offset makes the read invalid; libraries raise OSError without a number
+        of_file = (None, errno.ENOENT, errno.EINVAL)
+        if isinstance(error, OSError) and error.errno not in of_file:
+            raise
+        raise InputError(f"{what} ({error}){remedy}") from error
 
 
 def _factor(path: Path, full: tuple[int, ...], shape: tuple[int, ...]) -> float:
@@ -192,10 +286,8 @@ def open_pyramid(path: Path, spacing_um: float) -> Iterator[Pyramid]:
         raise InputError(
             f"{path}: spacing_um is {spacing_um}; give a positive number of um in {_SHEET}"
         )
-    try:
+    with _damage_named(f"{path}: not a readable TIFF", _COPY):
         tif = tifffile.TiffFile(path)
-    except Exception as error:  # a cut-off file raises many types
-        raise InputError(f"{path}: not a readable TIFF ({error}); scan or copy it again") from error
     with tif:
         _check_pixels(path, tif)
         _check_spacing(path, tif, spacing_um)
@@ -203,11 +295,9 @@ def open_pyramid(path: Path, spacing_um: float) -> Iterator[Pyramid]:
 
 
 def _check_pixels(path: Path, tif: tifffile.TiffFile) -> None:
-    try:
+    with _damage_named(f"{path}: holds no image", _COPY):
         series = tif.series[0]
         shape, dtype = series.shape, series.dtype
-    except Exception as error:  # of a damaged directory, tifffile raises many types
-        raise InputError(f"{path}: holds no image ({error}); scan or copy it again") from error
     if len(shape) != 2 or 0 in shape:
         raise InputError(
             f"{path}: shape {shape} is not a gray image; name it .tif instead of .ome.tif in "
@@ -235,7 +325,7 @@ def _metadata_spacing_um(path: Path, tif: tifffile.TiffFile) -> dict[str, float]
     """PhysicalSizeX and Y of the OME-XML in um, as far as it gives them in a unit of length."""
     if not tif.is_ome or tif.ome_metadata is None:
         return {}
-    try:
+    with _damage_named(f"{path}: its OME metadata are damaged"):
         image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
         pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
         sizes = {
@@ -245,133 +335,7 @@ def _metadata_spacing_um(path: Path, tif: tifffile.TiffFile) -> dict[str, float]
             if f"PhysicalSize{axis}" in pixels
             and pixels.get(f"PhysicalSize{axis}Unit", "µm") in _UNIT_UM
         }
-    except Exception as error:  # XML, keys, numbers: whatever is wrong with it
-        raise InputError(f"{path}: its OME metadata are damaged ({error})") from error
     return sizes
-
-
-def write_pyramid(
-    image: NDArray[Any], path: Path, spacing_um: float, coarsest_um: float, tile: int = 512
-) -> None:
-    """Write a gray image as tiled, deflate-compressed OME-TIFF with halved levels.
-
-    Parameters
-    ----------
-    image : (rows, columns) uint8 or uint16.
-    spacing_um : pixel size of `image`.
-    coarsest_um : levels are halved as long as their pixels are no larger than this.
-    tile : edge of a tile in pixels, a multiple of 16.
-    """
-    levels = [image]
-    while spacing_um * 2 ** len(levels) <= coarsest_um * 1.001:
-        levels.append(halve(levels[-1]))
-    with whole(path) as beside, tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif:
-        for number, level in enumerate(levels):
-            tif.write(level, **_level_options(number, len(levels), spacing_um, tile))
-
-
-def write_pyramid_by_windows(
-    window: Window,
-    shape: tuple[int, int],
-    path: Path,
-    spacing_um: float,
-    coarsest_um: float,
-    tile: int = 512,
-) -> None:
-    """As `write_pyramid`, for uint8 images larger than memory; the file is the same.
-
-    Parameters
-    ----------
-    window : called with (row, column, rows, columns), returns these pixels of level 0. Windows are
-        a tile high and up to eight tiles wide.
-    shape : rows and columns of level 0.
-    """
-    count = 1
-    while spacing_um * 2**count <= coarsest_um * 1.001:
-        count += 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".pyramid-") as folder,
-        whole(path) as beside,
-        tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif,
-    ):
-        for number in range(count):
-            halved: NDArray[np.uint8] | None = None
-            if number + 1 < count:
-                size = ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
-                halved = np.memmap(Path(folder) / f"{number + 1}", np.uint8, "w+", shape=size)
-            tif.write(
-                _tiles(window, shape, tile, halved),
-                shape=shape,
-                dtype=np.uint8,
-                **_level_options(number, count, spacing_um, tile),
-            )
-            if halved is not None:
-                window, shape = _window_of(halved), (halved.shape[0], halved.shape[1])
-
-
-def _tiles(
-    window: Window, shape: tuple[int, int], tile: int, halved: NDArray[np.uint8] | None
-) -> Iterator[NDArray[np.uint8]]:
-    """A level's tiles, row by row, filled up with 0; half their size goes to `halved`."""
-    wide = 8 * tile
-    for row in range(0, shape[0], tile):
-        for start in range(0, shape[1], wide):
-            rows, columns = min(tile, shape[0] - row), min(wide, shape[1] - start)
-            pixels = window(row, start, rows, columns)
-            if halved is not None:
-                half = halve(pixels)
-                top, left = row // 2, start // 2
-                halved[top : top + half.shape[0], left : left + half.shape[1]] = half
-            for column in range(0, columns, tile):
-                part = pixels[:, column : column + tile]
-                yield np.pad(part, ((0, tile - part.shape[0]), (0, tile - part.shape[1])))
-
-
-def _window_of(image: NDArray[np.uint8]) -> Window:
-    def window(row: int, column: int, rows: int, columns: int) -> NDArray[np.uint8]:
-        return image[row : row + rows, column : column + columns]
-
-    return window
-
-
-def _level_options(number: int, levels: int, spacing_um: float, tile: int) -> dict[str, Any]:
-    pixels_per_cm = 1e4 / (spacing_um * 2**number)
-    return {
-        "tile": (tile, tile),
-        "compression": "zlib",
-        "photometric": "minisblack",
-        "resolutionunit": "CENTIMETER",
-        "resolution": (pixels_per_cm, pixels_per_cm),
-        "subifds": levels - 1 if number == 0 else None,
-        "subfiletype": 1 if number else 0,
-        "metadata": _ome(spacing_um) if number == 0 else None,
-    }
-
-
-def _ome(spacing_um: float) -> dict[str, Any]:
-    return {
-        "axes": "YX",
-        "PhysicalSizeX": spacing_um,
-        "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeY": spacing_um,
-        "PhysicalSizeYUnit": "µm",
-        # a fixed identity: the same image gives the same bytes
-        "UUID": "urn:uuid:00000000-0000-0000-0000-000000000000",
-    }
-
-
-def halve(image: NDArray[Any]) -> NDArray[Any]:
-    """Average 2 x 2 pixels; an odd last row or column is averaged with itself.
-
-    Whole numbers are rounded, halves up.
-    """
-    padded = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2)), mode="edge")
-    # integers: a mean in floating point would take eight bytes a pixel of a scan
-    total = padded[::2, ::2].astype(np.uint32)
-    for row, column in ((0, 1), (1, 0), (1, 1)):
-        total += padded[row::2, column::2]
-    return ((total + 2) >> 2).astype(image.dtype)
 
 
 def write_labels(pages: list[NDArray[np.uint8]], path: Path) -> None:
@@ -390,9 +354,7 @@ def read_labels(path: Path, page: int) -> NDArray[np.uint8]:
         If the file is missing, damaged, or has no such page.
     """
     require(path, "run the segmentation")
-    try:
+    with _damage_named(
+        f"{path}: page {page} is not readable", "; delete it and rerun the segmentation"
+    ):
         return np.asarray(tifffile.imread(path, key=page), np.uint8)
-    except Exception as error:  # any codec's own error type: named and passed on
-        raise InputError(
-            f"{path}: page {page} is not readable ({error}); delete it and rerun the segmentation"
-        ) from error

@@ -97,6 +97,12 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
                 f"{path}: section {after.section} of brain {after.brain} is listed twice; "
                 "remove or renumber one of the rows"
             )
+        if before.brain == after.brain and before.thickness_um != after.thickness_um:
+            raise InputError(
+                f"{path}: thickness_um of brain {after.brain} is {before.thickness_um:g} at "
+                f"section {before.section} and {after.thickness_um:g} at section {after.section}; "
+                "a section lies at number x thickness_um, so that a brain has one"
+            )
     return sections
 
 

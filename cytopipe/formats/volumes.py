@@ -61,6 +61,25 @@ def write(volume: Volume, path: Path) -> None:
         beside.write_bytes(content)
 
 
+def read_tissue(path: Path) -> Volume:
+    """Read a volume of tissue labels, uint8: 0 background, 1 gray, 2 white matter.
+
+    Raises
+    ------
+    InputError
+        If it is not three-dimensional or holds anything else.
+    """
+    volume = read(path)
+    labels = np.rint(volume.data)  # other programs store labels as floating point
+    if labels.ndim != 3 or not np.isin(labels, (0, 1, 2)).all():
+        raise InputError(
+            f"{path}: of shape {volume.data.shape} with values {volume.data.min():g} to "
+            f"{volume.data.max():g}; a tissue volume is three-dimensional and holds "
+            "0 (background), 1 (gray) and 2 (white matter)"
+        )
+    return Volume(labels.astype(np.uint8), volume.affine)
+
+
 def read(path: Path) -> Volume:
     """Read a NIfTI file and turn it to the axes closest to R, A, S.
 

@@ -97,13 +97,12 @@ class SectionReader:
             window = self._whole[t0:t1, l0:l1]
         else:
             window = pyramid.read_window(self._level, t0, l0, t1 - t0, l1 - l0)
+        window = pyramid.to_8_bit(window)
         if window.min() == window.max():
             raise InputError(
                 f"{where} is constant ({window.flat[0]}); scan the section again, or set excluded "
                 "in config/sections.tsv"
             )
-        if window.dtype != np.uint8:
-            window = (window // 257).astype(np.uint8)
         beyond = ((t0 - top, top + window_px - t1), (l0 - left, left + window_px - l1))
         return np.pad(window, beyond, mode="symmetric")
 

@@ -17,12 +17,11 @@ from cytopipe.formats import images, surfaces, tables
 from cytopipe.midline.cutting import (
     Cut,
     Hemisphere,
-    Placement,
     cut_hemispheres,
     cutting_angle_deg,
 )
 from cytopipe.midline.refinement import Target, refine, tissue_share
-from cytopipe.numerics.geometry import Rigid, pixels_to_section, section_to_pixels
+from cytopipe.numerics.geometry import Placement, Rigid, pixels_to_section, section_to_pixels
 
 VERSION = 1
 
@@ -123,12 +122,11 @@ def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Params) 
     """
     spacing_um, full_um = float(row["spacing_um"]), float(row["full_spacing_um"])
     placement = Placement(
-        Rigid(row["angle_rad"], row["x_um"], row["y_um"], "unmirrored", "stack"),
         bool(row["mirrored"]),
         float(row["width_um"]),
-        float(row["z_um"]),
+        Rigid(row["angle_rad"], row["x_um"], row["y_um"], "unmirrored", "stack"),
     )
-    cut_um = placement.to_section(cut.stack_um)
+    cut_um = placement.back(cut.stack_um[:, :2])
     refined = refine(
         page,
         section_to_pixels(cut_um, spacing_um, full_um),
@@ -136,7 +134,7 @@ def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Params) 
         params.max_move_mm * 1000 / spacing_um,
     )
     section_um = pixels_to_section(refined.points_px, spacing_um, full_um)
-    stack_um = placement.to_stack(section_um)
+    stack_um = placement(section_um)
     tissue = tissue_share(page, refined.points_px, params.window_mm * 1000 / spacing_um)
     status = np.where(refined.reached, "ok", "unrefined")
     status = np.where(tissue < params.min_tissue, "low_tissue", status)
@@ -155,7 +153,7 @@ def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Params) 
                 "depth": refined.depth,
                 "x_stack_um": stack_um[:, 0],
                 "y_stack_um": stack_um[:, 1],
-                "z_stack_um": stack_um[:, 2],
+                "z_stack_um": float(row["z_um"]),
                 "nx": cut.normals[:, 0],
                 "ny": cut.normals[:, 1],
                 "nz": cut.normals[:, 2],

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.formats.surfaces import Surface
-from cytopipe.numerics.geometry import Floats, ImageRight, Rigid, mirror, ras_to_stack
+from cytopipe.numerics.geometry import Floats, ImageRight, ras_to_stack
 from cytopipe.numerics.meshes import vertex_normals
 from cytopipe.numerics.slicing import cut_mesh, resample, unit
 
@@ -45,26 +45,6 @@ class Cut:
 
     def __len__(self) -> int:
         return len(self.stack_um)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a section lies in the stack: the mirror flip, then the rigid transform."""
-
-    rigid: Rigid
-    mirrored: bool
-    width_um: float
-    z_um: float
-
-    def to_section(self, stack_um: Floats) -> Floats:
-        """(n, 2) section um of (n, 3) or (n, 2) stack um."""
-        points = self.rigid.inverse()(stack_um[:, :2])
-        return mirror(points, self.width_um) if self.mirrored else points
-
-    def to_stack(self, section_um: Floats) -> Floats:
-        """(n, 3) stack um of (n, 2) section um; inverse of `to_section`."""
-        points = mirror(section_um, self.width_um) if self.mirrored else section_um
-        return np.column_stack([self.rigid(points), np.full(len(points), self.z_um)])
 
 
 def cut_hemispheres(

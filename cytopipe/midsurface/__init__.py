@@ -82,7 +82,7 @@ def run(
     InputError
         If the volume is not isotropic or a hemisphere has no cortex around white matter.
     """
-    labels = volumes.read(tissue)
+    labels = volumes.read_tissue(tissue)
     if np.ptp(labels.voxel_mm) > 1e-3 * labels.voxel_mm[0]:
         raise InputError(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"

@@ -43,6 +43,34 @@ def section_to_pixels(points_um: Floats, spacing_um: float, full_spacing_um: flo
     return (np.asarray(points_um, np.float64) + 0.5 * full_spacing_um) / spacing_um - 0.5
 
 
+def resample_labels(
+    labels: NDArray[np.uint8],
+    spacing_um: float,
+    shape: tuple[int, int],
+    new_spacing_um: float,
+    full_spacing_um: float,
+) -> NDArray[np.uint8]:
+    """Labels on another grid of the same section, by the nearest pixel; 0 outside.
+
+    Parameters
+    ----------
+    labels : (rows, columns) with pixels of `spacing_um`.
+    shape : rows and columns of the result, with pixels of `new_spacing_um`. No scale is taken
+        from it: a grid of a rounded size is not stretched.
+    full_spacing_um : pixel size of level 0, as in `pixels_to_section`.
+    """
+    if labels.shape == shape and spacing_um == new_spacing_um:
+        return labels
+    axes = []
+    for size, old_size in zip(shape, labels.shape, strict=True):
+        along = np.repeat(np.arange(size, dtype=np.float64)[:, None], 2, axis=1)
+        at_um = pixels_to_section(along, new_spacing_um, full_spacing_um)
+        index = np.rint(section_to_pixels(at_um, spacing_um, full_spacing_um)[:, 0]).astype(int)
+        axes.append(np.where((index >= 0) & (index < old_size), index, old_size))
+    padded = np.pad(labels, ((0, 1), (0, 1)))  # the index past the end reads background
+    return np.asarray(padded[np.ix_(axes[0], axes[1])])
+
+
 def mirror(points_um: Floats, width_um: float) -> Floats:
     """Flip section points left to right; its own inverse.
 
@@ -124,6 +152,31 @@ class Rigid:
             self.source,
             after.target,
         )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a section as scanned lies in another plane frame: the flip, if any, then a rigid.
+
+    Attributes
+    ----------
+    mirrored : the section was scanned face down and is flipped before `rigid`.
+    width_um : of the section, as in `mirror`; not used where `mirrored` is False.
+    rigid : unmirrored section to the other frame, most often the stack.
+    """
+
+    mirrored: bool
+    width_um: float
+    rigid: Rigid
+
+    def __call__(self, points_um: Floats) -> Floats:
+        """Stack (x, y) um, (..., 2), of points (x, y) um of the section as scanned."""
+        return self.rigid(mirror(points_um, self.width_um) if self.mirrored else points_um)
+
+    def back(self, points_um: Floats) -> Floats:
+        """Points (x, y) um of the section as scanned, (..., 2), of stack (x, y) um."""
+        points = self.rigid.inverse()(points_um)
+        return mirror(points, self.width_um) if self.mirrored else points
 
 
 def fit_rigid(points: Floats, targets: Floats, source: str, target: str) -> Rigid:

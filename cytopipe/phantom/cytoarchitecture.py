@@ -116,8 +116,3 @@ def make_areas(seed: int, count: int, contrast: float) -> Areas:
 def _with_mean(table: NDArray[np.float64]) -> NDArray[np.float32]:
     """Rows: the mean (for label 0), the left areas, the right areas."""
     return np.concatenate([table.mean(0, keepdims=True), table, table]).astype(np.float32)
-
-
-def mean_cell_area_um2(diameter_um: float) -> float:
-    """Mean area of discs whose diameters are uniform from 0.6 to 1.4 times `diameter_um`."""
-    return float(np.pi / 4 * diameter_um**2 * (1.4**3 - 0.6**3) / 2.4)

@@ -10,8 +10,6 @@ from cytopipe.numerics.geometry import Rigid, mirror, pixels_to_section
 
 Floats = NDArray[np.float64]
 
-CONDITIONS = ("good", "torn", "blank", "dirty", "missing")
-
 
 @dataclass(frozen=True)
 class Window:

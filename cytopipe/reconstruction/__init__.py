@@ -128,9 +128,11 @@ def placed_sections(
                     read=partial(images.read_labels, path, row["page"]),
                     spacing_um=row["spacing_um"],
                     full_spacing_um=row["full_spacing_um"],
-                    width_um=at["width_um"],
-                    mirrored=at["mirrored"],
-                    to_stack=geometry.Rigid(at["angle_rad"], at["x_um"], at["y_um"], name, "stack"),
+                    placement=geometry.Placement(
+                        at["mirrored"],
+                        at["width_um"],
+                        geometry.Rigid(at["angle_rad"], at["x_um"], at["y_um"], name, "stack"),
+                    ),
                     z_um=at["z_um"],
                     image_right=at["image_right"],
                 )

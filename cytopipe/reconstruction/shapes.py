@@ -23,9 +23,7 @@ class Placed:
     ----------
     read : gives the labels (rows, columns), 0 background, 1 gray, 2 white.
     spacing_um, full_spacing_um : pixel size of the labels and of level 0.
-    width_um : as in `geometry.mirror`.
-    mirrored : flip before `to_stack`.
-    to_stack : unmirrored section to stack.
+    placement : section as scanned to stack.
     z_um : position in the stack.
     image_right : as in `geometry.stack_to_ras`.
     """
@@ -33,24 +31,18 @@ class Placed:
     read: Callable[[], NDArray[np.uint8]]
     spacing_um: float
     full_spacing_um: float
-    width_um: float
-    mirrored: bool
-    to_stack: geometry.Rigid
+    placement: geometry.Placement
     z_um: float
     image_right: geometry.ImageRight
 
     def pixels_to_stack(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Stack (x, y) um of (column, row) of the labels."""
         points = geometry.pixels_to_section(pixels, self.spacing_um, self.full_spacing_um)
-        if self.mirrored:
-            points = geometry.mirror(points, self.width_um)
-        return self.to_stack(points)
+        return self.placement(points)
 
     def stack_to_pixels(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """Inverse of `pixels_to_stack`."""
-        points = self.to_stack.inverse()(points_um)
-        if self.mirrored:
-            points = geometry.mirror(points, self.width_um)
+        points = self.placement.back(points_um)
         return geometry.section_to_pixels(points, self.spacing_um, self.full_spacing_um)
 
 

@@ -66,13 +66,13 @@ def run_brain(
         brain_page.numbers(sections, placed, midline, located),
         placed,
         tables.read(tables.PAIRS, pairs),
-        volumes.read(tissue),
+        volumes.read_tissue(tissue),
         tables.read(tables.REPAIRS, repairs),
         {h: surface_files.read(path) for h, path in surfaces.items()},
         {h: surface_files.read_map(path) for h, path in thickness.items()},
         tables.read(tables.SURFACES, table),
         located,
-        volumes.read(template),
+        volumes.read_tissue(template),
     )
     brain_page.write_page("brain.html", values, page)
 

@@ -82,7 +82,8 @@ def sheet(
         entry |= {"mirrored": mirrored, "status": status, "mark": mark_of(status)}
         try:
             with images.open_pyramid(path, section.spacing_um) as pyramid:
-                image = pyramid.read_at(max(params.thumbnail_um, pyramid.full_spacing_um))
+                spacing_um = max(params.thumbnail_um, pyramid.full_spacing_um)
+                image = pyramid.to_8_bit(pyramid.read_at(spacing_um))
                 width_um = (pyramid.levels[0].width - 1) * pyramid.full_spacing_um
         except InputError:
             yield entry | {"note": "not readable"}

@@ -45,18 +45,6 @@ def rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def to_8_bit(image: NDArray[Any]) -> Picture:
-    """Gray image in 8 bits; deeper ones stretched so that 99 % of their values fit 0 to 255.
-
-    8-bit images stay as they are: stains that differ between sections must look so.
-    """
-    if image.dtype == np.uint8:
-        return np.asarray(image, np.uint8)
-    low, high = np.percentile(image, [0.5, 99.5])
-    scaled = (image.astype(np.float64) - low) / max(float(high - low), 1e-9)
-    return np.asarray(np.clip(scaled * 255, 0, 255), np.uint8)
-
-
 def boundaries_um(
     labels: NDArray[np.uint8], at_least: int, spacing_um: float, full_spacing_um: float
 ) -> list[Floats]:
@@ -82,13 +70,12 @@ def draw(
 
     Parameters
     ----------
-    image : gray, as scanned, at the spacing of `grid`; flipped here if the grid says so.
+    image : 8-bit gray, as scanned, at the spacing of `grid`; flipped here if the grid says so.
     tissue_um, white_um, points_um : frame of the section as scanned.
     """
-    gray = to_8_bit(image)
     if grid.mirrored_width_um is not None:
-        gray = np.ascontiguousarray(gray[:, ::-1])
-    picture = np.repeat(gray[:, :, None], 3, axis=2)
+        image = np.ascontiguousarray(image[:, ::-1])
+    picture = np.repeat(image[:, :, None], 3, axis=2)
     for lines, colour in ((tissue_um, PIAL), (white_um, WHITE)):
         corners = [np.rint(grid(line) * 16).astype(np.int32) for line in lines]
         cv2.polylines(picture, corners, False, rgb(colour), 1, cv2.LINE_AA, shift=4)
@@ -99,18 +86,10 @@ def draw(
 
 def jpeg_uri(picture: Picture, quality: int) -> str:
     """An RGB or gray picture as a data URI of a JPEG."""
-    return _uri(picture, ".jpg", "image/jpeg", [cv2.IMWRITE_JPEG_QUALITY, quality])
-
-
-def png_uri(picture: Picture) -> str:
-    """An RGB picture as a data URI of a PNG."""
-    return _uri(picture, ".png", "image/png", [cv2.IMWRITE_PNG_COMPRESSION, 9])
-
-
-def _uri(picture: Picture, suffix: str, kind: str, options: list[int]) -> str:
     swapped = picture[:, :, ::-1] if picture.ndim == 3 else picture  # OpenCV writes BGR
-    _, content = cv2.imencode(suffix, np.ascontiguousarray(swapped), options)
-    return f"data:{kind};base64,{base64.b64encode(content.tobytes()).decode()}"
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, content = cv2.imencode(".jpg", np.ascontiguousarray(swapped), options)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
 
 
 def missing_numbers(numbers: list[int]) -> list[int]:

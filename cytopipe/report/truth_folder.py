@@ -7,7 +7,6 @@ truth/{brain}/coordinates-{section}.tif    template R, A, S mm on a coarse grid
 truth/{brain}/hemi-{L,R}_{pial,white}.surf.gii    true stack RAS mm
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError, require
 from cytopipe.formats import surfaces
-from cytopipe.numerics.geometry import Floats, Rigid, mirror
+from cytopipe.numerics.geometry import Floats, Placement, Rigid
 
 PAGES = {"tissue": 0, "area": 1, "layer": 2, "depth": 3}
 _REMEDY = "make the phantom study again (python -m cytopipe phantom)"
@@ -36,24 +35,6 @@ _COLUMNS = (
     "full_spacing_um",
     "image_right",
 )
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a section as scanned lies in a stack: a flip, if any, and a rigid transform."""
-
-    mirrored: bool
-    width_um: float
-    rigid: Rigid
-
-    def __call__(self, points_um: Floats) -> Floats:
-        """Stack (x, y) um of points (x, y) um of the section as scanned."""
-        return self.rigid(mirror(points_um, self.width_um) if self.mirrored else points_um)
-
-    def back(self, points_um: Floats) -> Floats:
-        """Points (x, y) um of the section as scanned, of stack (x, y) um."""
-        points = self.rigid.inverse()(points_um)
-        return mirror(points, self.width_um) if self.mirrored else points
 
 
 def placements(table: pd.DataFrame, stack: str) -> dict[int, Placement]:

@@ -13,12 +13,13 @@ from cytopipe.numerics import meshes
 from cytopipe.numerics.geometry import (
     Floats,
     ImageRight,
+    Placement,
     Rigid,
     pixels_to_section,
     section_to_pixels,
     stack_to_ras,
 )
-from cytopipe.report.truth_folder import Placement, TruthBrain
+from cytopipe.report.truth_folder import TruthBrain
 from cytopipe.report.truth_sections import Samples
 from cytopipe.report.truth_surfaces import TrueMid
 

@@ -12,12 +12,13 @@ from scipy import ndimage
 from cytopipe.formats import images
 from cytopipe.numerics.geometry import (
     Floats,
+    Placement,
     Rigid,
     fit_rigid,
     pixels_to_section,
-    section_to_pixels,
+    resample_labels,
 )
-from cytopipe.report.truth_folder import Placement, TruthBrain
+from cytopipe.report.truth_folder import TruthBrain
 
 # the unit of the goals of pairs, whatever the resolution of the study
 PAIR_PIXEL_UM = 256.0
@@ -37,26 +38,6 @@ class Labels:
     page: int
     spacing_um: float
     full_spacing_um: float
-
-
-def resample_labels(
-    labels: NDArray[np.uint8],
-    spacing_um: float,
-    shape: tuple[int, int],
-    new_spacing_um: float,
-    full_spacing_um: float,
-) -> NDArray[np.uint8]:
-    """Labels on another grid of the same section, by the nearest pixel; 0 outside."""
-    if labels.shape == shape and spacing_um == new_spacing_um:
-        return labels
-    axes = []
-    for size, old_size in zip(shape, labels.shape, strict=True):
-        along = np.repeat(np.arange(size, dtype=np.float64)[:, None], 2, axis=1)
-        at_um = pixels_to_section(along, new_spacing_um, full_spacing_um)
-        index = np.rint(section_to_pixels(at_um, spacing_um, full_spacing_um)[:, 0]).astype(int)
-        axes.append(np.where((index >= 0) & (index < old_size), index, old_size))
-    padded = np.pad(labels, ((0, 1), (0, 1)))  # the index past the end reads background
-    return np.asarray(padded[np.ix_(axes[0], axes[1])])
 
 
 def dice(labels: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> float:
@@ -124,11 +105,16 @@ def label_samples(truth: TruthBrain, labels: dict[int, Labels]) -> Samples:
 
 
 def mirror_samples(truth: TruthBrain, placed: dict[int, Placement]) -> Samples:
-    """Whether flips were found, or invented, of sections with tissue and a transform."""
+    """Whether flips were found, or invented, of sections with tissue.
+
+    A mirrored section without a transform is one that was not found.
+    """
     found, invented, unplaced = [], [], []
     for section in truth.with_tissue:
         if section not in placed:
             unplaced.append(section)
+            if truth.placements[section].mirrored:
+                found.append(False)
         elif truth.placements[section].mirrored:
             found.append(placed[section].mirrored)
         else:

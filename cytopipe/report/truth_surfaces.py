@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics import meshes
-from cytopipe.numerics.geometry import Floats, ImageRight, ras_to_stack, stack_to_ras
-from cytopipe.report.truth_folder import Placement, TruthBrain
+from cytopipe.numerics.geometry import Floats, ImageRight, Placement, ras_to_stack, stack_to_ras
+from cytopipe.report.truth_folder import TruthBrain
 from cytopipe.report.truth_sections import Samples
 
 # where pial and white surface are nearer than this there is no cortex: medial wall, callosum

@@ -75,7 +75,7 @@ def run(
             try:
                 with open_pyramid(image, section.spacing_um) as pyramid:
                     row = _geometry(pyramid)
-                    gray = to_uint8(pyramid.read_at(params.spacing_um))
+                    gray = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
             except InputError as error:
                 say(f"section {section.section} is unreadable: {error}")
                 failed.append(str(error))
@@ -130,14 +130,6 @@ def read_manual(path: Path, shape: tuple[int, ...]) -> Labels:
             f"{path}: holds the value {unknown[0]}; use 0 background, 1 gray, 2 white matter"
         )
     return labels.astype(np.uint8)
-
-
-def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Gray values as 8 bits; 16 bits are stretched, since scanners use 10 to 16 of them."""
-    if image.dtype == np.uint8:
-        return image
-    low, high = float(image.min()), float(image.max())
-    return np.round((image - low) * (255 / max(high - low, 1))).astype(np.uint8)
 
 
 def _by_section(manual: list[Path], sections: list[Section]) -> dict[int, Path]:

@@ -29,7 +29,6 @@ except InputError as error:
     ) from None
 
 BRAINS = list(ROLES)
-DATASETS = list(config["patches"]["datasets"])
 RUNS = list(config["pretraining"]["runs"])
 
 OF_BRAIN = {brain: [] for brain in BRAINS}

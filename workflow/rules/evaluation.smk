@@ -6,8 +6,14 @@ AREA_BRAINS = [
     if ROLES[b]
     in config["patches"]["datasets"][config["evaluation"]["areas"]["dataset"]]["roles"]
 ]
+# without an atlas there is nothing to predict, without a seen brain nothing to learn it from
+AREAS_KNOWN = config["template"]["atlas"] and any(
+    ROLES[b] == "seen" for b in AREA_BRAINS
+)
 AREA_SCORES = [
-    f"results/evaluation/areas/{run}/scores.parquet" for run in [*RUNS, "profiles"]
+    f"results/evaluation/areas/{run}/scores.parquet"
+    for run in [*RUNS, "profiles"]
+    if AREAS_KNOWN
 ]
 
 

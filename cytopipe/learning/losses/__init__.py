@@ -1,7 +1,5 @@
-"""Objectives of pretraining, one a file; `LOSSES` names those that a run can choose."""
+"""Objectives of pretraining, one a file."""
 
 from cytopipe.learning.losses.spatialnce import euclidean_mm, spatialnce
 
-LOSSES = ("spatialnce",)
-
-__all__ = ["LOSSES", "euclidean_mm", "spatialnce"]
+__all__ = ["euclidean_mm", "spatialnce"]
