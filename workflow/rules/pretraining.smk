@@ -13,7 +13,7 @@ rule pretraining:
         "logs/pretraining/{run}.log",
     benchmark:
         "benchmarks/pretraining/{run}.tsv"
-    # a signal before the time limit saves a checkpoint; the profile's next attempt continues from it
+    # on SIGTERM or SIGUSR1 it saves a checkpoint and exits; the next attempt continues from there
     threads: 2
     resources:
         mem_mb=4000,

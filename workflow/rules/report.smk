@@ -42,7 +42,8 @@ rule report_brain:
 rule truth:
     """Hold the results of a phantom study against its truth."""
     input:
-        truth=brains_of(f"{config['study']['truth']}/{{brain}}/sections.parquet"),
+        # written last, it stands for all files of the truth
+        truth=f"{config['study']['truth']}/truth.yaml",
         labels=chunks_of_brains("results/segmentation/{brain}/{chunk}.tif"),
         segmentations=chunks_of_brains("results/segmentation/{brain}/{chunk}.parquet"),
         pairs=brains_of("results/alignment/{brain}/pairs.parquet"),
