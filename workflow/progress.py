@@ -133,11 +133,10 @@ def main(arguments: list[str]) -> int:
 
 
 def troubles(lines: list[str]) -> str:
-    """The blocks of Snakemake's output that say what went wrong."""
+    """The part of Snakemake's output that says what went wrong."""
     start = re.compile(r"^(Error in |RuleException|WorkflowError|\w*Exception|\w*Error\b)")
     found = next((i for i, line in enumerate(lines) if start.match(line)), max(0, len(lines) - 15))
-    blocks = [lines[found : found + 40]]
-    return "".join(line for block in blocks for line in block).rstrip()
+    return "".join(lines[found : found + 40]).rstrip()
 
 
 if __name__ == "__main__":
