@@ -102,7 +102,7 @@ def _column(number: int, reduce: Reduce) -> Reduce:
 
 
 def metrics(target: str) -> list[Metric]:
-    """The metrics of issue 2's table, in its order; `target` is the refinement's."""
+    """Every line of the table, in its order; `target` is the refinement's."""
     high, low, equal = "at least", "at most", "exactly"
     px = "px of 256 um"
     return [
