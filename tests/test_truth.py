@@ -22,7 +22,6 @@ from shell_study import (
     pairs_of,
     shells,
     stack_of,
-    write_truth,
 )
 
 from cytopipe.formats import images, surfaces, tables, truth_table
@@ -49,16 +48,6 @@ from cytopipe.report.truth_surfaces import (
     surface_samples,
     true_mid,
 )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_truth(tmp_path_factory.mktemp("study") / "truth")
-
-
-@pytest.fixture
-def truth(folder: Path) -> TruthBrain:
-    return TruthBrain(folder, "B01")
 
 
 def score_labels(truth: TruthBrain, path: Path, change) -> dict[str, np.ndarray]:

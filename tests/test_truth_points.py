@@ -1,7 +1,6 @@
 """How near points are to the true midline and coordinates, where the answer is a formula."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ from shell_study import (
     mids_of,
     points_of,
     template_of,
-    write_truth,
 )
 
 from cytopipe.numerics.geometry import (
@@ -36,16 +34,6 @@ from cytopipe.report.truth_points import (
 from cytopipe.report.truth_sections import (
     drift,
 )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_truth(tmp_path_factory.mktemp("study") / "truth")
-
-
-@pytest.fixture
-def truth(folder: Path) -> TruthBrain:
-    return TruthBrain(folder, "B01")
 
 
 def test_points_in_the_middle_of_the_cortex(truth: TruthBrain) -> None:
