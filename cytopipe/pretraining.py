@@ -118,7 +118,8 @@ def run(
     torch.set_num_threads(threads)
     world = distributed.world()
     table = tables.read(tables.PATCHES, patches)
-    encoder = networks.build(params.architecture, params.seed).to(world.device)
+    plan = networks.Plan(params.architecture, params.patch_px, "projection", networks.PROJECTED)
+    encoder = networks.build(plan, params.seed).to(world.device)
     settings = optimisers.Optimiser(**params.optimiser)
     optimiser = optimisers.build(encoder, settings, params.batch_size)
     checkpoint = final.with_name("checkpoint.pt")
@@ -139,7 +140,13 @@ def run(
         "torch": str(torch.__version__),
     }
     checkpoints.save(
-        {"params": asdict(params), "version": VERSION, "weights": encoder.state_dict()}, final
+        {
+            "params": asdict(params),
+            "version": VERSION,
+            "plan": asdict(plan),
+            "weights": encoder.state_dict(),
+        },
+        final,
     )
     tables.write(tables.METRICS, rows, metrics)
     with whole(record) as beside:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from cytopipe import coordinates
-from cytopipe.coordinates.atlas import area_at, read_atlas
+from cytopipe.coordinates.atlas import area_at
 from cytopipe.coordinates.direction import (
     Overlap,
     affine_part,
@@ -15,6 +15,7 @@ from cytopipe.coordinates.direction import (
 from cytopipe.coordinates.registration import initial_affine, register
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
+from cytopipe.formats.atlas import read_atlas
 from cytopipe.formats.transforms import affine_transform
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics.geometry import ras_to_stack

@@ -45,10 +45,12 @@ def study(tmp_path: Path) -> Path:
         }
     )
     tables.write(tables.POINTS, points, tmp_path / "points.parquet")
-    encoder = networks.build("small", seed=0)
+    plan = networks.Plan("small", 16, "projection", 256)
+    encoder = networks.build(plan, seed=0)
     encoder(torch.rand(8, 1, 16, 16))  # batch norm that has seen something
     params = {"architecture": "small", "patch_px": 16, "spacing_um": SPACING_UM}
-    checkpoints.save({"params": params, "weights": encoder.state_dict()}, tmp_path / "final.pt")
+    content = {"params": params, "plan": vars(plan), "weights": encoder.state_dict()}
+    checkpoints.save(content, tmp_path / "final.pt")
     return tmp_path
 
 

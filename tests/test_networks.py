@@ -8,6 +8,8 @@ from cytopipe.learning.networks.r50 import R50
 from cytopipe.learning.networks.small import Small
 from cytopipe.learning.optimisers import LARS, Optimiser, build, set_rate
 
+PLAN = networks.Plan("small", 32, "projection", networks.PROJECTED)
+
 
 def settings(**changes: object) -> Optimiser:
     values = {
@@ -34,7 +36,7 @@ def test_r50_has_the_parameters_and_the_map_of_the_paper() -> None:
 
 
 def test_the_projection_head_is_as_wide_as_the_backbone() -> None:
-    encoder = networks.build("small", seed=0)
+    encoder = networks.build(PLAN, seed=0)
     features, projected = encoder(torch.rand(4, 1, 32, 32))
     assert features.shape == (4, Small.width) and projected.shape == (4, 256)
     assert [type(layer) for layer in encoder.head] == [
@@ -48,7 +50,7 @@ def test_the_projection_head_is_as_wide_as_the_backbone() -> None:
 
 def test_weights_follow_from_the_seed_alone() -> None:
     before = torch.random.get_rng_state()
-    one, same, other = (networks.build("small", seed).state_dict() for seed in (1, 1, 2))
+    one, same, other = (networks.build(PLAN, seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["head.0.weight"], other["head.0.weight"])

@@ -156,7 +156,7 @@ def test_no_epoch_keeps_the_random_weights(study: Path, tmp_path: Path) -> None:
     train(study, tmp_path, params(epochs=0, seed=4))
     encoder, settings = checkpoints.load_encoder(tmp_path / "final.pt")
     assert settings == dataclasses.asdict(params(epochs=0, seed=4))
-    expected = networks.build("small", seed=4).state_dict()
+    expected = networks.build(networks.Plan("small", 16, "projection", 256), seed=4).state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in encoder.state_dict().items())
     assert len(tables.read(tables.METRICS, tmp_path / "metrics.parquet")) == 0
     assert yaml.safe_load((tmp_path / "params.yaml").read_text())["patches"] == 36

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import logs
-from cytopipe.coordinates.atlas import area_at, read_atlas
+from cytopipe.coordinates.atlas import area_at
 from cytopipe.coordinates.direction import (
     affine_part,
     check_hemispheres,
@@ -22,6 +22,7 @@ from cytopipe.coordinates.direction import (
 from cytopipe.coordinates.registration import Registration, register
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
+from cytopipe.formats.atlas import read_atlas
 from cytopipe.formats.transforms import Moves, PointTransform, affine_transform, has_inverted_field
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras

@@ -16,7 +16,7 @@ from cytopipe.formats import tables
 from cytopipe.formats.sections import Section
 from cytopipe.learning import augmentation, checkpoints, distributed
 from cytopipe.learning.loading import SectionReader, open_section
-from cytopipe.learning.networks import PROJECTED, Encoder
+from cytopipe.learning.networks import Encoder
 from cytopipe.logs import progress
 
 
@@ -38,7 +38,7 @@ class NetworkParams:
 def embed(
     encoder: Encoder, windows: NDArray[np.uint8], device: torch.device
 ) -> list[NDArray[np.float32]]:
-    """Backbone (n, width) and projected (n, 256) features of patches (n, h, w), unchanged.
+    """Backbone (n, width) and projected (n, outputs) features of patches (n, h, w), unchanged.
 
     The encoder must be in evaluation mode: its batch norm then neither sees nor keeps the patches.
     """
@@ -81,7 +81,7 @@ def run_network(
     table = tables.read(tables.POINTS, points)
     with ExitStack() as stack:
         paths = [stack.enter_context(whole(path)) for path in (backbone, projected)]
-        widths = (encoder.backbone.width, PROJECTED)
+        widths = (encoder.backbone.width, encoder.plan.outputs)
         arrays = [new_array(p, (len(table), w)) for p, w in zip(paths, widths, strict=True)]
         groups = sections_of(table, sections)
         for section, members in progress(groups, len(groups), "features of sections"):

@@ -69,6 +69,6 @@ def load_encoder(path: Path) -> tuple[networks.Encoder, dict[str, Any]]:
     """The trained encoder of a `final.pt`, in evaluation mode, and the params of its run."""
     content = load(path)
     params: dict[str, Any] = content["params"]
-    encoder = networks.build(params["architecture"], seed=0)
+    encoder = networks.build(networks.Plan(**content["plan"]), seed=0)
     encoder.load_state_dict(content["weights"])
     return encoder.eval(), params
