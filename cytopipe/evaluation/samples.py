@@ -1,0 +1,75 @@
+"""Points with their features, as the tasks take them: rows of all brains, one feature array."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Points (POINTS, index 0 to n - 1) and their features (n, d), all finite."""
+
+    points: pd.DataFrame
+    values: NDArray[np.float32]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Samples":
+        """Those of a mask (n,)."""
+        return Samples(self.points[chosen].reset_index(drop=True), self.values[chosen])
+
+
+def read_samples(
+    points: Mapping[str, Path],
+    features: Mapping[str, Path],
+    rows: Mapping[str, Path],
+    *,
+    most: int | None,
+    seed: int,
+) -> Samples:
+    """Usable points of brains with features, at most so many a brain, drawn at random.
+
+    Parameters
+    ----------
+    points, features, rows : brain to its points (POINTS), its .npy array and the table of the
+        array's rows (FEATURE_ROWS). Arrays are mapped: only the rows that are drawn are read.
+    most : points of a brain to draw without replacement; None for all.
+    seed : of the draws; the same for every run, so that runs are compared on the same points.
+
+    Raises
+    ------
+    InputError
+        If rows and points of a brain differ, or no brain has a usable point.
+    """
+    frames, arrays = [], []
+    for brain, path in points.items():
+        table = tables.read(tables.POINTS, path)
+        listed = tables.read(tables.FEATURE_ROWS, rows[brain])
+        if len(table) != len(listed) or (table.point_id != listed.point_id).any():
+            raise InputError(f"{rows[brain]}: not the rows of {path}; rerun the features")
+        # the status comes from the points: all runs draw from the same ones
+        usable = np.flatnonzero(table.status == "ok")
+        if most is not None and len(usable) > most:
+            chosen = np.random.default_rng(seed).choice(len(usable), most, replace=False)
+            usable = usable[np.sort(chosen)]
+        values = np.asarray(np.load(features[brain], mmap_mode="r")[usable], np.float32)
+        finite = np.isfinite(values).all(1)
+        frames.append(table.iloc[usable[finite]])
+        arrays.append(values[finite])
+    found = pd.concat(frames, ignore_index=True) if frames else tables.POINTS.empty()
+    if found.empty:
+        raise InputError(f"{', '.join(map(str, points.values()))}: no usable point has features")
+    return Samples(found, np.concatenate(arrays))
+
+
+def write_scores(
+    path: Path, run: str, task: str, scores: Sequence[tuple[str, int, str, float]]
+) -> None:
+    """Write SCORES of one run and task: (split, fold, metric, value) each."""
+    rows = [(run, task, *score) for score in scores]
+    tables.write(tables.SCORES, pd.DataFrame(rows, columns=tables.SCORES.names), path)
