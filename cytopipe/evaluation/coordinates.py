@@ -198,15 +198,15 @@ def _panels(
         ),
         (
             charts.Scatter(
-                "Seen from the right, error in space (mm)",
+                "Seen from the right",
                 shown[["y_mm", "z_mm"]].to_numpy(),
-                {"error": result.error_mm[chosen], "brain": shown.brain.to_numpy()},
+                {"error in space (mm)": result.error_mm[chosen]},
                 {
                     "point": shown.point_id.to_numpy(),
                     "area": shown.area.to_numpy(),
                     "error (mm)": np.round(result.error_mm[chosen], 1),
                 },
             ),
-            "Where points are placed badly: anterior to the right, superior up.",
+            "Where points of all brains are placed badly: anterior to the right, superior up.",
         ),
     ]
