@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from cytopipe import features
-from cytopipe.features.network import embed
 from cytopipe.features.profiles import ProfileParams, normal_in_section, profiles
 from cytopipe.files import InputError
 from cytopipe.formats import tables
@@ -105,7 +104,7 @@ def test_embedding_leaves_the_batch_norm_alone(study: Path) -> None:
     before = {name: value.clone() for name, value in encoder.named_buffers()}
     assert before
     windows = np.random.default_rng(1).integers(0, 256, (4, 16, 16), dtype=np.uint8)
-    embed(encoder, windows, torch.device("cpu"))
+    encoder.embed(windows)
     assert all(torch.equal(value, before[name]) for name, value in encoder.named_buffers())
 
 

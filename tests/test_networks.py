@@ -27,7 +27,7 @@ def settings(**changes: object) -> Optimiser:
 
 def test_r50_has_the_parameters_and_the_map_of_the_paper() -> None:
     with torch.device("meta"):
-        network = R50()
+        network = R50(2048)
         images = torch.empty(2, 1, 2048, 2048)
         assert network.feature_map(images).shape == (2, 2048, 32, 32)
         assert network(images).shape == (2, 2048)

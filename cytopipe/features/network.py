@@ -14,9 +14,8 @@ from cytopipe.features.arrays import new_array, sections_of, write_rows
 from cytopipe.files import whole
 from cytopipe.formats import tables
 from cytopipe.formats.sections import Section
-from cytopipe.learning import augmentation, checkpoints, distributed
+from cytopipe.learning import checkpoints, distributed
 from cytopipe.learning.loading import SectionReader, open_section
-from cytopipe.learning.networks import Encoder
 from cytopipe.logs import progress
 
 
@@ -33,18 +32,6 @@ class NetworkParams:
 
     batch_size: int
     cache_mb: float
-
-
-def embed(
-    encoder: Encoder, windows: NDArray[np.uint8], device: torch.device
-) -> list[NDArray[np.float32]]:
-    """Backbone (n, width) and projected (n, outputs) features of patches (n, h, w), unchanged.
-
-    The encoder must be in evaluation mode: its batch norm then neither sees nor keeps the patches.
-    """
-    with torch.inference_mode():
-        images = augmentation.middle(torch.from_numpy(windows)[:, None], windows.shape[-1])
-        return [features.cpu().numpy() for features in encoder(images.to(device))]
 
 
 def run_network(
@@ -75,9 +62,8 @@ def run_network(
         If a patch cannot be read.
     """
     torch.set_num_threads(threads)
-    device = distributed.world().device
     encoder, trained = checkpoints.load_encoder(weights)
-    encoder.to(device)
+    encoder.to(distributed.world().device)
     table = tables.read(tables.POINTS, points)
     with ExitStack() as stack:
         paths = [stack.enter_context(whole(path)) for path in (backbone, projected)]
@@ -95,7 +81,7 @@ def run_network(
                 for start in range(0, len(members), params.batch_size):
                     chosen = members[start : start + params.batch_size]
                     windows = _windows(reader, table.iloc[chosen], trained["patch_px"])
-                    for array, found in zip(arrays, embed(encoder, windows, device), strict=True):
+                    for array, found in zip(arrays, encoder.embed(windows), strict=True):
                         array[chosen] = found
         for array in arrays:
             array.flush()

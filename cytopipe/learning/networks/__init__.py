@@ -3,16 +3,41 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cytopipe.learning.networks.heads import HEADS, PROJECTED
+from cytopipe.learning import augmentation
+from cytopipe.learning.networks.backbone import Backbone
+from cytopipe.learning.networks.heads import HEADS, LAYERS, PROJECTED, layer_head
 from cytopipe.learning.networks.r50 import R50
+from cytopipe.learning.networks.recomputation import checkpoint_activations
 from cytopipe.learning.networks.small import Small
+from cytopipe.learning.networks.transformer import attention, r50_vit, small_vit
+from cytopipe.learning.networks.unet import UNetEncoder
 
-__all__ = ["BACKBONES", "HEADS", "PROJECTED", "Encoder", "Plan", "build"]
+__all__ = [
+    "BACKBONES",
+    "HEADS",
+    "LAYERS",
+    "PROJECTED",
+    "Backbone",
+    "Encoder",
+    "Plan",
+    "attention",
+    "build",
+    "checkpoint_activations",
+    "layer_head",
+]
 
-BACKBONES: dict[str, Callable[[], R50 | Small]] = {"r50": R50, "small": Small}
+BACKBONES: dict[str, Callable[[int], Backbone]] = {
+    "r50": R50,
+    "r50_vit": r50_vit,
+    "unet_encoder": UNetEncoder,
+    "small": Small,
+    "small_vit": small_vit,
+}
 
 
 @dataclass(frozen=True)
@@ -45,13 +70,24 @@ class Encoder(nn.Module):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
-        self.backbone = BACKBONES[plan.architecture]()
+        self.backbone = BACKBONES[plan.architecture](plan.patch_px)
         self.head = HEADS[plan.head](self.backbone.width, plan.outputs)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Backbone features (n, width) and head outputs (n, outputs) of images (n, 1, h, w)."""
         features: Tensor = self.backbone(images)
         return features, self.head(features)
+
+    def embed(self, windows: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Backbone (n, width) and projected (n, outputs) features of patches (n, h, w), unchanged.
+
+        The encoder must be in evaluation mode: its batch norm then neither sees nor keeps them.
+        """
+        device = next(self.parameters()).device
+        with torch.inference_mode():
+            images = augmentation.middle(torch.from_numpy(windows)[:, None], windows.shape[-1])
+            features, projected = self(images.to(device))
+        return features.cpu().numpy(), projected.cpu().numpy()
 
 
 def build(plan: Plan, seed: int) -> Encoder:

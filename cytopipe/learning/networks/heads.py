@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 from torch import nn
 
+from cytopipe.learning.networks.backbone import Backbone
+
 PROJECTED = 256  # outputs of the projection head, CytoNet section 3.4
+LAYERS = 7  # outputs of the layer head: six layers and background, CytoNet section 3.6
 
 
 def projection(width: int, outputs: int) -> nn.Module:
@@ -22,6 +25,16 @@ def classifier(width: int, outputs: int) -> nn.Module:
 def distance(width: int, outputs: int) -> nn.Module:
     """The head of the location and distance task: see `losses.distance` for its outputs."""
     return nn.Linear(width, outputs)
+
+
+def layer_head(backbone: Backbone, classes: int = LAYERS) -> nn.Module:
+    """A 1x1 convolution without bias, an output a class and place (CytoNet section 3.6).
+
+    From `backbone.feature_map(images)` (n, map_width, rows, columns) to (n, classes, rows, columns)
+    logits. The paper attaches it to the pooled features or the class token, which have no places:
+    it belongs on the last feature map of R50, or the patch tokens of R50-ViT.
+    """
+    return nn.Conv2d(backbone.map_width, classes, 1, bias=False)
 
 
 HEADS: dict[str, Callable[[int, int], nn.Module]] = {

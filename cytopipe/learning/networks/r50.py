@@ -3,21 +3,22 @@
 import torch
 from torch import Tensor, nn
 
+from cytopipe.learning.networks.backbone import Backbone, halved
+from cytopipe.learning.networks.recomputation import Recomputing
+
 # width, number of bottlenecks and stride of ResNet50's four stages (He et al. 2016, table 1)
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 
 
-class R50(nn.Module):
+class R50(Recomputing, Backbone):
     """ResNet50 whose first block is a 5x5 convolution of stride 4, a 3x3 one and a 2x2 pooling.
 
-    Attributes
-    ----------
-    width : 2048, the number of features.
+    Its 2048 features are averaged over the map; patches may have any size.
     """
 
-    width = 2048
+    width = map_width = 2048
 
-    def __init__(self) -> None:
+    def __init__(self, patch_px: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(1, 64, 5, stride=4, padding=2, bias=False),
@@ -38,12 +39,17 @@ class R50(nn.Module):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """(n, 2048, height / 64, width / 64) of images (n, 1, height, width)."""
-        features: Tensor = self.stages(self.stem(images))
+        first, *others = self.stages
+        features: Tensor = first(self.stem(images))
+        for block in others:
+            features = self.through(block, features)
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(n, 2048) features, averaged over the map, of images (n, 1, height, width)."""
-        return self.feature_map(images).mean((2, 3))
+    @staticmethod
+    def map_px(patch_px: int) -> int:
+        """Edge of the map of a patch: the convolutions round up, the pooling down."""
+        edge = halved(halved(patch_px)) // 2
+        return halved(halved(halved(edge)))
 
 
 class Bottleneck(nn.Module):

@@ -1,40 +1,48 @@
 """A network for the demo: minutes on a CPU, on patches of some 32 to 64 px."""
 
+from functools import reduce
+
 from torch import Tensor, nn
 
+from cytopipe.learning.networks.backbone import Backbone, halved
 
-class Small(nn.Module):
+
+class Small(Backbone):
     """Four convolutions with batch norm and ReLU, three of stride 2, to 128 features.
 
     Strides instead of pooling: the same features for less than half of the time. A patch of 32 px
     costs 5 M multiply-adds. Each patch is brought to mean 0 and deviation 1 first: next to the edge
     of the tissue, layers are faint, and few steps do not suffice to learn to ignore its brightness.
 
-    Attributes
+    Parameters
     ----------
-    width : 128, the number of features.
+    patch_px : of no effect, patches may have any size.
+    strides : of the four convolutions, 1 or 2.
     """
 
-    width = 128
+    width = map_width = 128
 
-    def __init__(self) -> None:
+    def __init__(self, patch_px: int, strides: tuple[int, int, int, int] = (2, 2, 2, 1)) -> None:
         super().__init__()
+        self.strides = strides
         self.stages = nn.Sequential(
             nn.InstanceNorm2d(1),
-            *_convolution(1, 32, kernel=5, stride=2),
-            *_convolution(32, 64, kernel=3, stride=2),
-            *_convolution(64, 128, kernel=3, stride=2),
-            *_convolution(128, 128, kernel=3, stride=1),
+            *_convolution(1, 32, kernel=5, stride=strides[0]),
+            *_convolution(32, 64, kernel=3, stride=strides[1]),
+            *_convolution(64, 128, kernel=3, stride=strides[2]),
+            *_convolution(128, 128, kernel=3, stride=strides[3]),
         )
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """(n, 128, height / 8, width / 8) of images (n, 1, height, width)."""
+        """(n, 128, height / 8, width / 8) of images (n, 1, height, width), by its own strides."""
         features: Tensor = self.stages(images)
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(n, 128) features, averaged over the map, of images (n, 1, height, width)."""
-        return self.feature_map(images).mean((2, 3))
+    def map_px(self, patch_px: int) -> int:
+        """Edge of the map of a patch."""
+        return reduce(
+            lambda edge, stride: halved(edge) if stride == 2 else edge, self.strides, patch_px
+        )
 
 
 def _convolution(channels: int, width: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -1,0 +1,96 @@
+"""Gradient checkpointing (CytoNet section 3.9): activations are computed anew in the backward pass.
+
+It costs a second forward pass of the blocks that it is switched on for, of which the inputs alone
+are kept.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from cytopipe.files import InputError
+
+
+class Recomputing(nn.Module):
+    """A module whose blocks can be computed anew; `checkpoint_activations` switches it on.
+
+    Attributes
+    ----------
+    recomputes : whether they are.
+    """
+
+    recomputes = False
+
+    def through(self, block: nn.Module, features: Tensor) -> Tensor:
+        """The block's output, computed anew in the backward pass if that is switched on."""
+        if not (self.recomputes and torch.is_grad_enabled()):
+            output: Tensor = block(features)
+            return output
+        # no dropout anywhere, hence no random state to keep
+        recomputed: Tensor = checkpoint(
+            block,
+            features,
+            use_reentrant=False,
+            preserve_rng_state=False,
+            context_fn=partial(_contexts, block),
+        )
+        return recomputed
+
+
+def checkpoint_activations(network: nn.Module) -> None:
+    """Compute activations anew in the backward pass, as CytoNet section 3.9 does for R50-ViT.
+
+    All residual blocks but the first and all transformer layers (of `unet_encoder`, all blocks but
+    the first). Outputs, gradients and buffers stay the same: batch norm sees a batch once.
+
+    Parameters
+    ----------
+    network : an encoder or a backbone; changed in place.
+
+    Raises
+    ------
+    InputError
+        If it has no such blocks.
+    """
+    found = [module for module in network.modules() if isinstance(module, Recomputing)]
+    if not found:
+        name = type(getattr(network, "backbone", network)).__name__
+        raise InputError(
+            f"gradient checkpointing: {name} has neither residual blocks nor transformer layers; "
+            "switch it off for this architecture"
+        )
+    for module in found:
+        module.recomputes = True
+
+
+def _contexts(
+    block: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What surrounds the block in the forward pass, and when it is computed anew."""
+    return nullcontext(), _buffers_spared(block)
+
+
+@contextmanager
+def _buffers_spared(block: nn.Module) -> Iterator[None]:
+    """Let the block work on copies of its buffers (batch norm's statistics), then discard them.
+
+    Copies rather than track_running_stats = False: autograd would then save fewer tensors than in
+    the forward pass, which torch refuses. It works for any batch norm that keeps its state in
+    buffers.
+    """
+    kept = [
+        (module, name, buffer)
+        for module in block.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    for module, name, buffer in kept:
+        setattr(module, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for module, name, buffer in kept:
+            setattr(module, name, buffer)

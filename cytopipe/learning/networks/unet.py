@@ -1,0 +1,65 @@
+"""The encoder of the ISBI paper: that of the modified U-Net of Spitzer et al. (2017)."""
+
+from torch import Tensor, nn
+
+from cytopipe.files import InputError
+from cytopipe.learning.networks.backbone import Backbone
+from cytopipe.learning.networks.recomputation import Recomputing
+
+FILTERS = (16, 32, 64, 64, 128, 128)  # of the six blocks (ISBI 2021, section 2)
+SMALLEST_PX = 1129  # patches of the paper, and the field that one place of the map sees
+
+
+class UNetEncoder(Recomputing, Backbone):
+    """Six blocks of two convolutions; 2x2 maximum pooling after all but the last (ISBI 2021).
+
+    The first convolution is 5x5 of stride 4, the others 3x3 of stride 1, each followed by batch
+    norm and ReLU. The paper says neither how they are padded nor how the map becomes a vector of
+    128. Its patches of 1129 px answer both: without padding, their map is a single place, to the
+    pixel. Larger patches give larger maps, which are averaged.
+
+    Parameters
+    ----------
+    patch_px : at least 1129.
+
+    Raises
+    ------
+    InputError
+        If patches are smaller than that.
+    """
+
+    width = map_width = FILTERS[-1]
+
+    def __init__(self, patch_px: int) -> None:
+        super().__init__()
+        if patch_px < SMALLEST_PX:
+            raise InputError(
+                f"unet_encoder: patch_px is {patch_px}, it sees {SMALLEST_PX} px at once; raise "
+                "patch_px or choose another architecture in config/config.yaml"
+            )
+        blocks: list[nn.Module] = []
+        channels = 1
+        for number, width in enumerate(FILTERS):
+            first = (5, 4) if number == 0 else (3, 1)
+            layers = [*_convolution(channels, width, *first), *_convolution(width, width, 3, 1)]
+            if number < len(FILTERS) - 1:
+                layers.append(nn.MaxPool2d(2))
+            blocks.append(nn.Sequential(*layers))
+            channels = width
+        self.blocks = nn.Sequential(*blocks)
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """(n, 128, rows, columns) of images (n, 1, height, width); one place for 1129 px."""
+        first, *others = self.blocks
+        features: Tensor = first(images)
+        for block in others:
+            features = self.through(block, features)
+        return features
+
+
+def _convolution(channels: int, width: int, kernel: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels, width, kernel, stride=stride, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]

@@ -1,0 +1,346 @@
+"""The architectures: sizes of the papers, maps, positions, attention, recomputed activations."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from cytopipe.files import InputError
+from cytopipe.learning import networks
+from cytopipe.learning.networks.r50 import R50, Bottleneck
+from cytopipe.learning.networks.recomputation import Recomputing
+from cytopipe.learning.networks.transformer import Attention, Hybrid, Layer, Size, Transformer
+from cytopipe.learning.networks.unet import UNetEncoder
+
+
+@pytest.fixture
+def backbone() -> Hybrid:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = networks.BACKBONES["small_vit"](32)
+    assert isinstance(network, Hybrid)
+    return network.eval()
+
+
+def images(count: int, size: int, seed: int = 0) -> Tensor:
+    return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters_m", "gflop"), [("r50", 23.54, 557.3), ("r50_vit", 110.96, 1205.5)]
+)
+def test_networks_have_the_papers_size(name: str, parameters_m: float, gflop: float) -> None:
+    with torch.device("meta"):
+        network = networks.BACKBONES[name](2048)
+        with FlopCounterMode(display=False) as counted:
+            network(torch.empty(1, 1, 2048, 2048)).sum().backward()
+    parameters = sum(p.numel() for p in network.parameters())
+    assert parameters / 1e6 == pytest.approx(parameters_m, abs=0.01)
+    assert counted.get_total_flops() / 1e9 == pytest.approx(gflop, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "patch_px", "width", "shape"),
+    [
+        ("r50", 2048, 2048, (2048, 32, 32)),
+        ("r50_vit", 2048, 768, (768, 32, 32)),
+        ("unet_encoder", 1129, 128, (128, 1, 1)),
+        ("unet_encoder", 2048, 128, (128, 8, 8)),
+        ("small", 32, 128, (128, 4, 4)),
+        ("small_vit", 32, 96, (96, 8, 8)),
+    ],
+)
+def test_maps_and_features_have_the_stated_shape(
+    name: str, patch_px: int, width: int, shape: tuple[int, int, int]
+) -> None:
+    with torch.device("meta"):
+        network = networks.BACKBONES[name](patch_px)
+        patches = torch.empty(2, 1, patch_px, patch_px)
+        assert network.feature_map(patches).shape == (2, *shape)
+        assert network(patches).shape == (2, width)
+    assert (network.width, network.map_width) == (width, shape[0])
+
+
+@pytest.mark.parametrize("name", ["r50_vit", "small_vit"])
+@pytest.mark.parametrize("patch_px", [64, 100, 127, 250, 513])
+def test_a_patch_of_the_stated_size_has_a_learned_position_a_place(
+    name: str, patch_px: int
+) -> None:
+    with torch.device("meta"):
+        network = networks.BACKBONES[name](patch_px)
+        assert isinstance(network, Hybrid)
+        found = network.convolutions.feature_map(torch.empty(2, 1, patch_px, patch_px))
+    assert found.shape[2:] == network.transformer.positions.shape[2:]
+
+
+def test_a_place_of_the_unet_encoder_sees_its_whole_patch_and_no_more() -> None:
+    # the gradient of a place reaches exactly the pixels that it sees; max pooling is averaged here
+    # and ReLU left out, so that no pixel is passed over
+    network = UNetEncoder(1129)
+    for block in network.blocks:
+        assert isinstance(block, nn.Sequential)
+        for number, layer in enumerate(block):
+            if isinstance(layer, nn.MaxPool2d):
+                block[number] = nn.AvgPool2d(2)
+            elif isinstance(layer, nn.Conv2d):
+                nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+            else:
+                block[number] = nn.Identity()
+    pixels = torch.zeros(1, 1, 1129 + 128, 1129 + 128, requires_grad=True)
+    places = network.feature_map(pixels)
+    assert places.shape[2:] == (2, 2)
+    places[0, 0, 0, 0].backward()
+    assert pixels.grad is not None
+    reached = pixels.grad[0, 0] != 0
+    assert reached[:1129, :1129].all() and not reached[1129:].any() and not reached[:, 1129:].any()
+
+
+def test_the_unet_encoder_is_as_the_paper_describes_it() -> None:
+    with torch.device("meta"):
+        layers = [m for m in UNetEncoder(1129).modules() if not list(m.children())]
+    convolutions = [m for m in layers if isinstance(m, nn.Conv2d)]
+    filters = [16, 32, 64, 64, 128, 128]
+    assert [c.out_channels for c in convolutions] == [f for f in filters for _ in range(2)]
+    assert [(c.kernel_size[0], c.stride[0]) for c in convolutions] == [(5, 4)] + 11 * [(3, 1)]
+    kinds = "".join(
+        {"Conv2d": "c", "BatchNorm2d": "b", "ReLU": "r"}.get(type(m).__name__, "p") for m in layers
+    )
+    assert kinds == 5 * "cbrcbrp" + "cbrcbr"
+    with pytest.raises(InputError, match="patch_px is 1128, it sees 1129"):
+        UNetEncoder(1128)
+
+
+def test_features_of_a_transformer_are_its_class_token(backbone: Hybrid) -> None:
+    convolved = backbone.convolutions.feature_map(images(2, 32))
+    tokens = backbone.transformer(convolved)
+    assert tokens.shape == (2, 1 + 64, 96)
+    torch.testing.assert_close(backbone(images(2, 32)), tokens[:, 0])
+    places = backbone.feature_map(images(2, 32))
+    torch.testing.assert_close(places[1, :, 2, 5], tokens[1, 1 + 2 * 8 + 5])
+    # normalised: the last layer norm starts as the identity
+    torch.testing.assert_close(tokens.mean(-1), torch.zeros(2, 65), atol=1e-5, rtol=0)
+
+
+def test_tokens_are_the_projected_map_with_positions_row_by_row(backbone: Hybrid) -> None:
+    transformer = backbone.transformer
+    features = torch.rand(2, 128, 8, 8)
+    tokens = transformer.tokens(features)
+    weight, bias = transformer.projection.weight[:, :, 0, 0], transformer.projection.bias
+    expected = weight @ features[1, :, 3, 6] + bias + transformer.positions[0, :, 3, 6]
+    torch.testing.assert_close(tokens[1, 1 + 3 * 8 + 6], expected)
+    torch.testing.assert_close(tokens[1, 0], transformer.class_token[0, 0])
+
+
+def test_positions_are_interpolated_for_another_size() -> None:
+    # positions that are linear in the place: bicubic interpolation gives a line back, off the edges
+    transformer = Transformer(channels=4, map_px=16, size=Size(8, 2, 1))
+    with torch.no_grad():
+        transformer.positions[:] = torch.arange(16.0)
+        nn.init.zeros_(transformer.projection.weight)
+        transformer.projection.bias.zero_()
+    places = transformer.tokens(torch.rand(1, 4, 20, 32))[0, 1:].unflatten(0, (20, 32))
+    expected = (torch.arange(32.0) + 0.5) / 2 - 0.5
+    torch.testing.assert_close(places[10, 4:-4, 0], expected[4:-4])
+    torch.testing.assert_close(places, places[:1].expand_as(places))
+
+
+def test_another_size_of_patches_is_embedded_too(backbone: Hybrid) -> None:
+    assert backbone(images(2, 48)).shape == (2, 96)
+    assert backbone.feature_map(images(2, 48)).shape == (2, 96, 12, 12)
+    assert networks.attention(backbone, images(2, 48)).shape == (2, 12, 12, 12)
+
+
+def test_attention_is_that_of_torchs_multihead_attention() -> None:
+    torch.manual_seed(1)
+    ours, theirs = Attention(24, 3), nn.MultiheadAttention(24, 3, batch_first=True)
+    theirs.in_proj_weight, theirs.in_proj_bias = ours.inward.weight, ours.inward.bias
+    theirs.out_proj.weight, theirs.out_proj.bias = ours.outward.weight, ours.outward.bias
+    tokens = torch.randn(2, 7, 24) * 20
+    expected, weights = theirs(tokens, tokens, tokens, average_attn_weights=False)
+    torch.testing.assert_close(ours(tokens), expected)
+    torch.testing.assert_close(ours.weights(tokens, queries=7), weights)
+    torch.testing.assert_close(ours.weights(tokens, queries=1), weights[:, :, :1])
+    assert weights.std() > 0.05  # far from uniform: a transposed query and key would show
+
+
+def test_attention_of_the_class_token_reproduces_the_first_layer(backbone: Hybrid) -> None:
+    with torch.no_grad():
+        for parameter in backbone.transformer.parameters():
+            parameter *= 3  # weights far from uniform
+    patches = images(2, 32)
+    found = networks.attention(backbone, patches)
+    assert found.shape == (2, 12, 8, 8)
+    assert (found > 0).all() and (found.sum((2, 3)) < 1).all()
+    assert found.max() > 3 * found.mean()
+    layer = backbone.transformer.layers[0]
+    assert isinstance(layer, Layer)
+    tokens = backbone.transformer.tokens(backbone.convolutions.feature_map(patches))
+    normed = layer.norm1(tokens)
+    value = layer.attention.inward(normed)[..., 2 * 96 :].unflatten(-1, (12, 8)).transpose(1, 2)
+    of_places = found.flatten(2)
+    own = 1 - of_places.sum(-1, keepdim=True)  # what the class token gives to itself
+    mixed = torch.cat([own, of_places], -1).unsqueeze(2) @ value
+    got = tokens[:, :1] + layer.attention.joined(mixed)
+    got = got + layer.mlp(layer.norm2(got))
+    torch.testing.assert_close(got[:, 0], layer(tokens)[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_without_transformer_has_no_attention() -> None:
+    encoder = networks.build(networks.Plan("small", 32, "projection", 8), seed=0)
+    with pytest.raises(InputError, match="Small has no transformer"):
+        networks.attention(encoder, images(1, 32))
+
+
+def test_the_layer_head_is_a_convolution_without_bias_on_the_map(backbone: Hybrid) -> None:
+    head = networks.layer_head(backbone)
+    logits = head(backbone.feature_map(images(2, 32)))
+    assert logits.shape == (2, 7, 8, 8)
+    (weight,) = head.parameters()
+    assert weight.shape == (7, 96, 1, 1)
+
+
+class OwnBatchNorm(nn.BatchNorm2d):
+    """A batch norm with a buffer of its own that each forward pass changes."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, input: Tensor) -> Tensor:
+        assert isinstance(self.seen, Tensor)
+        self.seen += len(input)
+        return super().forward(input)
+
+
+class Tiny(Recomputing):
+    """Stem, three residual blocks and two transformer layers, as small as they can be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 16, 3, stride=4, padding=1)
+        self.blocks = nn.ModuleList([Bottleneck(16, 4, 1) for _ in range(3)])
+        self.transformer = Transformer(16, 4, Size(12, 2, 2))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        features = self.stem(batch)
+        for block in self.blocks:
+            features = self.through(block, features)
+        tokens: Tensor = self.transformer(features)
+        return tokens[:, 0]
+
+
+def converted(network: nn.Module, kind: str) -> nn.Module:
+    """The network with batch norm of another kind in place of torch's."""
+    if kind == "synchronised":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if kind == "own":
+        for module in list(network.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(module, name, OwnBatchNorm(child.num_features))
+    return network
+
+
+def trained(network: nn.Module, precision: torch.dtype | None) -> tuple[list[Tensor], nn.Module]:
+    """Outputs and gradients of two steps, and the network after them."""
+    found = []
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    for step in range(2):
+        optimiser.zero_grad()
+        with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
+            output = network(images(6, 16, seed=step))
+        output.float().square().mul(torch.arange(12.0)).sum().backward()
+        gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+        found += [output.detach(), *gradients]
+        optimiser.step()
+    return found, network
+
+
+@pytest.mark.parametrize("kind", ["plain", "synchronised", "own"])
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_recomputed_activations_change_nothing(kind: str, precision: torch.dtype | None) -> None:
+    torch.manual_seed(0)
+    plain = converted(Tiny(), kind)
+    recomputing = copy.deepcopy(plain)
+    networks.checkpoint_activations(recomputing)
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    block = recomputing.get_submodule("blocks.1")
+    block.register_forward_pre_hook(count)
+    expected, plain = trained(plain, precision)
+    got, recomputing = trained(recomputing, precision)
+    assert calls == 4  # two steps, each forward pass done twice: the test would see a second update
+    assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+    buffers = dict(recomputing.named_buffers())
+    for name, buffer in plain.named_buffers():
+        assert torch.equal(buffer, buffers[name]), name
+        if name.endswith("num_batches_tracked"):
+            assert buffers[name] == 2
+        if name.endswith("seen"):
+            assert buffers[name] == 12
+
+
+def test_frozen_statistics_stay_frozen_when_recomputed() -> None:
+    torch.manual_seed(0)
+    network = Tiny().eval()
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    networks.checkpoint_activations(network)
+    network(images(6, 16)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+
+
+@pytest.mark.parametrize(
+    ("name", "patch_px", "recomputed"),
+    [
+        ("r50", 2048, 15),
+        ("r50_vit", 2048, 15 + 12),
+        ("unet_encoder", 1129, 5),
+        ("small_vit", 32, 4),
+    ],
+)
+def test_all_blocks_but_the_first_and_all_layers_are_recomputed(
+    name: str, patch_px: int, recomputed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks: list[nn.Module] = []
+
+    def through(block: nn.Module, features: Tensor, **_: object) -> Tensor:
+        blocks.append(block)
+        output: Tensor = block(features)
+        return output
+
+    monkeypatch.setattr("cytopipe.learning.networks.recomputation.checkpoint", through)
+    with torch.device("meta"):
+        network = networks.BACKBONES[name](patch_px)
+        network(torch.empty(2, 1, patch_px, patch_px))
+        assert not blocks
+        networks.checkpoint_activations(network)
+        network(torch.empty(2, 1, patch_px, patch_px))
+    assert len(blocks) == recomputed
+    if name.startswith("r50"):
+        convolutions = network if name == "r50" else network.get_submodule("convolutions")
+        assert isinstance(convolutions, R50)
+        assert blocks[:15] == list(convolutions.stages)[1:]
+
+
+def test_a_network_without_blocks_to_recompute_is_refused() -> None:
+    encoder = networks.build(networks.Plan("small", 32, "projection", 8), seed=0)
+    with pytest.raises(InputError, match="Small has neither residual blocks"):
+        networks.checkpoint_activations(encoder)
+
+
+def test_an_encoder_embeds_windows_as_its_forward_pass_does() -> None:
+    encoder = networks.build(networks.Plan("small_vit", 32, "projection", 8), seed=0).eval()
+    windows = (images(3, 32)[:, 0] * 255).to(torch.uint8)
+    got = encoder.embed(windows.numpy())
+    expected = encoder(windows[:, None].float() / 255)
+    assert [part.shape for part in got] == [(3, 96), (3, 8)]
+    for left, right in zip(got, expected, strict=True):
+        torch.testing.assert_close(torch.from_numpy(left), right)
+    assert functional.cosine_similarity(expected[0][:1], expected[0][1:2]) < 1
