@@ -213,10 +213,10 @@ POINTS = _table(
 
 PATCHES = _table(
     "patches",
-    ("point_id", "str", "", "the point at the patch's centre"),
+    ("point_id", "str", "", "the point at the patch's centre; brain-section-aN if annotated"),
     ("brain", "str", "", "brain"),
     ("section", "int64", "", "section number"),
-    ("hemisphere", "str", "", "L or R"),
+    ("hemisphere", "str", "", "L or R; empty if not known (annotated areas alone)"),
     ("split", "str", "", "pretrain, train, seen, transfer or unseen"),
     ("image", "str", "", "path of the pyramid, relative to the study"),
     ("full_spacing_um", "float64", "um", "pixel size of level 0"),
@@ -226,6 +226,27 @@ PATCHES = _table(
     ("y_mm", "float64", "mm", "template A"),
     ("z_mm", "float64", "mm", "template S"),
     ("area", "str", "", "label, empty where not needed"),
+)
+
+# annotated patches of cortical layers; paths can be opened from the study folder
+LAYER_PATCHES = _table(
+    "layer_patches",
+    ("patch_id", "str", "", "name of the patch, unique"),
+    ("brain", "str", "", "brain"),
+    ("image", "str", "", "path of the 8-bit gray image"),
+    ("mask", "str", "", "path of its mask, of the same size: 0 background, 1 to 6 the layers"),
+    ("cells", "str", "", "path of the positions of cell bodies (x_um, y_um); empty if none"),
+    ("spacing_um", "float64", "um", "pixel size"),
+    ("width_px", "int64", "px", "columns"),
+    ("height_px", "int64", "px", "rows"),
+    ("split", "str", "", "train or test"),
+    (
+        "rank",
+        "int64",
+        "",
+        "place in a random order of the n training patches, -1 for test: the share f of them is "
+        "rank < floor(f n), its fold k of five rank % 5 == k",
+    ),
 )
 
 METRICS = _table(

@@ -1,6 +1,6 @@
 """What happens to a section between the knife and the scanner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,21 @@ class Handled:
     def whole(self, spacing_um: float) -> Window:
         """The whole scanned image at `spacing_um`."""
         return self.window(spacing_um, 0, 0, *self.size_at(spacing_um))
+
+    def scanned_at(self, spacing_um: float) -> "Handled":
+        """The same section as if scanned at another resolution, its first pixel's corner in place.
+
+        The origin of the section frame, the first pixel's middle, moves.
+        """
+        corner = self.rigid(np.full(2, 0.5 * (spacing_um - self.spacing_um)))
+        factor = self.spacing_um / spacing_um
+        return replace(
+            self,
+            rigid=replace(self.rigid, x_um=float(corner[0]), y_um=float(corner[1])),
+            rows=round(self.rows * factor),
+            columns=round(self.columns * factor),
+            spacing_um=spacing_um,
+        )
 
 
 def draw_conditions(

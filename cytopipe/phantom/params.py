@@ -48,6 +48,10 @@ class Params:
     blank: int
     missing: int
     dirty: int
+    annotated_every: int
+    layer_patches: int
+    layer_patch_um: float
+    layer_spacing_um: float
 
     def content(self) -> dict[str, Any]:
         """What decides the study's bytes: everything but the number of workers."""

@@ -6,7 +6,8 @@ and the covered area from their sizes; at finer pixels every cell is drawn where
 variances of the two agree, so that the same generator serves every resolution.
 
 Noise depends on (seed, brain, section, pixel) and cells on (seed, brain, section, tile): not on the
-order or the size of the windows in which a section is rendered.
+order or the size of the windows in which a section is rendered. `cell_positions` takes the same
+numbers: for a pixel's count as many positions in it, of drawn cells their middles.
 """
 
 import zlib
@@ -71,13 +72,9 @@ def _absorbed(
     fine: bool,
 ) -> Image:
     """Light taken by tissue and vessels, in gray values of an average stain."""
-    spacing_um = section.spacing_um
     gray = tissue.tissue - tissue.white
-    cover = gray * tissue.cover + tissue.white * np.float32(WHITE_COVERAGE)
-    white_wins = tissue.white > gray
-    diameter = np.where(white_wins, np.float32(WHITE_DIAMETER_UM), tissue.diameter_um)
     draw = _draw_cells if fine else _count_cells
-    cells = draw(cover, diameter, spacing_um, key, row, column)
+    cells = draw(*_population(tissue), section.spacing_um, key, row, column)
     neuropil = gray * np.float32(NEUROPIL_GRAY) + tissue.white * np.float32(NEUROPIL_WHITE)
     grain = plane_in_window(brain.grain.plane(window.z_um, GRAIN_MM), window)
     light = neuropil + cells
@@ -89,6 +86,42 @@ def _absorbed(
         )
         light += lumen * (tissue.tissue * np.float32(content) - light) * (tissue.tissue > 0)
     return light * np.float32(brain.params.stain)
+
+
+def cell_positions(
+    brain: Brain,
+    template: Template,
+    section: Handled,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+) -> NDArray[np.float64]:
+    """The cell bodies that `render` shows in the same window, (n, 2) x, y um from its first pixel.
+
+    (0, 0) is the centre of the first pixel. Where cells are drawn these are their middles; where
+    they are counted, a pixel has as many as its count (rounded, where that is normal and not
+    Poisson), at places in it that are drawn at random. Cells under a vessel are left out.
+    """
+    spacing_um = section.spacing_um
+    window = section.window(spacing_um, row, column, rows, columns)
+    key = _key(brain.params.seed, brain.name, section.section)
+    tissue = dissect(brain, template, window, section)
+    find = _find_cells if spacing_um <= brain.params.cells_below_um else _place_cells
+    found = find(*_population(tissue), spacing_um, key, row, column)[:, :2]
+    discs, _ = brain.vessels.at(window.z_um)
+    lumen = paint_discs(discs, window.z_um, window.matrix, window.shift, rows, columns)
+    at = np.clip(np.rint(found).astype(int), 0, [columns - 1, rows - 1])
+    return np.asarray(found[lumen[at[:, 1], at[:, 0]] < 0.5] * spacing_um)
+
+
+def _population(tissue: Anatomy) -> tuple[Image, Image]:
+    """Share of each pixel that cells should cover, and their mean diameter um."""
+    gray = tissue.tissue - tissue.white
+    cover = gray * tissue.cover + tissue.white * np.float32(WHITE_COVERAGE)
+    white_wins = tissue.white > gray
+    diameter = np.where(white_wins, np.float32(WHITE_DIAMETER_UM), tissue.diameter_um)
+    return cover, diameter
 
 
 def _scan(
@@ -163,6 +196,21 @@ def _normal(a, b, c, d):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _cell_count(expected, key, row, column):  # type: ignore[no-untyped-def]
+    """Number of cells in a pixel, of a Poisson distribution; above 30 a normal one, not rounded."""
+    if expected > 30:
+        return max(0.0, expected + np.sqrt(expected) * _normal(key, row, column, 0))
+    left = _hash(key, row, column, 0)
+    chance = np.exp(-expected)
+    count = 0.0
+    while left > chance and count < 200:
+        left -= chance
+        count += 1
+        chance *= expected / count
+    return count
+
+
+@njit(cache=True)
 def _count_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignore[no-untyped-def]
     """Share of each pixel under cell bodies, from the number of cells that fall on it.
 
@@ -182,18 +230,7 @@ def _count_cells(cover, diameter, spacing_um, key, row0, column0):  # type: igno
             cell = np.pi / 4 * diameter[r, c] ** 2 * second
             crowd = -np.log(1 - min(wanted, 0.9))
             expected = crowd * pixel / cell
-            if expected > 30:
-                count = max(
-                    0.0, expected + np.sqrt(expected) * _normal(key, row0 + r, column0 + c, 0)
-                )
-            else:
-                left = _hash(key, row0 + r, column0 + c, 0)
-                chance = np.exp(-expected)
-                count = 0.0
-                while left > chance and count < 200:
-                    left -= chance
-                    count += 1
-                    chance *= expected / count
+            count = _cell_count(expected, key, row0 + r, column0 + c)
             area = (
                 max(0.0, count + np.sqrt(count * spread) * _normal(key, row0 + r, column0 + c, 2))
                 * cell
@@ -204,9 +241,33 @@ def _count_cells(cover, diameter, spacing_um, key, row0, column0):  # type: igno
 
 
 @njit(cache=True)
-def _draw_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignore[no-untyped-def]
-    """Discs of cells, tile by tile: candidates at the highest density, thinned to the local one."""
-    out = np.zeros(cover.shape, np.float32)
+def _place_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignore[no-untyped-def]
+    """Column and row (n, 2) of the cells that `_count_cells` counts, anywhere in their pixels."""
+    found = []
+    second = (1.4**3 - 0.6**3) / 2.4
+    for r in range(cover.shape[0]):
+        for c in range(cover.shape[1]):
+            if cover[r, c] <= 0:
+                continue
+            crowd = -np.log(1 - min(cover[r, c], 0.9))
+            expected = crowd * spacing_um * spacing_um / (np.pi / 4 * diameter[r, c] ** 2 * second)
+            for n in range(int(_cell_count(expected, key, row0 + r, column0 + c) + 0.5)):
+                x = c - 0.5 + _hash(key, row0 + r, column0 + c, 2 * n + 1000)
+                y = r - 0.5 + _hash(key, row0 + r, column0 + c, 2 * n + 1001)
+                found.append((x, y))
+    out = np.empty((len(found), 2))
+    for n in range(len(found)):
+        out[n, 0], out[n, 1] = found[n]
+    return out
+
+
+@njit(cache=True)
+def _find_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignore[no-untyped-def]
+    """Column, row and radius (n, 3), in pixels, of the cells whose middles lie in the window.
+
+    Tile by tile: candidates at the highest density, thinned to the local one.
+    """
+    found = []
     rows, columns = cover.shape
     second = (1.4**3 - 0.6**3) / 2.4
     # no area is denser than cells of 5 um that cover half of the section
@@ -229,12 +290,28 @@ def _draw_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignor
                 if _hash(key, tr, tc, 8 * n + 1002) * densest > density:
                     continue
                 radius = 0.5 * mean * (0.6 + 0.8 * _hash(key, tr, tc, 8 * n + 1003)) / spacing_um
-                for i in range(max(0, int(r - radius) - 1), min(rows, int(r + radius) + 3)):
-                    for j in range(max(0, int(c - radius) - 1), min(columns, int(c + radius) + 3)):
-                        distance = np.sqrt((i - y) ** 2 + (j - x) ** 2)
-                        part = min(1.0, max(0.0, 0.5 + radius - distance))
-                        # light passes through both of two cells that overlap at their fringe
-                        out[i, j] = 1 - (1 - out[i, j]) * (1 - part) if part < 1 else 1.0
+                found.append((x, y, radius))
+    out = np.empty((len(found), 3))
+    for n in range(len(found)):
+        out[n, 0], out[n, 1], out[n, 2] = found[n]
+    return out
+
+
+@njit(cache=True)
+def _draw_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignore[no-untyped-def]
+    """Share of each pixel under the discs of the cells."""
+    out = np.zeros(cover.shape, np.float32)
+    rows, columns = cover.shape
+    cells = _find_cells(cover, diameter, spacing_um, key, row0, column0)
+    for n in range(cells.shape[0]):
+        x, y, radius = cells[n]
+        r, c = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
+        for i in range(max(0, int(r - radius) - 1), min(rows, int(r + radius) + 3)):
+            for j in range(max(0, int(c - radius) - 1), min(columns, int(c + radius) + 3)):
+                distance = np.sqrt((i - y) ** 2 + (j - x) ** 2)
+                part = min(1.0, max(0.0, 0.5 + radius - distance))
+                # light passes through both of two cells that overlap at their fringe
+                out[i, j] = 1 - (1 - out[i, j]) * (1 - part) if part < 1 else 1.0
     return out
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,6 +25,7 @@ from cytopipe.phantom.anatomy import (
     parcel_distances,
     tissue_volume,
 )
+from cytopipe.phantom.annotating import annotate
 from cytopipe.phantom.brain import Brain, Template, dissect, make_brain, template_coordinates
 from cytopipe.phantom.cutting import cut
 from cytopipe.phantom.cytoarchitecture import make_areas
@@ -42,7 +44,7 @@ Floats = NDArray[np.float64]
 
 
 def run(*, study: Path, params: Params) -> None:
-    """Make the study: images, sections.tsv, brains.tsv, template, truth.
+    """Make the study: images, sections.tsv, brains.tsv, template, annotations, truth.
 
     truth/truth.yaml is written last; where it lists the same parameters, nothing is done.
 
@@ -59,10 +61,10 @@ def run(*, study: Path, params: Params) -> None:
             return
         raise InputError(
             f"{record}: this study holds a phantom of other parameters; remove the folders images, "
-            f"template and truth of {study} to make it anew, or choose another study folder"
+            f"template, annotations and truth of {study} to make it anew, or choose another folder"
         )
     template = make_template(study / "template", params)
-    made: list[pd.DataFrame] = []
+    made: list[Made] = []
     if params.workers > 1:
         # spawn: nothing of the parent's threads or caches is carried over
         with ProcessPoolExecutor(params.workers, get_context("spawn"), _start_worker) as pool:
@@ -72,12 +74,16 @@ def run(*, study: Path, params: Params) -> None:
             made = [job.result() for job in jobs]
     else:
         made = [_make_sections(study, name, template, params) for name in params.brains]
-    _write_tsv(pd.concat(made), study / "config" / "sections.tsv")
+    sheet = pd.concat([brain.sections for brain in made])
+    _write_tsv(sheet, study / "config" / "sections.tsv")
+    if params.layer_patches:
+        layers = pd.concat([brain.layer_patches for brain in made])
+        _write_tsv(layers, study / "annotations" / "layers" / "layers.tsv")
     roles = pd.DataFrame(params.brains.items(), columns=["brain", "role"])
     _write_tsv(roles, study / "config" / "brains.tsv")
     with whole(record) as beside:
         beside.write_text(yaml.safe_dump(content, sort_keys=False))
-    logs.say(f"{study}: {len(params.brains)} phantom brains, {sum(map(len, made))} sections")
+    logs.say(f"{study}: {len(params.brains)} phantom brains, {len(sheet)} sections")
 
 
 def _start_worker() -> None:
@@ -126,8 +132,16 @@ def make_template(folder: Path, params: Params) -> Template:
     )
 
 
-def _make_sections(study: Path, name: str, template: Template, params: Params) -> pd.DataFrame:
-    """Make one brain: its volumes, its sections, its truth; returns its rows of sections.tsv."""
+@dataclass(frozen=True)
+class Made:
+    """A brain's rows of sections.tsv and of layers.tsv."""
+
+    sections: pd.DataFrame
+    layer_patches: pd.DataFrame
+
+
+def _make_sections(study: Path, name: str, template: Template, params: Params) -> Made:
+    """Make one brain: its volumes, its sections, its annotations, its truth."""
     logs.say(f"phantom: brain {name}, surfaces and depth")
     brain = make_brain(name, template, params)
     truth = study / "truth" / name
@@ -148,7 +162,11 @@ def _make_sections(study: Path, name: str, template: Template, params: Params) -
         )
         rows.append((name, section.section, str(image), params.spacing_um, params.thickness_um))
     tables.write(tables.TRUTH_SECTIONS, _truth_rows(brain, handled), truth / "sections.parquet")
-    return pd.DataFrame(rows, columns=["brain", "section", "image", "spacing_um", "thickness_um"])
+    logs.say(f"phantom: annotations of {name}")
+    return Made(
+        pd.DataFrame(rows, columns=["brain", "section", "image", "spacing_um", "thickness_um"]),
+        annotate(brain, template, handled, study / "annotations"),
+    )
 
 
 def handle(brain: Brain) -> list[Handled]:

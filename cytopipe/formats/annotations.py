@@ -1,0 +1,263 @@
+"""What people draw on sections: contours and label images of areas, layer masks, cell positions.
+
+Contours of a section lie in a GeoJSON file as QuPath exports it: a FeatureCollection of Polygon and
+MultiPolygon, in pixels of level 0 with the CORNER of the first pixel at (0, 0). A pixel's centre is
+its coordinate there minus 0.5 in the pixel frame of `numerics.geometry`. They are drawn on the
+image as the file shows it, which is the section frame: a scan that was made face down needs no
+flip.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from pyarrow import csv
+
+from cytopipe.files import InputError, require, whole
+
+Floats = NDArray[np.float64]
+# outer ring, then those of holes: (n, 2) x, y each, the first point repeated at the end
+Polygon = tuple[Floats, ...]
+
+AREA_TABLE = "areas.tsv"
+_TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Contour:
+    """An area's outline on one section.
+
+    Attributes
+    ----------
+    name : of the area.
+    polygons : its pieces, in pixels of level 0 from the corner of the first pixel.
+    """
+
+    name: str
+    polygons: tuple[Polygon, ...]
+
+
+def write_contours(contours: Sequence[Contour], path: Path) -> None:
+    """Write a GeoJSON file that QuPath opens; coordinates to a thousandth of a pixel."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "MultiPolygon",
+                "coordinates": [
+                    [np.round(ring, 3).tolist() for ring in polygon] for polygon in contour.polygons
+                ],
+            },
+            "properties": {
+                "objectType": "annotation",
+                "classification": {"name": contour.name},
+            },
+        }
+        for contour in contours
+    ]
+    with whole(path) as beside:
+        beside.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def read_contours(path: Path, shape: tuple[int, int]) -> list[Contour]:
+    """Read the contours of one section.
+
+    The area's name is properties.classification.name or, without it, properties.name. Rings may
+    cross themselves.
+
+    Parameters
+    ----------
+    shape : rows and columns of level 0.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no GeoJSON FeatureCollection, for a feature without a name or of
+        another geometry, a ring that is open or shorter than four points, and for a point more than
+        a pixel outside the image.
+    """
+    require(path, "export the section's annotations again")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: not readable as GeoJSON ({error}); export it again") from error
+    if not isinstance(content, dict) or content.get("type") != "FeatureCollection":
+        raise InputError(f"{path}: no FeatureCollection; export it as one (an option in QuPath)")
+    contours = []
+    for number, feature in enumerate(content.get("features", []), start=1):
+        where = f"{path}: feature {number}"
+        name = _name(feature, where)
+        contours.append(Contour(name, tuple(_polygons(feature, f"{where} ({name})", shape))))
+    return contours
+
+
+def _name(feature: Any, where: str) -> str:
+    properties = (feature.get("properties") if isinstance(feature, dict) else None) or {}
+    name = (properties.get("classification") or {}).get("name") or properties.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{where} has no name; give it a class (the area) and export again")
+    return name.strip()
+
+
+def _polygons(feature: dict[str, Any], where: str, shape: tuple[int, int]) -> Iterator[Polygon]:
+    geometry = feature.get("geometry") or {}
+    kind, coordinates = geometry.get("type"), geometry.get("coordinates")
+    if kind not in ("Polygon", "MultiPolygon"):
+        raise InputError(
+            f"{where} is a {kind}; only Polygon and MultiPolygon outline an area: remove it"
+        )
+    for polygon in [coordinates] if kind == "Polygon" else coordinates or []:
+        yield tuple(_ring(ring, where, shape) for ring in polygon or [])
+
+
+def _ring(ring: Any, where: str, shape: tuple[int, int]) -> Floats:
+    try:
+        points = np.array([point[:2] for point in ring], np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{where}: coordinates are no numbers ({error}); export again") from error
+    if points.ndim != 2 or len(points) < 4 or points.shape[1] != 2:
+        raise InputError(f"{where}: a ring of {len(points)} points; four are the fewest")
+    if (points[0] != points[-1]).any():
+        raise InputError(
+            f"{where}: an open ring, from {points[0].tolist()} to {points[-1].tolist()}; "
+            "its last point must be its first: close it"
+        )
+    outside = ~((points >= -1) & (points <= np.array(shape[::-1]) + 1)).all(1)
+    if outside.any():
+        raise InputError(
+            f"{where}: point {points[outside][0].tolist()} lies outside the image of "
+            f"{shape[1]} x {shape[0]} pixels; coordinates are pixels of the full resolution"
+        )
+    return points
+
+
+def read_area_names(path: Path) -> dict[int, str]:
+    """Read areas.tsv of label images: label to name (columns label, name; tab-separated).
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a label is no positive number or doubled, or a name is empty.
+    """
+    require(path, "label images need it: a table with the columns label and name")
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    for column in ("label", "name"):
+        if column not in table:
+            raise InputError(f"{path}: column {column!r} is missing; add it (tab-separated)")
+    names: dict[int, str] = {}
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        label = row["label"].strip()
+        if not label.isdigit() or int(label) == 0 or int(label) in names:
+            raise InputError(
+                f"{path} line {line}: label is {row['label']!r}; give a number above 0, each once"
+            )
+        if not row["name"].strip():
+            raise InputError(f"{path} line {line}: label {label} has no name; add it")
+        names[int(label)] = row["name"].strip()
+    return names
+
+
+def read_area_labels(
+    path: Path, names: dict[int, str], shape: tuple[int, int]
+) -> NDArray[np.integer[Any]]:
+    """Read a label image of areas that covers a whole section at any resolution, (rows, columns).
+
+    Parameters
+    ----------
+    names : of the labels, as `read_area_names` gives them; 0 is no area.
+    shape : rows and columns of level 0, to whose sides those of the labels must be in proportion.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no two-dimensional TIFF of whole numbers, of other proportions than
+        the section, or if it holds a label without a name.
+    """
+    labels = _read_tiff(path)
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"{path}: shape {labels.shape} of {labels.dtype}; labels are whole numbers on a plane"
+        )
+    factor = max(shape) / max(labels.shape)
+    if any(abs(full / factor - size) > 1 for full, size in zip(shape, labels.shape, strict=True)):
+        raise InputError(
+            f"{path}: {labels.shape[1]} x {labels.shape[0]} pixels do not have the proportions of "
+            f"the section's {shape[1]} x {shape[0]}; labels must cover the whole section"
+        )
+    unknown = sorted(set(np.unique(labels).tolist()) - set(names) - {0})
+    if unknown:
+        raise InputError(f"{path}: label {unknown[0]} is not in {AREA_TABLE}; add a row for it")
+    return labels
+
+
+def read_gray(path: Path) -> NDArray[np.uint8]:
+    """Read an 8-bit image of one channel, TIFF or PNG: a patch or its mask, (rows, columns).
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, or anything else.
+    """
+    if path.name.lower().endswith(_TIFF):
+        image = _read_tiff(path)
+    else:
+        require(path, "correct the path in the table")
+        try:
+            image = np.asarray(Image.open(path))
+        except (UnidentifiedImageError, OSError) as error:
+            raise InputError(f"{path}: not a readable image ({error})") from error
+    if image.ndim != 2 or image.dtype != np.uint8:
+        raise InputError(
+            f"{path}: shape {image.shape} of {image.dtype}; convert it to one channel of 8 bits"
+        )
+    return image
+
+
+def _read_tiff(path: Path) -> NDArray[Any]:
+    require(path, "correct the path in the table")
+    try:
+        return np.asarray(tifffile.imread(path))
+    except (tifffile.TiffFileError, ValueError, OSError) as error:
+        raise InputError(f"{path}: not a readable TIFF ({error})") from error
+
+
+def write_gray(image: NDArray[np.uint8], path: Path) -> None:
+    """Write an 8-bit TIFF of one channel."""
+    with whole(path) as beside:
+        tifffile.imwrite(beside, image, compression="zlib", photometric="minisblack", metadata=None)
+
+
+def write_cells(positions_um: Floats, path: Path) -> None:
+    """Write the positions of cell bodies in a patch, (n, 2) um; (0, 0): centre of its first pixel.
+
+    Tenths of a um are kept.
+    """
+    columns = dict(zip(("x_um", "y_um"), np.round(positions_um, 1).T, strict=True))
+    with whole(path) as beside:
+        csv.write_csv(pa.table(columns), beside, csv.WriteOptions(quoting_style="none"))
+
+
+def read_cells(path: Path) -> Floats:
+    """Read the positions of cell bodies in a patch, (n, 2) um; (0, 0): centre of its first pixel.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, lacks x_um or y_um, or holds something that is no number.
+    """
+    require(path, "correct cells in the table of patches, or leave it empty")
+    try:
+        table = pd.read_csv(path)
+        return np.asarray(table[["x_um", "y_um"]].to_numpy(np.float64, na_value=np.nan))
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a table of cells ({error}); the columns x_um and y_um hold numbers"
+        ) from error

@@ -1,0 +1,135 @@
+"""Points of annotated areas: contours or label images rasterised, a point every millimetre."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from skimage.draw import polygon
+
+from cytopipe.files import InputError
+from cytopipe.formats import annotations
+from cytopipe.formats.annotations import Contour
+from cytopipe.numerics.geometry import pixels_to_section
+from cytopipe.patches.midlines import Mask, midline_points
+
+# mm; a point of the midline further away says nothing about an annotated one
+NEAR_MM = 3.0
+_CONTOURS, _LABELS = ".geojson", ".tif"
+
+
+def section_of(path: Path) -> tuple[str, int]:
+    """Brain and section number of an annotation file, `{brain}/{section}.geojson` or `.tif`.
+
+    Raises
+    ------
+    InputError
+        For another ending or a name that is no number.
+    """
+    if path.suffix not in (_CONTOURS, _LABELS) or not path.stem.isdigit():
+        raise InputError(
+            f"{path}: annotations are named {{brain}}/{{section:05d}}{_CONTOURS} or {_LABELS}; "
+            "rename it"
+        )
+    return path.parent.name, int(path.stem)
+
+
+def masks_of(
+    path: Path, shape: tuple[int, int], full_spacing_um: float, raster_um: float
+) -> dict[str, Mask]:
+    """Area to the pixels of `raster_um` whose centres it holds, from a file of either kind.
+
+    Parameters
+    ----------
+    shape : rows and columns of the section's level 0, of `full_spacing_um`.
+    """
+    size = tuple(int(np.ceil(n * full_spacing_um / raster_um)) for n in shape)
+    if path.suffix == _CONTOURS:
+        contours = annotations.read_contours(path, shape)
+        return rasterised(contours, (size[0], size[1]), raster_um / full_spacing_um)
+    names = annotations.read_area_names(path.parents[1] / annotations.AREA_TABLE)
+    labels = annotations.read_area_labels(path, names, shape)
+    # centres of the raster's pixels, in pixels of the labels
+    places = [
+        np.minimum(
+            ((np.arange(n) + 0.5) * raster_um / full_spacing_um * rows / full).astype(int), rows - 1
+        )
+        for n, rows, full in zip(size, labels.shape, shape, strict=True)
+    ]
+    coarse = labels[np.ix_(*places)]
+    return merged([(names[int(n)], coarse == n) for n in np.unique(coarse) if n != 0])
+
+
+def rasterised(contours: list[Contour], shape: tuple[int, int], factor: float) -> dict[str, Mask]:
+    """Area to its pixels, (rows, columns) of `shape`.
+
+    Parameters
+    ----------
+    factor : pixels of level 0 a pixel of the raster is wide.
+    """
+    masks = []
+    for contour in contours:
+        for rings in contour.polygons:
+            mask = np.zeros(shape, bool)
+            for number, ring in enumerate(rings):
+                # from corners of level 0 to centres of the raster
+                column, row = (ring / factor - 0.5).T
+                mask[polygon(row, column, shape)] = number == 0  # later rings are holes
+            masks.append((contour.name, mask))
+    return merged(masks)
+
+
+def merged(masks: list[tuple[str, Mask]]) -> dict[str, Mask]:
+    """Several masks of a name as one."""
+    together: dict[str, Mask] = {}
+    for name, mask in masks:
+        together[name] = together[name] | mask if name in together else mask
+    return together
+
+
+def points_of_section(
+    masks: dict[str, Mask],
+    brain: str,
+    section: int,
+    full_spacing_um: float,
+    raster_um: float,
+    spacing_mm: float,
+) -> pd.DataFrame:
+    """Points along the midline of each piece: point_id, brain, section, x_um, y_um, area.
+
+    Positions are in the section frame; point_id runs through the areas in the order of their names.
+    """
+    rows = []
+    for area in sorted(masks):
+        pixels = midline_points(masks[area], spacing_mm * 1000 / raster_um)
+        at_um = pixels_to_section(pixels, raster_um, full_spacing_um)
+        rows.append(pd.DataFrame(at_um, columns=["x_um", "y_um"]).assign(area=area))
+    columns = ["x_um", "y_um", "area"]
+    frame = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    frame["point_id"] = [f"{brain}-{section:05d}-a{number:04d}" for number in range(len(frame))]
+    return frame.assign(brain=brain, section=section)
+
+
+def with_nearest(points: pd.DataFrame, midline: pd.DataFrame) -> pd.DataFrame:
+    """Points of one section with hemisphere and template coordinate of the nearest usable point.
+
+    Parameters
+    ----------
+    points : x_um, y_um.
+    midline : rows of POINTS of the same section with status ok. Where none lies within `NEAR_MM`,
+        hemisphere is "" and the coordinates are NaN.
+    """
+    known: dict[str, NDArray[Any]] = {
+        "hemisphere": np.full(len(points), "", object),
+        **{name: np.full(len(points), np.nan) for name in ("x_mm", "y_mm", "z_mm")},
+    }
+    if len(midline) and len(points):
+        places = ["x_um", "y_um"]
+        tree = cKDTree(midline[places].to_numpy(np.float64))
+        distance_um, nearest = tree.query(points[places].to_numpy(np.float64))
+        near = distance_um <= NEAR_MM * 1000
+        for name, values in known.items():
+            values[near] = midline[name].to_numpy()[nearest[near]]
+    return points.assign(**known)

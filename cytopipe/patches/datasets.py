@@ -1,0 +1,264 @@
+"""Data sets for pretraining and for classifying areas, drawn from the points of all brains."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from cytopipe.files import InputError
+from cytopipe.formats import images, tables, transforms
+from cytopipe.formats.sections import Section
+from cytopipe.formats.transforms import Moves
+from cytopipe.logs import progress, say
+from cytopipe.patches.contours import masks_of, points_of_section, section_of, with_nearest
+
+COORDINATES = ["x_mm", "y_mm", "z_mm"]
+
+
+@dataclass(frozen=True)
+class Params:
+    """One data set of the config's `patches.datasets`.
+
+    Attributes
+    ----------
+    purpose : `pretraining` (points with a coordinate, unbalanced) or `areas` (points with an area,
+        split for training and testing a classifier).
+    source : of areas: `atlas` (labels of the points of the midline, by probability) or
+        `annotations` (points along the midline of annotated contours). Unused for pretraining.
+    roles : brains of these roles take part.
+    transfer : a brain that takes the role transfer for this data set, all others of brains.tsv that
+        are not unseen being seen: one fold of the cross-validation of CytoNet's Table 6. Null
+        leaves the roles as brains.tsv has them.
+    count : points to draw for pretraining, without replacement; null for all. Unused for areas.
+    per_area : points of an area in the training set, drawn with replacement; null leaves the areas
+        as they are. Unused for pretraining.
+    min_probability : atlas labels with a lower probability do not count. Unused for pretraining
+        and for annotations.
+    raster_um : pixel of the raster on which annotations are drawn. Used for annotations alone.
+    point_spacing_mm : from one point to the next along an annotation's midline. Used for
+        annotations alone.
+    test_every : each so-many-th annotated section of a seen brain is for testing. Unused for
+        pretraining.
+    warp : ITK transform from the points' template to another one, whose coordinates the data set
+        then has; null keeps them. Used for pretraining alone.
+    warp_moves : what that file moves from the points' template to the other one, "points" or
+        "image"; see formats.transforms.
+    seed : of the draws.
+    """
+
+    purpose: Literal["pretraining", "areas"]
+    source: Literal["atlas", "annotations"]
+    roles: Sequence[str]
+    transfer: str | None
+    count: int | None
+    per_area: int | None
+    min_probability: float
+    raster_um: float
+    point_spacing_mm: float
+    test_every: int
+    warp: str | None
+    warp_moves: Moves
+    seed: int
+
+
+def roles_in(roles: Mapping[str, str], transfer: str | None) -> dict[str, str]:
+    """Brain to role where `transfer` is the transfer brain (CytoNet, Table 6).
+
+    Raises
+    ------
+    InputError
+        If that brain is unknown or unseen.
+    """
+    if transfer is None:
+        return dict(roles)
+    if roles.get(transfer, "unseen") == "unseen":
+        raise InputError(
+            f"patches: transfer is {transfer!r}; name a brain of config/brains.tsv that is seen "
+            "or transfer"
+        )
+    others = {brain: "unseen" if role == "unseen" else "seen" for brain, role in roles.items()}
+    return {**others, transfer: "transfer"}
+
+
+def draw_pretraining(points: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
+    """Points drawn at random without replacement (CytoNet section 3.4), in their original order.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than `count`.
+    """
+    if count is None:
+        return points.assign(split="pretrain")
+    if count > len(points):
+        raise InputError(
+            f"patches: count is {count}, only {len(points)} points are usable; "
+            "lower count in config/config.yaml or set it to null"
+        )
+    chosen = np.random.default_rng(seed).choice(len(points), count, replace=False)
+    return points.iloc[np.sort(chosen)].assign(split="pretrain")
+
+
+def split_areas(
+    points: pd.DataFrame, roles: Mapping[str, str], per_area: int | None, test_every: int, seed: int
+) -> pd.DataFrame:
+    """Training and test sets for classifying areas (CytoNet section 3.5).
+
+    Every `test_every`-th annotated section of each seen brain is for testing (`seen`), the others
+    for training (`train`), balanced by drawing `per_area` points of each area with replacement.
+    Transfer and unseen brains are test sets as they are.
+
+    Parameters
+    ----------
+    points : labelled points (POINTS).
+    roles : brain to role.
+    """
+    split = points.brain.map(roles)
+    for brain in sorted(points.brain[split == "seen"].unique()):
+        mine = points.brain == brain
+        annotated = np.unique(points.section[mine])
+        tested = annotated[test_every - 1 :: test_every]
+        split[mine & ~points.section.isin(tested)] = "train"
+    labelled = points.assign(split=split)
+    train, test = labelled[split == "train"], labelled[split != "train"]
+    if per_area is not None:
+        random = np.random.default_rng(seed)
+        rows = [
+            random.choice(members, per_area, replace=True)
+            for _, members in sorted(train.groupby("area").indices.items())
+        ]
+        train = train.iloc[np.concatenate(rows)] if rows else train
+    return pd.concat([train, test])
+
+
+def warped(points: pd.DataFrame, warp: Path, moves: Moves) -> pd.DataFrame:
+    """Points with the coordinates of another template; those that the transform leaves are dropped.
+
+    CytoNet's model M was pretrained in ICBM 152 on coordinates carried over from Colin 27.
+    """
+    to_other = transforms.read(warp, "template", "other template", moves)
+    moved = points.copy()
+    moved[COORDINATES] = to_other(points[COORDINATES].to_numpy(np.float64))
+    covered = moved.dropna(subset=COORDINATES)
+    say(f"{warp}: covers {len(covered)} points, {len(points) - len(covered)} are dropped")
+    return covered
+
+
+def annotated(
+    midline: pd.DataFrame,
+    files: Sequence[Path],
+    brains: Sequence[str],
+    sections: Sequence[Section],
+    params: Params,
+) -> pd.DataFrame:
+    """Points along the midline of annotated areas (CytoNet section 3.5), all files together.
+
+    Contours are drawn on the image as its file shows it, which is the section frame: scans made
+    face down need nothing more.
+
+    Parameters
+    ----------
+    midline : usable points of these brains (POINTS), for hemisphere and template coordinate.
+    files : `{brain}/{section}.geojson` or `.tif`; those of other brains are passed over.
+
+    Raises
+    ------
+    InputError
+        If a section is annotated twice or a file is not as formats.annotations wants it.
+    """
+    by_key = {(section.brain, section.section): section for section in sections}
+    keys = [section_of(path) for path in files]
+    mine = sorted((key, path) for key, path in zip(keys, files, strict=True) if key[0] in brains)
+    midlines = dict(iter(midline.groupby(["brain", "section"])))
+    found, passed_over = [], []
+    for number, ((brain, section), path) in enumerate(
+        progress(mine, len(mine), "annotated sections")
+    ):
+        if number and mine[number - 1][0] == (brain, section):
+            raise InputError(
+                f"{path}: {mine[number - 1][1]} annotates the same section; remove one"
+            )
+        if (brain, section) not in by_key:
+            passed_over.append(str(path))
+            continue
+        image = by_key[brain, section]
+        with images.open_pyramid(Path(image.image), image.spacing_um) as pyramid:
+            shape = pyramid.levels[0].height, pyramid.levels[0].width
+        masks = masks_of(path, shape, image.spacing_um, params.raster_um)
+        points = points_of_section(
+            masks, brain, section, image.spacing_um, params.raster_um, params.point_spacing_mm
+        )
+        found.append(with_nearest(points, midlines.get((brain, section), midline.iloc[:0])))
+    if passed_over:
+        say(f"no such section in the study, or an excluded one: {', '.join(passed_over)}")
+    columns = ["point_id", "brain", "section", "hemisphere", "x_um", "y_um", *COORDINATES, "area"]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+
+
+def run(
+    *,
+    points: dict[str, Path],
+    roles: dict[str, str],
+    sections: Sequence[Section],
+    annotations: list[Path],
+    patches: Path,
+    params: Params,
+) -> None:
+    """Draw one data set.
+
+    Parameters
+    ----------
+    points : brain to its points.parquet.
+    roles : brain to role, of brains.tsv.
+    sections : of these brains; `image` is the pyramid that windows are read from.
+    annotations : `{brain}/{section}.geojson` or `.tif`, the latter with areas.tsv beside the
+        brains' folders; empty unless params.source is annotations.
+    patches : the table to write (PATCHES).
+
+    Raises
+    ------
+    InputError
+        If no point is usable, or fewer than the params ask for.
+    """
+    roles = roles_in(roles, params.transfer)
+    brains = [brain for brain in points if roles[brain] in params.roles]
+    if not brains:
+        raise InputError(
+            f"{patches.stem}: no brain has the role {' or '.join(params.roles)}; correct role in "
+            "config/brains.tsv or roles of the data set in config/config.yaml"
+        )
+    every = pd.concat([tables.read(tables.POINTS, points[brain]) for brain in brains])
+    usable = every.loc[every.status == "ok"]
+    remedy = "look at the coordinates in the report"
+    if params.purpose == "pretraining":
+        usable = usable.dropna(subset=COORDINATES)
+        if params.warp is not None:
+            usable = warped(usable, Path(params.warp), params.warp_moves)
+            remedy += f" and at {params.warp}, its direction above all"
+    elif params.source == "atlas":
+        usable = usable.loc[
+            (usable.area != "") & (usable.area_probability >= params.min_probability)
+        ]
+    else:
+        usable = annotated(usable, annotations, brains, sections, params)
+        remedy = f"annotate sections of theirs ({len(annotations)} files were given)"
+    if usable.empty:
+        raise InputError(
+            f"{patches.stem}: none of the {len(every)} points of {', '.join(brains)} "
+            f"is usable; {remedy}"
+        )
+    if params.purpose == "pretraining":
+        drawn = draw_pretraining(usable, params.count, params.seed)
+    else:
+        drawn = split_areas(usable, roles, params.per_area, params.test_every, params.seed)
+    images_of = pd.DataFrame(
+        [(s.brain, s.section, s.image, s.spacing_um) for s in sections],
+        columns=["brain", "section", "image", "full_spacing_um"],
+    )
+    rows = drawn.merge(images_of, on=["brain", "section"], how="left", validate="many_to_one")
+    counts = rows.split.value_counts(sort=False)
+    say(f"{patches.stem}: {', '.join(f'{n} {split}' for split, n in counts.items())} patches")
+    tables.write(tables.PATCHES, rows[tables.PATCHES.names], patches)

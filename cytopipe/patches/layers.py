@@ -1,0 +1,143 @@
+"""The data set of cortical layers: annotated patches, checked and split.
+
+CytoNet paper, section 3.6: a fixed 80/20 split, shares of 1 to 100 % of the training patches, five
+folds of each share. (The paper gives 913 patches, but 732 for training and 184 for testing.)
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cytopipe.files import InputError, require
+from cytopipe.formats import annotations, tables
+from cytopipe.logs import say
+
+LAYERS = 6
+_REQUIRED = ("patch", "brain", "image", "mask", "spacing_um")
+
+
+@dataclass(frozen=True)
+class LayerParams:
+    """The config's `patches.layers`.
+
+    Attributes
+    ----------
+    test_share : share of the patches that is for testing.
+    seed : of the split and of the training patches' order.
+    """
+
+    test_share: float
+    seed: int
+
+
+def split_layers(count: int, test_share: float, seed: int) -> tuple[list[str], list[int]]:
+    """Split ("train" or "test") and rank of each of `count` patches.
+
+    Ranks are a random order of the training patches, so that a smaller share of them is part of
+    every larger one; -1 for test. The share f of n training patches is rank < floor(f n), and its
+    fold k of five is rank % 5 == k.
+
+    Raises
+    ------
+    InputError
+        If training or test would be empty.
+    """
+    tests = round(test_share * count)
+    if not 0 < tests < count:
+        raise InputError(
+            f"patches: test_share {test_share} of {count} patches leaves {count - tests} for "
+            "training; change patches.layers.test_share or annotate more"
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    ranks = np.full(count, -1)
+    ranks[order[tests:]] = np.arange(count - tests)
+    return ["test" if rank < 0 else "train" for rank in ranks], ranks.tolist()
+
+
+def run_layers(*, table: Path, patches: Path, params: LayerParams) -> None:
+    """Check annotated patches of layers and split them.
+
+    Parameters
+    ----------
+    table : layers.tsv, tab-separated: patch, brain, image, mask, spacing_um and, if wanted, cells;
+        paths are relative to its folder. Images are gray and of 8 bits, masks of the same size
+        with 0 background and 1 to 6 the layers, cells a table of x_um and y_um.
+    patches : the table to write (LAYER_PATCHES); its paths start where that of `table` does.
+
+    Raises
+    ------
+    InputError
+        For a missing column, a patch listed twice, a pixel size that is no positive number, a file
+        that is missing or unreadable, sizes that differ, a label above 6, a cell outside its patch.
+    """
+    rows = [
+        _checked(row, table, f"{table} line {line}")
+        for line, row in enumerate(_read(table).to_dict("records"), start=2)
+    ]
+    split, rank = split_layers(len(rows), params.test_share, params.seed)
+    frame = pd.DataFrame(rows).assign(split=split, rank=rank)
+    tests = split.count("test")
+    say(f"{table}: {len(rows) - tests} patches for training, {tests} for testing")
+    tables.write(tables.LAYER_PATCHES, frame, patches)
+
+
+def _read(table: Path) -> pd.DataFrame:
+    require(table, "correct the path in the config")
+    frame = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    for name in _REQUIRED:
+        if name not in frame:
+            raise InputError(f"{table}: column {name!r} is missing; add it (tab-separated)")
+    unknown = [name for name in frame if name not in (*_REQUIRED, "cells")]
+    if unknown:
+        raise InputError(f"{table}: column {unknown[0]!r} is unknown; remove it")
+    twice = frame.patch[frame.patch.duplicated()]
+    if len(twice):
+        raise InputError(f"{table}: patch {twice.iloc[0]!r} is listed twice; rename one of the two")
+    return frame
+
+
+def _checked(row: Mapping[Hashable, str], table: Path, where: str) -> dict[str, object]:
+    for name in _REQUIRED:
+        if not row[name].strip():
+            raise InputError(f"{where}: {name} is empty; fill it in")
+    try:
+        spacing_um = float(row["spacing_um"])
+    except ValueError:
+        spacing_um = np.nan
+    if not 0 < spacing_um < np.inf:
+        raise InputError(f"{where}: spacing_um is {row['spacing_um']!r}; give the pixel size in um")
+    image_path, mask_path = table.parent / row["image"], table.parent / row["mask"]
+    image, mask = annotations.read_gray(image_path), annotations.read_gray(mask_path)
+    if image.shape != mask.shape:
+        raise InputError(
+            f"{where}: {mask_path} has {mask.shape[1]} x {mask.shape[0]} pixels, {image_path} "
+            f"{image.shape[1]} x {image.shape[0]}; a mask has the size of its image"
+        )
+    if mask.max() > LAYERS:
+        raise InputError(
+            f"{mask_path}: holds label {mask.max()}; 0 is background, 1 to {LAYERS} the layers"
+        )
+    cells = row.get("cells", "").strip()
+    if cells:
+        size_um = np.array(image.shape[::-1]) * spacing_um
+        at_um = annotations.read_cells(table.parent / cells) + spacing_um / 2
+        # NaN lies outside, too
+        outside = ~((at_um >= 0) & (at_um <= size_um)).all(1)
+        if outside.any():
+            raise InputError(
+                f"{table.parent / cells}: row {np.argmax(outside) + 2} lies outside the patch of "
+                f"{size_um[0]:g} x {size_um[1]:g} um; x_um and y_um count from its first pixel"
+            )
+    return {
+        "patch_id": row["patch"],
+        "brain": row["brain"],
+        "image": str(image_path),
+        "mask": str(mask_path),
+        "cells": str(table.parent / cells) if cells else "",
+        "spacing_um": spacing_um,
+        "width_px": image.shape[1],
+        "height_px": image.shape[0],
+    }

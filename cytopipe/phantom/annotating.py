@@ -1,0 +1,211 @@
+"""What a lab's people would have drawn or measured: areas, patches with layers, thickness.
+
+`areas/{brain}/{section}.geojson`, `layers/` with layers.tsv, images, masks and cells, and
+`thickness/{brain}/` with the mid-surface in template RAS mm and the thickness of each layer. All of
+it is taken from the truth, without the errors of a hand.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import find_contours
+
+from cytopipe.formats import annotations, surfaces
+from cytopipe.formats.annotations import Contour, Polygon
+from cytopipe.phantom.anatomy import Hemisphere, area_names
+from cytopipe.phantom.brain import Brain, Template, dissect
+from cytopipe.phantom.cytoarchitecture import LAYERS
+from cytopipe.phantom.handling import Handled
+from cytopipe.phantom.rendering import cell_positions, render
+from cytopipe.phantom.structure import stream
+
+Floats = NDArray[np.float64]
+
+# mm2; a person draws no smaller piece, and around no smaller hole: tunnels are drawn over
+SMALLEST_MM2 = 1.0
+# pixels by which a drawn line may leave the pixels' outline
+_TOLERANCE_PX = 0.35
+# a patch's middle lies in mid-cortex
+_MIDDLE = (0.4, 0.6)
+# steps along a line from the pial surface to the white matter
+_STEPS = 101
+
+
+def annotate(
+    brain: Brain, template: Template, handled: list[Handled], folder: Path
+) -> pd.DataFrame:
+    """Write a brain's annotations; returns its rows of layers.tsv.
+
+    Contours are those of every `annotated_every`-th good section. Of `layer_patches` each brain has
+    its share.
+    """
+    params = brain.params
+    good = [section for section in handled if section.condition == "good"]
+    for section in good[:: params.annotated_every]:
+        contours = contours_of(brain, template, section)
+        path = folder / "areas" / brain.name / f"{section.section:05d}.geojson"
+        annotations.write_contours(contours, path)
+    write_thickness(brain, template, folder / "thickness" / brain.name)
+    place = list(params.brains).index(brain.name)
+    count = (params.layer_patches + place) // len(params.brains)
+    return _write_patches(brain, template, good, count, folder / "layers")
+
+
+def contours_of(brain: Brain, template: Template, section: Handled) -> list[Contour]:
+    """Outlines of the areas on a section, left and right under one name, in the order of labels.
+
+    Drawn as a person does: the outer boundary of each connected piece, and of a hole that cannot be
+    overlooked (white matter in a ring of cortex).
+    """
+    params = brain.params
+    # coarser than level 0 where that is very fine: a hand does not follow cells
+    spacing_um = max(params.spacing_um, params.truth_spacing_um / 2)
+    area = dissect(brain, template, section.whole(spacing_um), section).area
+    boxes = ndimage.find_objects(area)
+    factor = spacing_um / params.spacing_um
+    polygons: dict[str, list[Polygon]] = {}
+    smallest = SMALLEST_MM2 * 1e6 / spacing_um**2
+    for label, name in area_names(params.areas)[["label", "name"]].itertuples(index=False):
+        box = boxes[label - 1] if label <= len(boxes) else None
+        if box is None:
+            continue
+        first = np.array([box[1].start, box[0].start]) * factor
+        for rings in outlines(area[box] == label, smallest, factor):
+            polygons.setdefault(str(name), []).append(tuple(ring + first for ring in rings))
+    return [Contour(name, tuple(drawn)) for name, drawn in polygons.items()]
+
+
+def outlines(mask: NDArray[np.bool_], smallest_px: float, factor: float) -> list[Polygon]:
+    """Outer boundary and large holes of each connected piece of a mask.
+
+    Parameters
+    ----------
+    smallest_px : pieces and holes of less area are left out.
+    factor : pixels of level 0 that a pixel is wide; the result is in those, from the corner of the
+        first pixel.
+    """
+    pieces, count = ndimage.label(mask)
+    found = []
+    for number, place in enumerate(ndimage.find_objects(pieces, count), start=1):
+        piece = np.pad(pieces[place] == number, 1)
+        if piece.sum() < smallest_px:
+            continue
+        rings = []
+        for ring in find_contours(piece.astype(np.float32), 0.5):
+            points = ring[:, ::-1].astype(np.float32)
+            drawn = cv2.approxPolyDP(points[:-1, None], _TOLERANCE_PX, True)[:, 0]
+            size = abs(float(cv2.contourArea(points[:-1, None])))
+            if size >= smallest_px and len(drawn) > 2:
+                corner = np.array([place[1].start - 1, place[0].start - 1])
+                closed = np.concatenate([drawn, drawn[:1]]).astype(np.float64)
+                rings.append((size, (closed + corner + 0.5) * factor))
+        rings.sort(key=lambda sized: -sized[0])
+        if rings:
+            found.append(tuple(ring for _, ring in rings))
+    return found
+
+
+def _write_patches(
+    brain: Brain, template: Template, good: list[Handled], count: int, folder: Path
+) -> pd.DataFrame:
+    """Patches at random places in mid-cortex of random good sections; every third is cut to size.
+
+    Rendered as the sections are, at a finer pixel. A third has sides of a half to the whole of the
+    others', as if fitted around what a person could annotate.
+    """
+    params = brain.params
+    rng = stream(params.seed, brain.name, 8)
+    edge = round(params.layer_patch_um / params.layer_spacing_um)
+    chosen = np.sort(rng.integers(0, len(good), count))
+    rows = []
+    which, places = -1, np.zeros((0, 2), int)
+    for number, wanted in enumerate(chosen.tolist()):
+        # at the very pole nothing has a middle: the next section then
+        while which < wanted or (not len(places) and which + 1 < len(good)):
+            which = max(which + 1, wanted)
+            whole = good[which].whole(params.truth_spacing_um)
+            depth = dissect(brain, template, whole, good[which]).depth
+            places = np.argwhere((depth > _MIDDLE[0]) & (depth < _MIDDLE[1]))
+        if not len(places):
+            break
+        section = good[which]
+        sides = rng.integers(edge // 2, edge + 1, 2) if number % 3 == 2 else np.array([edge, edge])
+        # a random point of a random pixel, counted from the corner of the first pixel
+        at = (places[rng.integers(len(places))] + rng.uniform(0, 1, 2)) * params.truth_spacing_um
+        row, column = np.floor(at / params.layer_spacing_um - sides / 2).astype(int).tolist()
+        window = (row, column, int(sides[0]), int(sides[1]))
+        fine = section.scanned_at(params.layer_spacing_um)
+        name = f"{brain.name}-{number:03d}"
+        image = render(brain, template, fine, *window)
+        mask = dissect(brain, template, fine.window(fine.spacing_um, *window), fine).layer
+        cells = cell_positions(brain, template, fine, *window)
+        annotations.write_gray(image, folder / f"{name}.tif")
+        annotations.write_gray(mask, folder / f"{name}_layers.tif")
+        annotations.write_cells(cells, folder / f"{name}_cells.csv")
+        rows.append(
+            {
+                "patch": name,
+                "brain": brain.name,
+                "image": f"{name}.tif",
+                "mask": f"{name}_layers.tif",
+                "spacing_um": params.layer_spacing_um,
+                "cells": f"{name}_cells.csv",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write_thickness(brain: Brain, template: Template, folder: Path) -> None:
+    """Write the mid-surfaces in template RAS mm and the layers' thickness (mm, NaN on the wall)."""
+    for hemisphere in brain.hemispheres:
+        side = hemisphere.side
+        mid = surfaces.Surface(brain.bend.to_template(hemisphere.mid), hemisphere.faces)
+        surfaces.write(mid, folder / f"hemi-{side}_mid.surf.gii", side)
+        thickness_mm = layer_thickness(brain, template, hemisphere)
+        for layer in range(LAYERS):
+            path = folder / f"hemi-{side}_layer-{layer + 1}_thickness.shape.gii"
+            surfaces.write_map(thickness_mm[:, layer], path, side)
+
+
+def layer_thickness(brain: Brain, template: Template, hemisphere: Hemisphere) -> Floats:
+    """Thickness (vertices, 6) mm of each layer in the bent brain.
+
+    Measured as the paper does (section 3.7): the distance of corresponding vertices of the layers'
+    surfaces, along the line from a pial vertex to its white one. Layers begin at depths of the
+    Laplacian field, which is not linear along that line. NaN on the medial wall, where there is no
+    cortex.
+    """
+    share = np.linspace(0, 1, _STEPS)
+    pial, white = hemisphere.pial, hemisphere.white
+    lines = pial[:, None] * (1 - share[:, None]) + white[:, None] * share[:, None]
+    index = brain.depth.to_indices(lines.reshape(-1, 3)).T
+    depth = ndimage.map_coordinates(brain.depth.data, index, order=1, mode="nearest")
+    depth = np.maximum.accumulate(np.clip(depth.reshape(len(pial), _STEPS), 0, 1), axis=1)
+    borders = template.areas.border[areas_at(brain, template, hemisphere.mid)]
+    # where each border is met: between the last step above it and the next
+    met = np.stack([_met(depth, border) for border in borders[:, 1:-1].T], axis=1)
+    edges = np.pad(met, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1)))
+    length_mm = np.linalg.norm(pial - white, axis=1, keepdims=True)
+    return np.where(hemisphere.cortex[:, None], np.diff(edges, axis=1) * length_mm, np.nan)
+
+
+def _met(depth: Floats, border: NDArray[np.float32]) -> Floats:
+    """Share of the line at which a depth that only grows reaches `border`, one a row."""
+    after = np.clip((depth < border[:, None]).sum(1), 1, _STEPS - 1)
+    rows = np.arange(len(depth))
+    low, high = depth[rows, after - 1], depth[rows, after]
+    part = np.clip((border - low) / np.maximum(high - low, 1e-6), 0, 1)
+    return np.asarray((after - 1 + part) / (_STEPS - 1))
+
+
+def areas_at(brain: Brain, template: Template, points_mm: Floats) -> NDArray[np.int64]:
+    """Area label of the voxel at each point (n, 3) in true stack RAS mm; 0 outside the atlas."""
+    index = np.rint(template.atlas.to_indices(brain.bend.to_template(points_mm))).astype(int)
+    inside = ((index >= 0) & (index < template.atlas.data.shape)).all(1)
+    labels = np.zeros(len(index), np.int64)
+    labels[inside] = template.atlas.data[tuple(index[inside].T)]
+    return labels
