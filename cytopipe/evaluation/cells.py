@@ -1,0 +1,148 @@
+"""How densely cells lie in each cortical layer of annotated patches (CytoNet section 3.7)."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from cytopipe.files import InputError
+from cytopipe.formats import annotations
+from cytopipe.learning import checkpoints
+
+LAYERS = 6
+_BATCH = 64  # patches embedded at a time
+
+Floats = NDArray[np.float64]
+
+
+def density_per_mm2(
+    cells_um: Floats, x_um: Floats, y_um: Floats, size_um: tuple[float, float], bandwidth_um: float
+) -> Floats:
+    """Kernel density estimate of cells on a grid: an exact sum of Gaussians.
+
+    Cells beyond the border of the image are not known: within some bandwidths of it a plain sum
+    falls short by the part of the kernel that lies outside. It is divided by the part inside, so
+    that an even density is estimated as even up to the border.
+
+    Parameters
+    ----------
+    cells_um : (n, 2) x, y of cells, from the image's corner; those outside the image are ignored.
+    x_um, y_um : (w,), (h,) columns and rows of the grid, from the same corner, inside the image.
+    size_um : width and height of the image.
+    bandwidth_um : standard deviation of the Gaussian.
+
+    Returns
+    -------
+    (h, w) cells per mm2.
+    """
+    inside = ((cells_um >= 0) & (cells_um <= np.array(size_um))).all(1)
+    along, mass = [], []
+    for axis, grid in enumerate((x_um, y_um)):
+        apart = (grid[:, None] - cells_um[inside, axis]) / bandwidth_um
+        along.append(np.exp(-0.5 * apart**2) / (bandwidth_um * np.sqrt(2 * np.pi)))
+        mass.append(ndtr((size_um[axis] - grid) / bandwidth_um) - ndtr(-grid / bandwidth_um))
+    # a Gaussian is a product over the axes, so the sum over cells is one product of matrices
+    return np.asarray(1e6 * (along[1] @ along[0].T) / np.outer(mass[1], mass[0]))
+
+
+def layer_densities(
+    cells_um: Floats, mask: NDArray[np.uint8], spacing_um: float, bandwidth_um: float
+) -> Floats:
+    """Mean density of cells within each layer of a patch.
+
+    Parameters
+    ----------
+    cells_um : (n, 2) x, y of cells in pixels' centres x spacing, as LAYER_PATCHES has them.
+    mask, spacing_um : (h, w) 0 background, 1 to 6 the layers; its pixel size. Where pixels are far
+        finer than the bandwidth, every so many are used, a tenth of the bandwidth apart.
+
+    Returns
+    -------
+    (6,) cells per mm2; NaN for a layer that the mask has not.
+    """
+    step = max(1, int(bandwidth_um / 10 / spacing_um))
+    rows, columns = (np.arange(min(step, size) // 2, size, step) for size in mask.shape)
+    height_um, width_um = np.array(mask.shape) * spacing_um
+    density = density_per_mm2(
+        cells_um + spacing_um / 2,
+        (columns + 0.5) * spacing_um,
+        (rows + 0.5) * spacing_um,
+        (width_um, height_um),
+        bandwidth_um,
+    )
+    layers = mask[np.ix_(rows, columns)]
+    return np.array(
+        [
+            density[layers == k].mean() if (layers == k).any() else np.nan
+            for k in range(1, LAYERS + 1)
+        ]
+    )
+
+
+def fitted_window(
+    image: NDArray[np.uint8], spacing_um: float, wanted_um: float, patch_px: int
+) -> NDArray[np.uint8]:
+    """The middle of an image at another pixel size, (patch_px, patch_px).
+
+    Resampled by area averaging; continued by reflection where it is smaller than the patch.
+
+    Raises
+    ------
+    ValueError
+        If the image is coarser than wanted: nothing can be added to it.
+    """
+    factor = wanted_um / spacing_um
+    if factor < 0.999:
+        raise ValueError(f"pixels of {spacing_um:g} um, {wanted_um:g} um are needed")
+    if abs(factor - 1) > 1e-3:
+        scale = 1 / factor
+        image = np.asarray(
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
+    missing = [max(0, patch_px - size) for size in image.shape]
+    image = np.pad(image, [(m // 2, m - m // 2) for m in missing], mode="symmetric")
+    top, left = ((size - patch_px) // 2 for size in image.shape)
+    return image[top : top + patch_px, left : left + patch_px]
+
+
+def read_densities(patches: pd.DataFrame, bandwidth_um: float) -> Floats:
+    """(patches, 6) mean density of cells in each layer of LAYER_PATCHES with cells."""
+    found = [
+        layer_densities(
+            annotations.read_cells(Path(cells)),
+            annotations.read_gray(Path(mask)),
+            spacing_um,
+            bandwidth_um,
+        )
+        for cells, mask, spacing_um in zip(
+            patches.cells, patches["mask"], patches.spacing_um, strict=True
+        )
+    ]
+    return np.reshape(found, (len(patches), LAYERS))
+
+
+def embed_patches(patches: pd.DataFrame, weights: Path) -> NDArray[np.float32]:
+    """(patches, width) backbone features of LAYER_PATCHES, at the network's own pixel size.
+
+    Raises
+    ------
+    InputError
+        If a patch's pixels are larger than the network's.
+    """
+    encoder, trained = checkpoints.load_encoder(weights)
+    windows = []
+    for path, spacing_um in zip(patches.image, patches.spacing_um, strict=True):
+        image = annotations.read_gray(Path(path))
+        try:
+            window = fitted_window(image, spacing_um, trained["spacing_um"], trained["patch_px"])
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; annotate finer patches of layers") from error
+        windows.append(window)
+    found = [
+        encoder.embed(np.stack(windows[start : start + _BATCH]))[0]
+        for start in range(0, len(windows), _BATCH)
+    ]
+    return np.concatenate(found)
