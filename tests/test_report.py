@@ -205,6 +205,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         points=[files["points.parquet"]],
         metrics={"spatialnce": root / "metrics.parquet", "untrained": root / "untrained.parquet"},
         scores=[root / "scores.parquet"],
+        figures=[root / "evaluation" / "areas" / "spatialnce" / "figures.html"],
         table=root / "truth.tsv",
         page=root / "index.html",
     )
@@ -223,9 +224,8 @@ def test_right_results_meet_every_goal(study: dict[str, Path]) -> None:
 def test_pages_load_nothing_from_elsewhere(study: dict[str, Path], page: str) -> None:
     text = study[page].read_text()
     for source in re.findall(r'(?:src|href|xlink:href)="([^"]*)"', text):
-        assert source.startswith(("data:", "#")) or source in ("index.html", "B01.html"), source[
-            :60
-        ]
+        beside = ("index.html", "B01.html", "evaluation/areas/spatialnce/figures.")
+        assert source.startswith(("data:", "#", *beside)), source[:60]
     assert "@import" not in text and "url(http" not in text
 
 
@@ -251,6 +251,7 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
         "points": [study["points.parquet"]],
         "metrics": {},
         "scores": [],
+        "figures": [],
         "table": None,
     }
     report.run(**again, page=tmp_path / "a.html")
@@ -290,14 +291,16 @@ def test_missed_goals_and_best_scores_stand_out() -> None:
             for fold, v in enumerate(values)
         ]
     )
-    (task,) = study_page.score_tasks(scores)
-    a, b = (row["cells"][0] for row in task["rows"])
+    (task,) = study_page.score_tasks(scores, {"areas": {"a": "../areas/a/figures.html"}})
+    (row,) = task["rows"]
+    a, b = row["cells"]
+    assert task["pages"][0]["picture"] == "../areas/a/figures.png"
     assert a["text"] == "0.300 ± 0.100" and not a["best"]
     assert b["best"]
 
 
 def test_text_from_tables_cannot_become_markup(tmp_path: Path) -> None:
-    values = study_page.page_values([], {}, tables.SCORES.empty(), None)
+    values = study_page.page_values([], {}, tables.SCORES.empty(), None, {})
     brain = {"brain": "<script>", "role": "seen", "page": "a.html", "cells": []}
     report.brain_page.write_page("study.html", values | {"brains": [brain]}, tmp_path / "a.html")
     assert "<script>" not in (tmp_path / "a.html").read_text()

@@ -1,9 +1,11 @@
 """report: what a person looks at, a page a brain and one for the study, readable offline.
 
-Pages hold all their pictures; nothing is loaded from elsewhere. For a phantom study, `truth`
+Pages need nothing from elsewhere: they hold all their pictures, but for those of the evaluation,
+which lie beside under results/evaluation. For a phantom study, `truth`
 writes the table that holds the results against the truth.
 """
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -86,6 +88,7 @@ def run(
     points: list[Path],
     metrics: dict[str, Path],
     scores: list[Path],
+    figures: list[Path],
     table: Path | None,
     page: Path,
 ) -> None:
@@ -97,6 +100,7 @@ def run(
     pages, stacks, surfaces, points : page and tables of each brain, in the order of `roles`.
     metrics : METRICS of each run.
     scores : SCORES of all tasks and runs.
+    figures : {task}/{run}/figures.html of them; the page links to them and shows the .png beside.
     table : the truth table, if the study has a truth.
     """
     brains = [
@@ -115,10 +119,15 @@ def run(
         )
     ]
     found = [tables.read(tables.SCORES, path) for path in scores]
+    of_tasks: dict[str, dict[str, str]] = {}
+    for path in figures:
+        address = Path(os.path.relpath(path, page.parent)).as_posix()
+        of_tasks.setdefault(path.parents[1].name, {})[path.parent.name] = address
     values = study_page.page_values(
         brains,
         {run: tables.read(tables.METRICS, path) for run, path in metrics.items()},
         pd.concat(found) if found else tables.SCORES.empty(),
         None if table is None else truth_table.read(table),
+        of_tasks,
     )
     brain_page.write_page("study.html", values, page)

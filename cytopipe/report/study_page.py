@@ -1,6 +1,6 @@
 """The study's page: its brains, networks, scores and, for a phantom, the truth table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ BRAIN_COLUMNS = (
     "usable points",
     "with a coordinate",
 )
+# metrics (how their names begin) of which the largest of a line is bold
+MORE_IS_BETTER = ("macro_f1", "weighted_f1", "top1", "top3", "r2 ", "purity_area", "adjusted_rand")
 
 
 def cell(text: str, bad: bool = False) -> dict[str, Any]:
@@ -45,34 +47,39 @@ def brain_cells(
     ]
 
 
-def score_tasks(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table for each task: a line a run, a column a metric and split."""
+def score_tasks(
+    scores: pd.DataFrame, task_pages: Mapping[str, Mapping[str, str]]
+) -> list[dict[str, Any]]:
+    """A table for each task: a line a split and metric, a column a run; and its figures.
+
+    Parameters
+    ----------
+    task_pages : task to run to the address of its page, beside which lies the picture of that name.
+    """
     tasks = []
-    for name, of_task in scores.groupby("task"):
-        columns = list(dict.fromkeys(zip(of_task["metric"], of_task["split"], strict=True)))
-        # a split's metrics stand together
-        columns.sort(key=lambda column: (column[1], column[0]))
-        groups = of_task.groupby(["run", "metric", "split"])["value"]
+    for name, of_task in scores.groupby("task", sort=False):
+        runs = list(dict.fromkeys(of_task["run"]))
+        groups = of_task.groupby(["split", "metric", "run"])["value"]
         means, spreads, counts = groups.mean(), groups.std(ddof=0), groups.count()
-        best = {
-            (metric, split): means.xs((metric, split), level=("metric", "split")).max()
-            for metric, split in columns
-        }
         rows = []
-        for run in dict.fromkeys(of_task["run"]):
+        for split, metric in dict.fromkeys(zip(of_task["split"], of_task["metric"], strict=True)):
+            best = means.loc[split, metric].max() if metric.startswith(MORE_IS_BETTER) else np.nan
             cells = []
-            for metric, split in columns:
-                key = (run, metric, split)
+            for run in runs:
+                key = (split, metric, run)
                 if key not in means.index:
                     cells.append({"text": "", "best": False})
                     continue
                 text = f"{means[key]:.3f}"
                 if counts[key] > 1:
                     text += f" ± {spreads[key]:.3f}"
-                cells.append({"text": text, "best": bool(means[key] == best[metric, split])})
-            rows.append({"run": run, "cells": cells})
-        shown = [f"{metric.replace('_', ' ')}, {split}" for metric, split in columns]
-        tasks.append({"name": name, "columns": shown, "rows": rows})
+                cells.append({"text": text, "best": bool(means[key] == best and len(runs) > 1)})
+            rows.append({"split": split, "metric": metric.replace("_", " "), "cells": cells})
+        pages = [
+            {"run": run, "page": page, "picture": page.removesuffix(".html") + ".png"}
+            for run, page in task_pages.get(str(name), {}).items()
+        ]
+        tasks.append({"name": str(name), "runs": runs, "rows": rows, "pages": pages})
     return tasks
 
 
@@ -101,6 +108,7 @@ def page_values(
     metrics: dict[str, pd.DataFrame],
     scores: pd.DataFrame,
     truth: pd.DataFrame | None,
+    task_pages: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """Everything that the template `study.html` needs.
 
@@ -108,6 +116,7 @@ def page_values(
     ----------
     brains : brain, role, page and cells of each brain.
     metrics : METRICS of each run.
+    task_pages : see `score_tasks`.
     """
     trained = {run: table for run, table in metrics.items() if len(table)}
     runs = [
@@ -126,6 +135,6 @@ def page_values(
         "brain_columns": BRAIN_COLUMNS,
         "training": markup(figures.training_figure(trained)) if runs else "",
         "runs": runs,
-        "tasks": score_tasks(scores),
+        "tasks": score_tasks(scores, task_pages),
         "truth": None if truth is None else truth_values(truth),
     }

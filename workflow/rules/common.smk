@@ -174,12 +174,64 @@ def manual_segmentations_of_chunk(w):
     return [path for path in paths if path in present(f"manual/{w.brain}")]
 
 
-def dataset_settings(w):
-    return config["patches"]["datasets"][w.dataset]
+@cache
+def dataset_settings(dataset):
+    """A data set of the config; {dataset}-transfer-{brain} is one with that brain for transfer."""
+    datasets = config["patches"]["datasets"]
+    if dataset in datasets:
+        return datasets[dataset]
+    base, _, brain = dataset.rpartition("-transfer-")
+    if base in datasets and ROLES.get(brain, "unseen") != "unseen":
+        return {**datasets[base], "transfer": brain}
+    raise WorkflowError(
+        f"config/config.yaml: there is no data set {dataset!r}; patches.datasets has {', '.join(datasets)}"
+    )
+
+
+def settings_of_dataset(w):
+    return dataset_settings(w.dataset)
+
+
+def annotations_under(folder):
+    """Files that a lab laid down under a folder of its annotations, if it has any."""
+    base = config["study"]["annotations"]
+    return sorted(present(f"{base}/{folder}")) if base else []
+
+
+def contours_of_dataset(w):
+    """Annotated areas of the sections of the data set's brains, if it is drawn from them."""
+    if dataset_settings(w.dataset)["source"] != "annotations":
+        return []
+    brains = brains_of_dataset(w)
+    return [
+        path
+        for path in annotations_under("areas")
+        if path.split("/")[-2] in brains and path.endswith((".geojson", ".tif"))
+    ]
+
+
+def images_of_dataset(w):
+    return [image_of(s) for b in brains_of_dataset(w) for s in OF_BRAIN[b]]
+
+
+def warp_of_dataset(w):
+    return dataset_settings(w.dataset)["warp"] or []
+
+
+def geodesic_of_run(w):
+    wanted = settings_of_run(w)["distance"] == "geodesic"
+    return "results/patches/geodesic.npz" if wanted else []
+
+
+def tissue_of(w):
+    """What is known of the tissue: of a brain its reconstruction, or the template."""
+    if w.brain == "template":
+        return config["template"]["tissue"]
+    return f"results/reconstruction/{w.brain}/tissue.nii.gz"
 
 
 def brains_of_dataset(w):
-    return [b for b in BRAINS if ROLES[b] in dataset_settings(w)["roles"]]
+    return [b for b in BRAINS if ROLES[b] in dataset_settings(w.dataset)["roles"]]
 
 
 def points_of_dataset(w):

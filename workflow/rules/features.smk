@@ -53,3 +53,30 @@ rule profiles:
         version=version("features"),
     script:
         "../scripts/profiles.py"
+
+
+rule features_patches:
+    """Embed the patches of a data set that was drawn from annotated areas."""
+    input:
+        patches="results/patches/{dataset}.parquet",
+        images=images_of_dataset,
+        weights="results/pretraining/{run}/final.pt",
+    output:
+        backbone="results/features/{run}/patches-{dataset}.npy",
+        projected="results/features/{run}/patches-{dataset}-projected.npy",
+        rows="results/features/{run}/patches-{dataset}.parquet",
+    log:
+        "logs/features/{run}/patches-{dataset}.log",
+    benchmark:
+        "benchmarks/features/{run}/patches-{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(config["patches"]["datasets"]),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        features=config["features"]["network"],
+        version=version("features"),
+    script:
+        "../scripts/features_patches.py"

@@ -1,7 +1,7 @@
 rule midsurface:
     """Compute the depth in the cortex and the closed surface at half depth, a hemisphere each."""
     input:
-        tissue="results/reconstruction/{brain}/tissue.nii.gz",
+        tissue=tissue_of,
     output:
         depth="results/midsurface/{brain}/depth.nii.gz",
         hemispheres="results/midsurface/{brain}/hemispheres.nii.gz",
@@ -16,6 +16,9 @@ rule midsurface:
         "logs/midsurface/{brain}.log",
     benchmark:
         "benchmarks/midsurface/{brain}.tsv"
+    # the template too, where distances are measured along its surface
+    wildcard_constraints:
+        brain="|".join([*BRAINS, "template"]),
     threads: 1
     resources:
         mem_mb=12000,

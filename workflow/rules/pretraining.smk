@@ -5,6 +5,7 @@ rule pretraining:
     """Train a network on the positions of patches; an interrupted run continues."""
     input:
         patches=patches_of_run,
+        geodesic=geodesic_of_run,
     output:
         final="results/pretraining/{run}/final.pt",
         metrics="results/pretraining/{run}/metrics.parquet",

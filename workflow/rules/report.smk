@@ -56,7 +56,10 @@ rule truth:
         affines=brains_of(
             f"results/coordinates/{{brain}}/affine-to-{config['template']['name']}.h5"
         ),
-        scores=AREA_SCORES,
+        scores=[
+            f"results/evaluation/areas/{run}/scores.parquet"
+            for run in runs_of_task("areas")
+        ],
     output:
         table="results/report/truth.tsv",
     log:
@@ -86,7 +89,9 @@ rule report:
         surfaces=brains_of("results/midsurface/{brain}/surfaces.parquet"),
         points=brains_of("results/coordinates/{brain}/points.parquet"),
         metrics=expand("results/pretraining/{run}/metrics.parquet", run=RUNS),
-        scores=AREA_SCORES,
+        scores=every_task("scores.parquet"),
+        figures=every_task("figures.html"),
+        pictures=every_task("figures.png"),
         table=TRUTH,
     output:
         page="results/report/index.html",

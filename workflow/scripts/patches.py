@@ -8,6 +8,7 @@ patches.run(
     points=dict(zip(snakemake.params.roles, map(Path, snakemake.input.points), strict=True)),
     roles=snakemake.params.roles,
     sections=[Section(**row) for row in snakemake.params.sections],
+    annotations=[Path(path) for path in snakemake.input.annotations],
     patches=Path(snakemake.output.patches),
     params=patches.Params(**snakemake.params.patches),
 )

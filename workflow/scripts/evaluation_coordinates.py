@@ -1,0 +1,17 @@
+from pathlib import Path
+
+from cytopipe import evaluation, logs
+
+logs.to(snakemake.log[0])
+files = snakemake.input
+evaluation.run_coordinates(
+    **{
+        name: dict(zip(snakemake.params.brains, map(Path, files[name]), strict=True))
+        for name in ("points", "features", "rows")
+    },
+    scores=Path(snakemake.output.scores),
+    html=Path(snakemake.output.html),
+    png=Path(snakemake.output.png),
+    run_name=snakemake.wildcards.run,
+    params=evaluation.CoordinateParams(**snakemake.params.evaluation),
+)

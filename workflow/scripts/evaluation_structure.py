@@ -1,0 +1,21 @@
+from pathlib import Path
+
+from cytopipe import evaluation, logs
+
+logs.to(snakemake.log[0])
+files = snakemake.input
+evaluation.run_structure(
+    **{
+        name: Path(files[name])
+        for name in ("points", "features", "rows", "profiles", "profile_rows", "weights")
+    },
+    surface={"LR"[n]: Path(path) for n, path in enumerate(files.surface)},
+    layer_thickness={"LR"[n]: files.thickness[6 * n : 6 * n + 6] for n in range(len(files.surface))},
+    layer_patches=Path(files.layers) if files.layers else None,
+    scores=Path(snakemake.output.scores),
+    html=Path(snakemake.output.html),
+    png=Path(snakemake.output.png),
+    run_name=snakemake.wildcards.run,
+    threads=snakemake.threads,
+    params=evaluation.StructureParams(**snakemake.params.evaluation),
+)
