@@ -9,10 +9,11 @@ export OMP_NUM_THREADS ?= 1
 # threads that wait do not spin: on a busy machine spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real test check lock clean
+.PHONY: help demo demo-real comparison test check lock clean
 help:
 	@echo "make demo       a phantom study from images to scores, with the error of every stage"
 	@echo "make demo-real  35 real brightfield sections through segmentation to reconstruction"
+	@echo "make comparison the papers' objectives side by side on the demo's phantom (an hour)"
 	@echo "make test       checks and tests; make check: the static part, in seconds"
 	@echo "make clean      removes what the demos and the checks wrote, and .venv"
 
@@ -39,6 +40,11 @@ demo-real: .venv/ready
 	@$(BIN)/python workflow/real_sections.py make demo-real config/presets/demo-real.yaml
 	@$(BIN)/python workflow/progress.py demo-real --cores $(CORES) --rerun-incomplete $(REAL)
 	@$(BIN)/python workflow/real_sections.py summary demo-real
+
+comparison: demo
+	@$(BIN)/python workflow/progress.py demo --cores $(CORES) --resources mem_mb=6000 --rerun-incomplete --keep-going \
+		--configfile config/presets/comparison.yaml --until evaluation_areas evaluation_shortcuts evaluation_retrieval
+	@$(BIN)/python workflow/comparison.py demo
 
 check: .venv/ready
 	@$(BIN)/ruff format --check --quiet .

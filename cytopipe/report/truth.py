@@ -178,7 +178,7 @@ def probe_rows(scores: pd.DataFrame, baselines: Sequence[str]) -> list[dict[str,
     scores : SCORES of the areas task, all runs.
     baselines : runs without pretraining (untrained network, mean profiles).
     """
-    scores = scores[scores["metric"] == "macro_f1"]
+    scores = scores[(scores["task"] == "areas") & (scores["metric"] == "macro_f1")]
     means = scores.pivot_table("value", "run", "split", aggfunc="mean", sort=False)
     # a split without scores is a column of NaN, which meets no goal
     means = means.reindex(columns=list(dict.fromkeys([*GOAL_SPLITS, *scores["split"]])))
