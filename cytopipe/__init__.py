@@ -1,3 +1,28 @@
 """Cytoarchitectonic features of whole human brains, from scanned sections to scores."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cytopipe.learning.models import Model
+
 __version__ = "0.1.0"
+
+
+def load_model(folder: Path | str, device: str = "cpu") -> "Model":
+    """Read a released model, ready to embed images: see `cytopipe.learning.models`.
+
+    Parameters
+    ----------
+    folder : what `models.run_release` wrote: weights.safetensors, config.yaml, README.md.
+    device : where it computes, e.g. `cuda`.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged.
+    """
+    # here, so that a stage without networks does not wait for torch
+    from cytopipe.learning import models
+
+    return models.load_model(folder, device)

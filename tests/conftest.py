@@ -1,10 +1,16 @@
-"""The truth of the brain of `shell_study`, for all tests that score against it."""
+"""The truth of the brain of `shell_study` and the phantom of two balls, for several test files."""
 
+import gzip
 from pathlib import Path
 
 import pytest
+from ball_phantom import MIDDLE_MM, PIAL_MM, WHITE_MM, ball, preset
 from shell_study import write_truth
 
+from cytopipe.formats import surfaces
+from cytopipe.phantom import Params, run
+from cytopipe.phantom.brain import Brain, Template, make_brain
+from cytopipe.phantom.study import make_template
 from cytopipe.report.truth_folder import TruthBrain
 
 
@@ -16,3 +22,60 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def truth(folder: Path) -> TruthBrain:
     return TruthBrain(folder, "B01")
+
+
+@pytest.fixture(scope="session")
+def two_balls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A brain of two balls of unequal size, so that left and right can be told apart."""
+    folder = tmp_path_factory.mktemp("balls")
+    for name, sign, share in (("left", -1, 1.0), ("right", 1, 0.7)):
+        for kind, radius in (("pial", PIAL_MM), ("white", WHITE_MM)):
+            surface = ball(share * radius, (sign * MIDDLE_MM, 0, 0))
+            plain = folder / f"{kind}_{name}.gii"
+            surfaces.write(surface, plain)
+            (folder / f"{kind}_{name}.gii.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def params(two_balls: Path) -> Params:
+    return preset(
+        surfaces=str(two_balls),
+        brains={"B01": "seen"},
+        workers=1,
+        spacing_um=256,
+        coarsest_um=512,
+        truth_spacing_um=512,
+        section_step=70,
+        depth_voxel_mm=0.7,
+        callosum_mm=[],
+        bend_mm=1.5,
+        areas=3,
+        vessels_per_cm2=0,
+        texture=0.02,
+        stain_variation=0.05,
+        bridges=0,
+        tunnels=0,
+        mirrored=1,
+        dirty=1,
+        annotated_every=3,
+        layer_patches=6,
+        layer_patch_um=2048,
+    )
+
+
+@pytest.fixture(scope="session")
+def study(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    run(study=folder, params=params)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return make_template(tmp_path_factory.mktemp("template"), params)
+
+
+@pytest.fixture(scope="session")
+def brain(template: Template, params: Params) -> Brain:
+    return make_brain("B01", template, params)

@@ -287,6 +287,24 @@ def test_recomputed_activations_change_nothing(kind: str, precision: torch.dtype
             assert buffers[name] == 12
 
 
+# torch.compile hides this warning of its own, which pytest turns into an error before it can
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+def test_torch_compile_does_not_update_the_statistics_twice() -> None:
+    torch.manual_seed(0)
+    plain = converted(Tiny(), "own")
+    recomputing = copy.deepcopy(plain)
+    networks.checkpoint_activations(recomputing)
+    expected, plain = trained(plain, None)
+    compiled = torch.compile(recomputing, backend="aot_eager")
+    assert isinstance(compiled, nn.Module)
+    got, _ = trained(compiled, None)
+    for left, right in zip(expected, got, strict=True):
+        torch.testing.assert_close(left, right)
+    buffers = dict(recomputing.named_buffers())
+    for name, buffer in plain.named_buffers():
+        torch.testing.assert_close(buffer, buffers[name])
+
+
 def test_frozen_statistics_stay_frozen_when_recomputed() -> None:
     torch.manual_seed(0)
     network = Tiny().eval()

@@ -6,7 +6,7 @@ import pytest
 
 from cytopipe import patches
 from cytopipe.files import InputError
-from cytopipe.formats import tables
+from cytopipe.formats import tables, transforms
 from cytopipe.formats.sections import Section
 
 ROLES = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
@@ -37,11 +37,17 @@ def drawn(tmp_path: Path, changed: pd.DataFrame | None = None, **settings: objec
         tables.write(tables.POINTS, frame, points[brain])
     values = {
         "purpose": "pretraining",
+        "source": "atlas",
         "roles": ["seen", "transfer"],
+        "transfer": None,
         "count": None,
         "per_area": None,
         "min_probability": 0.5,
+        "raster_um": 64.0,
+        "point_spacing_mm": 1.0,
         "test_every": 5,
+        "warp": None,
+        "warp_moves": "points",
         "seed": 1,
         **settings,
     }
@@ -53,6 +59,7 @@ def drawn(tmp_path: Path, changed: pd.DataFrame | None = None, **settings: objec
             for brain in ROLES
             for section in np.arange(10) * 15
         ],
+        annotations=[],
         patches=tmp_path / "set.parquet",
         params=patches.Params(**values),  # type: ignore[arg-type]
     )
@@ -107,12 +114,47 @@ def test_training_areas_are_balanced_and_test_areas_are_not(tmp_path: Path) -> N
 
 
 def test_no_brain_of_the_roles_is_an_error(tmp_path: Path) -> None:
-    params = patches.Params("areas", ["seen"], None, 5, 0.0, 5, 1)
-    with pytest.raises(InputError, match=r"no brain has the role seen; correct role in"):
-        patches.run(points={}, roles={}, sections=[], patches=tmp_path / "a.parquet", params=params)
+    with pytest.raises(InputError, match=r"no brain has the role nobody; correct role in"):
+        drawn(tmp_path, roles=["nobody"])
 
 
 def test_no_usable_point_is_an_error(tmp_path: Path) -> None:
     points = points_of("B01").assign(status="unrefined")
     with pytest.raises(InputError, match="none of the 200 points of B01 is usable"):
         drawn(tmp_path, points, roles=["seen"])
+
+
+def test_a_fold_over_transfer_brains_changes_who_is_transfer(tmp_path: Path) -> None:
+    everyone = ["seen", "transfer", "unseen"]
+    table = drawn(tmp_path, purpose="areas", roles=everyone, transfer="B01")
+    splits = {brain: set(rows.split) for brain, rows in table.groupby("brain")}
+    assert splits == {"B01": {"transfer"}, "B02": {"train", "seen"}, "B03": {"unseen"}}
+    for nobody in ("B03", "B09"):
+        with pytest.raises(InputError, match=f"transfer is '{nobody}'; name a brain"):
+            drawn(tmp_path, purpose="areas", roles=everyone, transfer=nobody)
+
+
+@pytest.mark.parametrize("moves", ["points", "image"])
+def test_a_warp_carries_coordinates_to_another_template(tmp_path: Path, moves: str) -> None:
+    # doubles and shifts R by 3 mm; an image moves the other way
+    matrix = np.diag([2.0, 1, 1, 1])
+    matrix[0, 3] = 3
+    path = tmp_path / "to-other.h5"
+    transforms.write(transforms.affine_transform(matrix, "phantom", "other"), path)
+    plain = drawn(tmp_path, roles=["seen"]).x_mm.to_numpy()
+    table = drawn(tmp_path, roles=["seen"], warp=str(path), warp_moves=moves)
+    expected = 2 * plain + 3 if moves == "points" else (plain - 3) / 2
+    np.testing.assert_allclose(table.x_mm, expected, atol=1e-9)
+
+
+def test_points_that_a_warp_does_not_cover_are_dropped(tmp_path: Path) -> None:
+    # a field from 10 to 50 mm along R
+    affine = np.diag([10.0, 10, 10, 1])
+    affine[:3, 3] = [10, -20, -20]
+    field = transforms.field_transform(np.full((5, 5, 5, 3), 1.0), affine, "phantom", "other")
+    transforms.write(field, tmp_path / "field.h5")
+    table = drawn(tmp_path, roles=["seen"], warp=str(tmp_path / "field.h5"))
+    assert table.x_mm.tolist() == pytest.approx(list(range(11, 52)))
+    with pytest.raises(InputError, match=r"none of the 200 points .* direction above all"):
+        far = points_of("B01").assign(x_mm=500.0)
+        drawn(tmp_path, far, roles=["seen"], warp=str(tmp_path / "field.h5"))

@@ -1,15 +1,14 @@
 """The phantom against formulas: what the truth says must be what the images show."""
 
 import dataclasses
-import gzip
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
 import yaml
+from ball_phantom import MIDDLE_MM, PIAL_MM, PRESET, WHITE_MM, ball, finer
 
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, volumes
@@ -26,98 +25,7 @@ from cytopipe.phantom import Params, run
 from cytopipe.phantom.bending import draw_bend
 from cytopipe.phantom.brain import Brain, Template, make_brain
 from cytopipe.phantom.cutting import coverage, cut, label_volume
-from cytopipe.phantom.handling import Handled
 from cytopipe.phantom.rendering import render
-from cytopipe.phantom.study import handle, make_template
-
-PRESET = Path(__file__).parents[1] / "config" / "presets" / "demo.yaml"
-PIAL_MM, WHITE_MM, MIDDLE_MM = 18.0, 13.0, 20.0
-
-
-def ball(radius: float, middle: Any, rings: int = 40) -> surfaces.Surface:
-    """A closed sphere of meridians and parallels, normals outwards."""
-    around = 2 * rings
-    theta = np.linspace(0, np.pi, rings + 1)[1:-1]
-    phi = np.arange(around) * 2 * np.pi / around
-    grid = np.stack(
-        [
-            np.outer(np.sin(theta), np.cos(phi)),
-            np.outer(np.sin(theta), np.sin(phi)),
-            np.outer(np.cos(theta), np.ones(around)),
-        ],
-        axis=-1,
-    ).reshape(-1, 3)
-    points = np.concatenate([grid, [[0, 0, 1], [0, 0, -1]]]) * radius + middle
-    faces = []
-    top, bottom = len(grid), len(grid) + 1
-    for k in range(around):
-        n = (k + 1) % around
-        faces.append((top, k, n))
-        last = (rings - 2) * around
-        faces.append((bottom, last + n, last + k))
-        for ring in range(rings - 2):
-            a, b = ring * around + k, ring * around + n
-            faces += [(a, a + around, b), (b, a + around, b + around)]
-    return surfaces.Surface(points, np.array(faces, np.int32))
-
-
-def preset(**changes: Any) -> Params:
-    given = yaml.safe_load(PRESET.read_text())["phantom"]
-    return Params(**{**given, **changes})
-
-
-@pytest.fixture(scope="session")
-def two_balls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A brain of two balls of unequal size, so that left and right can be told apart."""
-    folder = tmp_path_factory.mktemp("balls")
-    for name, sign, share in (("left", -1, 1.0), ("right", 1, 0.7)):
-        for kind, radius in (("pial", PIAL_MM), ("white", WHITE_MM)):
-            surface = ball(share * radius, (sign * MIDDLE_MM, 0, 0))
-            plain = folder / f"{kind}_{name}.gii"
-            surfaces.write(surface, plain)
-            (folder / f"{kind}_{name}.gii.gz").write_bytes(gzip.compress(plain.read_bytes()))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def params(two_balls: Path) -> Params:
-    return preset(
-        surfaces=str(two_balls),
-        brains={"B01": "seen"},
-        workers=1,
-        spacing_um=256,
-        coarsest_um=512,
-        truth_spacing_um=512,
-        section_step=70,
-        depth_voxel_mm=0.7,
-        callosum_mm=[],
-        bend_mm=1.5,
-        areas=3,
-        vessels_per_cm2=0,
-        texture=0.02,
-        stain_variation=0.05,
-        bridges=0,
-        tunnels=0,
-        mirrored=1,
-        dirty=1,
-    )
-
-
-@pytest.fixture(scope="session")
-def study(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("study")
-    run(study=folder, params=params)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def template(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Template:
-    return make_template(tmp_path_factory.mktemp("template"), params)
-
-
-@pytest.fixture(scope="session")
-def brain(template: Template, params: Params) -> Brain:
-    return make_brain("B01", template, params)
 
 
 def test_preset_schema_and_params_name_the_same_values() -> None:
@@ -335,22 +243,6 @@ def test_a_second_run_does_nothing_and_other_values_are_refused(
     assert (study / "truth" / "truth.yaml").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="other parameters"):
         run(study=study, params=dataclasses.replace(params, seed=99))
-
-
-def finer(brain: Brain, spacing_um: float, **changes: Any) -> tuple[Brain, Handled]:
-    """The same section as if scanned at another resolution, its first pixel's corner in place."""
-    whole = next(s for s in handle(brain)[4:] if s.condition == "good" and not s.mirrored)
-    factor = whole.spacing_um / spacing_um
-    # the origin is the first pixel's middle, which moves
-    corner = whole.rigid(np.full(2, 0.5 * (spacing_um - whole.spacing_um)))
-    section = dataclasses.replace(
-        whole,
-        rigid=dataclasses.replace(whole.rigid, x_um=float(corner[0]), y_um=float(corner[1])),
-        rows=int(whole.rows * factor),
-        columns=int(whole.columns * factor),
-        spacing_um=spacing_um,
-    )
-    return dataclasses.replace(brain, params=dataclasses.replace(brain.params, **changes)), section
 
 
 @pytest.mark.parametrize("spacing_um", [64.0, 4.0])

@@ -5,86 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import yaml
+from striped_study import REPOSITORY, params, train, write_study
 
 from cytopipe import pretraining
 from cytopipe.files import InputError
 from cytopipe.formats import tables
-from cytopipe.formats.images import write_pyramid
 from cytopipe.learning import augmentation, checkpoints, networks
-
-REPOSITORY = Path(__file__).parents[1]
-
-
-def params(**changes: Any) -> pretraining.Params:
-    """The config's settings, as small as they can be."""
-    settings = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
-    small = {
-        "architecture": "small",
-        "distance": "euclidean",
-        "checkpointing": False,
-        "compile": False,
-        "epochs": 3,
-        "batch_size": 8,
-        "patch_px": 16,
-        "spacing_um": 10.0,
-        "precision": "float32",
-        "workers": 0,
-        "cache_mb": 10,
-    }
-    return pretraining.Params(**{**settings["pretraining"]["common"], **small, **changes})
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Patches whose texture follows their position: stripes, finer from left to right."""
-    folder = tmp_path_factory.mktemp("study")
-    x = np.arange(800.0)
-    stripes = 127 + 100 * np.sin(2 * np.pi * x * (1 + x / 400) / 20)
-    write_pyramid(np.tile(stripes, (200, 1)).astype(np.uint8), folder / "x.ome.tif", 10.0, 10.0)
-    random = np.random.default_rng(0)
-    count = 36
-    x_um, y_um = random.uniform(200, 7700, count), random.uniform(200, 1700, count)
-    frame = pd.DataFrame(
-        {
-            "point_id": [f"p{n}" for n in range(count)],
-            "brain": "B01",
-            "section": 1,
-            "hemisphere": "L",
-            "split": "pretrain",
-            "image": str(folder / "x.ome.tif"),
-            "full_spacing_um": 10.0,
-            "x_um": x_um,
-            "y_um": y_um,
-            "x_mm": x_um / 100,
-            "y_mm": 0.0,
-            "z_mm": 0.0,
-            "area": "",
-        }
-    )
-    tables.write(tables.PATCHES, frame, folder / "patches.parquet")
-    areas = pd.cut(frame.x_um, 3, labels=["A", "B", "C"]).astype(str)
-    split = ["train"] * 30 + ["unseen"] * 6
-    tables.write(tables.PATCHES, frame.assign(area=areas, split=split), folder / "areas.parquet")
-    return folder
-
-
-def train(
-    study: Path, folder: Path, settings: pretraining.Params, dataset: str = "patches"
-) -> Path:
-    pretraining.run(
-        patches=study / f"{dataset}.parquet",
-        geodesic=None,
-        final=folder / "final.pt",
-        metrics=folder / "metrics.parquet",
-        record=folder / "params.yaml",
-        threads=1,
-        params=settings,
-    )
-    return folder
+    return write_study(tmp_path_factory.mktemp("study"))
 
 
 def test_params_are_the_keys_of_the_config() -> None:

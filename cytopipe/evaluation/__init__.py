@@ -1,7 +1,15 @@
 """Downstream tasks that show what features are worth; a module a task."""
 
 from cytopipe.evaluation.areas import AreaParams, run_areas, run_cross_validation
+from cytopipe.evaluation.layers import LayersParams, run_layers
 
 VERSION = 2
 
-__all__ = ["VERSION", "AreaParams", "run_areas", "run_cross_validation"]
+__all__ = [
+    "VERSION",
+    "AreaParams",
+    "LayersParams",
+    "run_areas",
+    "run_cross_validation",
+    "run_layers",
+]

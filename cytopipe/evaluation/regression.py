@@ -27,8 +27,9 @@ class Design:
     folds, seed : of the shuffled samples.
     components : numbers of principal components to regress on, beside the raw features.
     pca : what components (and the scaling before them) are fitted on. `per_fold`: the training
-        samples of a fold. `all`: all samples at once, as in the paper, where components know the
-        test samples: a leak, if a small one while samples are many more than dimensions.
+        samples of a fold. `all`: all samples at once, as in the paper: a leak, because components
+        then know the test samples. It vanishes where samples are many more than dimensions, but
+        in 100 samples of 400 dimensions an R2 of 0.78 can look like 0.92.
     """
 
     folds: int

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cytopipe.files import InputError, require, whole
 from cytopipe.learning import networks
@@ -66,9 +67,32 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_encoder(path: Path) -> tuple[networks.Encoder, dict[str, Any]]:
-    """The trained encoder of a `final.pt`, in evaluation mode, and the params of its run."""
+    """The trained encoder of a `final.pt`, in evaluation mode, and the params of its run.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or of another version.
+    """
     content = load(path)
     params: dict[str, Any] = content["params"]
-    encoder = networks.build(networks.Plan(**content["plan"]), seed=0)
-    encoder.load_state_dict(content["weights"])
-    return encoder.eval(), params
+    return encoder_of(content["plan"], content["weights"], path), params
+
+
+def encoder_of(plan: dict[str, Any], weights: dict[str, Tensor], path: Path) -> networks.Encoder:
+    """The encoder of a plan's fields and its weights, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If they do not belong together; the message names `path`.
+    """
+    try:
+        encoder = networks.build(networks.Plan(**plan), seed=0)
+        encoder.load_state_dict(weights)
+    except (TypeError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: its weights do not fit the plan {plan} ({error}); it was written by another "
+            "version of cytopipe, train the network again"
+        ) from error
+    return encoder.eval()

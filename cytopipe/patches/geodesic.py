@@ -39,8 +39,8 @@ def step_lengths(surface: Surface) -> sparse.csr_matrix:
     """Steps along a mesh, (vertices, vertices) mm: along edges, and straight across an edge.
 
     The step across joins the two corners that face an edge, where the straight line between them
-    in the plane of the two unfolded triangles crosses that edge. On a sphere of equal triangles
-    paths are 1.1 % too long on average and 3.5 % at most, against 10 % and 16 % along edges alone.
+    in the plane of the two unfolded triangles crosses that edge. On a sphere of 10,242 vertices
+    paths are 1.4 % too long on average and 5 % at most, against 7 % and 22 % along edges alone.
     """
     vertices, faces = surface.vertices, surface.faces.astype(np.int64)
     pairs, _ = meshes.edges(surface.faces)

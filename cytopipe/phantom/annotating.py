@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import find_contours
 
+from cytopipe.files import InputError
 from cytopipe.formats import annotations, surfaces
 from cytopipe.formats.annotations import Contour, Polygon
 from cytopipe.phantom.anatomy import Hemisphere, area_names
@@ -122,16 +123,20 @@ def _write_patches(
     edge = round(params.layer_patch_um / params.layer_spacing_um)
     chosen = np.sort(rng.integers(0, len(good), count))
     rows = []
-    which, places = -1, np.zeros((0, 2), int)
+    middles: dict[int, NDArray[np.int64]] = {}
     for number, wanted in enumerate(chosen.tolist()):
         # at the very pole nothing has a middle: the next section then
-        while which < wanted or (not len(places) and which + 1 < len(good)):
-            which = max(which + 1, wanted)
-            whole = good[which].whole(params.truth_spacing_um)
-            depth = dissect(brain, template, whole, good[which]).depth
-            places = np.argwhere((depth > _MIDDLE[0]) & (depth < _MIDDLE[1]))
-        if not len(places):
-            break
+        for which in [*range(wanted, len(good)), *range(wanted)]:
+            if which not in middles:
+                middles[which] = _middle_of_cortex(brain, template, good[which])
+            if len(middles[which]):
+                break
+        else:
+            raise InputError(
+                f"{brain.name}: no section shows the middle of the cortex at truth_spacing_um of "
+                f"{params.truth_spacing_um:g}; lower it or set layer_patches to 0"
+            )
+        places = middles[which]
         section = good[which]
         sides = rng.integers(edge // 2, edge + 1, 2) if number % 3 == 2 else np.array([edge, edge])
         # a random point of a random pixel, counted from the corner of the first pixel
@@ -157,6 +162,13 @@ def _write_patches(
             }
         )
     return pd.DataFrame(rows)
+
+
+def _middle_of_cortex(brain: Brain, template: Template, section: Handled) -> NDArray[np.int64]:
+    """Row and column (n, 2) of the truth's pixels in mid-cortex."""
+    whole = section.whole(brain.params.truth_spacing_um)
+    depth = dissect(brain, template, whole, section).depth
+    return np.argwhere((depth > _MIDDLE[0]) & (depth < _MIDDLE[1]))
 
 
 def write_thickness(brain: Brain, template: Template, folder: Path) -> None:

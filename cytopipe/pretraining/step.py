@@ -28,11 +28,15 @@ def prepare(encoder: networks.Encoder, world: World, params: Params) -> nn.Modul
         encoder.compile()
     if world.size == 1:
         return encoder
+    on_cpu = world.device.type == "cpu"
     return DistributedDataParallel(
         encoder,
-        device_ids=[world.device] if world.device.type == "cuda" else None,
-        broadcast_buffers=False,  # shared batch norm keeps them equal
+        device_ids=None if on_cpu else [world.device],
+        forward_sync_buffers=False,  # shared batch norm keeps them equal
         gradient_as_bucket_view=True,
+        # otherwise gradients are sorted anew after the first step, which changes the order in which
+        # four processes sum them: a resumed run would not end with the same bits
+        find_unused_parameters=on_cpu,
     )
 
 

@@ -30,22 +30,29 @@ class Recomputing(nn.Module):
         if not (self.recomputes and torch.is_grad_enabled()):
             output: Tensor = block(features)
             return output
-        # no dropout anywhere, hence no random state to keep
-        recomputed: Tensor = checkpoint(
-            block,
-            features,
-            use_reentrant=False,
-            preserve_rng_state=False,
-            context_fn=partial(_contexts, block),
-        )
-        return recomputed
+        return _recomputed(block, features)
+
+
+# torch.compile takes no context_fn, and where it gives up on a block it would silently update batch
+# norm twice: it leaves these blocks alone
+@torch.compiler.disable
+def _recomputed(block: nn.Module, features: Tensor) -> Tensor:
+    output: Tensor = checkpoint(
+        block,
+        features,
+        use_reentrant=False,
+        preserve_rng_state=False,  # no dropout anywhere
+        context_fn=partial(_contexts, block),
+    )
+    return output
 
 
 def checkpoint_activations(network: nn.Module) -> None:
     """Compute activations anew in the backward pass, as CytoNet section 3.9 does for R50-ViT.
 
     All residual blocks but the first and all transformer layers (of `unet_encoder`, all blocks but
-    the first). Outputs, gradients and buffers stay the same: batch norm sees a batch once.
+    the first). Outputs, gradients and buffers stay the same: batch norm sees a batch once. Under
+    torch.compile these blocks run as they are, uncompiled.
 
     Parameters
     ----------

@@ -1,0 +1,324 @@
+"""Task `embedding`: the feature space drawn, measured and clustered (CytoNet 1.2, 7.2; ISBI 2021).
+
+Features are compared by direction, as the training loss and the similarity matrices of the paper
+compare them: all methods get unit vectors, before and after the projection head.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
+
+from cytopipe.evaluation import charts
+from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity, ward
+from cytopipe.evaluation.samples import Samples, read_samples, write_scores
+from cytopipe.evaluation.similarity import (
+    area_similarity,
+    correlation,
+    unit,
+    within_and_between,
+)
+from cytopipe.files import InputError
+from cytopipe.logs import say
+
+Scores = list[tuple[str, int, str, float]]
+Floats = NDArray[np.float64]
+_LABELS = ("brain", "area", "hemisphere")
+
+
+@dataclass(frozen=True)
+class EmbeddingParams:
+    """Values of the config's `evaluation.embedding`.
+
+    Attributes
+    ----------
+    most_per_brain : points of a brain, drawn at random, for UMAP and the Calinski-Harabasz index.
+    neighbours, min_distance : of UMAP. The paper names none; 15 and 0.1 are those of its library.
+    cluster_points : so many of the points of all brains go to t-SNE and Ward's method, whose
+        memory grows with the square.
+    perplexity : of t-SNE.
+    clusters : of Ward's method; 10 in ISBI 2021.
+    seed : of the draws and of both embeddings.
+    """
+
+    most_per_brain: int
+    neighbours: int
+    min_distance: float
+    cluster_points: int
+    perplexity: float
+    clusters: int
+    seed: int
+
+
+def umap_of(
+    values: NDArray[np.float32],
+    dimensions: Sequence[int],
+    neighbours: int,
+    min_distance: float,
+    seed: int,
+) -> list[NDArray[np.float32]]:
+    """UMAP of features (n, d) into each number of dimensions, from the same exact neighbours.
+
+    Starts from the first principal components: the spectral start of the library fails where the
+    graph of neighbours falls apart, as it does between brains.
+    """
+    with warnings.catch_warnings():
+        # of its network variant, which would need tensorflow
+        warnings.simplefilter("ignore", ImportWarning)
+        import umap
+
+    count = min(neighbours, len(values) - 1)
+    distances, at = NearestNeighbors(n_neighbors=count).fit(values).kneighbors(values)
+    found = []
+    for number in dimensions:
+        reducer = umap.UMAP(
+            n_components=number, n_neighbors=count, min_dist=min_distance, init="pca",
+            random_state=seed, n_jobs=1, precomputed_knn=(at, distances),
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            # no search index: new points cannot be added, none are
+            warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)
+            found.append(np.asarray(reducer.fit_transform(values), np.float32))
+    return found
+
+
+def tsne_of(values: NDArray[np.float32], perplexity: float, seed: int) -> NDArray[np.float32]:
+    """t-SNE of features (n, d) in two dimensions, from the first principal components."""
+    perplexity = min(perplexity, (len(values) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
+    return np.asarray(tsne.fit_transform(values), np.float32)
+
+
+def index_scores(
+    space: str, points: NDArray[np.floating], table: pd.DataFrame, roles: Mapping[str, str]
+) -> list[tuple[int, str, float]]:
+    """Calinski-Harabasz index by brain, area and hemisphere in a space of (n, d) points.
+
+    Over all points, and by area and hemisphere within each brain, whose number is then the fold.
+    """
+    labels = {name: table[name].to_numpy(str) for name in _LABELS}
+    found = [(0, f"chi_{name} {space}", calinski_harabasz(points, labels[name])) for name in labels]
+    for number, brain in enumerate(roles):
+        mine = labels["brain"] == brain
+        group = "of unseen" if roles[brain] == "unseen" else "of a brain"
+        found += [
+            (number, f"chi_{name} {space} {group}", calinski_harabasz(points[mine], of[mine]))
+            for name, of in labels.items()
+            if name != "brain"
+        ]
+    return found
+
+
+def similarity_scores(
+    matrices: Mapping[str, Floats], roles: Mapping[str, str]
+) -> list[tuple[int, str, float]]:
+    """Similarity within and between areas of each brain, and how brains correlate.
+
+    The fold is the number of the brain, or of the pair of brains; those that have an unseen brain
+    are metrics of their own.
+    """
+    found = []
+    for number, (brain, matrix) in enumerate(matrices.items()):
+        group = " unseen" if roles[brain] == "unseen" else ""
+        within, between = within_and_between(matrix)
+        found.append((number, f"similarity_within{group}", within))
+        found.append((number, f"similarity_between{group}", between))
+    for number, (one, other) in enumerate(combinations(matrices, 2)):
+        group = " unseen" if "unseen" in (roles[one], roles[other]) else ""
+        value = correlation(matrices[one], matrices[other])
+        found.append((number, f"similarity_correlation{group}", value))
+    return found
+
+
+def run_embedding(
+    *,
+    points: Mapping[str, Path],
+    backbone: Mapping[str, Path],
+    projected: Mapping[str, Path],
+    rows: Mapping[str, Path],
+    roles: Mapping[str, str],
+    scores: Path,
+    html: Path,
+    png: Path,
+    run_name: str,
+    params: EmbeddingParams,
+) -> None:
+    """Embed, cluster and compare the features of one run.
+
+    The split of a score is `backbone` or `projected`. Indices are computed on the 2D UMAP, as the
+    paper's are read (7.2 discusses those of its UMAP plots), and on the features themselves.
+    Similarity takes every usable point, all else a sample.
+
+    Parameters
+    ----------
+    points, rows : brain to its points (POINTS) and the table of its features' rows.
+    backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
+    roles : brain to role; pairs with an unseen brain are scored apart.
+    scores, html, png : the table (SCORES) and the figures to write.
+    run_name : the run whose features these are.
+
+    Raises
+    ------
+    InputError
+        If rows and points differ, or no brain has a usable point.
+    """
+    mine = {brain: roles[brain] for brain in points}
+    found: Scores = []
+    panels: list[tuple[charts.Panel, str]] = []
+    for split, arrays in {"backbone": backbone, "projected": projected}.items():
+        if not arrays:
+            continue
+        sample = read_samples(points, arrays, rows, most=params.most_per_brain, seed=params.seed)
+        drawn, measured = _embedded(split, sample, mine, params)
+        say(f"{run_name}: {split} features of {len(sample.points)} points embedded")
+        matrices, areas = _matrices(sample, points, arrays, rows)
+        measured += similarity_scores(matrices, mine)
+        found += [(split, *score) for score in measured if np.isfinite(score[-1])]
+        panels += drawn + _similarity_panels(split, matrices, areas, mine)
+    frame = pd.DataFrame(found, columns=["split", "fold", "metric", "value"])
+    for split in frame.split.unique():
+        values = frame.value[(frame.split == split) & (frame.metric == "similarity_correlation")]
+        say(
+            f"{run_name}: {split}, brains agree by r {values.mean():.3f} ± {values.std(ddof=0):.3f}"
+        )
+    charts.write(f"Feature space of {run_name}", panels, html, png)
+    write_scores(scores, run_name, "embedding", found)
+
+
+def _embedded(
+    split: str, sample: Samples, roles: Mapping[str, str], params: EmbeddingParams
+) -> tuple[list[tuple[charts.Panel, str]], list[tuple[int, str, float]]]:
+    """Panels and scores of the sampled points."""
+    values, table = unit(sample.values), sample.points
+    if len(table) < 4:
+        raise InputError(f"embedding: {len(table)} usable points are too few to embed")
+    flat, deep = umap_of(values, (2, 3), params.neighbours, params.min_distance, params.seed)
+    measured = index_scores("umap", flat, table, roles)
+    measured += index_scores("features", values, table, roles)
+    fewer = min(params.cluster_points, len(table))
+    chosen = np.sort(np.random.default_rng(params.seed).choice(len(table), fewer, replace=False))
+    members = ward(values[chosen], params.clusters)
+    area, brain = (table[name].to_numpy(str)[chosen] for name in ("area", "brain"))
+    shuffled = np.random.default_rng(params.seed).permutation(fewer)
+    for name, labels in {"area": area, "brain": brain}.items():
+        measured.append((0, f"ward_purity_{name}", purity(members, labels)))
+        measured.append((0, f"ward_purity_{name} chance", purity(members, labels[shuffled])))
+    colours = {
+        "brain": table.brain.to_numpy(str),
+        "area": table.area.to_numpy(str),
+        "hemisphere": table.hemisphere.to_numpy(str),
+        "y in mm (to anterior)": table.y_mm.to_numpy(),
+        "z in mm (to superior)": table.z_mm.to_numpy(),
+    }
+    hover = {name: table[name].to_numpy(str) for name in ("point_id", *_LABELS)}
+    named = np.array([f"{number + 1:2d}" for number in members])
+    names = sorted(set(area))
+    shares = composition(members, area, names)
+    of_chosen = {"Ward cluster": named, "area": area, "brain": brain}
+    panels: list[tuple[charts.Panel, str]] = [
+        (
+            charts.Scatter(f"UMAP of {split} features", flat, colours, hover),
+            "A dot is a point of the cortex; near dots have features of like direction. Colours "
+            "that form islands are what the features tell apart.",
+        ),
+        (
+            charts.Scatter(
+                f"UMAP in 3D, {split}",
+                deep,
+                {k: v for k, v in colours.items() if k not in ("brain", "area")},
+                hover,
+            ),
+            "The same points with a third dimension, to be turned with the mouse.",
+        ),
+        (
+            charts.Scatter(
+                f"t-SNE, {split}",
+                tsne_of(values[chosen], params.perplexity, params.seed),
+                of_chosen,
+                {name: labels[chosen] for name, labels in hover.items()},
+            ),
+            f"{fewer} of the points, and the clusters that Ward's method makes of their features.",
+        ),
+        (
+            charts.Matrix(
+                f"Areas in Ward clusters, {split}",
+                [_described(n, shares[n], names, members) for n in range(len(shares))],
+                [name or "none" for name in names],
+                shares,
+            ),
+            "Share of each area among a cluster's points; a row is a cluster with its number of "
+            "points and most frequent areas.",
+        ),
+    ]
+    return panels, measured
+
+
+def _described(number: int, shares: Floats, names: Sequence[str], members: NDArray[np.intp]) -> str:
+    """Name of a cluster: its number, size and most frequent areas, as in ISBI Table 2."""
+    most = np.argsort(-shares, kind="stable")[:3]
+    areas = ", ".join(f"{names[n] or 'none'} {shares[n]:.0%}" for n in most if shares[n] > 0)
+    return f"{number + 1} ({np.sum(members == number)}): {areas}"
+
+
+def _matrices(
+    sample: Samples,
+    points: Mapping[str, Path],
+    arrays: Mapping[str, Path],
+    rows: Mapping[str, Path],
+) -> tuple[dict[str, Floats], list[str]]:
+    """Similarity matrix of each sampled brain, and the areas, by hemisphere, then by name."""
+    areas = sorted(set(_with_side(sample.points)) - {""})
+    matrices = {}
+    for brain in sample.points.brain.unique():
+        # all points of one brain at a time: those of all brains need not fit into memory
+        mine = read_samples({brain: points[brain]}, arrays, rows, most=None, seed=0)
+        matrices[brain] = area_similarity(mine.values, _with_side(mine.points), areas)
+    return matrices, areas
+
+
+def _with_side(points: pd.DataFrame) -> NDArray[np.str_]:
+    """Hemisphere and area of points; empty outside the atlas."""
+    return (points.hemisphere + " " + points.area).where(points.area != "", "").to_numpy(str)
+
+
+def _similarity_panels(
+    split: str, matrices: Mapping[str, Floats], areas: Sequence[str], roles: Mapping[str, str]
+) -> list[tuple[charts.Panel, str]]:
+    """The mean matrix of the pretrained brains, that of each unseen one, and their correlations."""
+    pretrained = [matrices[brain] for brain in matrices if roles[brain] != "unseen"]
+    shown = {"mean of pretrained brains": _mean(pretrained)} if pretrained else {}
+    shown |= {f"unseen {b}": matrix for b, matrix in matrices.items() if roles[b] == "unseen"}
+    panels: list[tuple[charts.Panel, str]] = [
+        (
+            charts.Matrix(f"Similarity, {split}, {name}", areas, areas, matrix),
+            "Mean cosine of the features of all pairs of points of two areas within a brain; "
+            "blocks are areas that look alike.",
+        )
+        for name, matrix in shown.items()
+    ]
+    names = [f"{brain} ({roles[brain]})" for brain in matrices]
+    between = np.array([[correlation(a, b) for b in matrices.values()] for a in matrices.values()])
+    np.fill_diagonal(between, np.nan)
+    panels.append(
+        (
+            charts.Matrix(f"Agreement of brains, {split}", names, names, between),
+            "Pearson's r of the similarity matrices of two brains, over pairs of different areas.",
+        )
+    )
+    return panels
+
+
+def _mean(matrices: Sequence[Floats]) -> Floats:
+    """Mean of the matrices that have a number in each place; NaN where none has."""
+    stacked = np.stack(matrices)
+    counts = np.isfinite(stacked).sum(0)
+    return np.divide(
+        np.nansum(stacked, 0), counts, out=np.full(counts.shape, np.nan), where=counts > 0
+    )

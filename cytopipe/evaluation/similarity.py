@@ -1,0 +1,64 @@
+"""How alike the features of areas are, by cosine, and whether brains agree on it (CytoNet 1.2)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def unit(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Features (n, d) at length 1, so that products are cosines; a zero row stays zero."""
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.where(lengths > 0, lengths, 1), np.float32)
+
+
+def area_similarity(
+    values: NDArray[np.floating], labels: NDArray[np.str_], areas: Sequence[str]
+) -> Floats:
+    """Mean cosine of all pairs of points of two areas, (areas, areas).
+
+    The mean of all pairs is the product of the areas' mean unit vectors: no pair is ever formed.
+    Within an area a point is not paired with itself. NaN for an area without points, and on the
+    diagonal for one with a single point.
+
+    Parameters
+    ----------
+    values, labels : (n, d) features and (n,) area of each point of one brain.
+    areas : order of rows and columns; points of other areas are left out.
+    """
+    counts = np.array([np.sum(labels == area) for area in areas], float)
+    directions = unit(values)
+    sums = np.array([directions[labels == area].sum(0, dtype=float) for area in areas])
+    products = sums @ sums.T
+    own = np.array([np.square(directions[labels == area], dtype=float).sum() for area in areas])
+    pairs = np.outer(counts, counts)
+    at = np.arange(len(areas))
+    products[at, at] -= own
+    pairs[at, at] -= counts
+    return np.divide(products, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+
+
+def correlation(one: Floats, other: Floats) -> float:
+    """Pearson's r of two such matrices over the pairs of different areas that are in both.
+
+    NaN with fewer than three pairs, or where one of the matrices does not vary.
+    """
+    above = np.triu_indices(len(one), 1)
+    a, b = one[above], other[above]
+    both = np.isfinite(a) & np.isfinite(b)
+    a, b = a[both], b[both]
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def within_and_between(matrix: Floats) -> tuple[float, float]:
+    """Mean similarity of points of the same area, and of points of two areas; areas weigh alike."""
+    within = np.diag(matrix)
+    between = matrix[np.triu_indices(len(matrix), 1)]
+    return tuple(  # type: ignore[return-value]
+        float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else float("nan")
+        for part in (within, between)
+    )

@@ -1,0 +1,168 @@
+"""Contours, label images, layer masks and cells: read back as written, refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cytopipe.files import InputError
+from cytopipe.formats.annotations import (
+    Contour,
+    read_area_labels,
+    read_area_names,
+    read_cells,
+    read_contours,
+    read_gray,
+    write_cells,
+    write_contours,
+    write_gray,
+)
+
+SHAPE = (80, 100)  # rows, columns
+SQUARE = [[10, 20], [60, 20], [60, 70], [10, 70], [10, 20]]
+
+
+def feature(**changes: Any) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [SQUARE]},
+        "properties": {"classification": {"name": "Fp1", "color": [1, 2, 3]}},
+        **changes,
+    }
+
+
+def written(tmp_path: Path, *features: dict[str, Any]) -> Path:
+    path = tmp_path / "00015.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_contours_are_read_back_as_written(tmp_path: Path) -> None:
+    square = np.array(SQUARE, float)
+    hole, other = 0.5 * square + 12.25, 0.1 * square + [90, 0]
+    contours = [Contour("Fp1", ((square, hole), (other,))), Contour("4a", ((square + 1,),))]
+    write_contours(contours, tmp_path / "a.geojson")
+    back = read_contours(tmp_path / "a.geojson", SHAPE)
+    assert [contour.name for contour in back] == ["Fp1", "4a"]
+    assert [len(polygon) for polygon in back[0].polygons] == [2, 1]
+    for polygon, expected in zip(back[0].polygons, contours[0].polygons, strict=True):
+        for ring, wanted in zip(polygon, expected, strict=True):
+            np.testing.assert_allclose(ring, wanted, atol=6e-4)
+
+
+def test_the_class_is_the_name_and_without_one_the_objects_name(tmp_path: Path) -> None:
+    both = feature(properties={"name": "mine", "classification": {"name": "Fp2"}})
+    named = feature(properties={"name": "Fp3", "classification": None})
+    names = [contour.name for contour in read_contours(written(tmp_path, both, named), SHAPE)]
+    assert names == ["Fp2", "Fp3"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"properties": {"objectType": "annotation"}}, r"feature 1 has no name; give it a class"),
+        ({"properties": None}, r"feature 1 has no name"),
+        (
+            {"geometry": {"type": "LineString", "coordinates": SQUARE}},
+            r"feature 1 \(Fp1\) is a LineString; only Polygon",
+        ),
+        (
+            {"geometry": {"type": "Polygon", "coordinates": [SQUARE[:-1]]}},
+            r"an open ring, from \[10\.0, 20\.0\] to \[10\.0, 70\.0\]; .* close it",
+        ),
+        (
+            {"geometry": {"type": "Polygon", "coordinates": [SQUARE[:1] + SQUARE[-1:]]}},
+            r"a ring of 2 points; four",
+        ),
+        (
+            {"geometry": {"type": "Polygon", "coordinates": [[*SQUARE[:2], [60, 82], SQUARE[0]]]}},
+            r"point \[60\.0, 82\.0\] lies outside the image of 100 x 80 pixels",
+        ),
+        (
+            {"geometry": {"type": "Polygon", "coordinates": [[*SQUARE[:3], ["a", 1], SQUARE[0]]]}},
+            r"coordinates are no numbers",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_contour_is_said(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=r"00015\.geojson: .*" + message):
+        read_contours(written(tmp_path, feature(**changes)), SHAPE)
+
+
+def test_other_files_are_no_contours(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text("[1")
+    with pytest.raises(InputError, match="not readable as GeoJSON"):
+        read_contours(path, SHAPE)
+    path.write_text(json.dumps([feature()]))
+    with pytest.raises(InputError, match="no FeatureCollection; export it as one"):
+        read_contours(path, SHAPE)
+    with pytest.raises(InputError, match="not found"):
+        read_contours(tmp_path / "b.geojson", SHAPE)
+
+
+def test_label_images_cover_the_section_and_have_names(tmp_path: Path) -> None:
+    (tmp_path / "areas.tsv").write_text("label\tname\n3\tFp1\n7\tFp2\n")
+    names = read_area_names(tmp_path / "areas.tsv")
+    assert names == {3: "Fp1", 7: "Fp2"}
+    labels = np.zeros((20, 25), np.uint16)
+    labels[3:9, 4:8] = 7
+    path = tmp_path / "00015.tif"
+    tifffile.imwrite(path, labels)
+    np.testing.assert_array_equal(read_area_labels(path, names, SHAPE), labels)
+    with pytest.raises(InputError, match=r"do not have the proportions of the section's 100 x 60"):
+        read_area_labels(path, names, (60, 100))
+    labels[0, 0] = 4
+    tifffile.imwrite(path, labels)
+    with pytest.raises(InputError, match=r"00015\.tif: label 4 is not in areas\.tsv"):
+        read_area_labels(path, names, SHAPE)
+    tifffile.imwrite(path, labels.astype(np.float32))
+    with pytest.raises(InputError, match="of float32; labels are whole numbers"):
+        read_area_labels(path, names, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label\tarea\n1\tFp1\n", "column 'name' is missing"),
+        ("label\tname\n0\tFp1\n", "line 2: label is '0'"),
+        ("label\tname\n1\tFp1\n1\tFp2\n", "line 3: label is '1'"),
+        ("label\tname\n1\t\n", "line 2: label 1 has no name"),
+    ],
+)
+def test_a_wrong_table_of_areas_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "areas.tsv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_area_names(tmp_path / "areas.tsv")
+
+
+def test_gray_images_are_tiff_or_png_of_8_bits(tmp_path: Path) -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    write_gray(image, tmp_path / "a.tif")
+    Image.fromarray(image).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_gray(tmp_path / "a.tif"), image)
+    np.testing.assert_array_equal(read_gray(tmp_path / "a.png"), image)
+    Image.fromarray(np.stack([image] * 3, axis=-1)).save(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"b\.png: shape \(3, 4, 3\) of uint8; convert it to one"):
+        read_gray(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"c\.png: not a readable image"):
+        read_gray(tmp_path / "c.png")
+
+
+def test_cells_are_read_back_to_a_tenth_of_a_micrometre(tmp_path: Path) -> None:
+    cells = np.random.default_rng(1).uniform(-16, 4000, (50, 2))
+    write_cells(cells, tmp_path / "cells.csv")
+    np.testing.assert_allclose(read_cells(tmp_path / "cells.csv"), cells, atol=0.051)
+    (tmp_path / "cells.csv").write_text("x_um,y_um\n1,2\na,3\n")
+    with pytest.raises(InputError, match=r"cells\.csv: not a table of cells"):
+        read_cells(tmp_path / "cells.csv")
+    (tmp_path / "cells.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(InputError, match="the columns x_um and y_um hold numbers"):
+        read_cells(tmp_path / "cells.csv")

@@ -1,0 +1,193 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import cytopipe
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.learning import checkpoints, models, networks
+
+FILES = {"weights.safetensors", "config.yaml", "README.md"}
+PARAMS = {
+    "architecture": "small_vit",
+    "dataset": "near",
+    "loss": "spatialnce",
+    "epochs": 3,
+    "batch_size": 8,
+    "spacing_um": 128.0,
+    "seed": 5,
+    "optimiser": {"name": "lars", "exclude": ["bias"]},
+}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A final.pt whose batch norm has seen something, and its data set, with rows for testing."""
+    plan = networks.Plan("small_vit", 32, "projection", 16)
+    encoder = networks.build(plan, seed=3)
+    encoder(torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(0)))
+    save_final(tmp_path, encoder)
+    rows = pd.DataFrame(
+        {c.name: 0 if c.dtype != "str" else "" for c in tables.PATCHES.columns}, index=range(5)
+    ).assign(
+        point_id=["a", "a", "b", "c", "d"],
+        brain=["B01", "B01", "B02", "B02", "B09"],
+        split=["pretrain", "pretrain", "pretrain", "seen", "unseen"],
+    )
+    tables.write(tables.PATCHES, rows, tmp_path / "near.parquet")
+    return tmp_path
+
+
+def save_final(folder: Path, encoder: networks.Encoder, **changes: Any) -> None:
+    content = {
+        "params": PARAMS,
+        "version": 7,
+        "plan": vars(encoder.plan),
+        "weights": encoder.state_dict(),
+        "classes": [],
+    }
+    checkpoints.save({**content, **changes}, folder / "final.pt")
+
+
+def release(study: Path, folder: Path, licence: str = "CC-BY-4.0") -> Path:
+    models.run_release(
+        weights=study / "final.pt",
+        patches=study / "near.parquet",
+        folder=folder,
+        roles={"B01": "seen", "B02": "transfer", "B09": "unseen"},
+        template="colin27",
+        licence=licence,
+    )
+    return folder
+
+
+def windows(count: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, 32, 32), dtype=np.uint8)
+
+
+def test_a_released_model_gives_what_the_trained_encoder_gives(study: Path) -> None:
+    model = cytopipe.load_model(release(study, study / "model"))
+    assert {path.name for path in (study / "model").iterdir()} == FILES
+    assert (model.patch_px, model.spacing_um, model.version) == (32, 128.0, 7)
+    assert model.params == PARAMS and model.classes == ()
+    encoder, _ = checkpoints.load_encoder(study / "final.pt")
+    assert not model.encoder.training
+    trained = encoder.state_dict()
+    assert list(trained) == list(model.encoder.state_dict())
+    for name, tensor in model.encoder.state_dict().items():
+        assert torch.equal(tensor, trained[name]) and tensor.dtype == trained[name].dtype
+    images = windows(7)
+    backbone, projected = model.embed(images, batch_size=7)
+    assert backbone.dtype == projected.dtype == np.float32
+    with torch.no_grad():
+        expected = encoder(torch.from_numpy(images)[:, None].float() / 255)
+    np.testing.assert_array_equal(backbone, expected[0].numpy())
+    np.testing.assert_array_equal(projected, expected[1].numpy())
+
+
+def test_the_batch_size_changes_nothing(study: Path) -> None:
+    model = models.load_model(release(study, study / "model"))
+    images = windows(7)
+    images.setflags(write=False)
+    whole, parts = (model.embed(images, batch_size) for batch_size in (7, 3))
+    for left, right in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-5)
+    assert [part.shape for part in model.embed(windows(0), 3)] == [(0, 96), (0, 16)]
+
+
+@pytest.mark.parametrize(
+    ("images", "named"),
+    [
+        (windows(2).astype(np.float32), r"float32 \(2, 32, 32\)"),
+        (windows(2)[:, :31], r"uint8 \(2, 31, 32\)"),
+        (windows(2)[0], r"uint8 \(32, 32\)"),
+        (windows(2)[:, None], r"uint8 \(2, 1, 32, 32\)"),
+    ],
+)
+def test_images_of_another_kind_are_refused(study: Path, images: np.ndarray, named: str) -> None:
+    model = models.load_model(release(study, study / "model"))
+    with pytest.raises(InputError, match=named + r".* takes uint8 \(n, 32, 32\) of 128 um"):
+        model.embed(images, batch_size=2)
+
+
+def test_the_same_run_gives_the_same_bytes(study: Path) -> None:
+    one, two = release(study, study / "one"), release(study, study / "two")
+    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in FILES)
+
+
+def test_the_card_says_what_the_model_was_trained_on(study: Path) -> None:
+    card = (release(study, study / "model") / "README.md").read_text()
+    assert "spatialnce" in card and "template colin27" in card
+    assert "near, 3 patches of 2 points" in card  # without the rows for testing
+    for row in ("| B01 | seen | 2 |", "| B02 | transfer | 1 |", "| B09 | unseen | 0 |"):
+        assert row in card
+    assert "32 x 32 px of 128 um\n  (4.096 mm edge)" in card
+    assert "Weights: CC-BY-4.0" in card
+    open_question = (release(study, study / "other", licence="") / "README.md").read_text()
+    assert "Weights: not stated" in open_question
+
+
+def test_the_code_on_the_card_runs(study: Path) -> None:
+    folder = release(study, study / "model")
+    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {"images": windows(3)}
+    exec(code.replace("path/of/this/folder", str(folder)), names)
+    assert names["features"].shape == (3, 96) and names["outputs"].shape == (3, 16)
+
+
+def test_random_weights_are_called_so(study: Path) -> None:
+    encoder = networks.build(networks.Plan("small", 32, "projection", 16), seed=3)
+    save_final(study, encoder, params={**PARAMS, "epochs": 0})
+    card = (release(study, study / "model") / "README.md").read_text()
+    assert "Not trained: these are the random weights" in card and "| B01 | seen | 0 |" in card
+
+
+def test_a_classifier_names_its_areas(study: Path) -> None:
+    encoder = networks.build(networks.Plan("small", 32, "classifier", 2), seed=3)
+    save_final(study, encoder, classes=["hOc1", "4a"])
+    folder = release(study, study / "model")
+    assert models.load_model(folder).classes == ("hOc1", "4a")
+    assert "hOc1, 4a" in (folder / "README.md").read_text()
+
+
+def test_importing_cytopipe_imports_no_torch() -> None:
+    code = "import sys, cytopipe; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "config.yaml"])
+def test_a_missing_or_damaged_file_is_named(study: Path, name: str) -> None:
+    folder = release(study, study / "model")
+    (folder / name).write_text("[torn")
+    with pytest.raises(InputError, match="model: damaged"):
+        models.load_model(folder)
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: not found; a released model is a folder"):
+        models.load_model(folder)
+
+
+def test_weights_of_another_plan_are_refused(study: Path) -> None:
+    encoder = networks.build(networks.Plan("small", 32, "projection", 16), seed=3)
+    plan = {**vars(encoder.plan), "outputs": 17}
+    save_final(study, encoder, plan=plan)
+    with pytest.raises(InputError, match=r"final.pt: its weights do not fit the plan"):
+        checkpoints.load_encoder(study / "final.pt")
+
+
+def test_an_interrupted_release_leaves_no_weights(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(tensors: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        release(study, study / "model")
+    assert {path.name for path in (study / "model").iterdir()} == FILES - {"weights.safetensors"}
