@@ -123,11 +123,11 @@ def test_the_same_run_gives_the_same_bytes(study: Path) -> None:
 
 def test_the_card_says_what_the_model_was_trained_on(study: Path) -> None:
     card = (release(study, study / "model") / "README.md").read_text()
-    assert "spatialnce" in card and "template colin27" in card
+    assert "Loss: spatialnce, of positions in colin27" in card
     assert "near, 3 patches of 2 points" in card  # without the rows for testing
     for row in ("| B01 | seen | 2 |", "| B02 | transfer | 1 |", "| B09 | unseen | 0 |"):
         assert row in card
-    assert "32 x 32 px of 128 um\n  (4.096 mm edge)" in card
+    assert "32 x 32 px of 128 um, an edge of\n  4.096 mm" in card
     assert "Weights: CC-BY-4.0" in card
     open_question = (release(study, study / "other", licence="") / "README.md").read_text()
     assert "Weights: not stated" in open_question
@@ -178,6 +178,14 @@ def test_weights_of_another_plan_are_refused(study: Path) -> None:
     save_final(study, encoder, plan=plan)
     with pytest.raises(InputError, match=r"final.pt: its weights do not fit the plan"):
         checkpoints.load_encoder(study / "final.pt")
+
+
+def test_a_run_of_an_earlier_version_is_refused(study: Path) -> None:
+    content = checkpoints.load(study / "final.pt")
+    del content["classes"]
+    checkpoints.save(content, study / "final.pt")
+    with pytest.raises(InputError, match=r"final.pt: has no classes; an earlier version"):
+        release(study, study / "model")
 
 
 def test_an_interrupted_release_leaves_no_weights(

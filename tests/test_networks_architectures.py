@@ -59,7 +59,9 @@ def test_maps_and_features_have_the_stated_shape(
     with torch.device("meta"):
         network = networks.BACKBONES[name](patch_px)
         patches = torch.empty(2, 1, patch_px, patch_px)
-        assert network.feature_map(patches).shape == (2, *shape)
+        places = network.feature_map(patches)
+        assert places.shape == (2, *shape)
+        assert networks.layer_head(network)(places).shape == (2, 7, *shape[1:])
         assert network(patches).shape == (2, width)
     assert (network.width, network.map_width) == (width, shape[0])
 

@@ -152,6 +152,14 @@ def test_losses_by_position_refuse_a_data_set_without(loss: str) -> None:
     assert len(objectives.trained_on(table(z_mm=lost), "simclr", "d1")) == COUNT
 
 
+@pytest.mark.parametrize("distance", ["same_hemisphere", "geodesic"])
+def test_an_unknown_hemisphere_is_an_error(distance: str) -> None:
+    frame = table(hemisphere=["L", "", "R"] * 4)
+    with pytest.raises(InputError, match=f"distance is {distance}, .* of 4 patches .* is p1"):
+        objectives.build(frame, settings("spatialnce", distance), None, ALONE.device)
+    objectives.build(frame, settings("spatialnce"), None, ALONE.device)
+
+
 def test_geodesic_distances_need_a_table_that_fits(tmp_path: Path) -> None:
     chosen = settings("spatialnce", "geodesic")
     with pytest.raises(InputError, match="geodesic, but no table"):

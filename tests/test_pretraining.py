@@ -6,14 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ranks
 import torch
 import yaml
 from striped_study import REPOSITORY, params, train, write_study
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from cytopipe import pretraining
 from cytopipe.files import InputError
 from cytopipe.formats import tables
-from cytopipe.learning import augmentation, checkpoints, networks
+from cytopipe.learning import augmentation, checkpoints, networks, objectives, optimisers
+from cytopipe.learning.distributed import World
+from cytopipe.learning.loading import Batch
+from cytopipe.pretraining.step import step
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +142,27 @@ def test_fewer_patches_than_a_batch_are_refused(study: Path, tmp_path: Path) -> 
 def test_bfloat16_trains_too(study: Path, tmp_path: Path) -> None:
     train(study, tmp_path, params(epochs=1, precision="bfloat16"))
     assert np.isfinite(tables.read(tables.METRICS, tmp_path / "metrics.parquet").loss).all()
+
+
+@pytest.mark.parametrize("optimiser", ["lars", "adamw"])
+@pytest.mark.parametrize("loss", ranks.LOSSES)
+def test_no_step_waits_for_the_device(loss: str, optimiser: str) -> None:
+    """Tensors without values: whatever asks for one, as a wait for a GPU does, raises."""
+    settings = params(loss=loss, precision="bfloat16")
+    changed = {**settings.optimiser, "name": optimiser}
+    world = World(0, 1, torch.device("cpu"))
+    chosen = objectives.Settings(loss, 0.07, 10.0, "same_hemisphere")  # type: ignore[arg-type]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        objective = objectives.build(ranks.patches(), chosen, None, world.device)
+        encoder = networks.build(
+            networks.Plan("small", 16, objective.head, objective.outputs), seed=0
+        )
+        steps = optimisers.build(encoder, optimisers.Optimiser(**changed), settings.batch_size)
+        windows = torch.zeros(8, 1, 24, 24, dtype=torch.uint8)
+        batch = Batch(windows, torch.zeros(8, objective.views, 9), torch.arange(8))
+        mean_loss = step(encoder, steps, objective, batch, world, settings)
+        with pytest.raises(DataDependentOutputException):
+            float(mean_loss)
 
 
 def test_a_broken_checkpoint_says_what_to_do(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """How densely cells lie in each cortical layer of annotated patches (CytoNet section 3.7)."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,9 +12,10 @@ from scipy.special import ndtr
 
 from cytopipe.files import InputError
 from cytopipe.formats import annotations
-from cytopipe.learning import checkpoints
+from cytopipe.learning import checkpoints, distributed
 
 LAYERS = 6
+_NODES = 20  # a bandwidth
 _BATCH = 64  # patches embedded at a time
 
 Floats = NDArray[np.float64]
@@ -21,15 +24,18 @@ Floats = NDArray[np.float64]
 def density_per_mm2(
     cells_um: Floats, x_um: Floats, y_um: Floats, size_um: tuple[float, float], bandwidth_um: float
 ) -> Floats:
-    """Kernel density estimate of cells on a grid: an exact sum of Gaussians.
+    """Kernel density estimate of cells on a grid: a sum of Gaussians.
 
     Cells beyond the border of the image are not known: within some bandwidths of it a plain sum
     falls short by the part of the kernel that lies outside. It is divided by the part inside, so
-    that an even density is estimated as even up to the border.
+    that an even density is estimated as even up to the border. Empty glass is known to be empty: at
+    the pial surface the kernel blurs across, as in the paper.
 
     Parameters
     ----------
     cells_um : (n, 2) x, y of cells, from the image's corner; those outside the image are ignored.
+        Each is shared out among the four nearest nodes of a grid of 20 a bandwidth, in place of
+        a kernel for each of some 40,000 cells a patch; that is off by less than 0.1 %.
     x_um, y_um : (w,), (h,) columns and rows of the grid, from the same corner, inside the image.
     size_um : width and height of the image.
     bandwidth_um : standard deviation of the Gaussian.
@@ -38,14 +44,31 @@ def density_per_mm2(
     -------
     (h, w) cells per mm2.
     """
-    inside = ((cells_um >= 0) & (cells_um <= np.array(size_um))).all(1)
-    along, mass = [], []
-    for axis, grid in enumerate((x_um, y_um)):
-        apart = (grid[:, None] - cells_um[inside, axis]) / bandwidth_um
-        along.append(np.exp(-0.5 * apart**2) / (bandwidth_um * np.sqrt(2 * np.pi)))
-        mass.append(ndtr((size_um[axis] - grid) / bandwidth_um) - ndtr(-grid / bandwidth_um))
-    # a Gaussian is a product over the axes, so the sum over cells is one product of matrices
-    return np.asarray(1e6 * (along[1] @ along[0].T) / np.outer(mass[1], mass[0]))
+    nodes = [np.linspace(0, size, 1 + math.ceil(_NODES * size / bandwidth_um)) for size in size_um]
+    counts = _shared_out(cells_um, nodes)
+    kernels, inside = [], []
+    for grid, node, size in zip((x_um, y_um), nodes, size_um, strict=True):
+        apart = (grid[:, None] - node) / bandwidth_um
+        kernels.append(np.exp(-0.5 * apart**2) / (bandwidth_um * np.sqrt(2 * np.pi)))
+        inside.append(ndtr((size - grid) / bandwidth_um) - ndtr(-grid / bandwidth_um))
+    # a Gaussian is a product over the axes, so that the sum over nodes is two products of matrices
+    sums = kernels[1] @ counts.T @ kernels[0].T
+    return np.asarray(1e6 * sums / np.outer(inside[1], inside[0]))
+
+
+def _shared_out(cells_um: Floats, nodes: Sequence[Floats]) -> Floats:
+    """Cells at the nodes (x, y) of an even grid from 0; a nearer node gets more of a cell."""
+    ends = np.array([node[-1] for node in nodes])
+    inside = cells_um[((cells_um >= 0) & (cells_um <= ends)).all(1)]
+    counts = np.zeros([len(node) for node in nodes])
+    last = np.array(counts.shape) - 2  # a cell on the far border belongs to the last interval
+    at = inside / [node[1] for node in nodes]
+    low = np.minimum(at.astype(int), last)
+    part = at - low
+    for aside in np.ndindex(2, 2):
+        weights = np.abs(1 - np.array(aside) - part).prod(1)
+        np.add.at(counts, tuple((low + aside).T), weights)
+    return counts
 
 
 def layer_densities(
@@ -133,6 +156,7 @@ def embed_patches(patches: pd.DataFrame, weights: Path) -> NDArray[np.float32]:
         If a patch's pixels are larger than the network's.
     """
     encoder, trained = checkpoints.load_encoder(weights)
+    encoder.to(distributed.world().device)
     windows = []
     for path, spacing_um in zip(patches.image, patches.spacing_um, strict=True):
         image = annotations.read_gray(Path(path))

@@ -216,16 +216,16 @@ def _scored(sources: Sequence[Source], params: StructureParams) -> pd.DataFrame:
         )
     ]
     for source in sources:
-        dimensions = source.values.shape[1]
-        sizes = {RAW: dimensions} | {name_of(count): count for count in params.components}
+        sizes = {RAW: source.values.shape[1]}
+        sizes |= {name_of(count): count for count in params.components}
         got = {(target, view) for split, _, target, view, _ in scores if split == source.split}
         for view, size in sizes.items():
             absent = [target for target in source.targets if (target, view) not in got]
-            if size > dimensions:
-                say(f"{source.split} have {dimensions} dimensions: no R2 from {view}")
-            elif absent:
-                say(
-                    f"{source.split}, {view}: no R2 of {', '.join(absent)}: no more training "
-                    "samples than coefficients, the regression is not determined"
+            if absent:
+                why = (
+                    f"there are {sizes[RAW]} dimensions"
+                    if size > sizes[RAW]
+                    else "not determined, for want of training samples"
                 )
+                say(f"no R2 of {absent[0]} and {len(absent) - 1} more from {view}: {why}")
     return pd.DataFrame(scores, columns=["split", "fold", "target", "input", "r2"])

@@ -97,14 +97,16 @@ def _curve(means: pd.DataFrame, split: str, target: str) -> tuple[Floats, Floats
 
 
 def _raw(means: pd.DataFrame, targets: Sequence[str]) -> tuple[charts.Panel, str]:
+    known = means.xs(RAW, level="input").index.get_level_values("target")
+    shown = [target for target in targets if target in known]
     series = {}
     for split in dict.fromkeys(means.index.get_level_values("split")):
-        of_split = means.reindex([(split, target, RAW) for target in targets])
+        of_split = means.reindex([(split, target, RAW) for target in shown])
         series[split] = (of_split["mean"].to_numpy(), of_split["std"].to_numpy())
     return (
-        charts.Bars("From raw inputs", "R2", list(targets), series),
-        "R2 on held-out points of regressions on all dimensions. A missing bar: no more samples "
-        "than coefficients.",
+        charts.Bars("From raw inputs", "R2", shown, series),
+        "R2 on held-out samples of regressions on all dimensions, where these are fewer than the "
+        "samples.",
     )
 
 

@@ -19,6 +19,7 @@ from cytopipe.learning import checkpoints, networks
 
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.yaml", "README.md"
 TRAINED_ON = ("pretrain", "train")  # splits of PATCHES that a network is trained on
+OF_POSITIONS = ("spatialnce", "distance")  # losses that look at positions
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,12 @@ def run_release(
         If a file is missing or damaged.
     """
     content = checkpoints.load(weights)
+    missing = {"params", "version", "plan", "weights", "classes"} - content.keys()
+    if missing:
+        raise InputError(
+            f"{weights}: has no {', '.join(sorted(missing))}; an earlier version of cytopipe wrote "
+            "it, train the network again"
+        )
     params = content["params"]
     model = Model(
         checkpoints.encoder_of(content["plan"], content["weights"], weights),
@@ -191,10 +198,11 @@ def model_card(
     is_trained = params["epochs"] > 0
     used = patches[patches.split.isin(TRAINED_ON) & is_trained]
     counts = {str(brain): len(rows) for brain, rows in used.groupby("brain")}
+    in_template = f", of positions in {template}" if params["loss"] in OF_POSITIONS else ""
     training = (
         f"""\
 - Data set: {params["dataset"]}, {len(used)} patches of {used.point_id.nunique()} points
-- Loss: {params["loss"]}; positions in the template {template}
+- Loss: {params["loss"]}{in_template}
 - {params["epochs"]} epochs, batches of {params["batch_size"]}, seed {params["seed"]}; all other
   settings are in {CONFIG}"""
         if is_trained
@@ -211,9 +219,9 @@ def model_card(
 A network that turns patches of cell-body stained sections of human brains into features of the
 cortex's cytoarchitecture. Trained and written with cytopipe.
 
-- Images: {plan.patch_px} x {plan.patch_px} px of {model.spacing_um:g} um
-  ({plan.patch_px * model.spacing_um / 1000:g} mm edge), 8-bit gray values as scanned, centred on
-  the midline of the cortex
+- Images: {plan.patch_px} x {plan.patch_px} px of {model.spacing_um:g} um, an edge of
+  {plan.patch_px * model.spacing_um / 1000:g} mm, 8-bit gray values as scanned, centred on the
+  midline of the cortex
 - Backbone: {plan.architecture}, {parameters_m:.2f} M parameters, {width} features
 - Head: {plan.head}, {plan.outputs} outputs
 

@@ -123,7 +123,8 @@ def build(
     Raises
     ------
     InputError
-        If `geodesic` is asked for without such a table.
+        If `geodesic` is asked for without such a table, or a distance needs hemispheres that the
+        patches lack.
     """
     if settings.loss == "supervised":
         classes, labels = _labels(table, device)
@@ -220,6 +221,13 @@ def _apart(
     left = torch.from_numpy(is_left).to(device)
     if settings.distance == "euclidean":
         return lambda a, b: losses.euclidean_mm(positions_mm[a], positions_mm[b])
+    unknown = ~table.hemisphere.isin(["L", "R"])
+    if unknown.any():
+        raise InputError(
+            f"pretraining: distance is {settings.distance}, but the hemisphere of "
+            f"{unknown.sum()} patches is not known (the first is "
+            f"{table.point_id[unknown].iloc[0]}); choose euclidean in config/config.yaml"
+        )
     if settings.distance == "same_hemisphere":
         return lambda a, b: losses.same_hemisphere_mm(
             positions_mm[a], positions_mm[b], left[a], left[b]

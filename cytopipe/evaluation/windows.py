@@ -1,0 +1,49 @@
+"""Image windows around points, for tasks that show patches or measure what is in them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError
+from cytopipe.formats.sections import Section
+from cytopipe.learning.loading import open_section
+from cytopipe.logs import progress
+
+
+def read_windows(
+    points: pd.DataFrame, sections: Sequence[Section], window_px: int, spacing_um: float
+) -> NDArray[np.uint8]:
+    """Windows (n, window_px, window_px) around points (POINTS), read section by section.
+
+    Parameters
+    ----------
+    sections : of the points' brains; `image` is the pyramid that is read.
+    spacing_um : pixel size; the pyramids must have this level.
+
+    Raises
+    ------
+    InputError
+        If a section is not listed, or a window cannot be read.
+    """
+    by_key = {(s.brain, s.section): s for s in sections}
+    windows = np.empty((len(points), window_px, window_px), np.uint8)
+    x_um, y_um = points.x_um.to_numpy(), points.y_um.to_numpy()
+    groups: dict[tuple[str, int], list[int]] = {}
+    for row, key in enumerate(zip(points.brain, points.section, strict=True)):
+        groups.setdefault(key, []).append(row)
+    for key, members in progress(groups.items(), len(groups), "windows of sections"):
+        brain, number = key
+        if key not in by_key:
+            raise InputError(
+                f"{brain} section {number} has points but no row in config/sections.tsv; "
+                "add the row or rerun the midline"
+            )
+        section = by_key[key]
+        name = f"{brain} section {number}"
+        # few windows a section: only the tiles that they touch are decoded
+        with open_section(name, section.image, section.spacing_um, spacing_um, 0) as reader:
+            for row in members:
+                windows[row] = reader.window(x_um[row], y_um[row], window_px)
+    return windows
