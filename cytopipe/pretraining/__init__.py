@@ -11,10 +11,11 @@ import yaml
 from cytopipe.files import whole
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks, objectives
+from cytopipe.learning.models import run_release
 from cytopipe.pretraining.params import Params
 from cytopipe.pretraining.training import train
 
-__all__ = ["VERSION", "Params", "run"]
+__all__ = ["VERSION", "Params", "run", "run_release"]
 
 VERSION = 2
 

@@ -81,6 +81,7 @@ rule evaluation_cross_validation:
 rule evaluation_finetuning:
     """Train the network of one run further, together with a classifier of areas."""
     input:
+        atlas=atlas_if_any,
         patches=f"results/patches/{FINETUNED}.parquet",
         weights="results/pretraining/{run}/final.pt",
     output:
@@ -264,6 +265,7 @@ rule evaluation_retrieval:
     params:
         brains=BRAINS,
         sections=readable_rows(BRAINS),
+        run=settings_of_run,
         evaluation=config["evaluation"]["retrieval"],
         version=version("evaluation"),
     script:
@@ -278,6 +280,7 @@ rule evaluation_shortcuts:
         projected=brains_of("results/features/{{run}}/{brain}-projected.npy"),
         rows=brains_of("results/features/{{run}}/{brain}.parquet"),
         segmentations=chunks_of_brains("results/segmentation/{brain}/{chunk}.parquet"),
+        labels=chunks_of_brains("results/segmentation/{brain}/{chunk}.tif"),
         images=images_of_study,
         weights="results/pretraining/{run}/final.pt",
     output:
@@ -295,6 +298,7 @@ rule evaluation_shortcuts:
     params:
         roles=ROLES,
         sections=readable_rows(BRAINS),
+        run=settings_of_run,
         evaluation=config["evaluation"]["shortcuts"],
         version=version("evaluation"),
     script:

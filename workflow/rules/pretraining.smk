@@ -24,3 +24,28 @@ rule pretraining:
         version=version("pretraining"),
     script:
         "../scripts/pretraining.py"
+
+
+rule pretraining_release:
+    """Make one folder of a trained network that can be passed on and loaded anywhere."""
+    input:
+        weights="results/pretraining/{run}/final.pt",
+        patches=patches_of_run,
+    output:
+        card="results/pretraining/{run}/model/README.md",
+        settings="results/pretraining/{run}/model/config.yaml",
+        weights="results/pretraining/{run}/model/weights.safetensors",
+    log:
+        "logs/pretraining/{run}-release.log",
+    benchmark:
+        "benchmarks/pretraining/{run}-release.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        roles=ROLES,
+        template=config["template"]["name"],
+        version=version("pretraining"),
+    script:
+        "../scripts/pretraining_release.py"

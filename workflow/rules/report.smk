@@ -88,6 +88,7 @@ rule report:
         stacks=brains_of("results/alignment/{brain}/stack.parquet"),
         surfaces=brains_of("results/midsurface/{brain}/surfaces.parquet"),
         points=brains_of("results/coordinates/{brain}/points.parquet"),
+        models=expand("results/pretraining/{run}/model/weights.safetensors", run=RUNS),
         metrics=expand("results/pretraining/{run}/metrics.parquet", run=RUNS),
         scores=every_task("scores.parquet"),
         figures=every_task("figures.html"),

@@ -26,7 +26,7 @@ class Size:
 
 
 VIT_B = Size(width=768, heads=12, layers=12)
-SMALL_VIT = Size(width=96, heads=12, layers=4)
+SMALL_VIT = Size(width=96, heads=12, layers=2)
 
 
 class Transformer(Recomputing):

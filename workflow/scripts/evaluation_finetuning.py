@@ -1,0 +1,17 @@
+from pathlib import Path
+
+from cytopipe import evaluation, logs
+
+logs.to(snakemake.log[0])
+files = snakemake.input
+evaluation.run_finetuning(
+    patches=Path(files.patches),
+    weights=Path(files.weights),
+    atlas=[Path(path) for path in files.atlas],
+    scores=Path(snakemake.output.scores),
+    html=Path(snakemake.output.html),
+    png=Path(snakemake.output.png),
+    run_name=snakemake.wildcards.run,
+    threads=snakemake.threads,
+    params=evaluation.FinetuningParams(**snakemake.params.evaluation),
+)
