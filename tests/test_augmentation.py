@@ -54,7 +54,7 @@ def changed(patch_px: int = 16, edge: int = 24, **changes: float) -> np.ndarray:
     }
     draws = identity(1)
     for name, value in changes.items():
-        draws[0, columns[name]] = value
+        draws[0, 0, columns[name]] = value
     return apply(window(edge), draws, patch_px, SPACING_UM)[0, 0].numpy()
 
 
@@ -119,10 +119,19 @@ def test_blurring_and_sharpening_are_a_gaussian_and_an_unsharp_mask() -> None:
 
 def test_each_patch_of_a_batch_has_its_own_changes() -> None:
     draws = torch.cat([identity(1), identity(1)])
-    draws[1, ANGLE], draws[1, SIGMA], draws[1, AMOUNT] = np.pi / 2, 0.8, 1
+    draws[1, 0, [ANGLE, SIGMA, AMOUNT]] = torch.tensor([np.pi / 2, 0.8, 1]).float()
     both = apply(window().repeat(2, 1, 1, 1), draws, 16, SPACING_UM).numpy()[:, 0]
     np.testing.assert_allclose(both[0], plain(), atol=1e-5)
     np.testing.assert_allclose(both[1], gaussian(np.rot90(plain()), 0.8), atol=1e-4)
+
+
+def test_views_of_a_patch_follow_one_another() -> None:
+    draws = identity(2).repeat(1, 2, 1)
+    draws[:, 1, ANGLE] = np.pi / 2
+    windows = torch.cat([window(), window().flip(-1)])
+    got = apply(windows, draws, 16, SPACING_UM).numpy()[:, 0]
+    expected = [plain(), np.rot90(plain()), plain()[:, ::-1], np.rot90(plain()[:, ::-1])]
+    np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
 def test_draws_keep_to_their_ranges_and_shares() -> None:
@@ -141,6 +150,6 @@ def test_draws_keep_to_their_ranges_and_shares() -> None:
 
 def test_a_draw_follows_from_seed_epoch_and_index() -> None:
     one = draw(PAPER, 1, 2, 3)
-    np.testing.assert_array_equal(one, draw(PAPER, 1, 2, 3))
-    for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
+    np.testing.assert_array_equal(one, draw(PAPER, 1, 2, 3, 0))
+    for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4), (1, 2, 3, 1)):
         assert not np.array_equal(one, draw(PAPER, *other))

@@ -190,3 +190,32 @@ def test_a_tangential_cut_has_no_profile(study: Path) -> None:
     status = tables.read(tables.FEATURE_ROWS, study / "profiles.parquet").status
     assert status[:4].tolist() == ["no_normal", "no_normal", "ok", "low_tissue"]
     assert np.isfinite(got).all(1).tolist() == (status == "ok").tolist()
+
+
+def test_a_data_sets_places_have_a_row_each(study: Path) -> None:
+    points = tables.read(tables.POINTS, study / "points.parquet")
+    usable = points[points.status == "ok"]
+    frame = usable.assign(
+        image=[str(study / f"{n}.tif") for n in usable.section],
+        full_spacing_um=SPACING_UM,
+        split="train",
+    )[tables.PATCHES.names]
+    # drawn with replacement: the first place twice
+    tables.write(tables.PATCHES, pd.concat([frame, frame[:1]]), study / "patches.parquet")
+    features.run_patches(
+        patches=study / "patches.parquet",
+        weights=study / "final.pt",
+        backbone=study / "set.npy",
+        projected=study / "set-projected.npy",
+        rows=study / "set.parquet",
+        threads=1,
+        params=features.NetworkParams(batch_size=3, cache_mb=0.0),
+    )
+    rows = tables.read(tables.FEATURE_ROWS, study / "set.parquet")
+    assert rows.point_id.tolist() == usable.point_id.tolist()
+    backbone, projected = embedded(study, 2, 1.0)
+    at = usable.index
+    np.testing.assert_allclose(np.load(study / "set.npy"), backbone[at], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        np.load(study / "set-projected.npy"), projected[at], rtol=1e-5, atol=1e-6
+    )

@@ -136,6 +136,8 @@ def test_the_same_key_gives_the_same_patch_however_it_is_read(table: pd.DataFram
             for tensor, expected in zip(batch, batches[0], strict=True):
                 assert torch.equal(tensor, expected)
     assert batches[0].windows.shape == (4, 1, FIELD.window_px, FIELD.window_px)
+    assert batches[0].draws.shape == (4, 1, 9)
+    assert batches[0].rows.tolist() == [index for _, index in keys[-1]]
 
 
 def test_seed_and_epoch_change_the_patch_and_the_order(table: pd.DataFrame) -> None:
@@ -147,6 +149,14 @@ def test_seed_and_epoch_change_the_patch_and_the_order(table: pd.DataFrame) -> N
     epochs = [batches_of_epoch(100, 10, 1, epoch, 0, ALONE) for epoch in (0, 1)]
     orders = [[index for batch in epoch for _, index in batch] for epoch in epochs]
     assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]) == list(range(100))
+
+
+def test_views_are_drawn_anew_from_one_window(table: pd.DataFrame) -> None:
+    one = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10)[2, 5]
+    two = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10, views=2)[2, 5]
+    assert one.draws.shape == (1, 9) and two.draws.shape == (2, 9)
+    assert torch.equal(two.windows, one.windows)
+    assert torch.equal(two.draws[0], one.draws[0]) and not torch.equal(two.draws[1], one.draws[0])
 
 
 def test_ranks_share_each_batch_and_a_resumed_epoch_goes_on() -> None:

@@ -14,7 +14,7 @@ from cytopipe import pretraining
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
-from cytopipe.learning import checkpoints, networks
+from cytopipe.learning import augmentation, checkpoints, networks
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -24,6 +24,9 @@ def params(**changes: Any) -> pretraining.Params:
     settings = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
     small = {
         "architecture": "small",
+        "distance": "euclidean",
+        "checkpointing": False,
+        "compile": False,
         "epochs": 3,
         "batch_size": 8,
         "patch_px": 16,
@@ -63,12 +66,18 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     tables.write(tables.PATCHES, frame, folder / "patches.parquet")
+    areas = pd.cut(frame.x_um, 3, labels=["A", "B", "C"]).astype(str)
+    split = ["train"] * 30 + ["unseen"] * 6
+    tables.write(tables.PATCHES, frame.assign(area=areas, split=split), folder / "areas.parquet")
     return folder
 
 
-def train(study: Path, folder: Path, settings: pretraining.Params) -> Path:
+def train(
+    study: Path, folder: Path, settings: pretraining.Params, dataset: str = "patches"
+) -> Path:
     pretraining.run(
-        patches=study / "patches.parquet",
+        patches=study / f"{dataset}.parquet",
+        geodesic=None,
         final=folder / "final.pt",
         metrics=folder / "metrics.parquet",
         record=folder / "params.yaml",
@@ -97,6 +106,30 @@ def test_training_lowers_the_loss(study: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+@pytest.mark.parametrize("loss", ["simclr", "supcon", "supervised", "distance"])
+def test_every_loss_falls(study: Path, tmp_path: Path, loss: str) -> None:
+    optimiser = {**params().optimiser, "name": "adamw", "learning_rate": 0.03}
+    settings = params(loss=loss, epochs=10, batch_size=15, optimiser=optimiser)
+    dataset = "areas" if loss.startswith("sup") else "patches"
+    train(study, tmp_path, settings, dataset)
+    metrics = tables.read(tables.METRICS, tmp_path / "metrics.parquet")
+    assert metrics.loss.iloc[-2:].mean() < 0.9 * metrics.loss.iloc[0]
+    content = checkpoints.load(tmp_path / "final.pt")
+    assert content["classes"] == (["A", "B", "C"] if loss.startswith("sup") else [])
+    heads = {"supervised": ("classifier", 3), "distance": ("distance", 35)}
+    assert (content["plan"]["head"], content["plan"]["outputs"]) == heads.get(
+        loss, ("projection", 256)
+    )
+    record = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    assert record["patches"] == (30 if dataset == "areas" else 36)  # no test set
+    assert checkpoints.load_encoder(tmp_path / "final.pt")[0].plan.outputs > 0
+
+
+def test_losses_by_area_refuse_a_pretraining_data_set(study: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="patches: supcon needs training patches with areas"):
+        train(study, tmp_path, params(loss="supcon"))
+
+
 def test_the_same_seed_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
     files = [train(study, tmp_path / name, params(epochs=1)) / "final.pt" for name in "ab"]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -112,7 +145,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     whole = train(study, tmp_path / "whole", settings)
 
     steps = 0
-    apply = pretraining.augmentation.apply
+    apply = augmentation.apply
 
     def killed(*arguments: Any) -> torch.Tensor:
         nonlocal steps
@@ -121,7 +154,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
             os.kill(os.getpid(), signal.SIGUSR1 if steps == 2 else signal.SIGTERM)
         return apply(*arguments)
 
-    monkeypatch.setattr(pretraining.augmentation, "apply", killed)
+    monkeypatch.setattr(augmentation, "apply", killed)
     for _ in range(2):
         with pytest.raises(SystemExit) as left:
             train(study, tmp_path / "parts", settings)
@@ -142,9 +175,9 @@ def test_a_checkpoint_of_other_params_is_not_continued(
         os.kill(os.getpid(), signal.SIGTERM)
         return apply(*arguments)
 
-    apply = pretraining.augmentation.apply
+    apply = augmentation.apply
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining.augmentation, "apply", killed)
+        patch.setattr(augmentation, "apply", killed)
         with pytest.raises(SystemExit):
             train(study, tmp_path / "a", params(seed=5))
     resumed = train(study, tmp_path / "a", params()) / "final.pt"

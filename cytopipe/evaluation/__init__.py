@@ -1,7 +1,7 @@
 """Downstream tasks that show what features are worth; a module a task."""
 
-from cytopipe.evaluation.areas import AreaParams, run_areas
+from cytopipe.evaluation.areas import AreaParams, run_areas, run_cross_validation
 
-VERSION = 1
+VERSION = 2
 
-__all__ = ["VERSION", "AreaParams", "run_areas"]
+__all__ = ["VERSION", "AreaParams", "run_areas", "run_cross_validation"]

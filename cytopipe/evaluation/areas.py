@@ -10,14 +10,31 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from cytopipe.evaluation.metrics import scores as scores_of
+from cytopipe.evaluation import charts
+from cytopipe.evaluation.adjacency import hops
+from cytopipe.evaluation.answers import (
+    Answers,
+    Score,
+    confusion_panels,
+    hops_panels,
+    mean_of,
+    scores_of,
+    scores_panel,
+)
+from cytopipe.evaluation.labelled import TESTS, Labelled, features_of, labelled
 from cytopipe.evaluation.probes import fit_probe
-from cytopipe.files import InputError
+from cytopipe.evaluation.samples import write_scores
 from cytopipe.formats import tables
+from cytopipe.formats.atlas import read_atlas
+from cytopipe.learning import checkpoints
 from cytopipe.learning.optimisers import Optimiser
 from cytopipe.logs import say
 
-TESTS = ("seen", "transfer", "unseen")
+_TITLES = {
+    "areas": "Probe of the features",
+    "areas_projected": "Probe of the projected features",
+    "areas_classifier": "The run's own classifier",
+}
 
 
 @dataclass(frozen=True)
@@ -39,102 +56,146 @@ class AreaParams:
     seeds: Sequence[int]
 
 
-def features_of(
-    patches: pd.DataFrame, arrays: Mapping[str, Path], rows: Mapping[str, Path]
-) -> NDArray[np.float32]:
-    """(patches, features) of the patches' points; NaN for a point without features.
-
-    Parameters
-    ----------
-    arrays, rows : brain to the .npy array and the table of its rows (FEATURE_ROWS).
-
-    Raises
-    ------
-    InputError
-        If a point of `patches` has no row: patches and features are of different points.
-    """
-    found: NDArray[np.float32] | None = None
-    for brain in patches.brain.unique():
-        places = np.flatnonzero(patches.brain == brain)
-        point_ids = patches.point_id.to_numpy()[places]
-        array = np.load(arrays[brain], mmap_mode="r")
-        index = pd.Index(tables.read(tables.FEATURE_ROWS, rows[brain]).point_id)
-        at = index.get_indexer(pd.Index(point_ids))
-        if (at < 0).any():
-            missing = point_ids[np.argmin(at)]
-            raise InputError(f"{rows[brain]}: no row for point {missing}; rerun the features")
-        if found is None:
-            found = np.empty((len(patches), array.shape[1]), np.float32)
-        found[places] = array[at]
-    if found is None:
-        raise InputError("areas: the data set has no patches; look at the areas in the report")
-    return found
-
-
-def run_areas(
-    *,
-    patches: Path,
-    features: dict[str, Path],
-    rows: dict[str, Path],
-    scores: Path,
-    run_name: str,
-    threads: int,
-    params: AreaParams,
-) -> None:
-    """Train a probe a seed on the split `train`; score it on `seen`, `transfer` and `unseen`.
-
-    Test patches of areas that do not occur in training are left out, because no answer would be
-    right; so are patches without features. Both are counted in the log.
-
-    Parameters
-    ----------
-    patches : the data set (PATCHES).
-    features, rows : brain to array and table of its rows, as for `features_of`.
-    scores : the table to write (SCORES).
-    run_name : the run whose features these are.
-    threads : CPU threads for torch.
-
-    Raises
-    ------
-    InputError
-        If fewer than two areas can be trained on.
-    """
-    torch.set_num_threads(threads)
-    table = tables.read(tables.PATCHES, patches)
-    values = features_of(table, features, rows)
-    whole = np.isfinite(values).all(axis=1)
-    split_of = table.split.to_numpy()
-    areas = sorted(table.area[whole & (split_of == "train")].unique())
-    if len(areas) < 2:
-        raise InputError(
-            f"{patches}: {len(areas)} areas in the split 'train', a classifier needs two; lower "
-            "min_probability in config/config.yaml or look at the areas in the report"
-        )
-    known = table.area.isin(areas).to_numpy()
-    say(
-        f"{run_name}: {len(areas)} areas; left out {np.sum(~whole)} patches without features and "
-        f"{np.sum(whole & ~known)} of areas that are not in training"
-    )
-    labels = np.searchsorted(areas, table.area).astype(np.int64)
-    used = {split: whole & known & (split_of == split) for split in ("train", *TESTS)}
+def probed(values: NDArray[np.float32], data: Labelled, params: AreaParams) -> list[Answers]:
+    """A probe's answers for each seed and test split."""
+    train = data.splits["train"]
     found = []
     for seed in params.seeds:
         probe = fit_probe(
-            values[used["train"]],
-            labels[used["train"]],
-            len(areas),
+            values[train],
+            data.labels[train],
+            len(data.areas),
             standardise=params.standardise,
             epochs=params.epochs,
             batch_size=params.batch_size,
             optimiser=Optimiser(**params.optimiser),
             seed=seed,
         )
-        for split in TESTS:
-            if used[split].any():
-                logits = probe.logits(values[used[split]])
-                for metric, value in scores_of(labels[used[split]], logits).items():
-                    found.append((run_name, "areas", split, seed, metric, value))
-    frame = pd.DataFrame(found, columns=tables.SCORES.names)
-    means = frame[frame.metric == "macro_f1"].groupby("split").value.mean()
-    say(f"{run_name}: macro-F1 " + ", ".join(f"{s} {v:.3f}" for s, v in means.items()))
-    tables.write(tables.SCORES, frame, scores)
+        for split in data.tests:
+            rows = data.splits[split]
+            found.append(Answers(split, seed, data.labels[rows], probe.logits(values[rows])))
+    return found
+
+
+def classified(logits: NDArray[np.float32], data: Labelled) -> list[Answers]:
+    """The answers of a classifier whose logits (n, classes) are known; its fold is 0."""
+    splits = {split: data.splits[split] for split in data.tests}
+    return [Answers(split, 0, data.labels[rows], logits[rows]) for split, rows in splits.items()]
+
+
+def run_areas(
+    *,
+    patches: Path,
+    features: Sequence[Path],
+    projected: Sequence[Path],
+    rows: Sequence[Path],
+    weights: Sequence[Path],
+    atlas: Sequence[Path],
+    scores: Path,
+    html: Path,
+    png: Path,
+    run_name: str,
+    threads: int,
+    params: AreaParams,
+) -> None:
+    """Train a probe a seed on the split `train`; score it on `seen`, `transfer` and `unseen`.
+
+    Scores of the task `areas` are of the backbone's features. `areas_projected` are of a probe on
+    the outputs of the projection head (the paper's variant P), `areas_classifier` of the classifier
+    that a run with the loss `supervised` trained itself (its fold is 0).
+
+    Parameters
+    ----------
+    patches : the data set (PATCHES).
+    features, rows : backbone features and their rows, as for `features_of`.
+    projected : outputs of the head, of the same rows; empty for features without a head.
+    weights : final.pt of the run; empty for features that no network made.
+    atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
+    scores, html, png : the table (SCORES), page and picture to write.
+    run_name : the run whose features these are.
+    threads : CPU threads for torch.
+
+    Raises
+    ------
+    InputError
+        If fewer than two areas can be trained on, or a point has no row among the features.
+    """
+    torch.set_num_threads(threads)
+    table = tables.read(tables.PATCHES, patches)
+    values = features_of(table, features, rows)
+    data = labelled(table, values, None, patches.stem)
+    graph = read_atlas(*atlas) if atlas else None
+    steps = hops(graph, data.areas) if graph else None
+    answers = probed(values, data, params)
+    found = {"areas": scores_of(answers, steps)}
+    if projected:
+        outputs = features_of(table, projected, rows)
+        classes = checkpoints.load(weights[0]).get("classes") if weights else None
+        if classes:
+            own = labelled(table, outputs, classes, patches.stem)
+            own_steps = hops(graph, own.areas) if graph else None
+            found["areas_classifier"] = scores_of(classified(outputs, own), own_steps)
+        else:
+            found["areas_projected"] = scores_of(probed(outputs, data, params), steps)
+    panels = [scores_panel(_TITLES[task], scored) for task, scored in found.items()]
+    if steps is not None:
+        panels += hops_panels(answers, found["areas"], steps)
+    panels += confusion_panels(answers, data.areas)
+    charts.write(f"Areas: {run_name}", panels, html, png)
+    for task, scored in found.items():
+        say(f"{run_name}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
+    every = [(run_name, task, *score) for task, scored in found.items() for score in scored]
+    tables.write(tables.SCORES, pd.DataFrame(every, columns=tables.SCORES.names), scores)
+
+
+def run_cross_validation(
+    *,
+    patches: Mapping[str, Path],
+    features: Sequence[Path],
+    rows: Sequence[Path],
+    scores: Path,
+    html: Path,
+    png: Path,
+    run_name: str,
+    threads: int,
+    params: AreaParams,
+) -> None:
+    """The same probe for each choice of the transfer brain (CytoNet Table 6).
+
+    Seen and transfer brains are all in pretraining, so that one run serves every choice. A score is
+    the mean over the probe's seeds; the fold is the number of the transfer brain, from 0.
+
+    Parameters
+    ----------
+    patches : transfer brain to the data set (PATCHES) in which it is the transfer brain.
+
+    The others are those of `run_areas`.
+    """
+    torch.set_num_threads(threads)
+    found: list[Score] = []
+    by_brain: dict[str, list[Score]] = {}
+    for fold, (brain, path) in enumerate(patches.items()):
+        table = tables.read(tables.PATCHES, path)
+        values = features_of(table, features, rows)
+        data = labelled(table, values, None, path.stem)
+        each = scores_of(probed(values, data, params), None)
+        of_metric = dict.fromkeys((split, metric) for split, _, metric, _ in each)
+        by_brain[brain] = [(s, fold, m, mean_of(each, s, m)[0]) for s, m in of_metric]
+        found += by_brain[brain]
+        say(f"{run_name}: transfer brain {brain}, macro-F1 " + _macro_f1(each, data.tests))
+    series = {}
+    for split in TESTS:
+        values_of = [mean_of(each, split, "macro_f1")[0] for each in by_brain.values()]
+        if np.isfinite(values_of).any():
+            series[split] = (np.array(values_of), np.zeros(len(values_of)))
+    by_choice = charts.Bars("Macro-F1 by transfer brain", "macro-F1", list(by_brain), series)
+    panels = [
+        (by_choice, "Seen brains, the transfer brain and unseen ones, for each transfer brain."),
+        scores_panel("Over all choices", found),
+    ]
+    charts.write(f"Cross-validation over transfer brains: {run_name}", panels, html, png)
+    write_scores(scores, run_name, "cross_validation", found)
+
+
+def _macro_f1(scores: Sequence[Score], splits: Sequence[str]) -> str:
+    return ", ".join(f"{split} {mean_of(scores, split, 'macro_f1')[0]:.3f}" for split in splits)

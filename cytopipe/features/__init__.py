@@ -4,9 +4,16 @@ Rows of the arrays are in the order of points.parquet; the row of a point whose 
 is NaN. Arrays are written through memory maps: those of a real brain need not fit into memory.
 """
 
-from cytopipe.features.network import NetworkParams, run_network
+from cytopipe.features.network import NetworkParams, run_network, run_patches
 from cytopipe.features.profiles import ProfileParams, run_profiles
 
 VERSION = 1
 
-__all__ = ["VERSION", "NetworkParams", "ProfileParams", "run_network", "run_profiles"]
+__all__ = [
+    "VERSION",
+    "NetworkParams",
+    "ProfileParams",
+    "run_network",
+    "run_patches",
+    "run_profiles",
+]

@@ -45,7 +45,7 @@ def sections_of(
     return [(by_key[key], np.array(rows)) for key, rows in members.items()]
 
 
-def write_rows(points: pd.DataFrame, status: "pd.Series[str]", path: Path) -> None:
+def write_rows(point_ids: "pd.Series[str]", status: "pd.Series[str]", path: Path) -> None:
     """Write which point a row of the array belongs to."""
-    table = pd.DataFrame({"point_id": points.point_id, "status": status})
+    table = pd.DataFrame({"point_id": point_ids, "status": status})
     tables.write(tables.FEATURE_ROWS, table, path)

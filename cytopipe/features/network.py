@@ -61,23 +61,75 @@ def run_network(
     InputError
         If a patch cannot be read.
     """
+    table = tables.read(tables.POINTS, points)
+    groups = [
+        (f"{section.brain} section {section.section}", section.image, section.spacing_um, members)
+        for section, members in sections_of(table, sections)
+    ]
+    _embed(table, groups, weights, backbone, projected, threads, params)
+    write_rows(table.point_id, table.status, rows)
+
+
+def run_patches(
+    *,
+    patches: Path,
+    weights: Path,
+    backbone: Path,
+    projected: Path,
+    rows: Path,
+    threads: int,
+    params: NetworkParams,
+) -> None:
+    """Features of the patches of a data set whose points are no points of the brains.
+
+    A place that was drawn several times has one row.
+
+    Parameters
+    ----------
+    patches : the data set (PATCHES).
+    weights, backbone, projected, rows, threads, params : as for `run_network`.
+
+    Raises
+    ------
+    InputError
+        If a patch cannot be read.
+    """
+    table = tables.read(tables.PATCHES, patches)
+    table = table.drop_duplicates("point_id", ignore_index=True)
+    groups = []
+    for members in table.groupby(["brain", "section"]).indices.values():
+        first = table.iloc[members[0]]
+        name = f"{first.brain} section {first.section}"
+        groups.append((name, first.image, float(first.full_spacing_um), np.asarray(members)))
+    _embed(table, groups, weights, backbone, projected, threads, params)
+    write_rows(table.point_id, pd.Series("ok", index=table.index), rows)
+
+
+def _embed(
+    table: pd.DataFrame,
+    groups: list[tuple[str, str, float, NDArray[np.intp]]],
+    weights: Path,
+    backbone: Path,
+    projected: Path,
+    threads: int,
+    params: NetworkParams,
+) -> None:
+    """Write both arrays, a row for each of `table`; NaN for one that is in no group.
+
+    Parameters
+    ----------
+    groups : name, image, pixel size of its level 0 and rows of each section.
+    """
     torch.set_num_threads(threads)
     encoder, trained = checkpoints.load_encoder(weights)
     encoder.to(distributed.world().device)
-    table = tables.read(tables.POINTS, points)
     with ExitStack() as stack:
         paths = [stack.enter_context(whole(path)) for path in (backbone, projected)]
         widths = (encoder.backbone.width, encoder.plan.outputs)
         arrays = [new_array(p, (len(table), w)) for p, w in zip(paths, widths, strict=True)]
-        groups = sections_of(table, sections)
-        for section, members in progress(groups, len(groups), "features of sections"):
-            with open_section(
-                f"{section.brain} section {section.section}",
-                section.image,
-                section.spacing_um,
-                trained["spacing_um"],
-                int(params.cache_mb * 1e6),
-            ) as reader:
+        hold_bytes = int(params.cache_mb * 1e6)
+        for name, image, spacing_um, members in progress(groups, len(groups), "features"):
+            with open_section(name, image, spacing_um, trained["spacing_um"], hold_bytes) as reader:
                 for start in range(0, len(members), params.batch_size):
                     chosen = members[start : start + params.batch_size]
                     windows = _windows(reader, table.iloc[chosen], trained["patch_px"])
@@ -85,7 +137,6 @@ def run_network(
                         array[chosen] = found
         for array in arrays:
             array.flush()
-    write_rows(table, table.status, rows)
 
 
 def _windows(reader: SectionReader, points: pd.DataFrame, patch_px: int) -> NDArray[np.uint8]:

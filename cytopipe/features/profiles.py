@@ -154,4 +154,4 @@ def run_profiles(
                     params,
                 )
         array.flush()
-    write_rows(table, status, rows)
+    write_rows(table.point_id, status, rows)

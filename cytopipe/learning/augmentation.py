@@ -1,7 +1,8 @@
 """Random changes of patches (CytoNet section 3.4), drawn on the CPU and applied on the device.
 
-A draw depends on (seed, epoch, index) alone, so that the same patch is seen whatever the number of
-workers or ranks. Applying a batch of draws is one affine grid sample, one gamma and one Gaussian.
+A draw depends on (seed, epoch, index, view) alone, so that the same patch is seen whatever the
+number of workers or ranks. Applying a batch of draws is one affine grid sample, one gamma and one
+Gaussian.
 """
 
 from dataclasses import dataclass
@@ -55,15 +56,17 @@ def gamma_of(z: float) -> float:
 
 
 def identity(count: int) -> Tensor:
-    """Draws (count, 9) that change nothing."""
-    draws = torch.zeros(count, DRAWS)
-    draws[:, [ALPHA, GAMMA]] = 1
+    """Draws (count, 1, 9) of one view a patch that change nothing."""
+    draws = torch.zeros(count, 1, DRAWS)
+    draws[..., [ALPHA, GAMMA]] = 1
     return draws
 
 
-def draw(params: Augmentation, seed: int, epoch: int, index: int) -> NDArray[np.float32]:
-    """The nine numbers (float32) that change the patch `index` in an epoch."""
-    random = np.random.default_rng([seed, epoch, index])
+def draw(
+    params: Augmentation, seed: int, epoch: int, index: int, view: int = 0
+) -> NDArray[np.float32]:
+    """The nine numbers (float32) that change the patch `index` in a view of an epoch."""
+    random = np.random.default_rng([seed, epoch, index, view])
     row = np.zeros(DRAWS)
     row[ANGLE] = random.uniform(-params.angle_rad, params.angle_rad)
     direction, distance = random.uniform(-np.pi, np.pi), random.uniform(0, params.shift_mm)
@@ -91,12 +94,14 @@ def apply(windows: Tensor, draws: Tensor, patch_px: int, spacing_um: float) -> T
     ----------
     windows : (n, 1, w, w) uint8; w - patch_px is even. Where a turned or shifted patch leaves its
         window, the window is continued by reflection.
-    draws : (n, 9), rows as from `draw`.
+    draws : (n, views, 9), rows as from `draw`.
 
     Returns
     -------
-    (n, 1, patch_px, patch_px) float32, 0 to 1 before the intensity changes, which are not clipped.
+    (n * views, 1, patch_px, patch_px) float32, the views of a patch after one another; 0 to 1
+    before the intensity changes, which are not clipped.
     """
+    windows, draws = windows.repeat_interleave(draws.shape[1], 0), draws.flatten(0, 1)
     patches = turn(windows.float() / 255, draws, patch_px, spacing_um)
     alpha, beta, gamma, amount = (
         draws[:, column].view(-1, 1, 1, 1) for column in (ALPHA, BETA, GAMMA, AMOUNT)

@@ -126,11 +126,11 @@ def open_section(
 
 
 class Batch(NamedTuple):
-    """Windows (n, 1, w, w) uint8, positions (n, 3) mm and draws (n, 9) of a batch."""
+    """Windows (n, 1, w, w) uint8, draws (n, views, 9) and row numbers (n,) int64 of a batch."""
 
     windows: Tensor
-    positions_mm: Tensor
     draws: Tensor
+    rows: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
@@ -139,19 +139,25 @@ class Batch(NamedTuple):
 class Patches(Dataset[Batch]):
     """The patches of a table, by (epoch, index): the same key gives the same patch, anywhere.
 
-    Windows are held in memory, read section by section at the start, if all of them fit into
-    `cache_mb`; otherwise each is read from its pyramid when it is asked for.
+    Each is drawn `views` times: the window is read once, the changes differ. Windows are held in
+    memory, read section by section at the start, if all of them fit into `cache_mb`; otherwise each
+    is read from its pyramid when it is asked for.
     """
 
     def __init__(
-        self, table: pd.DataFrame, field: Field, changes: Augmentation, seed: int, cache_mb: float
+        self,
+        table: pd.DataFrame,
+        field: Field,
+        changes: Augmentation,
+        seed: int,
+        cache_mb: float,
+        views: int = 1,
     ) -> None:
-        self._field, self._changes, self._seed = field, changes, seed
+        self._field, self._changes, self._seed, self._views = field, changes, seed, views
         self._names = [f"{b} section {s}" for b, s in zip(table.brain, table.section, strict=True)]
         self._images = table.image.tolist()
         self._full_spacing_um = table.full_spacing_um.tolist()
         self._x_um, self._y_um = table.x_um.tolist(), table.y_um.tolist()
-        self._positions_mm = table[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float32, copy=True)
         self._open: OrderedDict[str, tuple[ExitStack, SectionReader]] = OrderedDict()
         self._process = os.getpid()
         self._held: NDArray[np.uint8] | None = None
@@ -164,11 +170,11 @@ class Patches(Dataset[Batch]):
     def __getitem__(self, key: Key) -> Batch:
         epoch, index = key
         window = self._window(index) if self._held is None else self._held[index]
-        changes = draw(self._changes, self._seed, epoch, index)
+        views = [draw(self._changes, self._seed, epoch, index, view) for view in range(self._views)]
         return Batch(
             torch.from_numpy(window)[None],
-            torch.from_numpy(self._positions_mm[index]),
-            torch.from_numpy(changes),
+            torch.from_numpy(np.stack(views)),
+            torch.tensor(index),
         )
 
     def _read_all(self, table: pd.DataFrame, hold_bytes: int) -> NDArray[np.uint8]:

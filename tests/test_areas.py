@@ -1,0 +1,239 @@
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import networkx
+import numpy as np
+import pandas as pd
+import pytest
+from test_evaluation import OPTIMISER
+
+from cytopipe import evaluation
+from cytopipe.evaluation.adjacency import UNREACHABLE, hops, margin_of, scores_by_hops
+from cytopipe.files import InputError
+from cytopipe.formats import tables, volumes
+from cytopipe.formats.atlas import Atlas
+from cytopipe.learning import checkpoints
+
+PARAMS = evaluation.AreaParams(
+    dataset="areas",
+    standardise=True,
+    epochs=10,
+    batch_size=16,
+    optimiser=OPTIMISER,
+    seeds=[1, 2],
+)
+
+
+def atlas_of(data: np.ndarray, names: dict[int, str], sides: dict[int, str]) -> Atlas:
+    return Atlas(volumes.Volume(data, np.eye(4)), names, sides)
+
+
+def test_hops_are_those_of_a_graph_built_voxel_by_voxel() -> None:
+    random = np.random.default_rng(0)
+    data = np.where(random.random((9, 8, 7)) < 0.06, random.integers(1, 13, (9, 8, 7)), 0)
+    names = {label: f"P{(label - 1) % 6}" for label in range(1, 13)}
+    sides = {label: "L" if label <= 6 else "R" for label in range(1, 13)}
+    graph = networkx.Graph()
+    graph.add_nodes_from(names.values())
+    for at in np.argwhere(data):
+        for offset in product((-1, 0, 1), repeat=3):
+            to = at + offset
+            if (to >= 0).all() and (to < data.shape).all() and data[tuple(to)]:
+                one, other = int(data[tuple(at)]), int(data[tuple(to)])
+                if sides[one] == sides[other]:
+                    graph.add_edge(names[one], names[other])
+    areas = sorted(set(names.values()))
+    truth = dict(networkx.all_pairs_shortest_path_length(graph))
+    expected = [[truth[a].get(b, UNREACHABLE) for b in areas] for a in areas]
+    assert len(np.unique(expected)) > 2  # the example has areas that are not adjacent
+    assert np.array_equal(hops(atlas_of(data, names, sides), areas), expected)
+
+
+def test_hops_of_a_row_of_areas() -> None:
+    # A B C in a row; the left A touches the right C, across the fissure; D is alone
+    data = np.array([1, 1, 2, 3, 0, 0, 5, 4, 0, 6], np.uint8)[:, None, None]
+    data[0], data[6] = 1, 5
+    names = {1: "A", 2: "B", 3: "C", 4: "A", 5: "C", 6: "D"}
+    sides = {1: "L", 2: "L", 3: "L", 4: "L", 5: "R", 6: "L"}
+    found = hops(atlas_of(data, names, sides), ["C", "A", "D", "elsewhere"])
+    none = UNREACHABLE
+    assert found.tolist() == [
+        [0, 2, none, none],
+        [2, 0, none, none],
+        [none, none, 0, none],
+        [none, none, none, 0],
+    ]
+
+
+def test_scores_by_hops_by_hand() -> None:
+    distance = np.array([0, 0, 0, 1, 1, 2, UNREACHABLE])
+    margins = np.array([3.0, 5, 4, 1, 2, 0.5, 7])
+    bins = {0: "correct", 1: "1_hop", 2: "2_hops", 3: "3_hops", UNREACHABLE: "unreachable"}
+    assert scores_by_hops(distance, margins, bins) == {
+        "margin_correct": 4,
+        "errors_1_hop": 0.5,
+        "errors_within_1_hop": 0.5,
+        "margin_1_hop": 1.5,
+        "errors_2_hops": 0.25,
+        "errors_within_2_hops": 0.75,
+        "margin_2_hops": 0.5,
+        "errors_3_hops": 0,
+        "errors_within_3_hops": 0.75,
+        "errors_unreachable": 0.25,
+        "margin_unreachable": 7,
+    }
+    assert scores_by_hops(distance[:3], margins[:3], bins) == {"margin_correct": 4}
+
+
+def test_margin_is_between_the_two_largest() -> None:
+    assert margin_of(np.array([[1.0, 4, 2.5], [3, 3, -9]])).tolist() == [1.5, 0]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Features that tell two areas apart, in the points' own order; one point without features."""
+    random = np.random.default_rng(0)
+    rows = []
+    for brain, splits in {"B01": ["train", "seen"], "B02": ["transfer"]}.items():
+        point_ids = [f"{brain}-{n}" for n in range(60)]
+        area = np.where(np.arange(60) % 2, "P", "Q")
+        values = np.where(area == "P", 1.0, -1.0)[:, None] + 0.1 * random.normal(size=(60, 3))
+        values[10] = np.nan
+        np.save(tmp_path / f"{brain}.npy", values.astype(np.float32))
+        status = np.where(np.arange(60) == 10, "low_tissue", "ok")
+        table = pd.DataFrame({"point_id": point_ids, "status": status})
+        tables.write(tables.FEATURE_ROWS, table, tmp_path / f"{brain}.parquet")
+        split = np.array(splits)[np.arange(60) % 3 % len(splits)]
+        rows.append(pd.DataFrame({"point_id": point_ids, "split": split, "area": area}))
+        rows[-1]["brain"] = brain
+    frame = pd.concat(rows).sample(frac=1, random_state=1)
+    frame.loc[frame.point_id == "B02-11", "area"] = "R"  # an area that training never saw
+    others = {c.name: 0.0 if c.dtype == "float64" else "x" for c in tables.PATCHES.columns}
+    others["section"] = 1
+    frame = frame.assign(**{k: v for k, v in others.items() if k not in frame})
+    tables.write(tables.PATCHES, frame, tmp_path / "patches.parquet")
+    return tmp_path
+
+
+def run(folder: Path, brains: tuple[str, ...] = ("B01", "B02"), **changed: Any) -> pd.DataFrame:
+    arguments: dict[str, Any] = {
+        "patches": folder / "patches.parquet",
+        "features": [folder / f"{brain}.npy" for brain in brains],
+        "projected": [],
+        "rows": [folder / f"{brain}.parquet" for brain in brains],
+        "weights": [],
+        "atlas": [],
+        "scores": folder / "scores.parquet",
+        "html": folder / "areas.html",
+        "png": folder / "areas.png",
+        "run_name": "x",
+        "threads": 1,
+        "params": PARAMS,
+    }
+    evaluation.run_areas(**arguments | changed)
+    return tables.read(tables.SCORES, folder / "scores.parquet")
+
+
+def test_features_meet_their_patches_by_point(study: Path) -> None:
+    table = run(study)
+    assert set(table.split) == {"seen", "transfer"} and set(table.fold) == {1, 2}
+    assert set(table.metric) == {"macro_f1", "weighted_f1", "top1", "top3"}
+    assert (table.value == 1).all()
+    assert "Confusion, seen" in (study / "areas.html").read_text()
+
+
+def test_features_of_a_data_set_do_as_well_as_those_of_brains(study: Path) -> None:
+    patches = tables.read(tables.PATCHES, study / "patches.parquet")
+    patches = pd.concat([patches, patches.iloc[:40]])  # drawn with replacement
+    tables.write(tables.PATCHES, patches, study / "patches.parquet")
+    brains = [tables.read(tables.FEATURE_ROWS, study / f"{b}.parquet") for b in ("B01", "B02")]
+    arrays = [np.load(study / f"{b}.npy") for b in ("B01", "B02")]
+    at = pd.Index(pd.concat(brains).point_id).get_indexer(pd.Index(patches.point_id))
+    np.save(study / "set.npy", np.concatenate(arrays)[at])
+    listed = pd.DataFrame({"point_id": patches.point_id, "status": "ok"})
+    tables.write(tables.FEATURE_ROWS, listed, study / "set.parquet")
+    pd.testing.assert_frame_equal(run(study, brains=("set",)), run(study))
+
+
+def test_shuffled_features_are_at_chance(study: Path) -> None:
+    values = np.load(study / "B02.npy")
+    np.save(study / "B02.npy", values[np.random.default_rng(1).permutation(60)])
+    table = run(study)
+    assert (table.value[(table.split == "transfer") & (table.metric == "top1")] < 0.8).all()
+
+
+def test_points_without_a_row_are_an_error(study: Path) -> None:
+    rows = tables.read(tables.FEATURE_ROWS, study / "B02.parquet").iloc[:50]
+    tables.write(tables.FEATURE_ROWS, rows, study / "B02.parquet")
+    with pytest.raises(InputError, match=r"B02.parquet: no row for point B02-5\d; rerun"):
+        run(study)
+
+
+def atlas_files(folder: Path) -> list[Path]:
+    data = np.array([1, 2, 3], np.uint8)[:, None, None]
+    volumes.write(volumes.Volume(data, np.eye(4)), folder / "atlas.nii.gz")
+    table = pd.DataFrame({"label": [1, 2, 3], "name": list("PRQ"), "hemisphere": ""})
+    table.to_csv(folder / "areas.tsv", sep="\t", index=False)
+    return [folder / "atlas.nii.gz", folder / "areas.tsv"]
+
+
+def test_errors_are_counted_by_hops(study: Path) -> None:
+    values = np.load(study / "B02.npy")
+    np.save(study / "B02.npy", -values)  # every answer is wrong: P for Q, which is two hops away
+    table = run(study, atlas=atlas_files(study))
+    found = table[(table.split == "transfer") & (table.fold == 1)].set_index("metric").value
+    assert found["errors_1_hop"] == 0 and found["errors_2_hops"] == 1
+    assert found["errors_within_1_hop"] == 0 and found["errors_within_2_hops"] == 1
+    assert "margin_2_hops" in found and "margin_correct" not in found
+    assert "Margin by hops, transfer" in (study / "areas.html").read_text()
+
+
+def test_projected_features_are_probed_for_themselves(study: Path) -> None:
+    random = np.random.default_rng(0)
+    for brain in ("B01", "B02"):
+        np.save(study / f"{brain}-p.npy", random.normal(size=(60, 2)).astype(np.float32))
+    table = run(study, projected=[study / f"{brain}-p.npy" for brain in ("B01", "B02")])
+    means = table[table.metric == "top1"].groupby("task").value.mean()
+    assert set(means.index) == {"areas", "areas_projected"}
+    assert means["areas"] == 1 and means["areas_projected"] < 0.8
+
+
+def test_a_runs_own_classifier_is_scored_by_its_own_classes(study: Path) -> None:
+    for brain in ("B01", "B02"):
+        first = np.load(study / f"{brain}.npy")[:, 0]
+        # positive for P; classes in another order than sorted, and R, which no training patch has
+        logits = np.stack([np.full(60, -5), first, -first], axis=1).astype(np.float32)
+        np.save(study / f"{brain}-p.npy", logits)
+    checkpoints.save({"classes": ["R", "P", "Q"]}, study / "final.pt")
+    projected = [study / f"{brain}-p.npy" for brain in ("B01", "B02")]
+    table = run(study, projected=projected, weights=[study / "final.pt"])
+    own = table[table.task == "areas_classifier"].set_index(["split", "metric"])
+    assert set(table.task) == {"areas", "areas_classifier"} and set(own.fold) == {0}
+    assert own.value["seen", "top1"] == 1
+    assert own.value["transfer", "top1"] == pytest.approx(58 / 59)  # R is answered P
+
+
+def test_cross_validation_over_transfer_brains(study: Path) -> None:
+    patches = tables.read(tables.PATCHES, study / "patches.parquet")
+    turned = patches.assign(
+        split=np.where(
+            patches.brain == "B01", "transfer", np.where(patches.index % 3 == 0, "seen", "train")
+        )
+    )
+    tables.write(tables.PATCHES, turned, study / "turned.parquet")
+    evaluation.run_cross_validation(
+        patches={"B02": study / "patches.parquet", "B01": study / "turned.parquet"},
+        features=[study / f"{brain}.npy" for brain in ("B01", "B02")],
+        rows=[study / f"{brain}.parquet" for brain in ("B01", "B02")],
+        scores=study / "cv.parquet",
+        html=study / "cv.html",
+        png=study / "cv.png",
+        run_name="x",
+        threads=1,
+        params=PARAMS,
+    )
+    table = tables.read(tables.SCORES, study / "cv.parquet")
+    assert set(table.task) == {"cross_validation"} and set(table.fold) == {0, 1}
+    assert set(table.split) == {"seen", "transfer"} and len(table) == 2 * 2 * 4
+    assert (table.value[table.split == "transfer"] > 0.6).all()
