@@ -193,7 +193,9 @@ def test_projected_features_are_probed_for_themselves(study: Path) -> None:
     random = np.random.default_rng(0)
     for brain in ("B01", "B02"):
         np.save(study / f"{brain}-p.npy", random.normal(size=(60, 2)).astype(np.float32))
-    table = run(study, projected=[study / f"{brain}-p.npy" for brain in ("B01", "B02")])
+    checkpoints.save({"plan": {"head": "projection"}, "classes": []}, study / "final.pt")
+    projected = [study / f"{brain}-p.npy" for brain in ("B01", "B02")]
+    table = run(study, projected=projected, weights=[study / "final.pt"])
     means = table[table.metric == "top1"].groupby("task").value.mean()
     assert set(means.index) == {"areas", "areas_projected"}
     assert means["areas"] == 1 and means["areas_projected"] < 0.8
@@ -205,7 +207,8 @@ def test_a_runs_own_classifier_is_scored_by_its_own_classes(study: Path) -> None
         # positive for P; classes in another order than sorted, and R, which no training patch has
         logits = np.stack([np.full(60, -5), first, -first], axis=1).astype(np.float32)
         np.save(study / f"{brain}-p.npy", logits)
-    checkpoints.save({"classes": ["R", "P", "Q"]}, study / "final.pt")
+    content = {"plan": {"head": "classifier"}, "classes": ["R", "P", "Q"]}
+    checkpoints.save(content, study / "final.pt")
     projected = [study / f"{brain}-p.npy" for brain in ("B01", "B02")]
     table = run(study, projected=projected, weights=[study / "final.pt"])
     own = table[table.task == "areas_classifier"].set_index(["split", "metric"])

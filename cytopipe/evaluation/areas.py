@@ -108,8 +108,9 @@ def run_areas(
     ----------
     patches : the data set (PATCHES).
     features, rows : backbone features and their rows, as for `features_of`.
-    projected : outputs of the head, of the same rows; empty for features without a head.
-    weights : final.pt of the run; empty for features that no network made.
+    projected : outputs of the run's head, of the same rows.
+    weights : final.pt of the run, which says what its head is; empty for features that no network
+        made, which have no projected ones.
     atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
     scores, html, png : the table (SCORES), page and picture to write.
     run_name : the run whose features these are.
@@ -128,15 +129,15 @@ def run_areas(
     steps = hops(graph, data.areas) if graph else None
     answers = probed(values, data, params)
     found = {"areas": scores_of(answers, steps)}
-    if projected:
+    head: dict[str, Any] = checkpoints.load(weights[0]) if weights else {"plan": {"head": ""}}
+    if head["plan"]["head"] == "classifier":
+        logits = features_of(table, projected, rows)
+        own = labelled(table, logits, head["classes"], patches.stem)
+        own_steps = hops(graph, own.areas) if graph else None
+        found["areas_classifier"] = scores_of(classified(logits, own), own_steps)
+    elif head["plan"]["head"] == "projection":
         outputs = features_of(table, projected, rows)
-        classes = checkpoints.load(weights[0]).get("classes") if weights else None
-        if classes:
-            own = labelled(table, outputs, classes, patches.stem)
-            own_steps = hops(graph, own.areas) if graph else None
-            found["areas_classifier"] = scores_of(classified(outputs, own), own_steps)
-        else:
-            found["areas_projected"] = scores_of(probed(outputs, data, params), steps)
+        found["areas_projected"] = scores_of(probed(outputs, data, params), steps)
     panels = [scores_panel(_TITLES[task], scored) for task, scored in found.items()]
     if steps is not None:
         panels += hops_panels(answers, found["areas"], steps)

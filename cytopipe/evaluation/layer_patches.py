@@ -1,0 +1,129 @@
+"""Annotated patches of cortical layers, brought to the squares and cells that a network sees."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError
+from cytopipe.formats import annotations
+from cytopipe.learning.networks import LAYERS
+from cytopipe.logs import progress
+
+FOLDS = 5  # of each share of the training patches (CytoNet section 3.6, LAYER_PATCHES)
+IGNORED = -1
+SAME = 1e-3  # pixel sizes that differ by less are the same
+
+
+@dataclass(frozen=True)
+class LayerPatches:
+    """Patches in the order of their table.
+
+    Attributes
+    ----------
+    images : (n, patch_px, patch_px) uint8, mirrored beyond the annotated image, which is centred.
+    labels : (n, rows, columns) class of each cell of the network's map: 0 background, 1 to 6 the
+        layers, IGNORED where the cell lies beyond the annotated image.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+def averaged(image: NDArray[np.floating], factor: float) -> NDArray[np.floating]:
+    """An image (h, w) of `factor` (1 or more) times coarser pixels, by area averaging."""
+    if abs(factor - 1) < SAME:
+        return image
+    import cv2  # not on a GPU node that only trains
+
+    # a scale, not a size: cv2 would stretch the grid to fit a rounded size
+    scale = 1 / factor
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+
+def squared(image: NDArray[np.uint8], factor: float, patch_px: int) -> NDArray[np.uint8]:
+    """A square patch: averaged, then mirrored on all sides (CytoNet section 3.6)."""
+    small = np.rint(averaged(image.astype(np.float32), factor)).astype(np.uint8)
+    return np.pad(small, _beyond(small.shape, patch_px), mode="symmetric")
+
+
+def cells_of(
+    mask: NDArray[np.uint8], factor: float, patch_px: int, rows: int, columns: int
+) -> NDArray[np.int64]:
+    """The class of each cell (rows, columns) of a square patch.
+
+    The class that covers most of a cell's part inside the annotated image, the lower one in a tie:
+    taking the pixel in the cell's middle instead would make the teeth of a hand-drawn line decide.
+    IGNORED where less than half of a cell is inside.
+    """
+    shares = np.zeros((LAYERS, rows, columns))
+    for label in range(LAYERS):
+        covered = averaged((mask == label).astype(np.float32), factor)
+        square = np.pad(covered, _beyond(covered.shape, patch_px))
+        cells = square.reshape(rows, patch_px // rows, columns, patch_px // columns)
+        shares[label] = cells.mean((1, 3))
+    # a little less than a half: shares are sums of rounded numbers
+    return np.where(shares.sum(0) > 0.4999, shares.argmax(0), IGNORED)
+
+
+def read_patches(
+    table: pd.DataFrame, spacing_um: float, patch_px: int, rows: int, columns: int
+) -> LayerPatches:
+    """Read annotated patches at a network's pixel size.
+
+    Parameters
+    ----------
+    table : the patches (LAYER_PATCHES).
+    spacing_um, patch_px : pixel size and edge of the squares.
+    rows, columns : of the network's map of a square.
+
+    Raises
+    ------
+    InputError
+        If an image is coarser than `spacing_um`, larger than a square or unreadable, or the map's
+        cells do not tile a square.
+    """
+    if patch_px % rows or patch_px % columns:
+        raise InputError(
+            f"layers: a map of {rows} x {columns} does not divide patches of {patch_px} px; "
+            "change evaluation.layers.patch_px in config/config.yaml"
+        )
+    images = np.empty((len(table), patch_px, patch_px), np.uint8)
+    labels = np.empty((len(table), rows, columns), np.int64)
+    columns_of = (table[name] for name in ("image", "mask", "spacing_um", "width_px", "height_px"))
+    rows_of_table = zip(*(column.tolist() for column in columns_of), strict=True)
+    listed = progress(rows_of_table, len(table), "layer patches")
+    for place, (image, mask, own_um, width_px, height_px) in enumerate(listed):
+        factor = spacing_um / own_um
+        extent_px = round(max(width_px, height_px) / factor)
+        if factor < 1 - SAME:
+            raise InputError(
+                f"{image}: has pixels of {own_um:g} um, {spacing_um:g} um are needed; "
+                "raise evaluation.layers.spacing_um in config/config.yaml"
+            )
+        if extent_px > patch_px:
+            raise InputError(
+                f"{image}: {extent_px} px of {spacing_um:g} um do not fit into a square of "
+                f"{patch_px}; raise evaluation.layers.patch_px in config/config.yaml"
+            )
+        images[place] = squared(annotations.read_gray(Path(image)), factor, patch_px)
+        drawn = annotations.read_gray(Path(mask))
+        labels[place] = cells_of(drawn, factor, patch_px, rows, columns)
+    return LayerPatches(images, labels)
+
+
+def share_of(ranks: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
+    """Which patches are among a fraction of the training patches; test patches have rank -1."""
+    # 0.29 x 100 is a little less than 29
+    most = math.floor(fraction * np.sum(ranks >= 0) + 1e-9)
+    return (ranks >= 0) & (ranks < most)
+
+
+def _beyond(shape: Sequence[int], patch_px: int) -> list[tuple[int, int]]:
+    """Pixels before and after an image in a square, by axis."""
+    before = [(patch_px - size) // 2 for size in shape]
+    return [(at, patch_px - size - at) for at, size in zip(before, shape, strict=True)]

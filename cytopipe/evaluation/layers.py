@@ -1,0 +1,279 @@
+"""Task `layers`: cortical layers from a network's feature map (CytoNet section 3.6, Table 7)."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cytopipe.evaluation import charts, metrics
+from cytopipe.evaluation.layer_figures import (
+    Result,
+    class_panel,
+    example_panel,
+    fraction_panel,
+    scores_of,
+)
+from cytopipe.evaluation.layer_patches import (
+    FOLDS,
+    IGNORED,
+    LayerPatches,
+    read_patches,
+    share_of,
+)
+from cytopipe.evaluation.samples import write_scores
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.learning import checkpoints, distributed, networks, optimisers
+from cytopipe.learning.networks import LAYERS
+from cytopipe.logs import say
+
+AS_GIVEN = 256  # the batch size for which optimisers.build takes a rate as it is
+
+
+@dataclass(frozen=True)
+class LayersParams:
+    """Values of the config's `evaluation.layers`.
+
+    Attributes
+    ----------
+    spacing_um, patch_px : pixel size and edge of the squares that images are brought to.
+    fractions : of the training patches, above 0 to 1.
+    probe_steps, finetune_steps : optimiser steps of a training, whatever the fraction, because the
+        fraction is to be about data; 0 leaves the mode out.
+    batch_size : patches a step.
+    optimiser : see `learning.optimisers.Optimiser`; the rate is taken as it is.
+    precision : of the network's passes, `float32` or `bfloat16`.
+    examples : test patches to show.
+    seed : of first weights and order; each fold adds its number.
+    """
+
+    spacing_um: float
+    patch_px: int
+    fractions: Sequence[float]
+    probe_steps: int
+    finetune_steps: int
+    batch_size: int
+    optimiser: Mapping[str, Any]
+    precision: Literal["float32", "bfloat16"]
+    examples: int
+    seed: int
+
+
+class LayerNetwork(nn.Module):
+    """A backbone with a layer head on its map: images (n, patch_px, patch_px) uint8 to logits."""
+
+    def __init__(self, backbone: networks.Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """(n, map_width, rows, columns)."""
+        return self.backbone.feature_map(images[:, None].float() / 255)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, LAYERS, rows, columns)."""
+        logits: Tensor = self.head(self.feature_map(images))
+        return logits
+
+
+def train(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    params: LayersParams,
+) -> None:
+    """Train whatever in `network` can be trained, by cross-entropy over the cells inside patches.
+
+    Parameters
+    ----------
+    inputs, labels : of the training patches: what `network` takes, and (n, rows, columns).
+    """
+    settings = optimisers.Optimiser(**params.optimiser)
+    optimiser = optimisers.build(network, settings, AS_GIVEN)
+    random = torch.Generator().manual_seed(seed)
+    size = min(params.batch_size, len(inputs))
+    rounds = -(-steps * size // len(inputs))
+    order = torch.cat([torch.randperm(len(inputs), generator=random) for _ in range(rounds)])
+    for step in range(steps):
+        chosen = order[step * size : (step + 1) * size]
+        with _precision(device, params):
+            logits = network(inputs[chosen].to(device))
+        loss = functional.cross_entropy(
+            logits.float(), labels[chosen].to(device), ignore_index=IGNORED
+        )
+        optimisers.set_rate(optimiser, settings, AS_GIVEN, step / steps)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+
+def outputs_of(network: Any, inputs: Tensor, device: torch.device, params: LayersParams) -> Tensor:
+    """What a module, or a method of one, makes of patches, a batch at a time; float32."""
+    found = []
+    for start in range(0, len(inputs), params.batch_size):
+        with torch.no_grad(), _precision(device, params):
+            outputs = network(inputs[start : start + params.batch_size].to(device))
+        found.append(outputs.float().cpu())
+    return torch.cat(found)
+
+
+def probe(
+    network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersParams
+) -> nn.Module:
+    """A head trained on feature maps (n, map_width, rows, columns) of a frozen backbone."""
+    device = next(network.parameters()).device
+    head = new_head(network.backbone, seed).to(device)
+    train(head, inputs, labels, params.probe_steps, seed, device, params)
+    return head
+
+
+def finetune(
+    network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersParams
+) -> nn.Module:
+    """Head and backbone trained jointly on images; the backbone of `network` stays as it is."""
+    device = next(network.parameters()).device
+    head = new_head(network.backbone, seed).to(device)
+    tuned = LayerNetwork(copy.deepcopy(network.backbone), head).train()
+    train(tuned, inputs, labels, params.finetune_steps, seed, device, params)
+    return tuned.eval()
+
+
+def new_head(backbone: networks.Backbone, seed: int) -> nn.Module:
+    """A layer head with weights drawn from `seed`; torch's own random state is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return networks.layer_head(backbone)
+
+
+def usable_fractions(
+    ranks: NDArray[np.int64], fractions: Sequence[float], patches: Path
+) -> list[float]:
+    """The fractions that have a training patch a fold; the log names the others.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    counts = {fraction: int(share_of(ranks, fraction).sum()) for fraction in fractions}
+    for fraction, count in counts.items():
+        if count < FOLDS:
+            say(f"{patches}: {100 * fraction:g}% are {count} patches, fewer than {FOLDS}: skipped")
+    usable = sorted(fraction for fraction, count in counts.items() if count >= FOLDS)
+    if not usable:
+        raise InputError(
+            f"{patches}: no fraction has {FOLDS} training patches; annotate more or raise "
+            "evaluation.layers.fractions in config/config.yaml"
+        )
+    return usable
+
+
+def _precision(device: torch.device, params: LayersParams) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
+
+
+def f1_of(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.float64]:
+    """F1 of each class over the cells inside patches; NaN for a class that is not among them."""
+    inside = labels != IGNORED
+    f1 = metrics.f1_of_classes(labels[inside], predicted[inside], LAYERS)
+    occurs = np.bincount(labels[inside], minlength=LAYERS) > 0
+    return np.where(occurs, f1, np.nan)
+
+
+def run_layers(
+    *,
+    patches: Path,
+    weights: Path,
+    scores: Path,
+    html: Path,
+    png: Path,
+    run_name: str,
+    threads: int,
+    params: LayersParams,
+) -> None:
+    """Segment cortical layers by a linear head on the feature map, probing and fine-tuning.
+
+    For each fraction of the training patches and each of five folds, a head is trained on the other
+    four folds of that fraction and scored on the test patches. (The paper's "each training subset
+    was further split into five folds; for each fold, a model was trained" can also mean training on
+    one fold alone, which its seven patches for 1 % do not allow.) No patch is changed at random.
+
+    Scores: split `probe 5%` or `finetune 5%`, fold from 0, metric `macro_f1` over the classes in
+    the test patches; for the largest fraction also `f1_background`, `f1_layer_1` and so on. Cells
+    that mirrored padding fills count neither in training nor in scores.
+
+    In probing, the feature maps of all patches are held in memory: 4 bytes x patches x map_width x
+    cells, 7.7 GB for 916 patches of R50.
+
+    Parameters
+    ----------
+    patches : annotated patches (LAYER_PATCHES), with paths from the current folder.
+    weights : final.pt of the run.
+    scores, html, png : the table (SCORES), page and picture to write.
+    run_name : name of the run.
+    threads : CPU threads for torch.
+
+    Raises
+    ------
+    InputError
+        If no fraction has a patch a fold, there is no test patch, or a patch does not suit the
+        network.
+    """
+    torch.set_num_threads(threads)
+    device = distributed.world().device
+    table = tables.read(tables.LAYER_PATCHES, patches)
+    encoder, _ = checkpoints.load_encoder(weights)
+    if encoder.plan.architecture == "unet_encoder":
+        raise InputError(
+            f"layers: the map of {run_name} (unet_encoder, without padding) does not cover a "
+            "patch; leave the task out for this run"
+        )
+    network = LayerNetwork(encoder.backbone, nn.Identity()).to(device).eval()
+    with torch.no_grad():
+        blank = torch.zeros(1, params.patch_px, params.patch_px, dtype=torch.uint8, device=device)
+        rows, columns = network.feature_map(blank).shape[2:]
+    data = read_patches(table, params.spacing_um, params.patch_px, rows, columns)
+    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    test = (table["split"] == "test").to_numpy(copy=True)
+    if not test.any():
+        raise InputError(f"{patches}: no test patch; raise patches.layers.test_share in the config")
+    modes: dict[str, tuple[Any, Tensor]] = {}
+    if params.probe_steps:
+        modes["probe"] = (probe, outputs_of(network.feature_map, images, device, params))
+    if params.finetune_steps:
+        modes["finetune"] = (finetune, images)
+    ranks = table["rank"].to_numpy()
+    found: list[Result] = []
+    shown: dict[str, NDArray[np.int64]] = {}
+    for fraction in usable_fractions(ranks, params.fractions, patches):
+        for mode, (fit, inputs) in modes.items():
+            for fold in range(FOLDS):
+                chosen = share_of(ranks, fraction) & (ranks % FOLDS != fold)
+                fitted = fit(network, inputs[chosen], labels[chosen], params.seed + fold, params)
+                logits = outputs_of(fitted, inputs[test], device, params)
+                predicted = logits.argmax(1).numpy()
+                f1 = f1_of(data.labels[test], predicted)
+                found.append(Result(mode, fraction, fold, f1))
+                if fold == 0:
+                    shown[mode] = predicted  # in the end, of the largest fraction
+            mine = [r.macro_f1 for r in found if (r.mode, r.fraction) == (mode, fraction)]
+            say(f"{run_name}: {mode} {100 * fraction:g}%, macro-F1 {np.mean(mine):.3f}")
+    tested = LayerPatches(data.images[test], data.labels[test])
+    names = table.patch_id[test].tolist()
+    panels = [
+        fraction_panel(found, ranks),
+        class_panel(found),
+        example_panel(tested, shown, names, params.examples),
+    ]
+    charts.write(f"Layers: {run_name}", panels, html, png)
+    write_scores(scores, run_name, "layers", scores_of(found))

@@ -1,0 +1,185 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_evaluation import OPTIMISER
+
+from cytopipe import evaluation
+from cytopipe.evaluation import finetuning
+from cytopipe.evaluation.labelled import labelled
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.formats.images import write_pyramid
+from cytopipe.learning import checkpoints, networks
+
+PARAMS = evaluation.FinetuningParams(
+    dataset="areas",
+    epochs=1,
+    epochs_scratch=3,
+    batch_size=16,
+    optimiser=OPTIMISER | {"learning_rate": 1.0},
+    precision="float32",
+    projected=False,
+    workers=0,
+    cache_mb=10,
+    seeds=[1],
+)
+TRAINED = {
+    "epochs": 0,
+    "patch_px": 16,
+    "spacing_um": 10.0,
+    "margin": "exact",
+    "checkpointing": False,
+    "augmentation": {
+        "angle_rad": 3.1416,
+        "shift_mm": 0.02,
+        "mirror": 0.5,
+        "alpha": [0.9, 1.0],
+        "beta": [-0.1, 0.1],
+        "gamma_z": 0.05,
+        "blur": 0.0,
+        "sharpen": 0.0,
+        "sigma_px": [0.125, 1.0],
+        "delta": [0.5, 1.5],
+    },
+}
+
+
+def save(folder: Path, head: str = "projection", **changed: Any) -> networks.Encoder:
+    plan = networks.Plan("small", 16, head, 8)
+    encoder = networks.build(plan, seed=3)
+    content = {"params": TRAINED | changed, "plan": vars(plan), "weights": encoder.state_dict()}
+    checkpoints.save(content, folder / "final.pt")
+    return encoder
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Sections whose left half has fine stripes (area P) and whose right half has coarse ones."""
+    random = np.random.default_rng(0)
+    rows = []
+    for brain, section, split, count in [
+        ("B01", 1, "train", 64),
+        ("B01", 2, "seen", 30),
+        ("B02", 1, "transfer", 20),
+    ]:
+        at = np.arange(400)
+        stripes = np.where(at < 200, at // 2 % 2, at // 5 % 2) * 90 + 80
+        image = stripes + random.integers(-10, 10, (200, 400))
+        path = tmp_path / f"{brain}-{section}.ome.tif"
+        write_pyramid(image.astype(np.uint8), path, 10.0, 20.0, tile=64)
+        fine = np.arange(count) % 2 == 0
+        x_px = np.where(fine, random.uniform(20, 180, count), random.uniform(220, 380, count))
+        rows.append(
+            pd.DataFrame(
+                {
+                    "point_id": [f"{brain}-{section}-{n}" for n in range(count)],
+                    "brain": brain,
+                    "section": section,
+                    "hemisphere": "L",
+                    "split": split,
+                    "image": str(path),
+                    "full_spacing_um": 10.0,
+                    "x_um": 10 * x_px,
+                    "y_um": 10 * random.uniform(20, 180, count),
+                    "x_mm": 0.0,
+                    "y_mm": 0.0,
+                    "z_mm": 0.0,
+                    "area": np.where(fine, "P", "Q"),
+                }
+            )
+        )
+    tables.write(tables.PATCHES, pd.concat(rows), tmp_path / "patches.parquet")
+    save(tmp_path)
+    return tmp_path
+
+
+def run(folder: Path, **changed: Any) -> pd.DataFrame:
+    evaluation.run_finetuning(
+        patches=folder / "patches.parquet",
+        weights=folder / "final.pt",
+        atlas=[],
+        scores=folder / "scores.parquet",
+        html=folder / "finetuning.html",
+        png=folder / "finetuning.png",
+        run_name="x",
+        threads=1,
+        params=evaluation.FinetuningParams(**vars(PARAMS) | changed),
+    )
+    return tables.read(tables.SCORES, folder / "scores.parquet")
+
+
+def test_an_encoder_learns_areas_from_scratch(study: Path) -> None:
+    table = run(study)
+    assert set(table.task) == {"finetuning"} and set(table.split) == {"seen", "transfer"}
+    assert table.value[table.metric == "macro_f1"].min() > 0.9
+    assert "Confusion, transfer" in (study / "finetuning.html").read_text()
+
+
+def test_the_projected_variant_and_bfloat16(study: Path) -> None:
+    table = run(study, projected=True, precision="bfloat16")
+    means = table[table.metric == "top1"].groupby("task").value.mean()
+    assert set(means.index) == {"finetuning", "finetuning_projected"} and means.min() > 0.9
+    # the outputs of a run's own classifier are no features
+    save(study, head="classifier")
+    assert set(run(study, projected=True, epochs_scratch=1).task) == {"finetuning"}
+
+
+def test_the_same_seed_gives_the_same_scores(study: Path) -> None:
+    few = {"epochs_scratch": 1, "seeds": [1, 2]}
+    one, other, third = run(study, **few), run(study, **few), run(study, seeds=[1])
+    pd.testing.assert_frame_equal(one, other)
+    assert set(one.fold) == {1, 2} and len(third) * 2 == len(one)
+
+
+def test_pretrained_weights_are_the_start_and_untrained_ones_are_drawn_anew(study: Path) -> None:
+    saved = save(study, epochs=5).backbone.state_dict()
+    for seed in (3, 4):
+        network, trained = finetuning.classifier_of(
+            study / "final.pt", 2, projected=False, seed=seed
+        )
+        start = network.backbone.state_dict()
+        assert trained["epochs"] == 5 and all(torch.equal(saved[k], start[k]) for k in saved)
+    save(study, epochs=0)
+    same, _ = finetuning.classifier_of(study / "final.pt", 2, projected=False, seed=3)
+    other, _ = finetuning.classifier_of(study / "final.pt", 2, projected=False, seed=4)
+    name = "stages.1.weight"
+    assert torch.equal(same.backbone.state_dict()[name], saved[name])
+    assert not torch.equal(other.backbone.state_dict()[name], saved[name])
+
+
+def test_pretrained_and_untrained_runs_take_their_own_epochs(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    monkeypatch.setattr(finetuning, "train", lambda *arguments: taken.append(arguments[4]))
+    run(study)
+    save(study, epochs=5)
+    run(study)
+    assert taken == [PARAMS.epochs_scratch, PARAMS.epochs]
+
+
+def test_training_moves_batch_norm_and_scoring_does_not(study: Path) -> None:
+    table = tables.read(tables.PATCHES, study / "patches.parquet")
+    data = labelled(table, None, None, "areas")
+    network, trained = finetuning.classifier_of(study / "final.pt", 2, projected=False, seed=1)
+    patches = finetuning.patches_of_training(table, data, trained, 1, PARAMS)
+    finetuning.train(network, patches, data.labels[data.splits["train"]], trained, 2, 1, PARAMS)
+    trained_on = {k: v.clone() for k, v in network.state_dict().items()}
+    assert trained_on["backbone.stages.2.num_batches_tracked"] == 2 * (64 // 16)
+    tests = finetuning.patches_of_tests(table, data, trained, PARAMS)
+    logits = finetuning.logits_of(network, tests["seen"], 16, PARAMS)
+    assert all(torch.equal(v, network.state_dict()[k]) for k, v in trained_on.items())
+    # in the order of the split, unchanged patches
+    window = tests["seen"][0, 17].windows
+    with torch.inference_mode():
+        alone = network(window[None].float() / 255)
+    assert np.allclose(logits[17], alone[0].numpy(), atol=1e-5) and len(logits) == 30
+
+
+def test_a_loss_that_is_no_number_is_an_error(study: Path) -> None:
+    with pytest.raises(InputError, match=r"the loss is \S+ in epoch \d of seed 1; lower"):
+        run(study, optimiser=OPTIMISER | {"learning_rate": 1e30})
