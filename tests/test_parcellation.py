@@ -132,7 +132,8 @@ def study(folder: Path, annotation: bool) -> dict[str, Any]:
     drawn = pd.concat([drawn, drawn.head(20)])  # with replacement
     drawn = drawn.assign(split="train", image="", full_spacing_um=1.0)
     tables.write(tables.PATCHES, drawn[tables.PATCHES.names], paths["annotated"])
-    rows = drawn.drop_duplicates("point_id")[::-1][["point_id", "status"]]
+    # rows in another order, some points twice
+    rows = drawn[::-1][["point_id", "status"]]
     tables.write(tables.FEATURE_ROWS, rows, folder / "annotated-rows")
     by_id = dict(zip(table.point_id, features(table, "area"), strict=True))
     second = np.stack([by_id[point] for point in rows.point_id])
@@ -174,6 +175,16 @@ def test_areas_that_are_not_there_are_named(tmp_path: Path) -> None:
 def test_an_annotated_point_without_a_row_is_named(tmp_path: Path) -> None:
     paths = study(tmp_path, annotation=True)
     rows = tables.read(tables.FEATURE_ROWS, paths["annotated_rows"])
-    tables.write(tables.FEATURE_ROWS, rows.iloc[1:], paths["annotated_rows"])
-    with pytest.raises(InputError, match=f"no row for point {rows.point_id[0]}"):
+    patches = tables.read(tables.PATCHES, paths["annotated"])
+    lost = patches.point_id[patches.area == "P01"].iloc[0]
+    tables.write(tables.FEATURE_ROWS, rows[rows.point_id != lost], paths["annotated_rows"])
+    with pytest.raises(InputError, match=f"no row for point {lost};"):
         run_parcellation(**paths, params=PARAMS)
+
+
+def test_a_brain_without_annotations_is_clustered_by_the_atlas_alone(tmp_path: Path) -> None:
+    paths = study(tmp_path, annotation=True)
+    patches = tables.read(tables.PATCHES, paths["annotated"])
+    tables.write(tables.PATCHES, patches.assign(brain="B02"), paths["annotated"])
+    run_parcellation(**paths, params=PARAMS)
+    assert set(tables.read(tables.SCORES, tmp_path / "out.scores").split) == {"atlas"}

@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from cytopipe.evaluation.layer_patches import SAME, averaged
 from cytopipe.files import InputError
 from cytopipe.formats import annotations
 from cytopipe.learning import checkpoints, distributed
@@ -118,13 +118,9 @@ def fitted_window(
         If the image is coarser than wanted: nothing can be added to it.
     """
     factor = wanted_um / spacing_um
-    if factor < 0.999:
+    if factor < 1 - SAME:
         raise ValueError(f"pixels of {spacing_um:g} um, {wanted_um:g} um are needed")
-    if abs(factor - 1) > 1e-3:
-        scale = 1 / factor
-        image = np.asarray(
-            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-        )
+    image = np.rint(averaged(image.astype(np.float32), factor)).astype(np.uint8)
     missing = [max(0, patch_px - size) for size in image.shape]
     image = np.pad(image, [(m // 2, m - m // 2) for m in missing], mode="symmetric")
     top, left = ((size - patch_px) // 2 for size in image.shape)

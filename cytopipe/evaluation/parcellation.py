@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import contingency_matrix
 
 from cytopipe.evaluation import charts
+from cytopipe.evaluation.labelled import features_of
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.files import InputError
 from cytopipe.formats import tables
@@ -142,8 +143,8 @@ def cluster(samples: Samples, clusters: int, seeds: Sequence[int]) -> Clustering
     return Clustering(scores, found[0])
 
 
-def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Samples:
-    """Annotated points of a brain with their features, each once.
+def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Samples | None:
+    """Annotated points of a brain with their features, each once; None if it has none.
 
     Parameters
     ----------
@@ -157,12 +158,9 @@ def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Sam
     """
     table = tables.read(tables.PATCHES, patches)
     table = table[table.brain == brain].drop_duplicates("point_id").reset_index(drop=True)
-    index = pd.Index(tables.read(tables.FEATURE_ROWS, rows).point_id)
-    at = index.get_indexer(pd.Index(table.point_id))
-    if (at < 0).any():
-        missing = table.point_id[np.argmin(at)]
-        raise InputError(f"{rows}: no row for point {missing} of {patches}; rerun the features")
-    values = np.asarray(np.load(features, mmap_mode="r")[at], np.float32)
+    if table.empty:
+        return None
+    values = features_of(table, [features], [rows])
     return Samples(table, values).where(np.asarray(np.isfinite(values).all(1)))
 
 
@@ -203,7 +201,10 @@ def run_parcellation(
     located = {"atlas": _inside(probable, areas)}
     if annotated and annotated_features and annotated_rows:
         by_hand = read_annotated(annotated, annotated_features, annotated_rows, brain)
-        located["annotation"] = _inside(by_hand, areas)
+        if by_hand is None:
+            say(f"{annotated}: no annotated points of {brain}")
+        else:
+            located["annotation"] = _inside(by_hand, areas)
     results = {}
     for split, found in located.items():
         clusters = params.clusters if split == "atlas" else len(areas)

@@ -12,10 +12,30 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
+FEATURES, PROFILES = "features", "profiles"
 RAW = "raw"
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Inputs (n, d) of regressions and their targets (n,) by name; NaN where one is unknown.
+
+    Attributes
+    ----------
+    split : FEATURES, taken as they are, or PROFILES, z-scored, as in the paper.
+    """
+
+    split: str
+    values: Floats
+    targets: Mapping[str, Floats]
+
+    @property
+    def standardise(self) -> bool:
+        """Whether each dimension is shifted and scaled to mean 0 and deviation 1."""
+        return self.split == PROFILES
 
 
 @dataclass(frozen=True)

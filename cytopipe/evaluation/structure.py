@@ -19,9 +19,17 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from cytopipe.evaluation import cells, charts
-from cytopipe.evaluation.regression import RAW, Design, name_of, r2_scores
+from cytopipe.evaluation.regression import (
+    FEATURES,
+    PROFILES,
+    RAW,
+    Design,
+    Source,
+    name_of,
+    r2_scores,
+)
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
-from cytopipe.evaluation.structure_figures import FEATURES, PROFILES, Source, panels
+from cytopipe.evaluation.structure_figures import panels
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables
 from cytopipe.logs import say

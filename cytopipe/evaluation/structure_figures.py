@@ -1,40 +1,26 @@
 """Figures of the task `structure`: the counterparts of CytoNet Figure 4."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe.evaluation import charts
-from cytopipe.evaluation.regression import RAW, attribution, explained_variance, name_of
+from cytopipe.evaluation.regression import (
+    FEATURES,
+    RAW,
+    Source,
+    attribution,
+    explained_variance,
+    name_of,
+)
 
-FEATURES, PROFILES = "features", "profiles"
 _LOWEST = -0.5  # an R2 below is drawn here: on too many components it may be far below
 _LAYERS = "layer_"
 
 Floats = NDArray[np.float64]
 Panels = list[tuple[charts.Panel, str]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Inputs (n, d) of regressions and their targets (n,) by name; NaN where one is unknown.
-
-    Attributes
-    ----------
-    split : FEATURES, taken as they are, or PROFILES, z-scored, as in the paper.
-    """
-
-    split: str
-    values: NDArray[np.float32]
-    targets: Mapping[str, Floats]
-
-    @property
-    def standardise(self) -> bool:
-        """Whether each dimension is shifted and scaled to mean 0 and deviation 1."""
-        return self.split == PROFILES
 
 
 def panels(scores: pd.DataFrame, sources: Sequence[Source], attributed: int, folds: int) -> Panels:
