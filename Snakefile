@@ -34,7 +34,8 @@ localrules:
 
 
 rule all:
-    """The report, and with it everything that it shows."""
+    """The report, and with it everything that it shows; the scores in one table."""
     default_target: True
     input:
         "results/report/index.html",
+        "results/evaluation/scores.parquet",

@@ -18,7 +18,10 @@ from cytopipe.files import InputError
 from cytopipe.formats import tables
 
 PARAMS = ParcellationParams(
-    brain="B01", areas=None, touching_mm=3, probability=0.5, clusters=4, seeds=range(3)
+    brain="B01",
+    annotated=None,
+    areas=None,
+    touching_mm=3, probability=0.5, clusters=4, seeds=range(3)
 )
 
 

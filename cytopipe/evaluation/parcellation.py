@@ -35,6 +35,7 @@ class ParcellationParams:
     Attributes
     ----------
     brain : whose points are clustered.
+    annotated : data set of annotated points that are clustered as well, or None.
     areas : two or more labels of the atlas and of the annotation; null: the pair of areas with the
         most points among those that touch.
     touching_mm : areas touch that have points at most so far apart, in the template.
@@ -44,6 +45,7 @@ class ParcellationParams:
     """
 
     brain: str
+    annotated: str | None
     areas: Sequence[str] | None
     touching_mm: float
     probability: float

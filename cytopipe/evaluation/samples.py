@@ -67,6 +67,18 @@ def read_samples(
     return Samples(found, np.concatenate(arrays))
 
 
+def run(*, parts: Sequence[Path], scores: Path) -> None:
+    """Gather the scores of all tasks and runs (SCORES each) in one table.
+
+    Parameters
+    ----------
+    parts : tables of a task and run each, maybe none.
+    scores : the table to write (SCORES).
+    """
+    every = [tables.SCORES.empty(), *(tables.read(tables.SCORES, part) for part in parts)]
+    tables.write(tables.SCORES, pd.concat(every, ignore_index=True), scores)
+
+
 def write_scores(
     path: Path, run: str, task: str, scores: Sequence[tuple[str, int, str, float]]
 ) -> None:

@@ -54,7 +54,8 @@ rule evaluation_cross_validation:
     """Repeat the linear probe with each brain in turn as the transfer brain."""
     input:
         patches=expand(
-            f"results/patches/{AREAS}-transfer-{{brain}}.parquet", brain=TRANSFER_CHOICES
+            f"results/patches/{AREAS}-transfer-{{brain}}.parquet",
+            brain=TRANSFER_CHOICES,
         ),
         features=labelled_features(AREAS, ".npy"),
         rows=labelled_features(AREAS, ".parquet"),

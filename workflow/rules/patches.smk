@@ -14,7 +14,7 @@ rule patches:
     benchmark:
         "benchmarks/patches/{dataset}.tsv"
     wildcard_constraints:
-        dataset="(?!layers$)[^/]+",
+        dataset=r"(?!layers\.parquet)[^/]+",
     threads: 1
     resources:
         mem_mb=8000,

@@ -95,9 +95,7 @@ def labelled_features(dataset, ending):
 
 def weights_of_run(w):
     """Weights of a run; the profiles have none."""
-    return (
-        [] if w.run == "profiles" else [f"results/pretraining/{w.run}/final.pt"]
-    )
+    return [] if w.run == "profiles" else [f"results/pretraining/{w.run}/final.pt"]
 
 
 def atlas_if_any(w):

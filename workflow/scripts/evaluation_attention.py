@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from cytopipe import evaluation, logs
+
+logs.to(snakemake.log[0])
+files = snakemake.input
+evaluation.run_attention(
+    patches=Path(files.patches),
+    weights=Path(files.weights),
+    scores=Path(snakemake.output.scores),
+    html=Path(snakemake.output.html),
+    png=Path(snakemake.output.png),
+    run_name=snakemake.wildcards.run,
+    threads=snakemake.threads,
+    params=evaluation.AttentionParams(**snakemake.params.evaluation),
+)
