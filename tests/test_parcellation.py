@@ -21,7 +21,10 @@ PARAMS = ParcellationParams(
     brain="B01",
     annotated=None,
     areas=None,
-    touching_mm=3, probability=0.5, clusters=4, seeds=range(3)
+    touching_mm=3,
+    probability=0.5,
+    clusters=4,
+    seeds=range(3),
 )
 
 

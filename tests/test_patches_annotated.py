@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from skimage.draw import polygon
 
 from cytopipe import patches
 from cytopipe.files import InputError
@@ -14,7 +15,7 @@ from cytopipe.formats import tables
 from cytopipe.formats.annotations import Contour, write_contours
 from cytopipe.formats.images import write_pyramid
 from cytopipe.formats.sections import Section
-from cytopipe.patches.contours import masks_of, with_nearest
+from cytopipe.patches.contours import inside, masks_of, with_nearest
 from cytopipe.patches.midlines import branches, midline_points, without_spurs
 
 
@@ -212,3 +213,14 @@ def test_what_is_wrong_with_the_files_is_said(study: Path) -> None:
         drawn([Path("areas/B01/s15.geojson")])
     with pytest.raises(InputError, match=r"none of the 40 points .* annotate sections of theirs"):
         drawn([Path("areas/B03/00015.geojson")])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_ring_is_filled_as_skimage_fills_it(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    # a star that crosses itself and leaves the image
+    row, column = random.uniform(-20, 80, (2, 15))
+    expected = np.zeros((50, 60), bool)
+    expected[polygon(row, column, expected.shape)] = True
+    assert expected.any()
+    np.testing.assert_array_equal(inside(row, column, (50, 60)), expected)

@@ -103,7 +103,19 @@ def test_a_new_study_runs_every_stage_for_every_brain(study: Path) -> None:
         "coordinates": 3,
         "pretraining": runs,
         "features": 3 * runs,
-        "evaluation": runs + 1,
+        "pretraining_release": runs,
+        "evaluation_areas": runs + 1,  # the profiles too
+        "evaluation_cross_validation": runs,
+        "evaluation_finetuning": runs,
+        "evaluation_layers": 0,  # nothing is annotated
+        "evaluation_structure": runs,
+        "evaluation_coordinates": runs,
+        "evaluation_parcellation": runs,
+        "evaluation_embedding": runs,
+        "evaluation_retrieval": runs,
+        "evaluation_shortcuts": runs,
+        "evaluation_attention": 0,  # no run has a transformer
+        "evaluation": 1,
         "report": 1,
         "all": 1,
     }.items():
@@ -122,8 +134,54 @@ def test_areas_are_only_predicted_where_they_are_known(
 ) -> None:
     """Without an atlas, or a seen brain to learn from, the chain still ends in a report."""
     jobs = planned(write_study(tmp_path, brains, changes))
-    assert jobs["evaluation"] == 0
+    for task in ("areas", "cross_validation", "finetuning"):
+        assert jobs[f"evaluation_{task}"] == 0
+    assert jobs["evaluation_embedding"] == len(DEFAULTS["pretraining"]["runs"])
     assert jobs["report"] == 1
+
+
+def test_tasks_and_data_sets_follow_the_config(tmp_path: Path) -> None:
+    """Annotations, a transformer, geodesic distances: what each needs is planned, and no more."""
+    changes = {
+        **ATLAS,
+        "study": {"annotations": "annotations"},
+        "patches": {"datasets": {"areas": {"source": "annotations"}}},
+        "pretraining": {
+            "runs": {"vit": {"architecture": "r50_vit", "distance": "geodesic", "epochs": 1}}
+        },
+        "evaluation": {
+            "tasks": {"finetuning": ["vit"], "embedding": [], "cross_validation": ["vit"]}
+        },
+    }
+    study = write_study(tmp_path, BRAINS, changes)
+    for name in ("areas/B01/00015.geojson", "layers/layers.tsv", "layers/a.tif"):
+        (study / "annotations" / name).parent.mkdir(parents=True, exist_ok=True)
+        (study / "annotations" / name).touch()
+    jobs = planned(study)
+    runs = len(DEFAULTS["pretraining"]["runs"]) + 1
+    assert jobs["patches_geodesic"] == 1
+    assert jobs["midsurface"] == 4  # three brains and the template
+    assert jobs["features_patches"] == runs
+    assert jobs["evaluation_areas"] == runs  # profiles have no features of annotated points
+    assert jobs["patches"] == 2 + 2  # each of B01 and B02 in turn as the transfer brain
+    assert jobs["patches_layers"] == 1 and jobs["evaluation_layers"] == runs
+    assert jobs["evaluation_attention"] == jobs["evaluation_finetuning"] == 1
+    assert jobs["evaluation_embedding"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evaluation": {"tasks": {"areas": ["typo"]}}}, "evaluation.tasks.areas names the run"),
+        ({"evaluation": {"areas": {"dataset": "typo"}}}, "there is no data set 'typo'"),
+    ],
+)
+def test_names_that_lead_nowhere_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    run = snakemake("--directory", str(write_study(tmp_path, changes={**ATLAS, **changes})), "-n")
+    assert run.returncode == 1
+    assert message in run.stdout
 
 
 def test_until_stops_after_the_stage(study: Path) -> None:
@@ -281,6 +339,33 @@ def test_params_have_the_names_of_the_config(stage: str) -> None:
     for field in fields:
         assert field.default is dataclasses.MISSING, f"{field.name} has a hidden default"
         assert field.default_factory is dataclasses.MISSING, f"{field.name} has a hidden default"
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("areas", "AreaParams"),
+        ("finetuning", "FinetuningParams"),
+        ("layers", "LayersParams"),
+        ("structure", "StructureParams"),
+        ("coordinates", "CoordinateParams"),
+        ("parcellation", "ParcellationParams"),
+        ("embedding", "EmbeddingParams"),
+        ("retrieval", "RetrievalParams"),
+        ("shortcuts", "ShortcutParams"),
+        ("attention", "AttentionParams"),
+    ],
+)
+def test_params_of_a_task_have_the_names_of_the_config(task: str, name: str) -> None:
+    fields = dataclasses.fields(getattr(importlib.import_module("cytopipe.evaluation"), name))
+    assert [field.name for field in fields] == list(DEFAULTS["evaluation"][task])
+    assert all(field.default is dataclasses.MISSING for field in fields)
+
+
+def test_every_task_of_the_config_has_its_rule() -> None:
+    rules = rules_of(RULES / "evaluation.smk")
+    tasks = list(DEFAULTS["evaluation"]["tasks"])
+    assert list(rules) == ["evaluation", *(f"evaluation_{task}" for task in tasks)]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from skimage.draw import polygon
 
 from cytopipe.files import InputError
 from cytopipe.formats import annotations
@@ -76,9 +75,28 @@ def rasterised(contours: list[Contour], shape: tuple[int, int], factor: float) -
             for number, ring in enumerate(rings):
                 # from corners of level 0 to centres of the raster
                 column, row = (ring / factor - 0.5).T
-                mask[polygon(row, column, shape)] = number == 0  # later rings are holes
+                mask[inside(row, column, shape)] = number == 0  # later rings are holes
             masks.append((contour.name, mask))
     return merged(masks)
+
+
+def inside(row: NDArray[np.float64], column: NDArray[np.float64], shape: tuple[int, int]) -> Mask:
+    """Pixels whose centres a ring holds by the even-odd rule, from where it crosses each row.
+
+    Time grows with the ring's length; skimage's polygon tests every pixel against every edge, 3 s
+    a section of the demo.
+    """
+    row_to, column_to = np.roll(row, -1), np.roll(column, -1)
+    first = np.ceil(np.minimum(row, row_to)).clip(0, shape[0]).astype(int)
+    past = np.ceil(np.maximum(row, row_to)).clip(0, shape[0]).astype(int)
+    edge = np.repeat(np.arange(len(row)), past - first)
+    before = np.cumsum(past - first) - (past - first)
+    at = first[edge] + np.arange(len(edge)) - before[edge]
+    share = (at - row[edge]) / (row_to - row)[edge]
+    crossing = column[edge] + share * (column_to - column)[edge]
+    turns = np.zeros((shape[0], shape[1] + 1), np.int32)
+    np.add.at(turns, (at, np.ceil(crossing).clip(0, shape[1]).astype(int)), 1)
+    return np.asarray(np.cumsum(turns, axis=1)[:, :-1] % 2 == 1)
 
 
 def merged(masks: list[tuple[str, Mask]]) -> dict[str, Mask]:

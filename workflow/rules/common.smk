@@ -202,11 +202,11 @@ def contours_of_dataset(w):
     """Annotated areas of the sections of the data set's brains, if it is drawn from them."""
     if dataset_settings(w.dataset)["source"] != "annotations":
         return []
-    brains = brains_of_dataset(w)
     return [
         path
-        for path in annotations_under("areas")
-        if path.split("/")[-2] in brains and path.endswith((".geojson", ".tif"))
+        for brain in brains_of_dataset(w)
+        for path in annotations_under(f"areas/{brain}")
+        if path.endswith((".geojson", ".tif"))
     ]
 
 

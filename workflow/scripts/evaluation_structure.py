@@ -10,7 +10,9 @@ evaluation.run_structure(
         for name in ("points", "features", "rows", "profiles", "profile_rows", "weights")
     },
     surface={"LR"[n]: Path(path) for n, path in enumerate(files.surface)},
-    layer_thickness={"LR"[n]: files.thickness[6 * n : 6 * n + 6] for n in range(len(files.surface))},
+    layer_thickness={
+        "LR"[n]: files.thickness[6 * n : 6 * n + 6] for n in range(len(files.surface))
+    },
     layer_patches=Path(files.layers) if files.layers else None,
     scores=Path(snakemake.output.scores),
     html=Path(snakemake.output.html),
