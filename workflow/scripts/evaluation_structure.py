@@ -11,7 +11,8 @@ evaluation.run_structure(
     },
     surface={"LR"[n]: Path(path) for n, path in enumerate(files.surface)},
     layer_thickness={
-        "LR"[n]: files.thickness[6 * n : 6 * n + 6] for n in range(len(files.surface))
+        "LR"[first // 6]: [Path(path) for path in files.thickness[first : first + 6]]
+        for first in range(0, len(files.thickness), 6)
     },
     layer_patches=Path(files.layers) if files.layers else None,
     scores=Path(snakemake.output.scores),
