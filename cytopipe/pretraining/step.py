@@ -19,7 +19,7 @@ def prepare(encoder: networks.Encoder, world: World, params: Params) -> nn.Modul
     low = params.precision == "bfloat16"
     batchnorm.synchronise(encoder, world)
     if params.checkpointing:
-        networks.checkpoint_activations(encoder)  # type: ignore[attr-defined]
+        networks.checkpoint_activations(encoder)
     if world.device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         if low:  # in float32, and on the CPU, this layout is slower
