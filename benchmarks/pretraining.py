@@ -103,25 +103,9 @@ def measure(changes: dict[str, Any], steps: int, warm_up: int, threads: int) -> 
             params.architecture, params.patch_px, objective.head, objective.outputs
         )
         encoder = networks.build(plan, params.seed).to(world.device).train()
-        network = prepare(encoder, world, params)
-        rates = optimisers.Optimiser(**params.optimiser)
-        optimiser = optimisers.build(encoder, rates, params.batch_size)
         data = Patches(table, field, changed, params.seed, params.cache_mb, objective.views)
-        keys = batches_of_epoch(count, params.batch_size, params.seed, 0, 0, world)
-        on_gpu = world.device.type == "cuda"
-        batches = iter(load(data, keys, params.workers, pinned=on_gpu))
-        start = waited = 0.0
-        for number in range(warm_up + steps):
-            if number == warm_up:
-                finish(world)
-                start, waited = time.perf_counter(), 0.0
-            before = time.perf_counter()
-            batch = next(batches)
-            waited += time.perf_counter() - before
-            step(network, optimiser, objective, batch, world, params)
-        finish(world)
-        seconds = time.perf_counter() - start
-        if on_gpu:
+        seconds, waited = timed(encoder, objective, data, world, params, warm_up)
+        if world.device.type == "cuda":
             peak_gb, device = torch.cuda.max_memory_allocated() / 1e9, torch.cuda.get_device_name()
         else:
             peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
@@ -135,6 +119,33 @@ def measure(changes: dict[str, Any], steps: int, warm_up: int, threads: int) -> 
         "torch": torch.__version__,
     }
     return {**vars(params), **measured}
+
+
+def timed(
+    encoder: networks.Encoder,
+    objective: objectives.Objective,
+    data: Patches,
+    world: distributed.World,
+    params: pretraining.Params,
+    warm_up: int,
+) -> tuple[float, float]:
+    """Seconds of the steps after `warm_up`, and how many of them this process waited for data."""
+    network = prepare(encoder, world, params)
+    rates = optimisers.Optimiser(**params.optimiser)
+    optimiser = optimisers.build(encoder, rates, params.batch_size)
+    keys = batches_of_epoch(len(data), params.batch_size, params.seed, 0, 0, world)
+    batches = iter(load(data, keys, params.workers, pinned=world.device.type == "cuda"))
+    start = waited = 0.0
+    for number in range(len(keys)):
+        if number == warm_up:
+            finish(world)
+            start, waited = time.perf_counter(), 0.0
+        before = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - before
+        step(network, optimiser, objective, batch, world, params)
+    finish(world)
+    return time.perf_counter() - start, waited
 
 
 def finish(world: distributed.World) -> None:

@@ -1,5 +1,6 @@
 """What one process of several does for `test_distributed`."""
 
+import faulthandler
 import os
 import signal
 from collections.abc import Callable
@@ -14,11 +15,13 @@ from striped_study import params, train
 from torch import Tensor
 
 from cytopipe import logs
+from cytopipe.files import InputError
 from cytopipe.learning import augmentation, distributed, networks, objectives
 from cytopipe.learning.distributed import World
 from cytopipe.pretraining.step import prepare
 
 COUNT = 8  # patches of the batch
+PATIENCE_S = 50  # a process that hangs says where, and ends
 LOSSES = ("spatialnce", "simclr", "supcon", "supervised", "distance")
 
 
@@ -77,8 +80,8 @@ def write_gradients(folder: Path) -> None:
             torch.save(found, folder / f"{world.size}.pt")
 
 
-def write_training(folder: Path, study: Path, kill_at: int) -> None:
-    """Train; before step `kill_at` the last process is asked to stop."""
+def write_training(folder: Path, study: Path, kill_at: int, fails: bool = False) -> None:
+    """Train; in step `kill_at` the last process is asked to stop, or fails."""
     here = distributed.world()
     logs.to(folder / f"log-{here.size}-{here.rank}.txt")
     apply, steps = augmentation.apply, 0
@@ -87,6 +90,8 @@ def write_training(folder: Path, study: Path, kill_at: int) -> None:
         nonlocal steps
         steps += 1
         if steps == kill_at and here.rank == here.size - 1:
+            if fails:
+                raise InputError("patch 7 cannot be read")
             os.kill(os.getpid(), signal.SIGTERM)
         return apply(*arguments)
 
@@ -96,6 +101,7 @@ def write_training(folder: Path, study: Path, kill_at: int) -> None:
 
 def main(environment: dict[str, str], task: str, *arguments: Any) -> None:
     """Where a process begins."""
+    faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
     os.environ.update(environment)
     torch.set_num_threads(1)
     {"gradients": write_gradients, "train": write_training}[task](*arguments)

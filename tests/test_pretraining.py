@@ -144,6 +144,18 @@ def test_bfloat16_trains_too(study: Path, tmp_path: Path) -> None:
     assert np.isfinite(tables.read(tables.METRICS, tmp_path / "metrics.parquet").loss).all()
 
 
+def test_checkpointing_changes_no_bits(study: Path, tmp_path: Path) -> None:
+    """Batch norm sees each batch once, although activations are computed twice."""
+    settings = {"architecture": "small_vit", "patch_px": 32, "epochs": 1}
+    weights = []
+    for on in (False, True):
+        folder = train(study, tmp_path / str(on), params(checkpointing=on, **settings))
+        weights.append(checkpoints.load(folder / "final.pt")["weights"])
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    counted = [int(v) for k, v in weights[1].items() if k.endswith("num_batches_tracked")]
+    assert counted and set(counted) == {4}  # steps of an epoch of 36 patches
+
+
 @pytest.mark.parametrize("optimiser", ["lars", "adamw"])
 @pytest.mark.parametrize("loss", ranks.LOSSES)
 def test_no_step_waits_for_the_device(loss: str, optimiser: str) -> None:

@@ -7,8 +7,10 @@ processes, each of which has used the gathered features. Both shortcuts of publi
 the own slice of the gradient alone points elsewhere, the mean is too small by 1/size.
 """
 
+import gc
 import os
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +54,8 @@ def joined() -> Iterator[World]:
 
     Several processes meet at MASTER_ADDR and MASTER_PORT (torchrun sets both; under srun the first
     host of the step and a port from the job's number unless they are set). Tensors on GPUs travel
-    by nccl, those on the CPU by gloo.
+    by nccl, those on the CPU by gloo. DistributedDataParallel must not outlive the block: keep it
+    inside a function that the block calls.
     """
     here = world()
     if here.size == 1:
@@ -69,7 +72,13 @@ def joined() -> Iterator[World]:
     group.init_process_group(backend, rank=here.rank, world_size=here.size)
     try:
         yield here
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
     finally:
+        # what is left of DistributedDataParallel, also in the frames of an error, must go before
+        # the group: as its last owner it waits for gloo's threads, and they for Python, for ever
+        gc.collect()
         group.destroy_process_group()
 
 
