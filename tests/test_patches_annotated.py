@@ -1,5 +1,6 @@
 """Points of annotated areas, on strips and rings whose middle is known."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cytopipe.formats import tables
 from cytopipe.formats.annotations import Contour, write_contours
 from cytopipe.formats.images import write_pyramid
 from cytopipe.formats.sections import Section
-from cytopipe.patches.contours import masks_of, with_nearest
+from cytopipe.patches.contours import inside, masks_of, with_nearest
 from cytopipe.patches.midlines import branches, midline_points, without_spurs
 
 
@@ -212,3 +213,20 @@ def test_what_is_wrong_with_the_files_is_said(study: Path) -> None:
         drawn([Path("areas/B01/s15.geojson")])
     with pytest.raises(InputError, match=r"none of the 40 points .* annotate sections of theirs"):
         drawn([Path("areas/B03/00015.geojson")])
+
+
+def test_pixels_inside_a_ring_are_those_of_a_test_of_each() -> None:
+    # crosses itself and leaves the image
+    corners = np.random.default_rng(2).uniform(-8, 58, (9, 2))
+    ring = np.concatenate([corners, corners[:1]])
+    expected = np.array([[even_odd(ring, x, y) for x in range(50)] for y in range(40)])
+    assert 0.2 < expected.mean() < 0.8
+    np.testing.assert_array_equal(inside(ring, (40, 50)), expected)
+
+
+def even_odd(ring: np.ndarray, x: float, y: float) -> bool:
+    """Whether a ray to the right meets the ring an odd number of times."""
+    odd = False
+    for (x0, y0), (x1, y1) in pairwise(ring):
+        odd ^= bool((y0 > y) != (y1 > y) and x < x0 + (y - y0) / (y1 - y0) * (x1 - x0))
+    return odd
