@@ -9,7 +9,7 @@ import pytest
 from cytopipe.evaluation.samples import write_scores
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-import comparison  # noqa: E402
+import comparison
 
 
 def test_runs_of_an_objective_are_summed_up(tmp_path: Path) -> None:

@@ -210,6 +210,13 @@ def contours_of_dataset(w):
     ]
 
 
+def area_names_of_dataset(w):
+    """The table of the labels in annotated label images, where there is one."""
+    if dataset_settings(w.dataset)["source"] != "annotations":
+        return []
+    return [path for path in annotations_under("areas") if path.endswith("areas.tsv")]
+
+
 def images_of_dataset(w):
     return [image_of(s) for b in brains_of_dataset(w) for s in OF_BRAIN[b]]
 

@@ -6,6 +6,7 @@ rule patches:
     input:
         points=points_of_dataset,
         annotations=contours_of_dataset,
+        area_names=area_names_of_dataset,
         warp=warp_of_dataset,
     output:
         patches="results/patches/{dataset}.parquet",
