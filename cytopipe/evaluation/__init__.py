@@ -1,6 +1,7 @@
 """Downstream tasks that show what features are worth; a module a task."""
 
 from cytopipe.evaluation.areas import AreaParams, run_areas, run_cross_validation
+from cytopipe.evaluation.attention import AttentionParams, run_attention
 from cytopipe.evaluation.finetuning import FinetuningParams, run_finetuning
 from cytopipe.evaluation.layers import LayersParams, run_layers
 
@@ -9,9 +10,11 @@ VERSION = 2
 __all__ = [
     "VERSION",
     "AreaParams",
+    "AttentionParams",
     "FinetuningParams",
     "LayersParams",
     "run_areas",
+    "run_attention",
     "run_cross_validation",
     "run_finetuning",
     "run_layers",
