@@ -6,14 +6,13 @@ import pandas as pd
 import pytest
 import torch
 from test_evaluation import OPTIMISER
+from two_areas import save, write_study
 
 from cytopipe import evaluation
 from cytopipe.evaluation import finetuning
 from cytopipe.evaluation.labelled import labelled
 from cytopipe.files import InputError
 from cytopipe.formats import tables
-from cytopipe.formats.images import write_pyramid
-from cytopipe.learning import checkpoints, networks
 
 PARAMS = evaluation.FinetuningParams(
     dataset="areas",
@@ -27,74 +26,11 @@ PARAMS = evaluation.FinetuningParams(
     cache_mb=10,
     seeds=[1],
 )
-TRAINED = {
-    "epochs": 0,
-    "patch_px": 16,
-    "spacing_um": 10.0,
-    "margin": "exact",
-    "checkpointing": False,
-    "augmentation": {
-        "angle_rad": 3.1416,
-        "shift_mm": 0.02,
-        "mirror": 0.5,
-        "alpha": [0.9, 1.0],
-        "beta": [-0.1, 0.1],
-        "gamma_z": 0.05,
-        "blur": 0.0,
-        "sharpen": 0.0,
-        "sigma_px": [0.125, 1.0],
-        "delta": [0.5, 1.5],
-    },
-}
-
-
-def save(folder: Path, head: str = "projection", **changed: Any) -> networks.Encoder:
-    plan = networks.Plan("small", 16, head, 8)
-    encoder = networks.build(plan, seed=3)
-    content = {"params": TRAINED | changed, "plan": vars(plan), "weights": encoder.state_dict()}
-    checkpoints.save(content, folder / "final.pt")
-    return encoder
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Sections whose left half has fine stripes (area P) and whose right half has coarse ones."""
-    random = np.random.default_rng(0)
-    rows = []
-    for brain, section, split, count in [
-        ("B01", 1, "train", 64),
-        ("B01", 2, "seen", 30),
-        ("B02", 1, "transfer", 20),
-    ]:
-        at = np.arange(400)
-        stripes = np.where(at < 200, at // 2 % 2, at // 5 % 2) * 90 + 80
-        image = stripes + random.integers(-10, 10, (200, 400))
-        path = tmp_path / f"{brain}-{section}.ome.tif"
-        write_pyramid(image.astype(np.uint8), path, 10.0, 20.0, tile=64)
-        fine = np.arange(count) % 2 == 0
-        x_px = np.where(fine, random.uniform(20, 180, count), random.uniform(220, 380, count))
-        rows.append(
-            pd.DataFrame(
-                {
-                    "point_id": [f"{brain}-{section}-{n}" for n in range(count)],
-                    "brain": brain,
-                    "section": section,
-                    "hemisphere": "L",
-                    "split": split,
-                    "image": str(path),
-                    "full_spacing_um": 10.0,
-                    "x_um": 10 * x_px,
-                    "y_um": 10 * random.uniform(20, 180, count),
-                    "x_mm": 0.0,
-                    "y_mm": 0.0,
-                    "z_mm": 0.0,
-                    "area": np.where(fine, "P", "Q"),
-                }
-            )
-        )
-    tables.write(tables.PATCHES, pd.concat(rows), tmp_path / "patches.parquet")
-    save(tmp_path)
-    return tmp_path
+    return write_study(tmp_path)
 
 
 def run(folder: Path, **changed: Any) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Downstream tasks that show what features are worth; a module a task."""
 
 from cytopipe.evaluation.areas import AreaParams, run_areas, run_cross_validation
+from cytopipe.evaluation.attention import AttentionParams, run_attention
 from cytopipe.evaluation.coordinates import CoordinateParams, run_coordinates
 from cytopipe.evaluation.embedding import EmbeddingParams, run_embedding
 from cytopipe.evaluation.finetuning import FinetuningParams, run_finetuning
@@ -14,6 +15,7 @@ VERSION = 2
 __all__ = [
     "VERSION",
     "AreaParams",
+    "AttentionParams",
     "CoordinateParams",
     "EmbeddingParams",
     "FinetuningParams",
@@ -22,6 +24,7 @@ __all__ = [
     "StructureParams",
     "run",
     "run_areas",
+    "run_attention",
     "run_coordinates",
     "run_cross_validation",
     "run_embedding",

@@ -1,0 +1,207 @@
+"""Task `attention`: where the class token of a transformer looks (CytoNet 1.2, Figure 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from cytopipe.evaluation import charts
+from cytopipe.evaluation.samples import write_scores
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+from cytopipe.learning import augmentation, checkpoints, distributed, networks
+from cytopipe.learning.loading import Field, Patches
+
+RED = np.array([255, 0, 0])
+SHOWN_PX = 256  # edge of a picture, at most
+
+
+@dataclass(frozen=True)
+class AttentionParams:
+    """Values of the config's `evaluation.attention`.
+
+    Attributes
+    ----------
+    dataset : name of a data set for `areas` in `patches.datasets`.
+    areas : names of areas of it, or how many of them to draw.
+    patches : patches of each area to score, at most.
+    shown : of them to show.
+    gamma : exponent of the attention as it is shown.
+    tissue_below : a cell of the map is tissue if its mean gray value, 0 to 1, is lower.
+    batch_size : patches at a time.
+    seed : of the draws.
+    """
+
+    dataset: str
+    areas: int | Sequence[str]
+    patches: int
+    shown: int
+    gamma: float
+    tissue_below: float
+    batch_size: int
+    seed: int
+
+
+def entropy(maps: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Entropy of maps (..., rows, columns) over that of a uniform one: 0 one cell, 1 all alike."""
+    flat = maps.reshape(*maps.shape[:-2], -1).astype(np.float64)
+    shares = flat / flat.sum(-1, keepdims=True)
+    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.asarray(-(shares * logarithms).sum(-1) / np.log(shares.shape[-1]))
+
+
+def share_inside(maps: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Share of maps (n, heads, rows, columns) that lies in cells (n, rows, columns): (n, heads)."""
+    within = np.where(inside[:, None], maps, 0).sum((2, 3))
+    return np.asarray(within / maps.sum((2, 3)))
+
+
+def overlay(
+    image: NDArray[np.uint8], attention: NDArray[np.floating], gamma: float
+) -> NDArray[np.uint8]:
+    """A gray image (h, w) under red as strong as the attention (rows, columns): (h, w, 3).
+
+    The cell that gets most is wholly red; between the cells' centres it is interpolated.
+    """
+    cells = torch.from_numpy(np.asarray(attention, np.float32))[None, None]
+    fine = functional.interpolate(cells, image.shape, mode="bilinear")[0, 0].numpy()
+    strength = ((fine / attention.max()).clip(0, 1) ** gamma)[..., None]
+    return np.asarray(np.rint(strength * RED + (1 - strength) * image[..., None]), np.uint8)
+
+
+def chosen_patches(table: pd.DataFrame, params: AttentionParams) -> pd.DataFrame:
+    """Patches of the areas to look at, drawn at random, a point once; sorted by area.
+
+    Raises
+    ------
+    InputError
+        If the data set lacks an area or has fewer than are to be drawn.
+    """
+    once = table[table.area != ""].drop_duplicates("point_id").sort_values(["area", "point_id"])
+    known = sorted(once.area.unique())
+    random = np.random.default_rng(params.seed)
+    if isinstance(params.areas, int):
+        if params.areas > len(known):
+            raise InputError(
+                f"attention: {params.areas} areas shall be drawn, {params.dataset} has "
+                f"{len(known)}; lower evaluation.attention.areas in config/config.yaml"
+            )
+        areas = sorted(random.choice(known, params.areas, replace=False).tolist())
+    else:
+        areas = list(params.areas)
+    unknown = [area for area in areas if area not in known]
+    if unknown:
+        raise InputError(
+            f"attention: {params.dataset} has no area {unknown[0]!r}; it has {', '.join(known)}: "
+            "correct evaluation.attention.areas in config/config.yaml"
+        )
+    drawn = []
+    for area in areas:
+        members = once[once.area == area]
+        order = random.permutation(len(members))[: params.patches]
+        drawn.append(members.iloc[order])
+    return pd.concat(drawn, ignore_index=True)
+
+
+def run_attention(
+    *,
+    patches: Path,
+    weights: Path,
+    scores: Path,
+    html: Path,
+    png: Path,
+    run_name: str,
+    threads: int,
+    params: AttentionParams,
+) -> None:
+    """Attention of the class token in the first layer, each head's, over example patches.
+
+    Scores, a split a head (`head 1` and so on) and means over all patches: `entropy` of its map
+    over that of a uniform one, and `tissue_share`, the share of it in cells of tissue; the split
+    `uniform` has the `tissue_share` of a map without preference. What the class token gives to
+    itself is left out of all.
+
+    Parameters
+    ----------
+    patches : a data set with areas (PATCHES); images are opened from the current folder.
+    weights : final.pt of the run.
+    scores, html, png : the table (SCORES), page and picture to write.
+    run_name : name of the run.
+    threads : CPU threads for torch.
+
+    Raises
+    ------
+    InputError
+        If the run's network has no transformer, the data set lacks an area, or a patch cannot be
+        read.
+    """
+    torch.set_num_threads(threads)
+    device = distributed.world().device
+    encoder, trained = checkpoints.load_encoder(weights)
+    encoder.to(device)
+    chosen = chosen_patches(tables.read(tables.PATCHES, patches), params)
+    changes = augmentation.Augmentation(**trained["augmentation"])  # needed to read, not applied
+    field = Field(trained["patch_px"], trained["spacing_um"], "reflect", 0.0)
+    read = Patches(chosen, field, changes, seed=0, cache_mb=0)
+    maps, inside, images = [], [], []
+    for start in range(0, len(chosen), params.batch_size):
+        places = range(start, min(start + params.batch_size, len(chosen)))
+        windows = torch.stack([read[0, place].windows for place in places])
+        pixels = augmentation.middle(windows.to(device), trained["patch_px"])
+        with torch.inference_mode():
+            attention = networks.attention(encoder, pixels)
+            rows, columns = attention.shape[2:]
+            gray = functional.adaptive_avg_pool2d(pixels, (rows, columns))[:, 0]
+        maps.append(attention.float().cpu().numpy())
+        inside.append((gray < params.tissue_below).cpu().numpy())
+        images.append(windows[:, 0].numpy())
+    found = np.concatenate(maps)
+    tissue = np.concatenate(inside)
+    values = {"entropy": entropy(found), "tissue_share": share_inside(found, tissue)}
+    every = [
+        (f"head {head + 1}", 0, metric, float(value))
+        for metric, each in values.items()
+        for head, value in enumerate(each.mean(0))
+    ]
+    every.append(("uniform", 0, "tissue_share", float(tissue.mean())))
+    panels: list[tuple[charts.Panel, str]] = [_scores_panel(values, float(tissue.mean()))]
+    pictures = np.concatenate(images)
+    for area, members in chosen.groupby("area", sort=False).indices.items():
+        first = members[: params.shown]
+        panels.append(_pictures_panel(str(area), pictures[first], found[first], params.gamma))
+    charts.write(f"Attention: {run_name}", panels, html, png)
+    write_scores(scores, run_name, "attention", every)
+
+
+def _scores_panel(
+    values: dict[str, NDArray[np.floating]], uniform: float
+) -> tuple[charts.Panel, str]:
+    heads = [f"{head + 1}" for head in range(values["entropy"].shape[1])]
+    series = {
+        "entropy": (values["entropy"].mean(0), values["entropy"].std(0)),
+        "share in tissue": (values["tissue_share"].mean(0), values["tissue_share"].std(0)),
+    }
+    return charts.Bars("Heads", "share", heads, series), (
+        "Entropy of a head's map (0: a single cell, 1: all alike) and the share of it in tissue, "
+        f"mean and deviation over patches; without preference, {uniform:.0%} were in tissue."
+    )
+
+
+def _pictures_panel(
+    area: str, images: NDArray[np.uint8], maps: NDArray[np.floating], gamma: float
+) -> tuple[charts.Panel, str]:
+    step = -(-images.shape[1] // SHOWN_PX)
+    pictures: list[NDArray[np.uint8]] = []
+    captions: list[str] = []
+    for image, heads in zip(images[:, ::step, ::step], maps, strict=True):
+        pictures += [image, *(overlay(image, head, gamma) for head in heads)]
+        captions += ["patch", *(f"head {head + 1}" for head in range(len(heads)))]
+    return charts.Pictures(area, pictures, captions, 1 + maps.shape[1]), (
+        f"Patches and what each head attends to: red is more, each scaled to its own maximum, "
+        f"to the power of {gamma:g}."
+    )
