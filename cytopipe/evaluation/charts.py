@@ -186,7 +186,9 @@ class Bars:
         axes.set_xticks(at, self.groups, rotation=tilt, ha="right" if tilt else "center")
         axes.set_ylabel(self.y)
         if len(self.series) > 1:
-            axes.legend(fontsize=7)
+            bottom, top = axes.get_ylim()
+            axes.set_ylim(bottom, top + 0.15 * (top - bottom))  # the legend's place
+            axes.legend(fontsize=7, ncols=3, loc="upper left")
 
 
 @dataclass(frozen=True)
