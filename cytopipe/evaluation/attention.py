@@ -198,10 +198,14 @@ def _pictures_panel(
     step = -(-images.shape[1] // SHOWN_PX)
     pictures: list[NDArray[np.uint8]] = []
     captions: list[str] = []
+    half = maps.shape[1] // 2
     for image, heads in zip(images[:, ::step, ::step], maps, strict=True):
-        pictures += [image, *(overlay(image, head, gamma) for head in heads)]
-        captions += ["patch", *(f"head {head + 1}" for head in range(len(heads)))]
-    return charts.Pictures(area, pictures, captions, 1 + maps.shape[1]), (
+        red = [overlay(image, head, gamma) for head in heads]
+        names = [f"head {head + 1}" for head in range(len(heads))]
+        # two rows, which start with the patch and with the mean of all heads
+        pictures += [image, *red[:half], overlay(image, heads.mean(0), gamma), *red[half:]]
+        captions += ["patch", *names[:half], "mean", *names[half:]]
+    return charts.Pictures(area, pictures, captions, 1 + half), (
         f"Patches and what each head attends to: red is more, each scaled to its own maximum, "
         f"to the power of {gamma:g}."
     )
