@@ -7,7 +7,9 @@ from cytopipe.evaluation.embedding import EmbeddingParams, run_embedding
 from cytopipe.evaluation.finetuning import FinetuningParams, run_finetuning
 from cytopipe.evaluation.layers import LayersParams, run_layers
 from cytopipe.evaluation.parcellation import ParcellationParams, run_parcellation
+from cytopipe.evaluation.retrieval import RetrievalParams, run_retrieval
 from cytopipe.evaluation.samples import run
+from cytopipe.evaluation.shortcuts import ShortcutParams, run_shortcuts
 from cytopipe.evaluation.structure import StructureParams, run_structure
 
 VERSION = 2
@@ -21,6 +23,8 @@ __all__ = [
     "FinetuningParams",
     "LayersParams",
     "ParcellationParams",
+    "RetrievalParams",
+    "ShortcutParams",
     "StructureParams",
     "run",
     "run_areas",
@@ -31,5 +35,7 @@ __all__ = [
     "run_finetuning",
     "run_layers",
     "run_parcellation",
+    "run_retrieval",
+    "run_shortcuts",
     "run_structure",
 ]

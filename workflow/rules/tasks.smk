@@ -126,7 +126,7 @@ def annotated_features(ending):
     def of_run(w):
         if not PARCELLATION_SET or not has_labels(PARCELLATION_SET):
             return []
-        return [f"results/features/{w.run}/patches-{PARCELLATION_SET}{ending}"]
+        return f"results/features/{w.run}/patches-{PARCELLATION_SET}{ending}"
 
     return of_run
 
