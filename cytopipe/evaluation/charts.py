@@ -301,20 +301,24 @@ class _Part:
 
 def write(heading: str, panels: Sequence[tuple[Panel, str]], html: Path, png: Path) -> None:
     """Write the page and the picture of some panels, each with a caption of a sentence or two."""
-    parts = [part for panel, _ in panels for part in panel.parts()]
-    across = min(3, max(1, len(parts)))
-    down = max(1, -(-len(parts) // across))
+    rows = _rows([part for panel, _ in panels for part in panel.parts()])
+    across = max([1, *map(len, rows)])
+    width = _PANEL_INCHES[0] * max(2, across)
+    heights = [_height(row, width) for row in rows]
     with mpl.rc_context(_STYLE):
-        figure = Figure(
-            figsize=(_PANEL_INCHES[0] * across, _PANEL_INCHES[1] * down), layout="constrained"
-        )
-        for number, part in enumerate(parts):
-            deep = isinstance(part.panel, Scatter) and part.panel.points.shape[1] == 3
-            axes = figure.add_subplot(
-                down, across, number + 1, projection="3d" if deep else "rectilinear"
-            )
-            part.panel.draw(axes, part.colour)
-            axes.set_title(part.title)
+        figure = Figure(figsize=(width, sum(heights) or 1), layout="constrained")
+        places = figure.add_gridspec(max(1, len(rows)), across, height_ratios=heights or None)
+        for down, row in enumerate(rows):
+            for number, part in enumerate(row):
+                deep = isinstance(part.panel, Scatter) and part.panel.points.shape[1] == 3
+                # pictures have captions to be read: they take the whole width
+                wide = isinstance(part.panel, Pictures)
+                axes = figure.add_subplot(
+                    places[down, :] if wide else places[down, number],
+                    projection="3d" if deep else "rectilinear",
+                )
+                part.panel.draw(axes, part.colour)
+                axes.set_title(part.title)
         with whole(png) as beside:
             figure.savefig(beside, dpi=110, metadata={"Software": None})
     divisions = [
@@ -333,6 +337,28 @@ def write(heading: str, panels: Sequence[tuple[Panel, str]], html: Path, png: Pa
     )
     with whole(html) as beside:
         beside.write_text(page)
+
+
+def _rows(parts: Sequence[_Part]) -> list[list[_Part]]:
+    """Up to three panels a row, pictures alone in theirs."""
+    rows: list[list[_Part]] = []
+    for part in parts:
+        alone = isinstance(part.panel, Pictures)
+        full = not rows or len(rows[-1]) == 3 or isinstance(rows[-1][0].panel, Pictures)
+        if alone or full:
+            rows.append([part])
+        else:
+            rows[-1].append(part)
+    return rows
+
+
+def _height(row: Sequence[_Part], width: float) -> float:
+    """Inches of a row of so many inches."""
+    panel = row[0].panel
+    if not isinstance(panel, Pictures):
+        return _PANEL_INCHES[1]
+    picture_width, picture_height = panel.figure().get_size_inches()
+    return float(width * picture_height / picture_width) + 0.3
 
 
 def _laid_out(figure: go.Figure) -> go.Figure:
