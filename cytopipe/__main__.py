@@ -11,7 +11,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from cytopipe.formats import config as study_config
 REPOSITORY = Path(cytopipe.__file__).resolve().parents[1]
 SCHEMAS = REPOSITORY / "config" / "schemas"
 DEFAULTS = REPOSITORY / "config" / "config.yaml"
+_SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
 # the chain, in its order
 STAGES = (
     "pyramids",
@@ -193,10 +194,12 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
         )
     elif name in ("sections", "section"):
         parser.add_argument(flag, required=True, type=Path, help="sections.tsv")
-    elif typing.get_origin(hint) in (list, tuple):
+    elif typing.get_origin(hint) in _SEQUENCES:
         parser.add_argument(flag, nargs="*", default=[], type=typing.get_args(hint)[0])
-    elif typing.get_origin(hint) is dict:
-        parser.add_argument(flag, nargs="+", required=True, metavar="KEY=VALUE")
+    elif typing.get_origin(hint) in _MAPPINGS:
+        several = typing.get_origin(typing.get_args(hint)[1]) in _SEQUENCES
+        value = "KEY=VALUE,VALUE" if several else "KEY=VALUE"
+        parser.add_argument(flag, nargs="*", required=True, metavar=value)
     elif typing.get_origin(hint) is typing.Literal:
         parser.add_argument(flag, required=True, choices=typing.get_args(hint))
     elif typing.get_origin(hint) in (types.UnionType, typing.Union):
@@ -214,9 +217,12 @@ def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> An
         if name == "section" and len(found) != 1:
             raise InputError(f"--select takes {len(found)} sections, the stage one; be exact")
         return found if name == "sections" else found[0]
-    if typing.get_origin(hint) is dict:
+    if typing.get_origin(hint) in _MAPPINGS:
         kind = typing.get_args(hint)[1]
         pairs = [word.partition("=") for word in options[name]]
+        if typing.get_origin(kind) in _SEQUENCES:
+            each = typing.get_args(kind)[0]
+            return {key: [each(part) for part in value.split(",")] for key, _, value in pairs}
         return {key: kind(value) for key, _, value in pairs}
     return options[name]
 

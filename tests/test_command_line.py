@@ -1,5 +1,6 @@
 """`python -m cytopipe`: stages without Snakemake, studies checked, errors that say what to mend."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from cytopipe import __main__ as command_line
+from cytopipe import evaluation
 from cytopipe.formats import config as study_config
 from cytopipe.formats import images, tables
 
@@ -95,6 +97,33 @@ def test_a_stage_runs_without_snakemake(tmp_path: Path) -> None:
     assert found["section"].tolist() == [15]
     tissue = images.read_labels(tmp_path / "labels.tif", 0) > 0
     assert (tissue == disc).mean() > 0.97
+
+
+def test_lists_and_mappings_of_files_are_taken_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+
+    def run_parts(
+        *,
+        parts: Sequence[Path],
+        brains: Mapping[str, Path],
+        maps: Mapping[str, Sequence[Path]],
+        none: Mapping[str, Path],
+        final: Path | None,
+    ) -> None:
+        given.update(parts=parts, brains=brains, maps=maps, none=none, final=final)
+
+    monkeypatch.setattr(evaluation, "run_parts", run_parts, raising=False)
+    words = "--parts a b --brains B01=x B02=y --maps L=1,2 R=3 --none"
+    assert command_line.main(["evaluation-parts", *words.split()]) == 0
+    assert given == {
+        "parts": [Path("a"), Path("b")],
+        "brains": {"B01": Path("x"), "B02": Path("y")},
+        "maps": {"L": [Path("1"), Path("2")], "R": [Path("3")]},
+        "none": {},
+        "final": None,
+    }
 
 
 def test_status_prints_the_truth_table(tmp_path: Path, capsys) -> None:
