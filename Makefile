@@ -1,4 +1,4 @@
-# make demo    a study whose truth is known, from images to scores (about 20 minutes on 2 cores)
+# make demo    a study whose truth is known, from images to scores (about 25 minutes on 2 cores)
 # make test    everything that must hold
 # make check   its static part, in seconds
 
