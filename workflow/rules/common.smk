@@ -217,10 +217,6 @@ def area_names_of_dataset(w):
     return [path for path in annotations_under("areas") if path.endswith("areas.tsv")]
 
 
-def images_of_dataset(w):
-    return [image_of(s) for b in brains_of_dataset(w) for s in OF_BRAIN[b]]
-
-
 def warp_of_dataset(w):
     return dataset_settings(w.dataset)["warp"] or []
 

@@ -1,5 +1,6 @@
 # Downstream tasks: config["evaluation"]["tasks"] says which runs each task scores. Every task writes
-# its scores, a page to explore and a picture; `evaluation` gathers the scores.
+# its scores, a page to explore and a picture; `evaluation` gathers the scores. Images that tasks look
+# into are no inputs: where one changes, points and features do, and thousands of inputs slow the plan.
 
 
 rule evaluation:
@@ -249,7 +250,6 @@ rule evaluation_retrieval:
         backbone=brains_of("results/features/{{run}}/{brain}.npy"),
         projected=brains_of("results/features/{{run}}/{brain}-projected.npy"),
         rows=brains_of("results/features/{{run}}/{brain}.parquet"),
-        images=images_of_study,
         weights="results/pretraining/{run}/final.pt",
     output:
         scores="results/evaluation/retrieval/{run}/scores.parquet",
@@ -282,7 +282,6 @@ rule evaluation_shortcuts:
         rows=brains_of("results/features/{{run}}/{brain}.parquet"),
         segmentations=chunks_of_brains("results/segmentation/{brain}/{chunk}.parquet"),
         labels=chunks_of_brains("results/segmentation/{brain}/{chunk}.tif"),
-        images=images_of_study,
         weights="results/pretraining/{run}/final.pt",
     output:
         scores="results/evaluation/shortcuts/{run}/scores.parquet",

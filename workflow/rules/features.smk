@@ -59,7 +59,6 @@ rule features_patches:
     """Embed the patches of a data set that was drawn from annotated areas."""
     input:
         patches="results/patches/{dataset}.parquet",
-        images=images_of_dataset,
         weights="results/pretraining/{run}/final.pt",
     output:
         backbone="results/features/{run}/patches-{dataset}.npy",

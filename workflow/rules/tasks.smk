@@ -129,7 +129,3 @@ def annotated_features(ending):
         return f"results/features/{w.run}/patches-{PARCELLATION_SET}{ending}"
 
     return of_run
-
-
-def images_of_study(w):
-    return [image_of(s) for s in SECTIONS]
