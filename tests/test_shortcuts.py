@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from cytopipe.evaluation import shortcuts, staining
 from cytopipe.formats import tables
@@ -85,9 +84,12 @@ def test_a_shifted_brain_is_foreign_and_another_unseen_one_is_not() -> None:
 
 
 def test_patches_are_turned_by_quarters(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Corner(torch.nn.Module):
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return images[:, 0, 0, :1], images.mean((1, 2, 3))[:, None]
+    class Corner:
+        def to(self, device: object) -> None:
+            """It has no weights to move."""
+
+        def embed(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return patches[:, 0, :1] / 255, patches.mean((1, 2))[:, None] / 255
 
     monkeypatch.setattr(shortcuts.checkpoints, "load_encoder", lambda _: (Corner(), {}))
     windows = np.array([[[10, 20], [30, 40]], [[1, 2], [3, 4]]], np.uint8)

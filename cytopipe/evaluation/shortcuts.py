@@ -27,7 +27,7 @@ from cytopipe.evaluation import charts, staining
 from cytopipe.evaluation.samples import read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
 from cytopipe.formats.sections import Section
-from cytopipe.learning import augmentation, checkpoints, distributed
+from cytopipe.learning import checkpoints, distributed
 from cytopipe.logs import say
 
 Values = NDArray[np.float32]
@@ -177,17 +177,13 @@ def embed_turned(
     weights: Path, windows: NDArray[np.uint8], batch_size: int
 ) -> tuple[Values, Values]:
     """Backbone and projected features (n, 4, d) of patches turned by quarters of a turn."""
-    device = distributed.world().device
     encoder, _ = checkpoints.load_encoder(weights)
-    encoder.to(device)
+    encoder.to(distributed.world().device)
     turned = np.stack([np.rot90(windows, turn, (1, 2)) for turn in range(TURNS)], axis=1)
     flat = turned.reshape(-1, *windows.shape[1:])
-    parts: list[list[Values]] = []
-    for start in range(0, len(flat), batch_size):
-        batch = torch.from_numpy(flat[start : start + batch_size])[:, None]
-        with torch.inference_mode():
-            images = augmentation.middle(batch, windows.shape[-1])
-            parts.append([found.cpu().numpy() for found in encoder(images.to(device))])
+    parts = [
+        encoder.embed(flat[start : start + batch_size]) for start in range(0, len(flat), batch_size)
+    ]
     backbone, projected = (
         np.concatenate(of_kind).reshape(len(windows), TURNS, -1)
         for of_kind in zip(*parts, strict=True)
