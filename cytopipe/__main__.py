@@ -1,6 +1,6 @@
 """`python -m cytopipe COMMAND ...`: the chain's stages without Snakemake, and what a study needs.
 
-phantom, check and status work on a study folder. Every other command is a stage: its options are
+Commands of `cytopipe.commands` work on a study folder. Every other one is a stage: its options are
 the arguments of the stage's `run`, so that `python -m cytopipe reconstruction --help` lists them;
 `alignment-pairs` is `alignment.run_pairs`.
 """
@@ -11,18 +11,16 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cytopipe
 from cytopipe import logs
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
 
-REPOSITORY = Path(cytopipe.__file__).resolve().parents[1]
-SCHEMAS = REPOSITORY / "config" / "schemas"
-DEFAULTS = REPOSITORY / "config" / "config.yaml"
+# modules of cytopipe.commands, in the order in which a lab meets them
+COMMANDS = ("phantom", "check", "status")
 _SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
 # the chain, in its order
 STAGES = (
@@ -44,19 +42,15 @@ STAGES = (
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    on_study: dict[str, Callable[[list[str]], int]] = {
-        "phantom": phantom,
-        "check": check,
-        "status": status,
-    }
     if not words or words[0] in ("-h", "--help"):
-        print(f"{__doc__}\non a study: {', '.join(on_study)}\nstages: {', '.join(STAGES)}")
+        print(f"{__doc__}\non a study: {', '.join(COMMANDS)}\nstages: {', '.join(STAGES)}")
         return 0
     command, rest = words[0], words[1:]
     name, _, part = command.partition("-")
     try:
-        if command in on_study:
-            return on_study[command](rest)
+        if command in COMMANDS:
+            module = importlib.import_module(f"cytopipe.commands.{command.replace('-', '_')}")
+            return int(module.run(rest))
         if name in STAGES:
             return stage(name, part, rest)
     except InputError as error:
@@ -64,93 +58,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"cytopipe: unknown command {command!r}; see python -m cytopipe --help", file=sys.stderr)
     return 2
-
-
-def phantom(arguments: list[str]) -> int:
-    """Make a study whose truth is known."""
-    parser = argparse.ArgumentParser("cytopipe phantom", description=phantom.__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="folder to make")
-    parser.add_argument("--preset", type=Path, required=True, help="YAML, with a `phantom` section")
-    options = parser.parse_args(arguments)
-    logs.to(None)
-
-    preset = study_config.read(options.preset)
-    if study_config.NOT_IN_A_STUDY not in preset:
-        raise InputError(
-            f"{options.preset}: has no `phantom` section; start from config/presets/demo.yaml"
-        )
-    wanted = preset.pop(study_config.NOT_IN_A_STUDY)
-    study_config.check_section("phantom", wanted, SCHEMAS, str(options.preset))
-
-    from cytopipe import phantom as maker
-
-    maker.run(study=options.study, params=maker.Params(**wanted))
-    write_config(options.study, preset, str(options.preset))
-    return 0
-
-
-def write_config(study: Path, preset: dict[str, Any], origin: str) -> None:
-    """Write the study's config/config.yaml: the repository's with the values of `preset`.
-
-    Raises
-    ------
-    InputError
-        If the two do not make a config that its schemas allow.
-    """
-    import yaml
-
-    config = study_config.merge(study_config.read(DEFAULTS), preset)
-    study_config.check(config, SCHEMAS, origin)
-    text = (
-        f"# config/config.yaml of the repository, where the keys are explained, with {origin}.\n"
-        f"{yaml.safe_dump(config, sort_keys=False, width=100)}"
-    )
-    path = study / "config" / "config.yaml"
-    if not path.exists() or path.read_text() != text:
-        with whole(path) as beside:
-            beside.write_text(text)
-
-
-def check(arguments: list[str]) -> int:
-    """Check a study's config, its tables, and that every file they name is there."""
-    parser = argparse.ArgumentParser("cytopipe check", description=check.__doc__)
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
-    study: Path = parser.parse_args(arguments).study
-
-    from cytopipe.formats.sections import read_brains, read_sections
-
-    path = study / "config" / "config.yaml"
-    config = study_config.read(path)
-    study_config.check(config, SCHEMAS, str(path))
-    roles = read_brains(study / "config" / "brains.tsv")
-    sections = read_sections(study / "config" / "sections.tsv", brains=list(roles))
-    study_config.check_brains(sections, roles)
-    for section in sections:
-        require(
-            study / section.image,
-            f"correct `image` of section {section.section} of brain {section.brain} "
-            "in config/sections.tsv, or remove the row",
-        )
-    for key in ("tissue", "atlas", "areas"):
-        if config["template"][key] is not None:
-            require(study / config["template"][key], f"correct template.{key} in {path}")
-    print(f"{study}: config, {len(roles)} brains and {len(sections)} sections are in order")
-    return 0
-
-
-def status(arguments: list[str]) -> int:
-    """Say where a study's report is and, if its truth is known, how far each stage is from it."""
-    parser = argparse.ArgumentParser("cytopipe status", description=status.__doc__)
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
-    study: Path = parser.parse_args(arguments).study
-    report = study / "results" / "report" / "index.html"
-    truth = report.with_name("truth.tsv")
-    if truth.exists():
-        from cytopipe.formats import truth_table
-
-        print(truth_table.format_table(truth_table.read(truth), colour=sys.stdout.isatty()))
-    print(f"report: {report}" if report.exists() else f"{report} is not made yet; run snakemake")
-    return 0
 
 
 def stage(name: str, part: str, arguments: list[str]) -> int:
@@ -188,7 +95,9 @@ def stage(name: str, part: str, arguments: list[str]) -> int:
 def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
     flag = "--" + name.replace("_", "-")
     if name == "params":
-        parser.add_argument("--config", type=Path, default=DEFAULTS, help="the study's config")
+        parser.add_argument(
+            "--config", type=Path, default=study_config.DEFAULTS, help="the study's config"
+        )
         parser.add_argument(
             "--part", default="", help="of the stage's section, e.g. datasets.areas"
         )
@@ -230,7 +139,7 @@ def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> An
 def _settings(stage_name: str, part: str, path: Path) -> dict[str, Any]:
     """A stage's section of a config, or a part of it: `datasets.areas`, `runs.spatialnce`."""
     section = study_config.read(path).get(stage_name)
-    study_config.check_section(stage_name, section, SCHEMAS, str(path))
+    study_config.check_section(stage_name, section, study_config.SCHEMAS, str(path))
     settings: dict[str, Any] = section or {}
     for key in part.split(".") if part else []:
         if key not in settings:

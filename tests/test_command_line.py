@@ -9,6 +9,7 @@ import yaml
 
 from cytopipe import __main__ as command_line
 from cytopipe import evaluation
+from cytopipe.commands.phantom import write_config
 from cytopipe.formats import config as study_config
 from cytopipe.formats import images, tables
 
@@ -145,11 +146,11 @@ def test_status_prints_the_truth_table(tmp_path: Path, capsys) -> None:
 
 
 def test_a_study_config_is_the_repositorys_with_the_preset(tmp_path: Path) -> None:
-    command_line.write_config(tmp_path, {"study": {"chunk_span": 77}}, "a preset")
+    write_config(tmp_path, {"study": {"chunk_span": 77}}, "a preset")
     path = tmp_path / "config" / "config.yaml"
     written = study_config.read(path)
     assert written["study"]["chunk_span"] == 77
     assert list(written) == list(study_config.read(ROOT / "config" / "config.yaml"))
     before = path.stat().st_mtime_ns
-    command_line.write_config(tmp_path, {"study": {"chunk_span": 77}}, "a preset")
+    write_config(tmp_path, {"study": {"chunk_span": 77}}, "a preset")
     assert path.stat().st_mtime_ns == before  # the same config is not written again

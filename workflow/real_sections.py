@@ -24,7 +24,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cytopipe.__main__ import write_config
+from cytopipe.commands.phantom import write_config
 from cytopipe.files import InputError, whole
 from cytopipe.formats import config as study_config
 from cytopipe.formats import images, tables, volumes

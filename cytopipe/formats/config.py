@@ -10,6 +10,9 @@ import yaml
 from cytopipe.files import InputError, require
 from cytopipe.formats.sections import Section
 
+_REPOSITORY = Path(__file__).parents[2]
+SCHEMAS = _REPOSITORY / "config" / "schemas"
+DEFAULTS = _REPOSITORY / "config" / "config.yaml"
 # read by `python -m cytopipe phantom`, never part of a study's config
 NOT_IN_A_STUDY = "phantom"
 # the same parser in C, where PyYAML has it: schemas are read for every dry run

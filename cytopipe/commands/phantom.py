@@ -1,0 +1,54 @@
+"""`python -m cytopipe phantom`: a study whose truth is known."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cytopipe import logs
+from cytopipe.files import InputError, whole
+from cytopipe.formats import config as study_config
+
+
+def run(arguments: list[str]) -> int:
+    """Make a study whose truth is known."""
+    parser = argparse.ArgumentParser("cytopipe phantom", description=run.__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="folder to make")
+    parser.add_argument("--preset", type=Path, required=True, help="YAML, with a `phantom` section")
+    options = parser.parse_args(arguments)
+    logs.to(None)
+
+    preset = study_config.read(options.preset)
+    if study_config.NOT_IN_A_STUDY not in preset:
+        raise InputError(
+            f"{options.preset}: has no `phantom` section; start from config/presets/demo.yaml"
+        )
+    wanted = preset.pop(study_config.NOT_IN_A_STUDY)
+    study_config.check_section("phantom", wanted, study_config.SCHEMAS, str(options.preset))
+
+    from cytopipe import phantom as maker
+
+    maker.run(study=options.study, params=maker.Params(**wanted))
+    write_config(options.study, preset, str(options.preset))
+    return 0
+
+
+def write_config(study: Path, preset: dict[str, Any], origin: str) -> None:
+    """Write the study's config/config.yaml: the repository's with the values of `preset`.
+
+    Raises
+    ------
+    InputError
+        If the two do not make a config that its schemas allow.
+    """
+    import yaml
+
+    config = study_config.merge(study_config.read(study_config.DEFAULTS), preset)
+    study_config.check(config, study_config.SCHEMAS, origin)
+    text = (
+        f"# config/config.yaml of the repository, where the keys are explained, with {origin}.\n"
+        f"{yaml.safe_dump(config, sort_keys=False, width=100)}"
+    )
+    path = study / "config" / "config.yaml"
+    if not path.exists() or path.read_text() != text:
+        with whole(path) as beside:
+            beside.write_text(text)
