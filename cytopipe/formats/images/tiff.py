@@ -23,7 +23,7 @@ from cytopipe.formats.images.store import (
 
 _JPEG = (6, 7, 33007)
 _CONVERT = "convert it to 8 or 16 bit gray or RGB"
-_GRAY, _COLOR = ("MINISBLACK", "MINISWHITE"), ("RGB", "YCBCR")
+_GRAY, _COLOR = ("minisblack", "miniswhite"), ("rgb", "ycbcr")
 
 
 class TiffStore:
@@ -47,7 +47,7 @@ class TiffStore:
             _check_pixels(path, series, first)
             self.dtype = first.dtype
             self.channels = 3 if series.ndim == 3 and first.samplesperpixel >= 3 else 1
-            self.white_is_zero = first.photometric.name == "MINISWHITE"
+            self.white_is_zero = _name(first.photometric) == "miniswhite"
             kind = "BigTIFF" if self._tif.is_bigtiff else "TIFF"
             self.format = f"OME-{kind}" if self._tif.is_ome else kind
             self.levels = [self._level(number, page) for number, page in enumerate(self._pages)]
@@ -71,7 +71,7 @@ class TiffStore:
             segment = (1, page.imagewidth)
         else:
             segment = (min(page.rowsperstrip, page.imagelength), page.imagewidth)
-        codec = "none" if page.compression == 1 else page.compression.name.lower()
+        codec = "none" if page.compression == 1 else _name(page.compression)
         return StoredLevel(page.imagelength, page.imagewidth, segment, codec, _resolution_um(page))
 
     def _ome_spacing_um(self) -> dict[str, float]:
@@ -189,6 +189,11 @@ class TiffStore:
             at += rows
 
 
+def _name(value: Any) -> str:
+    """Of a codec or a kind of color; one that tifffile does not know is a bare number."""
+    return str(getattr(value, "name", value)).lower()
+
+
 def _page(level: Any) -> Any:
     """The page of a level; in series of several pages its keyframe holds the layout only."""
     page = level.pages[0]
@@ -210,7 +215,7 @@ def _plain(page: Any) -> bool:
         not page.is_tiled and page.compression == 1 and page.predictor == 1
         and page.fillorder == 1 and _planes(page) == 1
         and page.bitspersample in (8, 16)
-        and not (page.photometric.name == "YCBCR" and page.is_subsampled)
+        and not (_name(page.photometric) == "ycbcr" and page.is_subsampled)
     )  # fmt: skip
 
 
@@ -246,15 +251,14 @@ def _resolution_um(page: Any) -> float | None:
 
 
 def _check_pixels(path: Path, series: Any, page: Any) -> None:
-    shape, photometric = series.shape, page.photometric
-    name = getattr(photometric, "name", str(photometric))
+    shape, name = series.shape, _name(page.photometric)
     color = name in _COLOR and len(shape) == 3 and page.samplesperpixel in (3, 4)
     gray = name in _GRAY and len(shape) == 2
     # gray with alpha is (rows, columns, 2)
     gray = gray or (name in _GRAY and page.samplesperpixel == 2 and page.planarconfig == 1)
     if 0 in shape or not (gray or color):
         raise InputError(
-            f"{path}: shape {shape}, {name.lower()} is not a gray or RGB image; {_CONVERT}, one "
+            f"{path}: shape {shape}, {name} is not a gray or RGB image; {_CONVERT}, one "
             f"plane and one channel or red, green and blue, and name it in {SHEET}"
         )
     if page.dtype not in (np.uint8, np.uint16):
