@@ -77,3 +77,14 @@ def test_a_corrected_row_redoes_its_pairs_and_what_follows(
     assert jobs["alignment"] == jobs["reconstruction"] == jobs["midsurface"] == after
     assert jobs["midline"] == 2 * after
     assert jobs["segmentation"] == jobs["pyramids"] == 0
+
+
+def test_a_mask_reruns_what_depends_on_it(study: Study) -> None:
+    """The sections are not stacked again, and the other brain is left alone."""
+    mask = study.row.with_name("exclusion.seg.nrrd")
+    mask.touch()
+    try:
+        jobs = study.planned()
+    finally:
+        mask.unlink()
+    assert jobs == Counter(reconstruction=1, midsurface=1, midline=2)

@@ -182,6 +182,19 @@ def manual(pattern):
     return of_brain
 
 
+def manual_exclusion(w):
+    """The mask of what is no cortex, in either form."""
+    paths = [f"manual/{w.brain}/exclusion{end}" for end in (".nii.gz", ".seg.nrrd")]
+    return [path for path in paths if path in present(f"manual/{w.brain}")]
+
+
+def proposed_exclusion(w):
+    """The template's mask on the brain, where there is one and a person has not drawn any."""
+    if config["template"]["exclusion"] is None or manual_exclusion(w):
+        return []
+    return f"results/reconstruction/{w.brain}/proposed-exclusion.nii.gz"
+
+
 def manual_segmentations_of_chunk(w):
     """Corrected label images of the chunk's sections: manual/{brain}/segmentation/{section}.tif."""
     paths = [

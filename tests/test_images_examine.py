@@ -1,0 +1,345 @@
+"""What an examination finds in files that are damaged, cut short or of another kind."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from foreign_images.scene import scene
+from PIL import Image
+
+from cytopipe.files import InputError
+from cytopipe.formats.images import examine, halve, open_pyramid, write_pyramid
+from cytopipe.formats.images.pyramid import Pyramid, open_store
+
+FOREIGN = Path(__file__).parent / "foreign_images"
+
+
+def copy_of(name, tmp_path):
+    source, made = FOREIGN / name, tmp_path / name
+    return Path((shutil.copytree if source.is_dir() else shutil.copyfile)(source, made))
+
+
+def write_levels(path, levels, **options):
+    """A tiled OME-TIFF of any levels, true or false."""
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for number, level in enumerate(levels):
+            tif.write(
+                level, tile=(32, 32), photometric="minisblack", subfiletype=min(number, 1),
+                subifds=len(levels) - 1 if number == 0 else None, **options,
+            )  # fmt: skip
+    return path
+
+
+def refused(path, message):
+    with pytest.raises(InputError, match=message) as error:
+        examine(path)
+    assert path.name in str(error.value)
+    return str(error.value)
+
+
+# --- cut short or damaged
+
+
+@pytest.mark.parametrize(
+    "name", ["tiled-lzw.tif", "strips-none.tif", "tiled-jpeg.tif", "color.png", "color.jpg"]
+)
+def test_a_truncated_file_is_named(tmp_path, name):
+    path = copy_of(name, tmp_path)
+    path.write_bytes(path.read_bytes()[:-40])
+    refused(path, "truncated|not readable|not a readable")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 30])
+def test_the_first_bytes_alone_are_no_image(tmp_path, keep):
+    for name in ("tiled-lzw.tif", "color.png", "color.jpg"):
+        path = copy_of(name, tmp_path)
+        path.write_bytes(path.read_bytes()[:keep])
+        refused(path, "not a readable|no image")
+
+
+def test_a_jpeg_tile_without_its_end_is_not_made_up(tmp_path):
+    """libjpeg fills a truncated tile with gray and only warns."""
+    path = copy_of("tiled-jpeg.tif", tmp_path)
+    with tifffile.TiffFile(path) as tif:
+        start, size = tif.pages[0].dataoffsets[0], tif.pages[0].databytecounts[0]
+    content = bytearray(path.read_bytes())
+    half = start + size // 2
+    content[half : start + size] = bytes(start + size - half)
+    path.write_bytes(content)
+    with open_pyramid(path, 20.0) as pyramid, pytest.raises(InputError, match="do not end"):
+        pyramid.read_window(0, 0, 0, 5, 5)
+
+
+@pytest.mark.parametrize("name", ["tiled-lzw.tif", "strips-none.tif"])
+def test_a_codec_that_is_not_known_is_named(tmp_path, name):
+    path = copy_of(name, tmp_path)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[0].tags["Compression"].overwrite(34712 if "lzw" in name else 60123)
+    refused(path, "not readable|no image")
+
+
+def test_a_level_of_zeros_is_found(tmp_path):
+    image = scene()
+    good = [image, halve(image), halve(halve(image))]
+    assert len(examine(write_levels(tmp_path / "good.ome.tif", good)).levels) == 3
+    for number in range(3):
+        levels = [np.zeros_like(lv) if i == number else lv for i, lv in enumerate(good)]
+        path = write_levels(tmp_path / f"{number}.ome.tif", levels, compression="zlib")
+        assert "shows something else" in refused(path, rf"level {number}")
+    # ten bits of sixteen
+    faint = [image.astype(np.uint16), np.zeros((50, 65), np.uint16)]
+    refused(write_levels(tmp_path / "faint.ome.tif", faint), "shows something else")
+
+
+def test_a_level_that_is_mirrored_or_another_image_is_found(tmp_path):
+    image = scene()
+    refused(write_levels(tmp_path / "a.ome.tif", [image, halve(image)[:, ::-1]]), "something else")
+    refused(write_levels(tmp_path / "b.ome.tif", [image, halve(image[::-1])]), "something else")
+    refused(write_levels(tmp_path / "c.ome.tif", [image, halve(image) // 8]), "something else")
+
+
+def test_levels_of_every_interpolation_pass(tmp_path):
+    """By every fourth pixel or by averages, of an image with noise: no false alarm."""
+    noisy = np.repeat(np.repeat(scene(), 6, 0), 6, 1).astype(int)
+    noisy += np.random.default_rng(0).integers(-60, 60, noisy.shape)
+    noisy = np.clip(noisy, 0, 255).astype(np.uint8)
+    examine(write_levels(tmp_path / "a.ome.tif", [noisy, noisy[::4, ::4]]))
+    examine(write_levels(tmp_path / "b.ome.tif", [noisy, halve(halve(noisy))]))
+    blank = np.full((200, 300), 233, np.uint8)
+    examine(write_levels(tmp_path / "c.ome.tif", [blank, halve(blank)]))
+
+
+def test_one_level_of_zeros_is_found(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((600, 700), np.uint8), tile=(64, 64))
+    refused(tmp_path / "a.tif", "nothing but 0")
+
+
+# --- parts that a file leaves out
+
+
+def sparse(tmp_path, levels):
+    """An OME-TIFF whose first tile of level 0 is marked as left out."""
+    path = write_levels(tmp_path / "a.ome.tif", levels)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        for name in ("TileByteCounts", "TileOffsets"):
+            values = list(tif.pages[0].tags[name].value)
+            tif.pages[0].tags[name].overwrite([0, *values[1:]])
+    return path
+
+
+def test_a_tile_that_is_left_out_must_be_empty_in_the_next_level(tmp_path):
+    image = scene()
+    refused(sparse(tmp_path, [image, halve(image)]), "level 0 lacks the 32 x 32 px at row 0")
+    with (
+        open_pyramid(tmp_path / "a.ome.tif", 1.0) as pyramid,
+        pytest.raises(InputError, match="level 1 shows something"),
+    ):
+        pyramid.read_level(0)
+    image[:40, :40] = 0
+    examine(sparse(tmp_path, [image, halve(image)]))
+    with open_pyramid(tmp_path / "a.ome.tif", 1.0) as pyramid:
+        assert np.array_equal(pyramid.read_level(0), image)
+
+
+@pytest.mark.parametrize("name", ["gray-04.ome.zarr", "gray-16-05.ome.zarr", "color-05.ome.zarr"])
+def test_a_lost_chunk_is_not_zero(tmp_path, name):
+    path = copy_of(name, tmp_path)
+    chunk = {"gray-04": "s0/0/1", "gray-16": "s0/c/0/1", "color-0": "s0/c/2/0/1"}[name[:7]]
+    (path / chunk).unlink()
+    refused(path, "level 0 lacks the 64 x 64 px at row 0, column 64, where level 1 shows")
+    with open_pyramid(path, 20.0) as pyramid:
+        pyramid.read_window(0, 0, 0, 64, 64)
+        with pytest.raises(InputError, match="lacks"):
+            pyramid.read_window(0, 10, 60, 10, 10)
+
+
+def test_chunks_that_are_black_may_be_left_out(tmp_path):
+    image = np.zeros((200, 260), np.uint8)
+    image[:100, :130] = scene()
+    root = zarr.open_group(tmp_path / "a.ome.zarr", mode="w", zarr_format=3)
+    for number, level in enumerate([image, halve(image)]):
+        made = root.create_array(str(number), shape=level.shape, dtype="u1", chunks=(32, 32))
+        made[:] = level
+    step = {"type": "scale", "scale": [1.0, 1.0]}
+    root.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "axes": [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}],
+                "datasets": [
+                    {"path": "0", "coordinateTransformations": [step]},
+                    {
+                        "path": "1",
+                        "coordinateTransformations": [{"type": "scale", "scale": [2.0, 2.0]}],
+                    },
+                ],
+            }
+        ],
+    }
+    assert not (tmp_path / "a.ome.zarr/0/c/6/8").exists()
+    assert examine(tmp_path / "a.ome.zarr").spacing_um is None
+    with open_pyramid(tmp_path / "a.ome.zarr", 3.0) as pyramid:
+        assert np.array_equal(pyramid.read_level(0), image)
+
+
+def test_a_damaged_chunk_is_an_error(tmp_path):
+    path = copy_of("gray-04.ome.zarr", tmp_path)
+    (path / "s0/0/0").write_bytes(b"no chunk")
+    with (
+        open_pyramid(path, 20.0) as pyramid,
+        pytest.raises(InputError, match="chunk of level 0"),
+    ):
+        pyramid.read_level(0)
+
+
+# --- OME-Zarr metadata
+
+
+def edited(tmp_path, edit):
+    path = copy_of("gray-04.ome.zarr", tmp_path)
+    attributes = json.loads((path / ".zattrs").read_text())
+    edit(attributes["multiscales"][0])
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    return path
+
+
+def test_a_missing_level_is_named(tmp_path):
+    path = copy_of("gray-04.ome.zarr", tmp_path)
+    shutil.rmtree(path / "s1")
+    refused(path, r"level 1 \(s1\) is missing")
+
+
+def test_levels_out_of_order_are_named(tmp_path):
+    refused(edited(tmp_path, lambda image: image["datasets"].reverse()), "level|not coarser")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda image: image.update(version="0.1"), "OME-Zarr 0.1"),
+        (lambda image: image.update(axes=[{"name": "y"}, {"name": "z"}]), "damaged"),
+        (lambda image: image.pop("datasets"), "damaged"),
+        (
+            lambda image: image["datasets"][1]["coordinateTransformations"].append(
+                {"type": "translation", "translation": [500.0, 0.0]}
+            ),
+            "level 1 .* moved by",
+        ),
+    ],
+)
+def test_metadata_that_do_not_hold_are_refused(tmp_path, edit, message):
+    refused(edited(tmp_path, edit), message)
+
+
+def test_a_unit_is_heeded_and_the_sheet_is_held_against_it(tmp_path):
+    def to_millimeter(image):
+        for axis in image["axes"]:
+            axis["unit"] = "millimeter"
+
+    path = edited(tmp_path, to_millimeter)
+    assert examine(path).spacing_um == 20_000
+    with pytest.raises(InputError, match="20000 um a pixel"), open_pyramid(path, 20.0):
+        pass
+
+
+def test_the_layout_of_bioformats2raw_is_read(tmp_path):
+    copy_of("gray-04.ome.zarr", tmp_path).rename(tmp_path / "inner")
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    (tmp_path / "inner").rename(tmp_path / "a.zarr" / "0")
+    assert examine(tmp_path / "a.zarr").spacing_um == 20
+
+
+def test_a_folder_that_is_no_image_is_refused(tmp_path):
+    (tmp_path / "a.ome.zarr").mkdir()
+    refused(tmp_path / "a.ome.zarr", "not a readable OME-Zarr")
+
+
+# --- other kinds
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (np.ones((40, 40), np.float32), {}, "float32"),
+        (np.ones((3, 40, 40), np.uint8), {"photometric": "minisblack"}, "not a gray or RGB"),
+        (np.ones((40, 40, 4), np.uint8), {"photometric": "separated"}, "not a gray or RGB"),
+        (
+            np.ones((40, 40), np.uint8),
+            {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)},
+            "palette",
+        ),
+        (
+            np.ones((40, 40), np.uint8),
+            {"extratags": [(274, "H", 1, 2, True)]},
+            "Orientation tag",
+        ),
+        (np.ones((40, 40), bool), {}, "bool"),
+    ],
+)
+def test_images_of_another_kind_are_refused(tmp_path, image, options, message):
+    tifffile.imwrite(tmp_path / "a.tif", image, **options)
+    refused(tmp_path / "a.tif", message)
+
+
+def test_cmyk_jpeg_is_not_taken_for_alpha(tmp_path):
+    Image.new("CMYK", (40, 40)).save(tmp_path / "a.jpg")
+    refused(tmp_path / "a.jpg", "4 channels")
+
+
+@pytest.mark.parametrize("name", ["a.czi", "a"])
+def test_a_kind_that_is_not_read_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"anything")
+    refused(tmp_path / name, "no known kind.*convert it to")
+
+
+def test_alpha_is_dropped(tmp_path):
+    color = np.random.default_rng(0).integers(0, 255, (40, 50, 4), np.uint8)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(color))
+    tifffile.imwrite(tmp_path / "a.tif", color, photometric="rgb", extrasamples=["unassalpha"])
+    for name in ("a.png", "a.tif"):
+        assert examine(tmp_path / name).channels == 3
+        with open_store(tmp_path / name) as store:
+            gray = Pyramid(store, 1.0).read_level(0)
+        assert np.abs(gray - color[..., :3] @ [0.299, 0.587, 0.114]).max() <= 0.5 + 1e-9
+
+
+# --- what a study makes of it
+
+
+def test_which_files_need_a_copy(tmp_path):
+    write_pyramid(scene(), tmp_path / "a.ome.tif", 20.0, 80.0, tile=32)
+    found = examine(tmp_path / "a.ome.tif")
+    assert found.needs_copy == ""
+    assert found.has_level(40.0, 20.0)
+    assert not found.has_level(30.0, 20.0)
+    assert "no levels" in examine(FOREIGN / "color.png").needs_copy
+    large = np.ones((4200, 4100), np.uint8)
+    tifffile.imwrite(tmp_path / "s.tif", large, rowsperstrip=16, compression="zlib")
+    assert "strips" in examine(tmp_path / "s.tif").needs_copy
+    tifffile.imwrite(tmp_path / "w.tif", large, rowsperstrip=4200, compression="zlib")
+    found = examine(tmp_path / "w.tif")
+    assert "single strip" in found.needs_copy
+    assert not found.levels[0].looked_at
+
+
+def test_a_large_image_is_not_decoded(tmp_path, monkeypatch):
+    """Of 2,000 tiles an examination decodes a few dozen."""
+    image = np.random.default_rng(0).integers(0, 255, (2200, 4000), np.uint8)
+    image[500:900, 1000:1800] //= 3
+    write_pyramid(image, tmp_path / "a.ome.tif", 1.0, 16.0, tile=64)
+    decoded = []
+    inner = tifffile.FileHandle.read
+    monkeypatch.setattr(
+        tifffile.FileHandle, "read", lambda self, n=-1: decoded.append(n) or inner(self, n)
+    )
+    start = time.perf_counter()
+    examine(tmp_path / "a.ome.tif")
+    assert sum(decoded) < 3_000_000
+    assert time.perf_counter() - start < 10
