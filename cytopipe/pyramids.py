@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require
 from cytopipe.formats.images import halve, open_pyramid, write_pyramid
 from cytopipe.formats.sections import Section
@@ -33,6 +34,7 @@ class Params:
     tile: int
 
 
+@provenance.writes("pyramid")
 def run(*, section: Section, image: Path, pyramid: Path, params: Params) -> None:
     """Write the pyramid of one scan, and read it back.
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from cytopipe import provenance
 from cytopipe.alignment import stack as stacking
 from cytopipe.alignment.corrections import given_between, given_places, proposals
 from cytopipe.alignment.features import Features, features_of
@@ -31,6 +32,7 @@ __all__ = ["Params", "run_pairs", "run_stack"]
 VERSION = 1
 
 
+@provenance.writes("pairs")
 def run_pairs(
     *,
     sections: list[Section],
@@ -85,6 +87,7 @@ def run_pairs(
     write(PAIRS, _pairs_frame(sections[0].brain, found), pairs)
 
 
+@provenance.writes("stack", "all_pairs")
 def run_stack(
     *,
     sections: list[Section],

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cytopipe import logs
+from cytopipe import logs, provenance
 from cytopipe.coordinates.atlas import area_at
 from cytopipe.coordinates.direction import (
     affine_part,
@@ -53,6 +53,7 @@ class Params:
     atlas_reach_mm: float
 
 
+@provenance.writes("transform", "affine", "points")
 def run(
     *,
     brain: str,
@@ -132,6 +133,7 @@ def run(
     tables.write(tables.POINTS, frame, points)
 
 
+@provenance.writes("proposed")
 def run_proposal(
     *,
     brain: str,

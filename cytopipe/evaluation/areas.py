@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import hops
 from cytopipe.evaluation.answers import (
@@ -83,6 +84,7 @@ def classified(logits: NDArray[np.float32], data: Labelled) -> list[Answers]:
     return [Answers(split, 0, data.labels[rows], logits[rows]) for split, rows in splits.items()]
 
 
+@provenance.writes("scores", "html", "png")
 def run_areas(
     *,
     patches: Path,
@@ -149,6 +151,7 @@ def run_areas(
     tables.write(tables.SCORES, pd.DataFrame(every, columns=tables.SCORES.names), scores)
 
 
+@provenance.writes("scores", "html", "png")
 def run_cross_validation(
     *,
     patches: Mapping[str, Path],

@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import whole
 
 # (row, column, rows, columns) to these pixels of an image
@@ -111,6 +112,7 @@ def _level_options(number: int, levels: int, spacing_um: float, tile: int) -> di
         "subifds": levels - 1 if number == 0 else None,
         "subfiletype": 1 if number else 0,
         "metadata": _ome(spacing_um) if number == 0 else None,
+        "software": provenance.line() if number == 0 else "",
     }
 
 

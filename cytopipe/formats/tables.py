@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 
 
@@ -50,9 +53,10 @@ class Table:
 
 def write(table: Table, frame: pd.DataFrame, path: Path) -> None:
     """Write a parquet file of `table`, whole or not at all."""
-    conforming = table.conform(frame)
+    arrow = pa.Table.from_pandas(table.conform(frame), preserve_index=False)
+    arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, **provenance.entry()})
     with whole(path) as beside:
-        conforming.to_parquet(beside, index=False)
+        pq.write_table(arrow, beside)
 
 
 def read(table: Table, path: Path) -> pd.DataFrame:

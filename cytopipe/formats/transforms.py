@@ -16,6 +16,7 @@ import SimpleITK as sitk  # noqa: N813, its customary name
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 from cytopipe.numerics.geometry import Floats, FrameError
 
@@ -185,6 +186,7 @@ def write(transform: PointTransform, path: Path) -> None:
             moving.append(np.concatenate([matrix.ravel(), shift]))
     text = h5py.string_dtype("ascii")  # ITK does not read UTF-8
     with whole(path) as beside, h5py.File(beside, "w") as file:
+        file.attrs.update({key: np.bytes_(value) for key, value in provenance.entry().items()})
         group = file.create_group("TransformGroup")
         for number, kind in enumerate(kinds):
             member = group.create_group(str(number))

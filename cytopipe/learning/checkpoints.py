@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 from cytopipe.learning import networks
 
@@ -46,7 +47,7 @@ def save(content: dict[str, Any], path: Path) -> None:
     """Write tensors, numbers, strings, lists and dictionaries, whole or not at all."""
     # through memory: torch.save to a file puts the file's temporary name into the archive
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save({**content, **provenance.entry()}, buffer)
     with whole(path) as beside:
         beside.write_bytes(buffer.getbuffer())
 

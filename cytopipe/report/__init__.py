@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cytopipe import logs
+from cytopipe import logs, provenance
 from cytopipe.formats import surfaces as surface_files
 from cytopipe.formats import tables, truth_table, volumes
 from cytopipe.formats.sections import Section
@@ -23,6 +23,7 @@ VERSION = 2
 __all__ = ["Params", "run", "run_brain", "run_truth"]
 
 
+@provenance.writes("page")
 def run_brain(
     *,
     brain: str,
@@ -79,6 +80,7 @@ def run_brain(
     brain_page.write_page("brain.html", values, page)
 
 
+@provenance.writes("page")
 def run(
     *,
     roles: dict[str, str],

@@ -8,6 +8,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from cytopipe import provenance
 from cytopipe.files import InputError, whole
 from cytopipe.formats import images
 from cytopipe.formats.sections import Section
@@ -34,11 +35,14 @@ def write_page(template: str, values: dict[str, Any], page: Path) -> None:
         trim_blocks=True,
     )
     with whole(page) as beside:
-        beside.write_text(environment.get_template(template).render(values), encoding="utf-8")
+        text = environment.get_template(template).render(
+            values, provenance=markup(provenance.meta())
+        )
+        beside.write_text(text, encoding="utf-8")
 
 
 def markup(svg: str) -> Any:
-    """An SVG element that is to stand in a page as it is."""
+    """An element that is to stand in a page as it is."""
     return jinja2.utils.markupsafe.Markup(svg)  # type: ignore[attr-defined]
 
 
