@@ -153,7 +153,7 @@ def _plain(value: Any, is_scan: bool = False) -> Any:
         return _rows(plain) if value and all(map(is_dataclass, value)) else plain
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
-    return value
+    return value.item() if hasattr(value, "item") else value  # a number of numpy
 
 
 def _rows(rows: list[Any]) -> dict[str, Any]:

@@ -79,16 +79,23 @@ def described(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _indented(value: Any, depth: int = 1) -> list[str]:
+def _items(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f"{key}: ", item) for key, item in value.items()]
+    return [("- ", item) for item in value]
+
+
+def _indented(value: dict[str, Any] | list[Any], depth: int = 1) -> list[str]:
     lines = []
-    pairs = value.items() if isinstance(value, dict) else ((None, item) for item in value)
-    for key, item in pairs:
-        start = "  " * depth + ("- " if key is None else f"{key}: ")
+    for name, item in _items(value):
+        start = "  " * depth + name
         if isinstance(item, dict) and "path" in item:
             digest = f"  sha256 {item['sha256']}" if "sha256" in item else ""
             size = f"  {item['bytes']} bytes" if "bytes" in item else ""
             lines.append(start + item["path"] + digest + size)
-        elif isinstance(item, dict | list) and any(isinstance(i, dict | list) for i in item):
+        elif isinstance(item, dict | list) and any(
+            isinstance(inner, dict | list) for _, inner in _items(item)
+        ):
             lines += [start.rstrip(), *_indented(item, depth + 1)]
         else:
             lines.append(start + (item if isinstance(item, str) else json.dumps(item)))
@@ -130,8 +137,7 @@ def _hdf5(path: Path) -> str | None:
     import h5py
 
     with h5py.File(path) as file:
-        found = file.attrs.get(provenance.KEY)
-    return None if found is None else bytes(found).decode()
+        return file[provenance.KEY][0].decode() if provenance.KEY in file else None
 
 
 def _safetensors(path: Path) -> str | None:

@@ -186,7 +186,9 @@ def write(transform: PointTransform, path: Path) -> None:
             moving.append(np.concatenate([matrix.ravel(), shift]))
     text = h5py.string_dtype("ascii")  # ITK does not read UTF-8
     with whole(path) as beside, h5py.File(beside, "w") as file:
-        file.attrs.update({key: np.bytes_(value) for key, value in provenance.entry().items()})
+        for key, value in provenance.entry().items():
+            # as ITK stores its own version; an attribute holds no more than 64 kB
+            file.create_dataset(key, data=[value], dtype=text)
         group = file.create_group("TransformGroup")
         for number, kind in enumerate(kinds):
             member = group.create_group(str(number))
