@@ -114,7 +114,7 @@ def line() -> str:
 
 
 def comment() -> str:
-    """The same as a line of YAML that says nothing to its readers."""
+    """The same as a line of YAML or of a table for people, which their readers skip."""
     return f"# {line()}\n" if _running else ""
 
 

@@ -34,7 +34,7 @@ from cytopipe import midline, provenance
 from cytopipe.commands.provenance import read
 from cytopipe.evaluation import charts
 from cytopipe.formats import config as study_config
-from cytopipe.formats import images, surfaces, tables, transforms, volumes
+from cytopipe.formats import corrections, images, surfaces, tables, transforms, truth_table, volumes
 from cytopipe.formats.sections import Section
 from cytopipe.learning import checkpoints, models, networks
 from cytopipe.report import brain_page
@@ -44,6 +44,9 @@ KEY = "cytopipe_provenance"
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 BALL = surfaces.Surface(np.eye(3), np.array([[0, 1, 2]], np.int32))
 IMAGE = np.random.default_rng(0).integers(0, 255, (300, 200), dtype=np.uint8)
+TRUTH = pd.DataFrame(
+    {"metric": "dice", "brain": "B01", "value": 0.5, "unit": "mm", "goal": "", "met": ""}, [0]
+)
 TENSORS = {"a": torch.ones(3)}
 
 
@@ -105,6 +108,10 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "final.pt": lambda path: checkpoints.save({"weights": TENSORS}, path),
     "weights.safetensors": write_model,
     "config.yaml": write_model,
+    "proposed-sections.tsv": lambda path: corrections.write_proposals(
+        [corrections.Proposal(15, True, None, "look")], path, "B01"
+    ),
+    "truth.tsv": lambda path: truth_table.write(TRUTH, path),
     "figures.html": write_chart,
     "figures.png": lambda path: write_chart(path.with_suffix(".html")),
     "report.html": write_report,
@@ -148,6 +155,7 @@ def foreign(path: Path) -> str:
         "gii": lambda: nib.load(path).meta[KEY],
         "pt": lambda: torch.load(path, weights_only=True)[KEY],
         "yaml": lambda: path.read_text().splitlines()[0].removeprefix(f"# {KEY}: "),
+        "tsv": lambda: path.read_text().splitlines()[-1].removeprefix(f"# {KEY}: "),
         "png": lambda: Image.open(path).text[KEY],
     }[kind]()
 
@@ -245,6 +253,11 @@ def test_content_is_read_as_before(study: Path) -> None:
     assert yaml.safe_load(Path("a/config.yaml").read_text()) == yaml.safe_load(
         Path("plain/config.yaml").read_text()
     )
+    pd.testing.assert_frame_equal(truth_table.read(Path("a/truth.tsv")), TRUTH)
+    Path("manual/B01").mkdir(parents=True)
+    Path("a/proposed-sections.tsv").rename("manual/B01/sections.tsv")
+    (section,) = corrections.corrected([Section("B01", 15, "a.tif", 1.0, 20.0)], Path("manual"))
+    assert section.mirrored is True
     assert models.load_model("a").spacing_um == 2.0
     with (
         tifffile.TiffFile("a/pyramid.ome.tif") as ours,
@@ -352,7 +365,7 @@ def test_a_format_without_a_place_names_the_file_that_has_it(
 def test_a_file_that_is_not_ours_says_so(study: Path, capsys) -> None:
     for name, message in {
         "scan.jpg": "has no provenance; cytopipe writes it into .gii",
-        "truth.tsv": "has no provenance; cytopipe writes it into .gii",
+        "sections.tsv": "was not made by a stage of cytopipe",
         "broken.parquet": "not readable as .parquet",
         "broken.pt": "damaged or no file of torch",
     }.items():
@@ -384,25 +397,28 @@ def test_every_run_of_every_stage_says_what_it_writes() -> None:
         assert getattr(run, "writes", ()), f"{name}: decorate it with provenance.writes"
 
 
+def named(mapping: ast.expr) -> dict[str | None, ast.expr]:
+    assert isinstance(mapping, ast.Dict)
+    return {ast.literal_eval(k): v for k, v in zip(mapping.keys, mapping.values) if k}
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_rule_s_outputs_are_what_its_run_writes(script: Path) -> None:
     """All arguments that a script makes of snakemake.output, and no other."""
-    calls = [
+    (call,) = [
         node
         for node in ast.walk(ast.parse(script.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr.startswith("run")
     ]
-    assert len(calls) == 1
-    stage, name = ast.unparse(calls[0].func).split(".")
+    stage, name = ast.unparse(call.func).split(".")
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if "stage" in given:  # by way of what starts its processes
+        stage, given = ast.literal_eval(given["stage"]), named(given["files"])
     run = getattr(importlib.import_module(f"cytopipe.{stage}"), name)
-    outputs = {
-        keyword.arg
-        for keyword in calls[0].keywords
-        if "snakemake.output" in ast.unparse(keyword.value)
-    }
-    assert outputs == set(run.writes)
+    made = {key for key, value in given.items() if "snakemake.output" in ast.unparse(value)}
+    assert made == set(run.writes)
 
 
 def test_a_rule_and_the_command_line_leave_the_same_bytes(study: Path) -> None:

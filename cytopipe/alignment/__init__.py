@@ -87,7 +87,7 @@ def run_pairs(
     write(PAIRS, _pairs_frame(sections[0].brain, found), pairs)
 
 
-@provenance.writes("stack", "all_pairs")
+@provenance.writes("stack", "all_pairs", "proposed")
 def run_stack(
     *,
     sections: list[Section],

@@ -160,9 +160,9 @@ def _npz(path: Path) -> str | None:
         return str(arrays[provenance.KEY]) if provenance.KEY in arrays else None
 
 
-def _yaml(path: Path) -> str | None:
-    first = path.read_text().partition("\n")[0]
-    return provenance.from_line(first.removeprefix("# "))
+def _comment(path: Path) -> str | None:
+    lines = (line.removeprefix("# ") for line in path.read_text().splitlines())
+    return next(filter(None, map(provenance.from_line, lines)), None)
 
 
 def _html(path: Path) -> str | None:
@@ -186,7 +186,8 @@ _READERS: dict[str, Callable[[Path], str | None]] = {
     ".safetensors": _safetensors,
     ".pt": _torch,
     ".npz": _npz,
-    ".yaml": _yaml,
+    ".tsv": _comment,
+    ".yaml": _comment,
     ".html": _html,
     ".png": _png,
 }
