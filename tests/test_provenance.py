@@ -30,7 +30,7 @@ from safetensors import safe_open
 
 import cytopipe
 from cytopipe import __main__ as command_line
-from cytopipe import midline, provenance
+from cytopipe import midline, patches, provenance
 from cytopipe.commands.provenance import read
 from cytopipe.evaluation import charts
 from cytopipe.formats import config as study_config
@@ -419,6 +419,25 @@ def test_a_rule_s_outputs_are_what_its_run_writes(script: Path) -> None:
     run = getattr(importlib.import_module(f"cytopipe.{stage}"), name)
     made = {key for key, value in given.items() if "snakemake.output" in ast.unparse(value)}
     assert made == set(run.writes)
+
+
+def test_distances_along_the_cortex_tell_it_as_an_array(study: Path) -> None:
+    corners = np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    faces = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]], np.int32)
+    for side in "LR":
+        surfaces.write(surfaces.Surface(corners, faces), Path(f"{side}.surf.gii"), side)
+    patches.run_geodesic(
+        surfaces={side: Path(f"{side}.surf.gii") for side in "LR"},
+        table=Path("geodesic.npz"),
+        params=patches.GeodesicParams(nodes=6),
+    )
+    with np.load("geodesic.npz", allow_pickle=False) as arrays:
+        record = json.loads(str(arrays[KEY]))
+        assert arrays["nodes_mm"].shape == (6, 3)
+    assert record["command"] == "patches-geodesic" and record["version"] == patches.VERSION
+    assert record["params"] == {"nodes": 6}
+    assert record["inputs"]["surfaces"]["R"]["path"] == "R.surf.gii"
+    assert read(Path("geodesic.npz")) == record
 
 
 def test_a_rule_and_the_command_line_leave_the_same_bytes(study: Path) -> None:
