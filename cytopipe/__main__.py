@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cytopipe import logs
 from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
@@ -101,6 +103,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
         parser.add_argument(
             "--part", default="", help="of the stage's section, e.g. datasets.areas"
         )
+        parser.add_argument("--values", help="the params themselves, as JSON or YAML")
     elif name in ("sections", "section"):
         parser.add_argument(flag, required=True, type=Path, help="sections.tsv")
     elif typing.get_origin(hint) in _SEQUENCES:
@@ -120,6 +123,8 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
 
 def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> Any:
     if name == "params":
+        if options["values"] is not None:
+            return hint(**yaml.safe_load(options["values"]))
         return hint(**_settings(stage_name, options["part"], options["config"]))
     if name in ("section", "sections"):
         found = _select(options[name], options["select"])

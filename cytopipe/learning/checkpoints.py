@@ -16,8 +16,6 @@ from torch import Tensor
 from cytopipe.files import InputError, require, whole
 from cytopipe.learning import networks
 
-INTERRUPTED = 85  # exit status of a run that saved its state and shall be started again
-
 
 @dataclass
 class Stop:

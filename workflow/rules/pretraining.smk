@@ -16,7 +16,11 @@ rule pretraining:
         "benchmarks/pretraining/{run}.tsv"
     # on SIGTERM or SIGUSR1 it saves a checkpoint and exits; the next attempt continues from there
     threads: 2
+    # one process; more, on one machine or several, are asked for as docs/cluster.md says
     resources:
+        nodes=1,
+        tasks_per_node=1,
+        mpi="",
         mem_mb=4000,
         runtime=1440,
     params:
