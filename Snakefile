@@ -33,6 +33,10 @@ localrules:
     all,
 
 
+onstart:
+    refuse_second_start()
+
+
 rule all:
     """The report, and with it everything that it shows; the scores in one table."""
     default_target: True

@@ -1,4 +1,4 @@
-"""A stage as one process, as several, and as a step of a Slurm job that is put back into the queue."""
+"""A stage as one process, as several, and as a step of a Slurm job that goes back to its queue."""
 
 import dataclasses
 import os

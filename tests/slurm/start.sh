@@ -18,7 +18,8 @@ SlurmUser=$user
 SlurmdUser=$user
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket=$folder/run/munge.socket
+# a job that is queued again waits for its credential to expire: two minutes, if not said
+AuthInfo=socket=$folder/run/munge.socket,cred_expire=15
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool-%n
 SlurmctldPidFile=$folder/run/slurmctld.pid

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from cytopipe.commands import queue
 from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
 from cytopipe.formats.sections import (
@@ -50,6 +51,14 @@ wildcard_constraints:
     task=r"[^/]+",
     template=r"[^/]+",
     hemisphere="[LR]",
+
+
+def refuse_second_start():
+    """Stop while Slurm still has jobs of this study from an earlier start."""
+    try:
+        queue.refuse_second_start(Path.cwd(), must_know=not workflow.local_exec)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 @cache
