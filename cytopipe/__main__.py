@@ -8,6 +8,7 @@ the arguments of the stage's `run`, so that `python -m cytopipe reconstruction -
 import argparse
 import importlib
 import inspect
+import signal
 import sys
 import types
 import typing
@@ -64,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def stage(name: str, part: str, arguments: list[str]) -> int:
     """Run one stage on files; the options come from the signature of its `run`."""
+    # Slurm's warning of a time limit would end a program that is still importing torch; it waits
+    # until a training listens
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     module = importlib.import_module(f"cytopipe.{name}")
     runs = {
         found.removeprefix("run").removeprefix("_").replace("_", "-"): function

@@ -1,6 +1,7 @@
 """A stage as one process, as several, and as a step of a Slurm job that goes back to its queue."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -150,6 +151,26 @@ def test_a_launched_training_is_the_called_one(tmp_path: Path, processes: int) -
     same = (called / "final.pt").read_bytes() == (folder / "final.pt").read_bytes()
     assert same == (processes == 1)  # sums of several processes are rounded differently
     assert "epoch 1 of 1: loss" in (folder / "logs" / "run.log").read_text()
+
+
+def test_a_warning_that_comes_too_early_is_heard(tmp_path: Path) -> None:
+    """SIGUSR1 while the program still imports torch: it leaves after its first step, saved."""
+    study = write_study(tmp_path / "study")
+    words = ["--patches", str(study / "patches.parquet"), "--threads", "1", "--values"]
+    words += [json.dumps(dataclasses.asdict(params()))]
+    for name in ("final", "metrics", "record"):
+        words += [f"--{name}", str(tmp_path / name)]
+    code = (
+        "import os, signal, sys; from cytopipe import __main__ as main; load = main.importlib;"
+        "importing = load.import_module;"
+        "load.import_module = lambda *n: (os.kill(os.getpid(), signal.SIGUSR1), importing(*n))[1];"
+        "sys.exit(main.main(sys.argv[1:]))"
+    )
+    started = [sys.executable, "-c", code, "pretraining", *words]
+    found = subprocess.run(started, capture_output=True, text=True)
+    assert found.returncode == launching.INTERRUPTED, found.stderr
+    assert "interrupted at epoch 0, step 1" in found.stderr
+    assert (tmp_path / "checkpoint.pt").exists()
 
 
 def test_launching_imports_no_torch() -> None:

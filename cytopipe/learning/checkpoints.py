@@ -33,6 +33,8 @@ def stop_signals() -> Iterator[Stop]:
         stop.requested = True
 
     before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    # blocked since the program began: a warning that came meanwhile is a request now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     try:
         yield stop
     finally:

@@ -7,8 +7,8 @@ the end. The study is made twice. One is run on this machine, its training as fo
 torchrun, undisturbed; the other through slurm/profile.yaml, changed as tests/slurm/profile.yaml
 says, its training as two nodes of two processes that meet their time limit. On the way Snakemake is
 killed once, and a second start is refused. Then all files under results/ must have the same bytes,
-and another start must have nothing to do. FOLDER (a temporary one by default) is kept when something
-fails.
+and another start must have nothing to do. FOLDER (a temporary one by default) is kept when
+something fails.
 """
 
 import json

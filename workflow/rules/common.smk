@@ -103,10 +103,10 @@ def row_of_section(w):
     return ROWS[w.brain, int(w.section)]
 
 
-def memory_of_scan(w, input):
-    """MB for a decoded scan and its levels; JPEG unpacks the most."""
+def memory_of_scan(w, input, attempt):
+    """MB for a decoded scan and its levels, more at each attempt; JPEG unpacks the most."""
     packed = 40 if str(input.scan).lower().endswith((".jpg", ".jpeg")) else 8
-    return 1000 + int(packed * input.size_mb)
+    return attempt * (1000 + int(packed * input.size_mb))
 
 
 def images_of_chunk(w):
