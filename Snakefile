@@ -14,6 +14,7 @@ container: f"{workflow.basedir}/envs/cytopipe.sif"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/pyramids.smk"
 include: "workflow/rules/segmentation.smk"
@@ -31,6 +32,10 @@ include: "workflow/rules/report.smk"
 
 localrules:
     all,
+
+
+onstart:
+    refuse_second_start()
 
 
 rule all:

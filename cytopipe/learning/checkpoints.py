@@ -17,8 +17,6 @@ from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 from cytopipe.learning import networks
 
-INTERRUPTED = 85  # exit status of a run that saved its state and shall be started again
-
 
 @dataclass
 class Stop:
@@ -36,6 +34,8 @@ def stop_signals() -> Iterator[Stop]:
         stop.requested = True
 
     before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    # blocked since the program began: a warning that came meanwhile is a request now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     try:
         yield stop
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from cytopipe.commands import queue
 from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
 from cytopipe.formats.corrections import corrected
@@ -60,6 +61,14 @@ wildcard_constraints:
     hemisphere="[LR]",
 
 
+def refuse_second_start():
+    """Stop while Slurm still has jobs of this study from an earlier start."""
+    try:
+        queue.refuse_second_start(Path.cwd(), must_know=not workflow.local_exec)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 @cache
 def version(stage):
     """VERSION of a stage, read as text: importing the stage would cost seconds."""
@@ -102,10 +111,10 @@ def row_of_section(w):
     return SCANS[w.brain, int(w.section)]
 
 
-def memory_of_scan(w, input):
-    """MB for a decoded scan and its levels; JPEG unpacks the most."""
+def memory_of_scan(w, input, attempt):
+    """MB for a decoded scan and its levels, more at each attempt; JPEG unpacks the most."""
     packed = 40 if str(input.scan).lower().endswith((".jpg", ".jpeg")) else 8
-    return 1000 + int(packed * input.size_mb)
+    return attempt * (1000 + int(packed * input.size_mb))
 
 
 def images_of_chunk(w):

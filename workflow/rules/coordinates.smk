@@ -19,8 +19,8 @@ rule coordinates:
         "benchmarks/coordinates/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=of_voxels(1500, 1300, config["coordinates"]["registration_mm"]),
+        runtime=of_voxels(20, 20, config["coordinates"]["registration_mm"]),
     params:
         template_name=config["template"]["name"],
         image_right=config["study"]["image_right"],

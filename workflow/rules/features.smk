@@ -20,8 +20,8 @@ rule features:
         brain="|".join(BRAINS),
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=of_sections(1500, 4),
+        runtime=of_sections(60, 1),
     params:
         sections=readable_rows_of_brain,
         features=config["features"]["network"],
@@ -45,8 +45,8 @@ rule profiles:
         "benchmarks/features/profiles/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=of_sections(1000, 2),
+        runtime=of_sections(20, 0.5),
     params:
         sections=readable_rows_of_brain,
         features=config["features"]["profiles"],
@@ -72,8 +72,8 @@ rule features_patches:
         dataset="|".join(config["patches"]["datasets"]),
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=sized(2000),
+        runtime=sized(240),
     params:
         features=config["features"]["network"],
         version=version("features"),

@@ -29,8 +29,8 @@ rule report_brain:
         "benchmarks/report/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=of_sections(1200, 5),
+        runtime=of_sections(10, 0.1),
     params:
         sections=rows_of_brain,
         report=config["report"],
@@ -68,8 +68,8 @@ rule truth:
         "benchmarks/report/truth.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=sized(3000),
+        runtime=sized(30),
     params:
         folder=config["study"]["truth"],
         brains=BRAINS,
@@ -102,8 +102,8 @@ rule report:
         "benchmarks/report/index.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=sized(1000),
+        runtime=sized(10),
     params:
         roles=ROLES,
         runs=RUNS,
