@@ -9,12 +9,13 @@ export OMP_NUM_THREADS ?= 1
 # threads that wait do not spin: on a busy machine spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real comparison test check lock clean
+.PHONY: help demo demo-real comparison test check bench-dag lock clean
 help:
 	@echo "make demo       a phantom study from images to scores, with the error of every stage"
 	@echo "make demo-real  35 real brightfield sections through segmentation to reconstruction"
 	@echo "make comparison the papers' objectives side by side on the demo's phantom (an hour)"
 	@echo "make test       checks and tests; make check: the static part, in seconds"
+	@echo "make bench-dag  what a dry run of ten brains takes, before and after a run"
 	@echo "make clean      removes what the demos and the checks wrote, and .venv"
 
 .venv/ready: requirements.lock pyproject.toml envs/system_libraries.py
@@ -55,6 +56,9 @@ check: .venv/ready
 
 test: check
 	@$(BIN)/python -m pytest -q
+
+bench-dag: .venv/ready
+	@PYTHONPATH=tests $(BIN)/python benchmarks/dag.py
 
 lock:
 	@$(BIN)/python envs/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock

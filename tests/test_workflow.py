@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -95,6 +96,18 @@ def test_a_new_study_runs_every_stage_for_every_brain(study: Path) -> None:
 
 def test_a_finished_study_has_nothing_to_do(finished: Path) -> None:
     assert planned(finished) == Counter()
+
+
+def test_the_benchmark_of_plans_counts_their_jobs(study: Path, finished: Path) -> None:
+    command = [sys.executable, "benchmarks/dag.py", str(study), str(finished)]
+    paths = {"PYTHONPATH": os.pathsep.join(["tests", *sys.path])}
+    run = subprocess.run(command, cwd=ROOT, env=os.environ | paths, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = re.findall(r": jobs (\d+) seconds ([\d.]+) megabytes (\d+), ([\d.]+) s", run.stdout)
+    assert [int(line[0]) for line in found] == [sum(planned(study).values()), 0]
+    for _, seconds, megabytes, processor_s in found:
+        # Snakemake alone takes some 100 MB and half a second
+        assert 50 < float(megabytes) < 300 and 0.5 < float(processor_s) < float(seconds) + 0.2
 
 
 @pytest.mark.parametrize(
