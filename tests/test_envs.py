@@ -91,7 +91,7 @@ def test_conda_brings_the_system_libraries() -> None:
     libraries = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(libraries)
     of_conda = {conda for _, conda in libraries.LIBRARIES.values()}
-    python, *others = CONDA["dependencies"]
+    _, *others = CONDA["dependencies"]
     assert sorted(others) == sorted({*of_conda, "pip", "cxx-compiler"})
     assert libraries.missing() == []
     assert "python envs/system_libraries.py\n" in STEPS
