@@ -9,13 +9,14 @@ export OMP_NUM_THREADS ?= 1
 # threads that wait do not spin: on a busy machine spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real comparison test test-slurm check lock clean
+.PHONY: help demo demo-real comparison test test-slurm check lock clean bench-dag
 help:
 	@echo "make demo       a phantom study from images to scores, with the error of every stage"
 	@echo "make demo-real  35 real brightfield sections through segmentation to reconstruction"
 	@echo "make comparison the papers' objectives side by side on the demo's phantom (an hour)"
 	@echo "make test       checks and tests; make check: the static part, in seconds"
 	@echo "make test-slurm the small study on a private Slurm on this host against a local run (10 minutes)"
+	@echo "make bench-dag  what a dry run of ten brains takes, before and after a run"
 	@echo "make clean      removes what the demos and the checks wrote, and .venv"
 
 .venv/ready: requirements.lock pyproject.toml envs/system_libraries.py
@@ -59,6 +60,9 @@ test: check
 
 test-slurm: .venv/ready
 	@$(BIN)/python tests/slurm/run.py
+
+bench-dag: .venv/ready
+	@PYTHONPATH=tests $(BIN)/python benchmarks/dag.py
 
 lock:
 	@$(BIN)/python envs/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock

@@ -9,7 +9,7 @@ min_version("9.13")
 configfile: "config/config.yaml"
 
 
-# used with --software-deployment-method apptainer; envs/README.md says how it is built
+# for every rule, with --software-deployment-method apptainer; how it is built, and conda: envs/README.md
 container: f"{workflow.basedir}/envs/cytopipe.sif"
 
 

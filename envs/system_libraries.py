@@ -10,21 +10,21 @@ import shutil
 import subprocess
 import sys
 
-# library -> Debian and Ubuntu package
+# library -> package of Debian and Ubuntu, package of conda-forge
 LIBRARIES = {
-    "libusb-1.0.so.0": "libusb-1.0-0",
-    "libGL.so.1": "libgl1",
-    "libEGL.so.1": "libegl1",
-    "libX11.so.6": "libx11-6",
-    "libOpenGL.so.0": "libopengl0",
-    "libgomp.so.1": "libgomp1",
+    "libusb-1.0.so.0": ("libusb-1.0-0", "libusb"),
+    "libGL.so.1": ("libgl1", "libgl"),
+    "libEGL.so.1": ("libegl1", "libegl"),
+    "libX11.so.6": ("libx11-6", "xorg-libx11"),
+    "libOpenGL.so.0": ("libopengl0", "libopengl"),
+    "libgomp.so.1": ("libgomp1", "libgomp"),
 }
 
 
 def missing() -> list[str]:
-    """Packages of the libraries that do not load."""
+    """Debian packages of the libraries that do not load."""
     absent = []
-    for library, package in LIBRARIES.items():
+    for library, (package, _) in LIBRARIES.items():
         try:
             ctypes.CDLL(library)
         except OSError:
@@ -54,7 +54,8 @@ def main() -> int:
         "open3d and pymeshlab need system libraries that are not here. On Debian or Ubuntu type:\n"
         "    sudo apt-get update && sudo apt-get install -y --no-install-recommends "
         f"{' '.join(packages)}\n"
-        f"elsewhere install what provides {', '.join(LIBRARIES)}; then run make again.",
+        f"elsewhere install what provides {', '.join(LIBRARIES)}\n"
+        "(envs/cytopipe.yaml has the names of conda-forge); then run this again.",
         file=sys.stderr,
     )
     return 1

@@ -108,7 +108,7 @@ def scan_of_section(w):
 
 
 def row_of_section(w):
-    return SCANS[w.brain, int(w.section)]
+    return {**SCANS[w.brain, int(w.section)], "excluded": False}
 
 
 def memory_of_scan(w, input, attempt):
@@ -140,10 +140,6 @@ def rows_of_chunk_and_before(w):
         + [row for chunk in before for row in rows_of(chunk[-reached:])]
         + rows_of(here)
     )
-
-
-def images_of_brain(w):
-    return [image_of(s) for s in OF_BRAIN[w.brain]]
 
 
 def rows_of_brain(w):
@@ -273,7 +269,12 @@ def tissue_of(w):
 
 
 def brains_of_dataset(w):
-    return [b for b in BRAINS if ROLES[b] in dataset_settings(w.dataset)["roles"]]
+    """Brains of the data set's roles; where it is drawn from annotations, those that have any."""
+    settings = dataset_settings(w.dataset)
+    brains = [b for b in BRAINS if ROLES[b] in settings["roles"]]
+    if settings["purpose"] == "areas" and settings["source"] == "annotations":
+        return [b for b in brains if annotations_under(f"areas/{b}")] or brains
+    return brains
 
 
 def points_of_dataset(w):
@@ -283,7 +284,12 @@ def points_of_dataset(w):
 
 
 def roles_of_dataset(w):
-    return {brain: ROLES[brain] for brain in brains_of_dataset(w)}
+    """Brain to role; for pretraining all count alike, so that seen or transfer retrains nothing."""
+    settings = dataset_settings(w.dataset)
+    roles = {brain: ROLES[brain] for brain in brains_of_dataset(w)}
+    if settings["purpose"] == "pretraining":
+        return dict.fromkeys(roles, settings["roles"][0])
+    return roles
 
 
 def readable_rows(brains):

@@ -1,6 +1,5 @@
 # Downstream tasks: config["evaluation"]["tasks"] says which runs each task scores. Every task writes
-# its scores, a page to explore and a picture; `evaluation` gathers the scores. Images that tasks look
-# into are no inputs: where one changes, points and features do, and thousands of inputs slow the plan.
+# its scores, a page to explore and a picture; `evaluation` gathers the scores.
 
 
 rule evaluation:

@@ -1,11 +1,11 @@
-# Features of every point of a brain: from the networks of the runs, and intensity profiles.
+# Features of every point of a brain: from the networks of the runs, and intensity profiles. The images
+# are no inputs, here and later: where one changes, the points do, and thousands of inputs slow the plan.
 
 
 rule features:
     """Embed every point of one brain by one run's network, before and after its projection head."""
     input:
         points="results/coordinates/{brain}/points.parquet",
-        images=images_of_brain,
         weights="results/pretraining/{run}/final.pt",
     output:
         backbone="results/features/{run}/{brain}.npy",
@@ -34,7 +34,6 @@ rule profiles:
     """Mean intensity profiles of every point of one brain: the baseline without a network."""
     input:
         points="results/coordinates/{brain}/points.parquet",
-        images=images_of_brain,
         stack="results/alignment/{brain}/stack.parquet",
     output:
         backbone="results/features/profiles/{brain}.npy",

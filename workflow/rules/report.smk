@@ -6,7 +6,6 @@ TRUTH = "results/report/truth.tsv" if config["study"]["truth"] else []
 rule report_brain:
     """Show what was found in one brain, from its sections to its points in the template."""
     input:
-        images=images_of_brain,
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
         segmentations=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
@@ -32,7 +31,7 @@ rule report_brain:
         mem_mb=of_sections(1200, 5),
         runtime=of_sections(10, 0.1),
     params:
-        sections=rows_of_brain,
+        sections=readable_rows_of_brain,
         report=config["report"],
         version=version("report"),
     script:

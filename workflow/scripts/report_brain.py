@@ -8,9 +8,10 @@ files = snakemake.input
 report.run_brain(
     brain=snakemake.wildcards.brain,
     sections=[Section(**row) for row in snakemake.params.sections],
+    images=[Path(row["image"]) for row in snakemake.params.sections],
     **{
         name: [Path(path) for path in files[name]]
-        for name in ("images", "labels", "segmentations", "midlines")
+        for name in ("labels", "segmentations", "midlines")
     },
     **{
         name: Path(files[name])
