@@ -51,6 +51,8 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
                 *_lines(own, full_um, typical_um),
                 *_points(own, full_um, areas),
             ]
+            if not features:
+                continue
             path = folder / brain.name / f"{section:05d}.geojson"
             with whole(path) as beside:
                 beside.write_text(json.dumps({"type": "FeatureCollection", "features": features}))

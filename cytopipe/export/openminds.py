@@ -9,7 +9,7 @@ import numpy as np
 
 from cytopipe.export import Params, readme
 from cytopipe.export.brain import Brain
-from cytopipe.export.csv import write_json
+from cytopipe.export.csv import write_json, write_table
 from cytopipe.files import whole
 from cytopipe.numerics.geometry import Floats
 
@@ -40,8 +40,11 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
             ("stack", f"stack of {brain.name}", brain.stack_mm),
             (template, f"template {template}", brain.template_mm),
         ):
+            shown = brain.usable & np.isfinite(places_mm).all(axis=1)
             path = folder / f"{brain.name}_points-{space}.jsonld"
-            _write_points(_points(brain, places_mm, space, space_id(name)), path)
+            _write_points(_points(places_mm[shown], space_id(name)), path)
+            which = brain.points.loc[shown, ["point_id", "area"]]
+            write_table(which, path.with_suffix(".tsv"), "\t", na="")
     readme.write("openminds", brains, folder)
 
 
@@ -64,15 +67,12 @@ def _custom_space(name: str, about: str) -> dict[str, Any]:
     }
 
 
-def _points(brain: Brain, places_mm: Floats, space: str, space_id: str) -> Iterator[dict[str, Any]]:
-    usable = np.flatnonzero(brain.usable & np.isfinite(places_mm).all(axis=1))
-    names = brain.points["point_id"].to_numpy(object)[usable]
+def _points(places_mm: Floats, space: str) -> Iterator[dict[str, Any]]:
     # a micrometre is finer than any of the errors
-    for name, place in zip(names, np.round(places_mm[usable], 3).tolist(), strict=True):
+    for place in np.round(places_mm, 3).tolist():
         yield {
-            "@id": f"_:{name}-{space}",
             "@type": f"{_TYPES}CoordinatePoint",
-            "coordinateSpace": {"@id": space_id},
+            "coordinateSpace": {"@id": space},
             "coordinates": [_value(coordinate) for coordinate in place],
         }
 
