@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from export_study import STACK_VOXEL_MM
 from shell_study import CENTRES, HALF_MM, MIDDLE_MM, shells, template_of
 
 from cytopipe import __main__ as command_line
+from cytopipe.commands.export import brains_of
 from cytopipe.export import neuroglancer
-from cytopipe.export.neuroglancer import Property, write_points
-from cytopipe.formats import tables
+from cytopipe.export.neuroglancer import Property, write_points, write_tissue
+from cytopipe.formats import tables, volumes
 
 # bytes and numpy type of the format's property types
 SIZES = {"uint32": (4, "<u4"), "float32": (4, "<f4"), "uint16": (2, "<u2"), "uint8": (1, "u1"),
@@ -167,31 +169,53 @@ def test_a_layer_without_points_can_be_read(tmp_path: Path) -> None:
     assert layer.levels() == [{}] and layer.info["upper_bound"] == [1, 1, 1]
 
 
-def test_tissue_lies_where_the_points_do(exported: Path) -> None:
-    folder = exported / "tissue-stack"
+def test_tissue_that_fills_its_grid_keeps_all_of_its_voxels(
+    shell_study_folder: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    tissue = rng.integers(0, 3, (40, 3, 35)).astype(np.uint8)
+    affine = volumes.regular_affine(0.3, np.array([-6.0, 0.3, -0.9]))
+    volumes.write(volumes.Volume(tissue, affine), tmp_path / "tissue.nii.gz")
+    brain = brains_of(shell_study_folder, "B01", None)[0]
+    files = replace(brain.files, tissue=tmp_path / "tissue.nii.gz")
+    write_tissue(replace(brain, files=files), tmp_path / "layer")
+    found, low_mm, edge_mm = read_segmentation(tmp_path / "layer")
+    # the corner of the first voxel, and each voxel eight times
+    np.testing.assert_allclose(low_mm, np.array([-6.0, 0.3, -0.9]) - 0.15)
+    np.testing.assert_allclose(edge_mm, 0.15)
+    expected = tissue
+    for axis in range(3):
+        expected = np.repeat(expected, 2, axis=axis)
+    np.testing.assert_array_equal(found, expected)
+
+
+def read_segmentation(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (x, y, z), the corner of the first voxel and the edges of a voxel, mm."""
     info = json.loads((folder / "info").read_text())
     (scale,) = info["scales"]
     assert (info["type"], info["data_type"], scale["encoding"]) == ("segmentation", "uint8", "raw")
     offset, size = np.array(scale["voxel_offset"]), np.array(scale["size"])
-    edge_mm = np.array(scale["resolution"]) / 1e6
-    np.testing.assert_allclose(edge_mm, STACK_VOXEL_MM / 2)
     found = np.zeros(size, np.uint8)
-    chunks = list((folder / scale["key"]).iterdir())
-    assert len(chunks) > 1
-    for path in chunks:
+    for path in (folder / scale["key"]).iterdir():
         # bounds may be negative: "-44--12" spans from -44 to -12
         bounds = [re.fullmatch(r"(-?\d+)-(-?\d+)", part) for part in path.name.split("_")]
         begin, end = np.array([bound.groups() for bound in bounds if bound], int).T
         data = np.frombuffer(path.read_bytes(), np.uint8).reshape((end - begin)[::-1]).T
         found[tuple(slice(a, b) for a, b in zip(begin - offset, end - offset, strict=True))] = data
-    # a voxel spans from its index to the next, times the edge; its eighth of a voxel of the stack
-    # has the label of that voxel's centre
-    index = np.moveaxis(np.indices(found.shape), 0, -1)
-    centre_mm = (index + offset + 0.5) * edge_mm
+    edge_mm = np.array(scale["resolution"]) / 1e6
+    return found, offset * edge_mm, edge_mm
+
+
+def test_tissue_lies_where_the_points_do(exported: Path) -> None:
+    found, low_mm, edge_mm = read_segmentation(exported / "tissue-stack")
+    np.testing.assert_allclose(edge_mm, STACK_VOXEL_MM / 2)
+    assert len(list((exported / "tissue-stack" / "half_voxel").iterdir())) > 1
+    # an eighth of a voxel of the stack has the label of that voxel's centre
+    centre_mm = low_mm + (np.moveaxis(np.indices(found.shape), 0, -1) + 0.5) * edge_mm
     stack_voxel = np.floor(centre_mm / STACK_VOXEL_MM + 0.5) * STACK_VOXEL_MM
     np.testing.assert_array_equal(found, shells(stack_voxel)[0])
     for centre in CENTRES.values():
-        place = np.floor((centre + (0, MIDDLE_MM, 0)) / edge_mm).astype(int) - offset
+        place = np.floor((centre + (0, MIDDLE_MM, 0) - low_mm) / edge_mm).astype(int)
         assert found[tuple(place)] == 1
 
 
