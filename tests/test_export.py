@@ -53,6 +53,10 @@ def test_what_is_missing_is_named_and_nothing_is_left(
     arguments = [*place, "--format", "gifti", "--brain", "B01", "--run", "none"]
     assert command_line.main(["export", *arguments]) == 1
     assert "no features of the run 'none'" in capsys.readouterr().err
+    for option, value in (("--clusters", "0"), ("--reach-mm", "-1")):
+        arguments = [*place, "--format", "gifti", "--brain", "B01", option, value]
+        assert command_line.main(["export", *arguments]) == 1
+        assert f"{option} is {value}" in capsys.readouterr().err.replace("-1.0", "-1")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -249,3 +249,7 @@ def test_normals_turn_into_ras_as_places_do(shell_study_folder: Path) -> None:
     np.testing.assert_allclose(brain.normals, (brain.stack_mm - centres) / HALF_MM, atol=1e-6)
     stack_um = brain.points[["x_stack_um", "y_stack_um", "z_stack_um"]].to_numpy()
     np.testing.assert_allclose(brain.stack_mm, stack_to_ras(stack_um, "R"))
+    # seen from in front the image's right is the brain's left
+    other = replace(brain, image_right="L")
+    np.testing.assert_array_equal(other.stack_mm, brain.stack_mm * (-1, 1, 1))
+    np.testing.assert_array_equal(other.normals, brain.normals * (-1, 1, 1))

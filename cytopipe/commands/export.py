@@ -36,6 +36,10 @@ def run(arguments: list[str]) -> int:
         "half the distance of sections and 2 mm by default",
     )
     options = parser.parse_args(arguments)
+    for name in ("components", "clusters", "reach_mm"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise InputError(f"--{name.replace('_', '-')} is {value}; give a number above 0")
     params = export.Params(
         options.run, options.components, options.clusters, options.seed, options.reach_mm
     )

@@ -73,12 +73,12 @@ def over_surface(
     return row.astype(np.int64), np.where(reached, distance[:count], np.nan)
 
 
-def over_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int64]:
+def over_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int32]:
     """Row of the nearest usable point for each gray voxel, -1 elsewhere and beyond `reach_mm`.
 
     Only points of the voxel's own hemisphere count.
     """
-    rows = np.full(brain.tissue.data.shape, -1, np.int64)
+    rows = np.full(brain.tissue.data.shape, -1, np.int32)
     for hemisphere, code in HEMISPHERE_CODES.items():
         own = brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool)
         index = np.argwhere((brain.tissue.data == 1) & (brain.hemispheres.data == code))
