@@ -38,6 +38,7 @@ def test_an_export_explains_itself_and_has_the_same_bytes_again(
     assert written["one"] == written["two"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
     text = (tmp_path / "one" / "README.md").read_text()
+    assert export.FORMATS[form][1:] in text
     assert "RAS mm" in text and "| B01 | 14 |" in text and "**shells**" in text
 
 

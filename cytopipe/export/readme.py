@@ -17,8 +17,9 @@ def write(name: str, brains: Sequence[Brain], folder: Path) -> None:
         f"| {brain.image_right} |\n"
         for brain in brains
     ]
+    title = FORMATS[name][0].upper() + FORMATS[name][1:]
     text = (
-        f"# Export of cytopipe {version('cytopipe')}: {name}\n\n{FORMATS[name].capitalize()}.\n\n"
+        f"# Export of cytopipe {version('cytopipe')}: {name}\n\n{title}.\n\n"
         f"{about.read_text().strip()}\n\n"
         f"{frames.read_text().format(template=brains[0].template)}{''.join(rows)}"
     )
