@@ -276,6 +276,16 @@ SCORES = _table(
     ("value", "float64", "", "value"),
 )
 
+PREDICTIONS = _table(
+    "predictions",
+    ("point_id", "str", "", "point"),
+    ("split", "str", "", "seen, transfer or unseen: never trained on"),
+    ("area", "str", "", "the label"),
+    ("predicted", "str", "", "the answer of the probe of the first seed"),
+    ("probability", "float64", "", "of the answer, by the probe's softmax"),
+    ("hops", "float64", "", "steps between adjacent areas from label to answer; NaN if unknown"),
+)
+
 TRUTH = _table(
     "truth",
     ("metric", "str", "", "what is scored"),

@@ -33,6 +33,7 @@ rule evaluation_areas:
         weights=weights_of_run,
     output:
         scores="results/evaluation/areas/{run}/scores.parquet",
+        predictions="results/evaluation/areas/{run}/predictions.parquet",
         html="results/evaluation/areas/{run}/figures.html",
         png="results/evaluation/areas/{run}/figures.png",
     log:
