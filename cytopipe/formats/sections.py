@@ -9,10 +9,11 @@ import pandas as pd
 
 from cytopipe.files import InputError, require
 
-PYRAMID_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf")
+PYRAMID_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf", ".zarr")
 ROLES = ("seen", "transfer", "unseen")
 _REQUIRED = ("brain", "section", "image", "spacing_um", "thickness_um")
-_OPTIONAL = ("mirrored", "excluded", "notes")
+_OPTIONAL = ("mirrored", "excluded", "levels", "background", "notes")
+BACKGROUNDS = ("bright", "dark")
 _FLAGS = {"": False, "0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 
 
@@ -28,6 +29,8 @@ class Section:
     thickness_um : thickness of one section, so that z = section x thickness.
     mirrored : True or False as confirmed by a person, None when the workflow is to decide.
     excluded : leave this section out of everything.
+    levels : whether the scan has the levels and tiles to be read in place; None: by its name.
+    background : "bright", or "dark": the workflow makes a copy with a bright ground.
     """
 
     brain: str
@@ -37,10 +40,20 @@ class Section:
     thickness_um: float
     mirrored: bool | None = None
     excluded: bool = False
+    levels: bool | None = None
+    background: str = "bright"
 
     def row(self) -> dict[str, Any]:
-        """A plain dictionary, for a rule's params; `Section(**row)` gives it back."""
-        return dict(vars(self))
+        """A plain dictionary, for a rule's params; `Section(**row)` gives it back.
+
+        But for `levels`: where a scan is read from shows in a rule's input. The ground is in it
+        only where it is dark, so that what nobody touched reruns nothing.
+        """
+        row = dict(vars(self))
+        del row["levels"]
+        if self.background == "bright":
+            del row["background"]
+        return row
 
 
 def chunk_of(section: int, chunk_span: int) -> str:
@@ -48,12 +61,16 @@ def chunk_of(section: int, chunk_span: int) -> str:
     return f"{section // chunk_span * chunk_span:05d}"
 
 
-def needs_pyramid(image: str) -> bool:
-    """Whether a pyramid has to be made of a scan: of all but .ome.tif, .ome.tiff and .ome.btf.
+def needs_pyramid(image: str, levels: bool | None = None, background: str = "bright") -> bool:
+    """Whether a pyramid has to be made of a scan: where sections.tsv says so, else by its name.
 
-    Decided by name, since rules ask for thousands of sections before anything runs.
+    By name, of all but .ome.tif, .ome.tiff, .ome.btf and .zarr; of a dark ground always. No file is
+    opened, since rules ask for thousands of sections before anything runs; `cytopipe add-brain`
+    looks into them and fills in `levels` (`images.examine`).
     """
-    return not image.lower().endswith(PYRAMID_SUFFIXES)
+    if levels is None:
+        levels = image.lower().endswith(PYRAMID_SUFFIXES)
+    return not levels or background == "dark"
 
 
 def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
@@ -88,6 +105,8 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
                 thickness_um=thickness_um,
                 mirrored=_flag(mirrored, f"{where}: mirrored") if mirrored else None,
                 excluded=_flag(row.get("excluded", ""), f"{where}: excluded"),
+                levels=_flag(row["levels"], f"{where}: levels") if row.get("levels") else None,
+                background=_background(row.get("background", ""), where),
             )
         )
     sections.sort(key=lambda s: (s.brain, s.section))
@@ -155,6 +174,12 @@ def _positive(text: str, what: str) -> float:
     if not 0 < value < float("inf"):
         raise InputError(f"{what} is {text!r}; give a positive number")
     return value
+
+
+def _background(text: str, where: str) -> str:
+    if text not in ("", *BACKGROUNDS):
+        raise InputError(f"{where}: background is {text!r}; use one of {', '.join(BACKGROUNDS)}")
+    return text or "bright"
 
 
 def _flag(text: str, what: str) -> bool:
