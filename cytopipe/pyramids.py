@@ -25,7 +25,7 @@ from cytopipe.logs import say
 VERSION = 2
 
 # a strip, tile or chunk that decodes to more than this is refused: it is held three times over
-_SEGMENT_BYTES = 10**9
+_SEGMENT_BYTES = 5 * 10**8
 # bands that end where tiles of the scan and of the copy do are taken up to this size
 _BAND_BYTES = 2**28
 

@@ -219,6 +219,7 @@ def test_study_with_blank_and_mirrored_section(tmp_path: Path) -> None:
         tables=tables,
         stack=stack,
         all_pairs=pairs,
+        proposed=tmp_path / "proposed.tsv",
         image_right="R",
         params=PARAMS,
     )

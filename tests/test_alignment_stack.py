@@ -14,8 +14,8 @@ from slice_pairs import (
 )
 
 from cytopipe.alignment.pairs import ACCEPTED, UNCERTAIN, Pair
-from cytopipe.alignment.stack import CONFLICT, choose_base, compose, judge, mirror_flags, unmirror
-from cytopipe.numerics.geometry import Rigid, mirror
+from cytopipe.alignment.stack import CONFLICT, choose_base, compose, judge, mirror_flags
+from cytopipe.numerics.geometry import Rigid, mirror, unmirror
 
 
 def exact_pair(

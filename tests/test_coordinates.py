@@ -12,7 +12,7 @@ from cytopipe.coordinates.direction import (
     check_overlap,
     overlap,
 )
-from cytopipe.coordinates.registration import initial_affine, register
+from cytopipe.coordinates.registration import Registration, initial_affine, register
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.atlas import read_atlas
@@ -354,3 +354,32 @@ def test_registered_brain_without_an_atlas(study, cortex):
     points, found = coordinates_of(study)
     assert np.median(np.linalg.norm(found - cortex[0], axis=1)) < 1.0
     assert (points["area"] == "").all()
+
+
+BORDER_MM = -36 + 14.5 * VOXEL_MM
+
+
+def test_the_templates_mask_is_proposed_on_the_brain(study, tmp_path, brain, monkeypatch):
+    """A region of the template, carried to the brain, is where the true bending has it."""
+    # midway between the centres of two voxels, where the mask's border is drawn
+    below = volume(lambda points: points[..., 2] < BORDER_MM, [-40, -52, -36], [40, 56, 36])
+    volumes.write(Volume(below.data.astype(np.uint8), below.affine), tmp_path / "below.nii.gz")
+    exact = given_field(tmp_path, brain)
+    monkeypatch.setattr(coordinates, "register", lambda *_: Registration(exact, exact))
+    given = {
+        "volume": study["tissue"],
+        "template": study["template"],
+        "exclusion": tmp_path / "below.nii.gz",
+        "proposed": tmp_path / "proposed.nii.gz",
+        "params": PARAMS,
+    }
+    coordinates.run_proposal(brain="B01", **given)
+    found = volumes.read(tmp_path / "proposed.nii.gz")
+    np.testing.assert_allclose(found.affine, brain.affine)
+    points = brain.to_mm(np.moveaxis(np.indices(brain.data.shape), 0, -1))
+    expected = (brain.data > 0) & (unbend(points)[..., 2] < BORDER_MM)
+    both = 2 * (expected & (found.data == 1)).sum() / (expected.sum() + found.data.sum())
+    assert both > 0.98
+    volumes.write(Volume(np.zeros((3, 3, 3), np.uint8), np.eye(4)), given["exclusion"])
+    with pytest.raises(InputError, match=r"below\.nii\.gz: marks nothing of brain B01; give"):
+        coordinates.run_proposal(brain="B01", **given)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import ndimage
+from slicer_files import write_segmentation
 
 from cytopipe import reconstruction
 from cytopipe.files import InputError
@@ -92,12 +93,21 @@ class Study:
             write(tables.SEGMENTATION, rows, self.folder / f"{chunk}.parquet")
             stack += [self.stack_row(n) for n in numbers]
         write(tables.STACK, stack, self.folder / "stack.parquet")
-        reconstruction.run(
+        reconstruction.run_volume(
             brain="B1",
             labels=[self.folder / f"{chunk}.tif" for chunk in chunks],
             tables=[self.folder / f"{chunk}.parquet" for chunk in chunks],
             stack=self.folder / "stack.parquet",
-            exclusion=exclusion,
+            volume=self.folder / "whole.nii.gz",
+            repairs=self.folder / "repairs-whole.parquet",
+            params=params,
+        )
+        reconstruction.run(
+            brain="B1",
+            volume=self.folder / "whole.nii.gz",
+            volume_repairs=self.folder / "repairs-whole.parquet",
+            exclusion=[exclusion] if exclusion else [],
+            missing_exclusion="go_on",
             tissue=self.folder / "tissue.nii.gz",
             repairs=self.folder / "repairs.parquet",
             params=params,
@@ -284,6 +294,52 @@ def test_exclusion_elsewhere_is_refused(tmp_path: Path) -> None:
     volumes.write(volumes.Volume(np.ones((9, 9, 9), np.uint8), affine), path)
     with pytest.raises(InputError, match=r"exclusion\.nii\.gz: marks no tissue"):
         Study(tmp_path).run(exclusion=path)
+
+
+def test_segments_of_a_person_are_left_out(tmp_path: Path) -> None:
+    """A cropped segmentation of 3D Slicer, two segments that overlap in layers."""
+    study = Study(tmp_path)
+    shape, affine = (20, 40, 14), np.diag([1.5, 1.0, 1.0, 1.0])
+    affine[:3, 3] = 2.0, -1.0, -30.0
+    below = np.ones(shape, np.uint8)  # up to -16.5
+    aside = below.copy()
+    aside[:8] = 0  # right of 13.25
+    path = write_segmentation(
+        tmp_path / "exclusion.seg.nrrd", [below, aside], affine, [("stem", 0, 1), ("side", 1, 1)]
+    )
+    study.run(exclusion=path)
+    tissue = study.tissue
+    s_mm = tissue.affine[2, 3] + 0.5 * np.arange(tissue.data.shape[2])
+    assert not (tissue.data > 0)[:, :, s_mm < -16.8].any()
+    kept = s_mm > -16.4
+    assert dice((tissue.data > 0)[:, :, kept], (study.truth() > 0)[:, :, kept]) > 0.97
+
+
+def test_a_mask_of_most_of_the_brain_is_refused(tmp_path: Path) -> None:
+    affine = volumes.regular_affine(2.0, np.array([-20.0, -20, -60]))
+    cortex = np.ones((60, 60, 60), np.uint8)
+    path = write_segmentation(tmp_path / "exclusion.seg.nrrd", [cortex], affine, [("cortex", 0, 1)])
+    with pytest.raises(InputError, match=r"marks 100 % of the tissue \(cortex 100 %\)"):
+        Study(tmp_path).run(exclusion=path)
+    assert not (tmp_path / "tissue.nii.gz").exists()
+
+
+def test_a_missing_mask_stops_with_what_to_do_or_goes_on(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.run()
+    names = {"volume": "whole.nii.gz", "volume_repairs": "repairs-whole.parquet"}
+    paths = {key: tmp_path / name for key, name in names.items()}
+    paths |= {"tissue": tmp_path / "new.nii.gz", "repairs": tmp_path / "new.parquet"}
+    with pytest.raises(InputError, match=r"manual/B1/exclusion\.seg\.nrrd \(or .*whole.nii.gz"):
+        reconstruction.run(
+            brain="B1", exclusion=[], missing_exclusion="stop", params=PARAMS, **paths
+        )
+    assert not paths["tissue"].exists()
+    two = [tmp_path / "exclusion.nii.gz", tmp_path / "exclusion.seg.nrrd"]
+    with pytest.raises(InputError, match=r"and exclusion.seg.nrrd: two masks; delete one"):
+        reconstruction.run(
+            brain="B1", exclusion=two, missing_exclusion="stop", params=PARAMS, **paths
+        )
 
 
 def test_no_section_is_an_error_that_says_so(tmp_path: Path) -> None:

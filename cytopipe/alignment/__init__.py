@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from cytopipe.alignment import stack as stacking
+from cytopipe.alignment.corrections import given_between, given_places, proposals
 from cytopipe.alignment.features import Features, features_of
-from cytopipe.alignment.pairs import Pair, align_pair
+from cytopipe.alignment.pairs import Pair, align_pair, given_pair
 from cytopipe.alignment.params import Params
 from cytopipe.alignment.views import View, make_view
 from cytopipe.files import InputError
+from cytopipe.formats.corrections import write_proposals
 from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.sections import Section, chunk_of
 from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
@@ -61,12 +63,17 @@ def run_pairs(
     # of the chunk before, only the sections that a pair reaches are read
     needed = usable[max(0, len(usable) - len(here) - params.neighbours) :]
     found: list[Pair] = []
-    before: list[tuple[View, Features]] = []
+    before: list[tuple[Section, View, Features]] = []
     for section, image in progress(needed, len(needed), f"aligning chunk {chunk}"):
         view = _view(section, image, segmented[section.section], params)
         if section in here:
-            for distance, (fixed, features) in enumerate(reversed(before), start=1):
-                pair = align_pair(fixed, view, features, distance, params)
+            for distance, (other, fixed, features) in enumerate(reversed(before), start=1):
+                rigid = given_between(other, section)
+                pair = (
+                    align_pair(fixed, view, features, distance, params)
+                    if rigid is None
+                    else given_pair(fixed, view, rigid, distance, params)
+                )
                 say(
                     f"{pair.moving} to {pair.fixed}: {pair.status} by {pair.method}, inliers "
                     f"{pair.inliers_plain} plain, {pair.inliers_mirrored} mirrored, peak "
@@ -74,7 +81,7 @@ def run_pairs(
                 )
                 found.append(pair)
         features = features_of(view, False, 0.0, params.octaves, params.max_features)
-        before = [*before, (view, features)][-params.neighbours :]
+        before = [*before, (section, view, features)][-params.neighbours :]
     write(PAIRS, _pairs_frame(sections[0].brain, found), pairs)
 
 
@@ -85,6 +92,7 @@ def run_stack(
     tables: list[Path],
     stack: Path,
     all_pairs: Path,
+    proposed: Path,
     image_right: ImageRight,
     params: Params,
 ) -> None:
@@ -96,7 +104,13 @@ def run_stack(
     pairs, tables : pairs and segmentation of all its chunks.
     stack : written, `tables.STACK`, a row a section, also for those without a transform.
     all_pairs : written, `tables.PAIRS` with final statuses; before `stack`.
+    proposed : written, in the form of manual/{brain}/sections.tsv: what a person should decide.
     image_right : side of the brain at the right of an unmirrored image.
+
+    Raises
+    ------
+    InputError
+        If a person laid a section onto one that is not usable, or too far away.
     """
     segmented = _segmented(tables, [])
     usable = [s.section for s in sections if _status(s, segmented) == "ok"]
@@ -114,10 +128,11 @@ def run_stack(
         mirrored = stacking.mirror_flags(usable, found, confirmed, params)
         tissue_mm2 = {s: float(segmented[s]["tissue_mm2"]) for s in usable}
         largest_mm2 = max(tissue_mm2.values())
+        given = given_places([s for s in sections if s.section in set(usable)], found)
         found = stacking.judge(found, mirrored, largest_mm2, params.min_tissue_share)
         base = stacking.choose_base(usable, tissue_mm2, found, params.min_tissue_share)
         widths_um = {s: float(segmented[s]["width_um"]) for s in usable}
-        places = stacking.compose(base, found, mirrored, widths_um)
+        places = stacking.compose(base, found, mirrored, widths_um, given)
         say(
             f"{sections[0].brain}: {len(places)} of {len(usable)} usable sections placed around "
             f"{base}; mirrored: {[s for s in usable if mirrored[s]] or 'none'}"
@@ -131,6 +146,8 @@ def run_stack(
             status = "unaligned" if place is None else "uncertain"
         rows.append(_stack_row(section, segmented, place, flag, image_right, status))
     brain = sections[0].brain
+    statuses = {row["section"]: row["status"] for row in rows}
+    write_proposals(proposals(sections, found, mirrored, statuses), proposed, brain)
     write(PAIRS, _pairs_frame(brain, found), all_pairs)
     write(STACK, pd.DataFrame(rows, columns=STACK.names), stack)
 

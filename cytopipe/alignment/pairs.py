@@ -1,6 +1,6 @@
 """The rigid transform between two sections, tried as scanned and with one of them mirrored."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,9 +9,10 @@ from cytopipe.alignment.features import Features, features_of, match, match_near
 from cytopipe.alignment.params import Params
 from cytopipe.alignment.ransac import refit, rigid_consensus
 from cytopipe.alignment.views import View
-from cytopipe.numerics.geometry import Rigid
+from cytopipe.numerics.geometry import Rigid, unmirror
 
 ACCEPTED, UNCERTAIN = "accepted", "uncertain"
+PERSON = "person"  # method of a pair that a person laid onto one another
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,37 @@ def align_pair(
         tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
         method=fit.method,
         status=status,
+    )
+
+
+def given_pair(fixed: View, moving: View, rigid: Rigid, distance: int, params: Params) -> Pair:
+    """The pair that a person gives; uncertain where so little tissue overlaps that it looks wrong.
+
+    Parameters
+    ----------
+    rigid : points of the moving section to the fixed one, each flipped first if it is mirrored.
+        Both views have been confirmed as mirrored or not.
+    """
+    flipped = fixed.mirrored != moving.mirrored
+    if fixed.mirrored:
+        # a pair's fixed section is taken as scanned
+        rigid = unmirror(rigid, moving.width_um, fixed.width_um)
+    overlap = registration.overlap(fixed, moving, flipped, rigid)
+    return Pair(
+        fixed=fixed.section,
+        moving=moving.section,
+        distance=distance,
+        inliers_plain=0,
+        inliers_mirrored=0,
+        peak_plain=np.nan,
+        peak_mirrored=np.nan,
+        mirrored=flipped,
+        rigid=replace(rigid, source="moving", target="fixed"),
+        residual_um=np.nan,
+        overlap=overlap,
+        tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
+        method=PERSON,
+        status=ACCEPTED if overlap >= params.min_overlap else UNCERTAIN,
     )
 
 

@@ -1,13 +1,12 @@
 """From pairs to the stack: which sections are mirrored, and each section's place."""
 
 import heapq
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from cytopipe.alignment.pairs import ACCEPTED, UNCERTAIN, Pair
+from cytopipe.alignment.pairs import ACCEPTED, PERSON, UNCERTAIN, Pair
 from cytopipe.alignment.params import Params
-from cytopipe.numerics.geometry import Rigid
+from cytopipe.numerics.geometry import Rigid, unmirror
 
 CONFLICT = "handedness conflict"
 # less than one inlier: decides only where the features say nothing, and which half is the mirrored
@@ -23,6 +22,23 @@ class Place:
     rigid: Rigid
     via: int
     certain: bool
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person said about the places of usable sections.
+
+    Attributes
+    ----------
+    onto : section to the section onto which it was laid; that pair is among the pairs.
+    in_stack : section to the transform that carries it, unmirrored, to the stack frame.
+    """
+
+    onto: Mapping[int, int] = field(default_factory=dict)
+    in_stack: Mapping[int, Rigid] = field(default_factory=dict)
+
+
+NOTHING_GIVEN = Given()
 
 
 def mirror_flags(
@@ -92,7 +108,8 @@ def judge(
     final = []
     for pair in pairs:
         status = pair.status
-        if status == ACCEPTED and pair.tissue_mm2 < min_tissue_share * largest_mm2:
+        by_machine = pair.method != PERSON
+        if status == ACCEPTED and by_machine and pair.tissue_mm2 < min_tissue_share * largest_mm2:
             status = UNCERTAIN
         if pair.rigid is not None and pair.mirrored != (
             mirrored[pair.fixed] != mirrored[pair.moving]
@@ -102,25 +119,23 @@ def judge(
     return final
 
 
-def unmirror(rigid: Rigid, source_width_um: float, target_width_um: float) -> Rigid:
-    """The transform between two planes that are both seen from behind: mirror, `rigid`, mirror.
-
-    Two reflections and a rotation are a rotation again, by the opposite angle.
-    """
-    turn = Rigid(-rigid.angle_rad, 0.0, 0.0, rigid.source, rigid.target)
-    x = target_width_um - (np.cos(rigid.angle_rad) * source_width_um + rigid.x_um)
-    y = np.sin(rigid.angle_rad) * source_width_um + rigid.y_um
-    return replace(turn, x_um=float(x), y_um=float(y))
-
-
 def compose(
-    base: int, pairs: list[Pair], mirrored: dict[int, bool], widths_um: dict[int, float]
+    base: int,
+    pairs: list[Pair],
+    mirrored: dict[int, bool],
+    widths_um: dict[int, float],
+    given: Given = NOTHING_GIVEN,
 ) -> dict[int, Place]:
     """Places of all sections that a chain of pairs connects to `base`, whose place is the identity.
 
     The chain of a section has as few uncertain pairs as possible, then as few bridges as possible:
     neighbours are composed one after the other, outwards from the base (paper, section 3.2), and a
     rejected pair is bridged by one that reaches across.
+
+    A section that a person laid onto another is placed by that pair alone, whatever else was
+    found; one with a place in the stack has it, and sections further out follow it as if a perfect
+    chain led there. The base stays where it is: a section it was laid onto is laid onto it
+    instead.
 
     Parameters
     ----------
@@ -138,17 +153,24 @@ def compose(
         cost = pair.distance + 0.5 * (pair.distance - 1) + 1000.0 * (pair.status == UNCERTAIN)
         edges.setdefault(pair.fixed, []).append((pair.moving, cost, rigid))
         edges.setdefault(pair.moving, []).append((pair.fixed, cost, rigid.inverse()))
-    start = Place(base, mirrored[base], Rigid(0.0, 0.0, 0.0, str(base), "stack"), base, True)
+    rank = {section: index for index, section in enumerate(sorted(mirrored))}
+    unmoved = Rigid(0.0, 0.0, 0.0, str(base), "stack")
     places: dict[int, Place] = {}
-    queue: list[tuple[float, int, int]] = [(0.0, base, base)]
-    reached = {(base, base): start}
+    queue: list[tuple[float, int, int]] = []
+    reached = {}
+    for section, rigid in {base: unmoved, **given.in_stack}.items():
+        there = replace(rigid, source=str(section), target="stack")
+        reached[section, section] = Place(section, mirrored[section], there, section, True)
+        heapq.heappush(queue, (float(abs(rank[section] - rank[base])), section, section))
     while queue:
         cost, section, via = heapq.heappop(queue)
         if section in places:
             continue
         place = places[section] = reached[section, via]
         for neighbour, step, rigid in edges.get(section, []):
-            if neighbour not in places:
+            if neighbour == base or neighbour in given.in_stack:
+                continue
+            if neighbour not in places and given.onto.get(neighbour, section) == section:
                 reached[neighbour, section] = Place(
                     neighbour,
                     mirrored[neighbour],

@@ -19,9 +19,10 @@ from cytopipe.coordinates.direction import (
     check_overlap,
     overlap,
 )
+from cytopipe.coordinates.proposal import carried
 from cytopipe.coordinates.registration import Registration, register
 from cytopipe.files import InputError
-from cytopipe.formats import tables, transforms, volumes
+from cytopipe.formats import masks, tables, transforms, volumes
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.formats.transforms import Moves, PointTransform, affine_transform, has_inverted_field
 from cytopipe.formats.volumes import Volume, regular_affine
@@ -129,6 +130,50 @@ def run(
     transforms.write(found.full, transform)
     transforms.write(found.affine, affine)
     tables.write(tables.POINTS, frame, points)
+
+
+def run_proposal(
+    *,
+    brain: str,
+    volume: Path,
+    template: Path,
+    exclusion: Path,
+    proposed: Path,
+    params: Params,
+) -> None:
+    """Write what a template marks as no cortex on the grid of a brain, for a person to correct.
+
+    Parameters
+    ----------
+    volume, template : label volumes (0 background, 1 gray, 2 white) of the whole brain in stack
+        and template RAS mm.
+    exclusion : mask in template RAS mm (`formats.masks`), all of whose segments count.
+    proposed : written: 1 where the brain's tissue lies in them.
+
+    Raises
+    ------
+    InputError
+        If one of the volumes is none, or the mask marks nothing of this brain.
+    """
+    tissue = volumes.read_tissue(volume)
+    segments = masks.read_mask(exclusion)
+    found = register(
+        tissue,
+        volumes.read_tissue(template),
+        brain,
+        "template",
+        params.registration_mm,
+        params.seed,
+    )
+    marked = carried(tissue, segments, found.full)
+    if not marked.data.any():
+        raise InputError(
+            f"{exclusion}: marks nothing of brain {brain}; give template.exclusion in the space of "
+            "template.tissue, or set it to null"
+        )
+    share = marked.data.sum() / (tissue.data > 0).sum()
+    logs.say(f"{brain}: the template leaves out {100 * share:.0f} % of the tissue")
+    volumes.write(marked, proposed)
 
 
 def points_of_brain(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats.transforms import PointTransform
-from cytopipe.formats.volumes import Volume
+from cytopipe.formats.volumes import Volume, labels_at
 from cytopipe.numerics.geometry import Floats
 
 _AXES = (("right", "left"), ("front", "back"), ("top", "bottom"))
@@ -49,17 +49,6 @@ def overlap(transform: PointTransform, tissue: Volume, template: Volume) -> Over
         for kind in (1, 2)
     ]
     return Overlap(*dice)
-
-
-def labels_at(volume: Volume, points_mm: Floats) -> NDArray[np.int64]:
-    """Label of the nearest voxel; 0 outside the volume and at NaN."""
-    # off the ties between voxels, where rounding errors of equal transforms would decide
-    nearest = np.floor(volume.to_indices(points_mm) + 0.5 + 1e-6)
-    index = np.nan_to_num(nearest, nan=-1).astype(np.int64)
-    inside = ((index >= 0) & (index < np.array(volume.data.shape))).all(axis=1)
-    labels = np.zeros(len(index), np.int64)
-    labels[inside] = volume.data[tuple(index[inside].T)]
-    return labels
 
 
 def check_landmarks(transform: PointTransform, tissue: Volume, remedy: str) -> None:

@@ -1,25 +1,28 @@
 """The study's own tables (sections.tsv, brains.tsv) and the chunks into which sections fall."""
 
-from dataclasses import dataclass
+import csv
+import math
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from cytopipe.files import InputError, require
 
 PYRAMID_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf", ".zarr")
 ROLES = ("seen", "transfer", "unseen")
-_REQUIRED = ("brain", "section", "image", "spacing_um", "thickness_um")
-_OPTIONAL = ("mirrored", "excluded", "levels", "background", "notes")
+REQUIRED = ("brain", "section", "image", "spacing_um", "thickness_um")
+OPTIONAL = ("mirrored", "excluded", "levels", "background", "notes")
 BACKGROUNDS = ("bright", "dark")
-_FLAGS = {"": False, "0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
+_FLAGS = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
+
+# a section whose place a person gives in the stack frame itself, not by another section
+STACK = "stack"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One row of sections.tsv.
+    """One row of sections.tsv, with what a person corrected (`corrections.corrected`).
 
     Attributes
     ----------
@@ -31,6 +34,10 @@ class Section:
     excluded : leave this section out of everything.
     levels : whether the scan has the levels and tiles to be read in place; None: by its name.
     background : "bright", or "dark": the workflow makes a copy with a bright ground.
+    onto : where a person says the section lies: "" if the workflow is to decide, "stack", or the
+        number of a section.
+    angle_rad, x_um, y_um : the rigid transform of it, as in `geometry.Rigid`: it carries points of
+        the UNMIRRORED section to the stack, or to the unmirrored section `onto`. None without.
     """
 
     brain: str
@@ -42,18 +49,30 @@ class Section:
     excluded: bool = False
     levels: bool | None = None
     background: str = "bright"
+    onto: str = ""
+    angle_rad: float | None = None
+    x_um: float | None = None
+    y_um: float | None = None
 
     def row(self) -> dict[str, Any]:
         """A plain dictionary, for a rule's params; `Section(**row)` gives it back.
 
         But for `levels`: where a scan is read from shows in a rule's input. The ground is in it
-        only where it is dark, so that what nobody touched reruns nothing.
+        only where it is dark, and a place only where one is given: what nobody touched reruns
+        nothing.
         """
         row = dict(vars(self))
         del row["levels"]
         if self.background == "bright":
             del row["background"]
+        if not self.onto:
+            for key in ("onto", "angle_rad", "x_um", "y_um"):
+                del row[key]
         return row
+
+    def scan_row(self, excluded: bool) -> dict[str, Any]:
+        """The same without its hand and place, for what reads the scan as it is."""
+        return replace(self, mirrored=None, onto="", excluded=excluded).row()
 
 
 def chunk_of(section: int, chunk_span: int) -> str:
@@ -82,31 +101,27 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
         For a missing or unknown column, a value that is no number, a number given twice, a
         spacing or thickness that is not positive, an unknown brain; names row and remedy.
     """
-    frame = _read_tsv(path, _REQUIRED, _OPTIONAL)
     sections: list[Section] = []
-    for line, row in enumerate(frame.to_dict("records"), start=2):
+    for line, row in read_tsv(path, REQUIRED, OPTIONAL):
         where = f"{path} line {line}"
-        section = _number(row["section"], f"{where}: section")
-        if section != int(section) or section < 0:
-            raise InputError(f"{where}: section is {row['section']!r}; give a whole number >= 0")
+        section = section_number(row["section"], where)
         spacing_um = _positive(row["spacing_um"], f"{where}: spacing_um")
         thickness_um = _positive(row["thickness_um"], f"{where}: thickness_um")
         if not row["brain"] or not row["image"]:
-            raise InputError(f"{where}: brain and image must not be empty")
+            raise InputError(f"{where}: brain and image must not be empty; fill them in")
         if brains is not None and row["brain"] not in brains:
             raise InputError(f"{where}: brain {row['brain']!r} is not in brains.tsv; add it there")
-        mirrored = row.get("mirrored", "")
         sections.append(
             Section(
                 brain=row["brain"],
-                section=int(section),
+                section=section,
                 image=row["image"],
                 spacing_um=spacing_um,
                 thickness_um=thickness_um,
-                mirrored=_flag(mirrored, f"{where}: mirrored") if mirrored else None,
-                excluded=_flag(row.get("excluded", ""), f"{where}: excluded"),
-                levels=_flag(row["levels"], f"{where}: levels") if row.get("levels") else None,
-                background=_background(row.get("background", ""), where),
+                mirrored=flag(row["mirrored"], f"{where}: mirrored"),
+                excluded=bool(flag(row["excluded"], f"{where}: excluded")),
+                levels=flag(row["levels"], f"{where}: levels"),
+                background=_background(row["background"], where),
             )
         )
     sections.sort(key=lambda s: (s.brain, s.section))
@@ -133,45 +148,92 @@ def read_brains(path: Path) -> dict[str, str]:
     InputError
         For a missing or unknown column, an unknown role, a brain given twice.
     """
-    frame = _read_tsv(path, ("brain", "role"), ("notes",))
     roles: dict[str, str] = {}
-    for line, row in enumerate(frame.to_dict("records"), start=2):
+    for line, row in read_tsv(path, ("brain", "role"), ("notes",)):
         if row["role"] not in ROLES:
             raise InputError(
                 f"{path} line {line}: role {row['role']!r} is unknown; "
                 f"use one of {', '.join(ROLES)}"
             )
         if row["brain"] in roles:
-            raise InputError(f"{path} line {line}: brain {row['brain']!r} is listed twice")
+            raise InputError(
+                f"{path} line {line}: brain {row['brain']!r} is listed twice; remove a row"
+            )
         roles[row["brain"]] = row["role"]
     return roles
 
 
-def _read_tsv(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> pd.DataFrame:
-    require(path, "a study needs it; see the README")
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, comment="#")
-    frame.columns = frame.columns.str.strip()
-    missing = [name for name in required if name not in frame]
-    unknown = [name for name in frame if name not in required + optional]
-    if missing:
-        raise InputError(f"{path}: column {missing[0]!r} is missing; add it (tab-separated)")
-    if unknown:
-        raise InputError(
-            f"{path}: column {unknown[0]!r} is unknown; allowed: {', '.join(required + optional)}"
-        )
-    return frame.apply(lambda column: column.str.strip())
+def read_tsv(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...]
+) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a table that a person edits, each with its line number in the file.
 
+    Tab-separated, a header first; empty lines and lines that start with # do not count. All
+    columns are in every row, empty where the file leaves them out; cells are stripped.
 
-def _number(text: str, what: str) -> float:
+    Raises
+    ------
+    InputError
+        If the file is missing or no text, if a column is missing, unknown or given twice, or if a
+        row has more cells than the header.
+    """
+    require(path, "a study needs it; see docs/new-brain.md")
     try:
-        return float(text)
+        # Excel puts a mark before the first character
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not a text file ({error}); save it as tab-separated text in UTF-8"
+        ) from error
+    lines = [
+        (number, [cell.strip() for cell in next(csv.reader([line], delimiter="\t"))])
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.startswith("#")
+    ]
+    names = lines[0][1] if lines else []
+    for name in required:
+        if name not in names:
+            raise InputError(f"{path}: column {name!r} is missing; add it (tab-separated)")
+    for name in names:
+        if name not in required + optional:
+            allowed = ", ".join(required + optional)
+            raise InputError(f"{path}: column {name!r} is unknown; allowed: {allowed}")
+        if names.count(name) > 1:
+            raise InputError(f"{path}: column {name!r} is there twice; remove one")
+    rows = []
+    for number, cells in lines[1:]:
+        if len(cells) > len(names):
+            raise InputError(
+                f"{path} line {number}: {len(cells)} cells under {len(names)} columns; "
+                "remove a tab, or add the missing column's name to the header"
+            )
+        cells = cells + [""] * (len(names) - len(cells))
+        rows.append((number, dict.fromkeys(optional, "") | dict(zip(names, cells, strict=True))))
+    return rows
+
+
+def section_number(text: str, where: str) -> int:
+    """A section number as it stands in a table."""
+    value = finite(text, f"{where}: section")
+    if value != int(value) or value < 0:
+        raise InputError(f"{where}: section is {text!r}; give a whole number >= 0")
+    return int(value)
+
+
+def finite(text: str, what: str) -> float:
+    """A number as it stands in a table; neither NaN nor infinite."""
+    try:
+        value = float(text)
     except ValueError:
-        raise InputError(f"{what} is {text!r}; give a number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{what} is {text!r}; give a number")
+    return value
 
 
 def _positive(text: str, what: str) -> float:
-    value = _number(text, what)
-    if not 0 < value < float("inf"):
+    value = finite(text, what)
+    if value <= 0:
         raise InputError(f"{what} is {text!r}; give a positive number")
     return value
 
@@ -182,7 +244,10 @@ def _background(text: str, where: str) -> str:
     return text or "bright"
 
 
-def _flag(text: str, what: str) -> bool:
+def flag(text: str, what: str) -> bool | None:
+    """Yes or no as it stands in a table; None for an empty cell, which decides nothing."""
+    if not text:
+        return None
     if text.lower() not in _FLAGS:
         raise InputError(f"{what} is {text!r}; use yes or no")
     return _FLAGS[text.lower()]

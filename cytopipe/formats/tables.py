@@ -114,7 +114,7 @@ PAIRS = _table(
     ("residual_um", "float64", "um", "median distance of matched features after the fit"),
     ("overlap", "float64", "", "Dice of the two tissue masks after the fit"),
     ("tissue_mm2", "float64", "mm2", "tissue area of the smaller of the two sections"),
-    ("method", "str", "", "texture, features or outline"),
+    ("method", "str", "", "texture, features, outline or person"),
     ("status", "str", "", "accepted, uncertain (used, but to be looked at), or why rejected"),
 )
 
@@ -130,7 +130,7 @@ STACK = _table(
     ("angle_rad", "float64", "rad", "rotation, unmirrored section to stack; NaN if unaligned"),
     ("x_um", "float64", "um", "shift, unmirrored section to stack; NaN if unaligned"),
     ("y_um", "float64", "um", "shift, unmirrored section to stack; NaN if unaligned"),
-    ("via", "int64", "", "the neighbour through which it was aligned; itself for the base; -1"),
+    ("via", "int64", "", "the section through which it was placed; itself for base and person; -1"),
     ("image_right", "str", "", "side of the brain at the right of an unmirrored image, R or L"),
     ("status", "str", "", "ok, uncertain, blank, excluded, or why it has no transform"),
 )

@@ -40,6 +40,17 @@ class Volume:
         return np.asarray(points_mm, np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
 
 
+def labels_at(volume: Volume, points_mm: NDArray[Any]) -> NDArray[np.int64]:
+    """Label of the voxel nearest to (n, 3) points in RAS mm; 0 outside the volume and at NaN."""
+    # off the ties between voxels, where rounding errors of equal transforms would decide
+    nearest = np.floor(volume.to_indices(points_mm) + 0.5 + 1e-6)
+    index = np.nan_to_num(nearest, nan=-1).astype(np.int64)
+    inside = ((index >= 0) & (index < np.array(volume.data.shape))).all(axis=1)
+    labels = np.zeros(len(index), np.int64)
+    labels[inside] = volume.data[tuple(index[inside].T)]
+    return labels
+
+
 def regular_affine(voxel_mm: float, origin_mm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Affine of an isotropic RAS grid whose voxel (0, 0, 0) is centred at `origin_mm`."""
     affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])

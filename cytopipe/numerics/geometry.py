@@ -12,7 +12,7 @@ stack_ras (R, A, S) mm: the stack frame as volumes and surfaces of it are writte
 template  (R, A, S) mm in a named template.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -152,6 +152,17 @@ class Rigid:
             self.source,
             after.target,
         )
+
+
+def unmirror(rigid: Rigid, source_width_um: float, target_width_um: float) -> Rigid:
+    """The transform between two planes that are both seen from behind: mirror, `rigid`, mirror.
+
+    Two reflections and a rotation are a rotation again, by the opposite angle.
+    """
+    turn = Rigid(-rigid.angle_rad, 0.0, 0.0, rigid.source, rigid.target)
+    x = target_width_um - (np.cos(rigid.angle_rad) * source_width_um + rigid.x_um)
+    y = np.sin(rigid.angle_rad) * source_width_um + rigid.y_um
+    return replace(turn, x_um=float(x), y_um=float(y))
 
 
 @dataclass(frozen=True)

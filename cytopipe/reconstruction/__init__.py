@@ -9,8 +9,10 @@ Udupa 1990): with a voxel as large as the section spacing that is the paper's st
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from cytopipe import logs
 from cytopipe.files import InputError
@@ -21,6 +23,7 @@ from cytopipe.reconstruction import repair, shapes
 
 VERSION = 1
 MARGIN_VOXELS = 4
+MissingExclusion = Literal["stop", "go_on"]
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,30 @@ class Params:
     fragment_share: float
 
 
-def run(
+def run_volume(
     *,
     brain: str,
     labels: list[Path],
     tables: list[Path],
     stack: Path,
-    exclusion: Path | None,
-    tissue: Path,
+    volume: Path,
     repairs: Path,
     params: Params,
 ) -> None:
-    """Reconstruct the label volume of one brain.
+    """Stack the labels of one brain into a volume, with all that a person may leave out.
 
     Parameters
     ----------
     labels, tables : label file and SEGMENTATION table of each chunk, in the same order.
     stack : STACK table of the brain.
-    exclusion : volume in stack RAS mm, any grid; what is not 0 is left out. None for none.
-    tissue : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm.
-    repairs : written: REPAIRS table of everything that was changed.
+    volume : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm. Masks are drawn on
+        it.
+    repairs : written: REPAIRS table of the defects.
 
     Raises
     ------
     InputError
-        If fewer than two sections can be placed, or the exclusion mask lies elsewhere.
+        If fewer than two sections can be placed.
     """
     sections = placed_sections(labels, tables, stack)
     if len(sections) < 2:
@@ -101,12 +103,56 @@ def run(
         max_gap_mm=params.max_gap_mm,
     )
     logs.say(f"{brain}: {len(found)} defects repaired")
-    volume = volumes.Volume(shapes.interpolate(planes, grid, params.max_gap_mm), grid.affine)
-    if exclusion is not None:
-        found += repair.exclude(volume, exclusion)
-    found += repair.drop_fragments(volume, params.fragment_share)
-    volumes.write(volume, tissue)
+    stacked = volumes.Volume(shapes.interpolate(planes, grid, params.max_gap_mm), grid.affine)
+    volumes.write(stacked, volume)
     kinds.write(kinds.REPAIRS, repair.table(brain, found), repairs)
+
+
+def run(
+    *,
+    brain: str,
+    volume: Path,
+    volume_repairs: Path,
+    exclusion: list[Path],
+    missing_exclusion: MissingExclusion,
+    tissue: Path,
+    repairs: Path,
+    params: Params,
+) -> None:
+    """Leave out what a person has marked, and loose fragments.
+
+    Parameters
+    ----------
+    volume, volume_repairs : what `run_volume` wrote.
+    exclusion : the mask in stack RAS mm, any grid (`formats.masks`); empty for none.
+    missing_exclusion : without a mask, `stop` and say what to draw, or `go_on` with all tissue.
+    tissue : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm.
+    repairs : written: REPAIRS table of everything that was changed.
+
+    Raises
+    ------
+    InputError
+        If there is no mask and the study wants one, if there are two, or if it does not fit.
+    """
+    if len(exclusion) > 1:
+        raise InputError(f"{exclusion[0]} and {exclusion[1].name}: two masks; delete one of them")
+    if not exclusion and missing_exclusion == "stop":
+        raise InputError(
+            f"manual/{brain}/exclusion.seg.nrrd (or .nii.gz): not found; mark what is no cortex "
+            f"(subcortex, cerebellum, brain stem) on {volume} in 3D Slicer and save it there, "
+            "or set study.missing_exclusion to go_on in config/config.yaml (docs/new-brain.md)"
+        )
+    found = volumes.read_tissue(volume)
+    rows = []
+    if exclusion:
+        rows = repair.exclude(found, exclusion[0])
+    else:
+        logs.say(f"{brain}: no mask of what is no cortex; all tissue stays")
+    rows += repair.drop_fragments(found, params.fragment_share)
+    volumes.write(found, tissue)
+    defects = kinds.read(kinds.REPAIRS, volume_repairs)
+    made = repair.table(brain, rows)
+    kinds.write(kinds.REPAIRS, pd.concat([defects, made]) if len(made) else defects, repairs)
 
 
 def placed_sections(

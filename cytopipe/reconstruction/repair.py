@@ -8,12 +8,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytopipe import logs
 from cytopipe.files import InputError
-from cytopipe.formats import volumes
+from cytopipe.formats import masks, volumes
 from cytopipe.reconstruction.shapes import Grid, Planes, signed_distance
 
 # share of a hole's border that must lie at white matter; the medial wall can graze some
 WHITE_SHARE = 0.25
+# subcortex, cerebellum and brain stem are a quarter of a human brain's tissue
+MOST_EXCLUDED = 0.6
 SIX = ndimage.generate_binary_structure(3, 1)
 
 Mask = NDArray[np.bool_]
@@ -150,25 +153,36 @@ def exclude(volume: volumes.Volume, exclusion: Path) -> list[Repair]:
 
     Parameters
     ----------
-    exclusion : volume in stack RAS mm on any grid, sampled at the nearest voxel; not 0 is left out.
+    exclusion : mask in stack RAS mm (`formats.masks`), all of whose segments are left out. On a
+        grid of its own it is sampled at the nearest voxel.
 
     Raises
     ------
     InputError
-        If it marks nothing of this brain: it was drawn in another frame.
+        If it marks nothing of this brain, so that it was drawn in another frame, or most of it,
+        so that it is turned around or has a segment of what is to stay.
     """
-    mask = volumes.read(exclusion)
-    if mask.data.ndim != 3:
-        raise InputError(f"{exclusion}: {mask.data.ndim} dimensions; save the mask as 3D labels")
+    segments = masks.read_mask(exclusion)
     indices = np.argwhere(volume.data > 0)
-    at = np.rint(mask.to_indices(volume.to_mm(indices))).astype(np.int64)
-    covered = ((at >= 0) & (at < mask.data.shape)).all(axis=1)
+    points_mm = volume.to_mm(indices)
+    shares = {}
     marked = np.zeros(len(indices), bool)
-    marked[covered] = mask.data[tuple(at[covered].T)] != 0
+    for segment in segments:
+        inside = segment.holds(points_mm)
+        marked |= inside
+        shares[segment.name] = float(inside.mean())
+        cm3 = np.count_nonzero(inside) * np.prod(volume.voxel_mm) / 1000
+        logs.say(f"{exclusion.name}: {segment.name} leaves out {cm3:.1f} cm3")
     if not marked.any():
         raise InputError(
-            f"{exclusion}: marks no tissue of this brain; draw it on the reconstructed "
-            "tissue.nii.gz, or delete it"
+            f"{exclusion}: marks no tissue of this brain; draw it on the brain's whole.nii.gz of "
+            "results/reconstruction, or delete it"
+        )
+    if marked.mean() > MOST_EXCLUDED:
+        told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+        raise InputError(
+            f"{exclusion}: marks {100 * marked.mean():.0f} % of the tissue ({told}); it is to mark "
+            "what is left out: remove the segment of the cortex, or turn the mask around"
         )
     out = np.zeros(volume.data.shape, bool)
     out[tuple(indices[marked].T)] = True

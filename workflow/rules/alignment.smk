@@ -31,6 +31,8 @@ rule alignment:
     output:
         stack="results/alignment/{brain}/stack.parquet",
         pairs="results/alignment/{brain}/pairs.parquet",
+        # in the form of manual/{brain}/sections.tsv, for a person to decide
+        proposed="results/alignment/{brain}/proposed-sections.tsv",
     log:
         "logs/alignment/{brain}/stack.log",
     benchmark:

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
+from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import (
     chunk_of,
     needs_pyramid,
@@ -23,6 +24,7 @@ try:
     ROLES = read_brains(Path("config/brains.tsv"))
     SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
     study_config.check_brains(SECTIONS, ROLES)
+    DECIDED = corrected(SECTIONS, Path("manual"))
 except InputError as error:
     raise WorkflowError(
         f"{error}\n(study folder: {Path.cwd()}; another one: snakemake --directory STUDY, e.g. demo after `make demo`)"
@@ -38,7 +40,13 @@ for section in SECTIONS:
     chunk = chunk_of(section.section, config["study"]["chunk_span"])
     OF_CHUNK.setdefault((section.brain, chunk), []).append(section)
 CHUNKS = {brain: [c for b, c in OF_CHUNK if b == brain] for brain in BRAINS}
-ROWS = {(s.brain, s.section): s.row() for s in SECTIONS}
+# what a person decides about sections concerns their places: scans are segmented all the same,
+# and a row of one chunk does not touch the others
+ROWS = {(s.brain, s.section): s.row() for s in DECIDED}
+SCANS = {
+    (s.brain, s.section): s.scan_row(excluded=s.excluded and decided.excluded)
+    for s, decided in zip(SECTIONS, DECIDED)
+}
 
 
 wildcard_constraints:
@@ -73,8 +81,8 @@ def chunks_before(w):
     return chunks[max(0, place - 1) : place + 1]
 
 
-def rows_of(sections):
-    return [ROWS[s.brain, s.section] for s in sections]
+def rows_of(sections, rows=ROWS):
+    return [rows[s.brain, s.section] for s in sections]
 
 
 @cache
@@ -87,18 +95,18 @@ def image_of(section):
 
 def scan_of_section(w):
     """The scan as sections.tsv names it."""
-    return ROWS[w.brain, int(w.section)]["image"]
+    return SCANS[w.brain, int(w.section)]["image"]
 
 
 def row_of_section(w):
-    return ROWS[w.brain, int(w.section)]
+    return SCANS[w.brain, int(w.section)]
 
 
 def memory_of_scan(w, input):
     """MB: a band of a scan, but all of a PNG or JPEG, decoded; JPEG unpacks the most."""
     name = str(input.scan).lower()
     if not name.endswith((".png", ".jpg", ".jpeg")):
-        return 4000
+        return 2500
     return 1500 + int((8 if name.endswith(".png") else 40) * input.size_mb)
 
 
@@ -106,8 +114,8 @@ def images_of_chunk(w):
     return [image_of(s) for s in OF_CHUNK[w.brain, w.chunk]]
 
 
-def rows_of_chunk(w):
-    return rows_of(OF_CHUNK[w.brain, w.chunk])
+def scans_of_chunk(w):
+    return rows_of(OF_CHUNK[w.brain, w.chunk], SCANS)
 
 
 def images_of_chunk_and_before(w):
@@ -115,7 +123,16 @@ def images_of_chunk_and_before(w):
 
 
 def rows_of_chunk_and_before(w):
-    return rows_of(s for c in chunks_before(w) for s in OF_CHUNK[w.brain, c])
+    """Of the chunk before, what was decided about its last sections: pairs reach no further."""
+    *before, here = (OF_CHUNK[w.brain, c] for c in chunks_before(w))
+    # twice as far and some more, since blank sections are stepped over
+    reached = 2 * config["alignment"]["neighbours"] + 4
+    rows = [row for chunk in before for row in rows_of(chunk[:-reached], SCANS)]
+    return (
+        rows
+        + [row for chunk in before for row in rows_of(chunk[-reached:])]
+        + rows_of(here)
+    )
 
 
 def images_of_brain(w):
@@ -165,6 +182,19 @@ def manual(pattern):
         return [path] if path in present(f"manual/{w.brain}") else []
 
     return of_brain
+
+
+def manual_exclusion(w):
+    """The mask of what is no cortex, in either form."""
+    paths = [f"manual/{w.brain}/exclusion{end}" for end in (".nii.gz", ".seg.nrrd")]
+    return [path for path in paths if path in present(f"manual/{w.brain}")]
+
+
+def proposed_exclusion(w):
+    """The template's mask on the brain, where there is one and a person has not drawn any."""
+    if config["template"]["exclusion"] is None or manual_exclusion(w):
+        return []
+    return f"results/reconstruction/{w.brain}/proposed-exclusion.nii.gz"
 
 
 def manual_segmentations_of_chunk(w):
@@ -252,7 +282,7 @@ def roles_of_dataset(w):
 def readable_rows(brains):
     """Rows of the sections of brains, each with the image that windows are read from."""
     return [
-        {**ROWS[s.brain, s.section], "image": image_of(s)}
+        {**SCANS[s.brain, s.section], "image": image_of(s)}
         for brain in brains
         for s in OF_BRAIN[brain]
     ]

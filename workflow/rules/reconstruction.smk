@@ -1,10 +1,35 @@
-rule reconstruction:
-    """Stack the labels of a brain's sections into one volume, repaired and cleaned."""
+rule reconstruction_volume:
+    """Stack the labels of a brain's sections into one volume, with defects repaired."""
     input:
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
         tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
-        exclusion=manual("manual/{brain}/exclusion.nii.gz"),
+    output:
+        volume="results/reconstruction/{brain}/whole.nii.gz",
+        repairs="results/reconstruction/{brain}/repairs-whole.parquet",
+    log:
+        "logs/reconstruction/{brain}-volume.log",
+    benchmark:
+        "benchmarks/reconstruction/{brain}-volume.tsv"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        reconstruction=config["reconstruction"],
+        version=version("reconstruction"),
+    script:
+        "../scripts/reconstruction_volume.py"
+
+
+rule reconstruction:
+    """Leave out what a person has marked as no cortex, and loose fragments."""
+    input:
+        volume="results/reconstruction/{brain}/whole.nii.gz",
+        volume_repairs="results/reconstruction/{brain}/repairs-whole.parquet",
+        exclusion=manual_exclusion,
+        # not read: it is to be there when a person is asked for the mask
+        proposed=proposed_exclusion,
     output:
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         repairs="results/reconstruction/{brain}/repairs.parquet",
@@ -15,9 +40,33 @@ rule reconstruction:
     threads: 1
     resources:
         mem_mb=6000,
-        runtime=60,
+        runtime=30,
     params:
+        missing_exclusion=config["study"]["missing_exclusion"],
         reconstruction=config["reconstruction"],
         version=version("reconstruction"),
     script:
         "../scripts/reconstruction.py"
+
+
+rule reconstruction_proposal:
+    """Carry the template's mask of what is no cortex to a brain, for a person to correct."""
+    input:
+        volume="results/reconstruction/{brain}/whole.nii.gz",
+        template=config["template"]["tissue"],
+        exclusion=config["template"]["exclusion"] or [],
+    output:
+        proposed="results/reconstruction/{brain}/proposed-exclusion.nii.gz",
+    log:
+        "logs/reconstruction/{brain}-proposal.log",
+    benchmark:
+        "benchmarks/reconstruction/{brain}-proposal.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        coordinates=config["coordinates"],
+        version=version("coordinates"),
+    script:
+        "../scripts/reconstruction_proposal.py"

@@ -15,7 +15,7 @@ rule segmentation:
         mem_mb=2000,
         runtime=60,
     params:
-        sections=rows_of_chunk,
+        sections=scans_of_chunk,
         segmentation=config["segmentation"],
         version=version("segmentation"),
     script:

@@ -10,6 +10,7 @@ alignment.run_stack(
     tables=[Path(path) for path in snakemake.input.tables],
     stack=Path(snakemake.output.stack),
     all_pairs=Path(snakemake.output.pairs),
+    proposed=Path(snakemake.output.proposed),
     image_right=snakemake.params.image_right,
     params=alignment.Params(**snakemake.params.alignment),
 )

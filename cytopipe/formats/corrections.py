@@ -1,0 +1,145 @@
+"""manual/{brain}/sections.tsv: what a person decided about sections, over the lab's own table.
+
+An empty cell decides nothing: the workflow does. The columns:
+
+section    number of the section
+mirrored   yes or no: the scan shows the section face down
+excluded   yes or no: leave the section out of the stack and of all that follows
+onto       where the section lies: `stack`, or the number of a neighbouring section
+angle_rad, x_um, y_um
+           the rigid transform to there: target = R(angle) source + (x, y), as in `geometry.Rigid`,
+           x to the right, y down, um. It carries points of this section, flipped left to right if
+           it is mirrored, to the stack frame, or to the section `onto`, which is flipped as well if
+           IT is mirrored. The columns of stack.parquet of the same names mean the same.
+notes      for people
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cytopipe.files import InputError, whole
+from cytopipe.formats.sections import STACK, Section, finite, flag, read_tsv, section_number
+
+COLUMNS = ("section", "mirrored", "excluded", "onto", "angle_rad", "x_um", "y_um", "notes")
+_TRANSFORM = ("angle_rad", "x_um", "y_um")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A row of the form of manual/{brain}/sections.tsv; None and "" are no decision."""
+
+    section: int
+    mirrored: bool | None = None
+    excluded: bool | None = None
+    notes: str = ""
+
+
+def corrected(sections: list[Section], manual: Path) -> list[Section]:
+    """The sections with what a person decided in `manual`/{brain}/sections.tsv, where there is one.
+
+    Raises
+    ------
+    InputError
+        For a section that is not there or there twice, a value that is none, a transform of which
+        a part is missing, or sections that lie onto one another in a circle.
+    """
+    brains = dict.fromkeys(section.brain for section in sections)
+    decided = {
+        brain: _read(path, {s.section: s for s in sections if s.brain == brain})
+        for brain in brains
+        if (path := manual / brain / "sections.tsv").is_file()
+    }
+    return [decided.get(s.brain, {}).get(s.section, s) for s in sections]
+
+
+def _read(path: Path, sections: Mapping[int, Section]) -> dict[int, Section]:
+    found: dict[int, Section] = {}
+    for line, row in read_tsv(path, ("section",), COLUMNS[1:]):
+        where = f"{path} line {line}"
+        number = section_number(row["section"], where)
+        if number not in sections:
+            raise InputError(
+                f"{where}: there is no section {number} in config/sections.tsv; correct the number"
+            )
+        if number in found:
+            raise InputError(f"{where}: section {number} is listed twice; make one row of them")
+        mirrored = flag(row["mirrored"], f"{where}: mirrored")
+        excluded = flag(row["excluded"], f"{where}: excluded")
+        section = sections[number]
+        found[number] = replace(
+            _placed(section, row, sections, where),
+            mirrored=section.mirrored if mirrored is None else mirrored,
+            excluded=section.excluded if excluded is None else excluded,
+        )
+    _check_places({**sections, **found}, path)
+    return found
+
+
+def _placed(
+    section: Section, row: dict[str, str], sections: Mapping[int, Section], where: str
+) -> Section:
+    given = [name for name in _TRANSFORM if row[name]]
+    onto = row["onto"]
+    if not onto and not given:
+        return section
+    if not onto or len(given) < len(_TRANSFORM):
+        missing = [name for name in ("onto", *_TRANSFORM) if not row[name]]
+        raise InputError(
+            f"{where}: {missing[0]} is empty; a transform is onto (stack, or a section's number), "
+            "angle_rad, x_um and y_um: fill in all four or none"
+        )
+    if onto != STACK:
+        target = section_number(onto, f"{where}: onto,")
+        if target == section.section or target not in sections:
+            raise InputError(
+                f"{where}: onto is {onto}; give another section of config/sections.tsv, or stack"
+            )
+        onto = str(target)
+    angle_rad, x_um, y_um = (finite(row[name], f"{where}: {name}") for name in _TRANSFORM)
+    # a turn of more than a circle is an angle in degrees
+    if abs(angle_rad) > 6.2832:
+        raise InputError(
+            f"{where}: angle_rad is {row['angle_rad']}; give radians (degrees x 0.0174533)"
+        )
+    return replace(section, onto=onto, angle_rad=angle_rad, x_um=x_um, y_um=y_um)
+
+
+def _check_places(sections: Mapping[int, Section], path: Path) -> None:
+    for number, section in sections.items():
+        seen = [number]
+        while section.onto and section.onto != STACK:
+            section = sections[int(section.onto)]
+            if section.section == number:
+                raise InputError(
+                    f"{path}: sections {', '.join(map(str, seen))} lie onto one another in a "
+                    "circle; empty the transform of one of them"
+                )
+            if section.section in seen:
+                break  # a circle that this section is not part of: found from its own members
+            seen.append(section.section)
+        target = sections[number].onto
+        if target and target != STACK:
+            undecided = [n for n in (number, int(target)) if sections[n].mirrored is None]
+            if undecided:
+                raise InputError(
+                    f"{path}: section {number} is given a place onto section {target}, and nobody "
+                    f"said whether section {undecided[0]} is mirrored; write yes or no under "
+                    f"`mirrored` of section {undecided[0]}"
+                )
+
+
+def write_proposals(proposals: list[Proposal], path: Path, brain: str) -> None:
+    """Write proposals in the form of manual/{brain}/sections.tsv, with a word on what to do."""
+    lines = [
+        f"# What the workflow proposes for brain {brain}. Nothing here has any effect: look at the",
+        f"# report, copy the rows you agree with to manual/{brain}/sections.tsv (with the line of",
+        "# names), correct them there, and run Snakemake again. An empty cell decides nothing.",
+        "\t".join(COLUMNS),
+    ]
+    for proposal in proposals:
+        words = {None: "", True: "yes", False: "no"}
+        cells = [str(proposal.section), words[proposal.mirrored], words[proposal.excluded]]
+        lines.append("\t".join([*cells, "", "", "", "", proposal.notes]))
+    with whole(path) as beside:
+        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from cytopipe import logs, reconstruction
+
+logs.to(snakemake.log[0])
+reconstruction.run_volume(
+    brain=snakemake.wildcards.brain,
+    labels=[Path(path) for path in snakemake.input.labels],
+    tables=[Path(path) for path in snakemake.input.tables],
+    stack=Path(snakemake.input.stack),
+    volume=Path(snakemake.output.volume),
+    repairs=Path(snakemake.output.repairs),
+    params=reconstruction.Params(**snakemake.params.reconstruction),
+)
