@@ -87,6 +87,11 @@ def run(
                 if section.section in by_person:
                     drawn = read_manual(by_person[section.section], gray.shape)
                     found = corrected(found, drawn, params.spacing_um, params)
+        if found.background == "dark":
+            say(
+                f"section {section.section}: its ground is dark; set background to dark in "
+                "config/sections.tsv, so that networks see it as they see the others"
+            )
         if found.contact_ratio < 1:
             say(
                 f"section {section.section}: white matter touches the background more than gray "
