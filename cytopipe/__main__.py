@@ -20,7 +20,7 @@ from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
 
 # modules of cytopipe.commands, in the order in which a lab meets them
-COMMANDS = ("phantom", "check", "status")
+COMMANDS = ("phantom", "add-brain", "check", "status")
 _SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
 # the chain, in its order
 STAGES = (
