@@ -1,34 +1,40 @@
-"""A tiled pyramid of a scan that has no levels: a plain TIFF, a PNG, a JPEG (CytoNet section 3.2
-reads scans at 64 um, patches at 2 um: both need levels and tiles).
+"""A tiled pyramid of a scan that cannot be read in place: without levels, in strips, a PNG or JPEG,
+or of a dark ground (CytoNet section 3.2 reads scans at 64 um, patches at 2 um: both need levels and
+tiles).
 
-The scan is held in memory, with half as much again for its levels.
+A scan of any size is copied band by band; only what cannot be decoded in parts (PNG, JPEG, a TIFF
+of one compressed strip) is held whole.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from cytopipe.files import InputError, require
-from cytopipe.formats.images import halve, open_pyramid, write_pyramid
+from cytopipe.files import InputError
+from cytopipe.formats.images import inverted, open_pyramid
+from cytopipe.formats.images.pyramid import Pyramid, check_spacing, open_store
+from cytopipe.formats.images.store import Store
+from cytopipe.formats.pyramid_writer import Window, checksum, write_pyramid_by_windows
 from cytopipe.formats.sections import Section
 from cytopipe.logs import say
 
-VERSION = 1
+VERSION = 2
 
-# luma of ITU-R recommendation BT.601, in thousandths
-_LUMA = (299, 587, 114)
-_REMEDY = "convert it to an 8 or 16 bit gray or RGB image"
+# a strip, tile or chunk that decodes to more than this is refused: it is held three times over
+_SEGMENT_BYTES = 10**9
+# bands that end where tiles of the scan and of the copy do are taken up to this size
+_BAND_BYTES = 2**28
 
 
 @dataclass(frozen=True)
 class Params:
     """Values of the pyramids; meaning, unit and source stand in config/config.yaml."""
 
+    exact_um: float
     coarsest_um: float
     tile: int
 
@@ -38,89 +44,84 @@ def run(*, section: Section, image: Path, pyramid: Path, params: Params) -> None
 
     Parameters
     ----------
-    image : the scan: TIFF, PNG or JPEG, gray or RGB, 8 or 16 bits, at `section.spacing_um`.
-    pyramid : written.
+    image : the scan, of any format of docs/images.md, at `section.spacing_um`.
+    pyramid : written: gray; with a bright ground, whatever the scan's.
 
     Raises
     ------
     InputError
-        If the scan cannot be read or is no such image.
+        If the scan cannot be read, is no such image, has another pixel size in its metadata than
+        the section, or has parts too large to be decoded.
     RuntimeError
         If what was written reads back as something else.
     """
-    gray = to_gray(read_scan(image), image)
-    say(f"section {section.section}: {gray.shape[0]} rows, {gray.shape[1]} columns")
-    write_pyramid(gray, pyramid, section.spacing_um, params.coarsest_um, params.tile)
+    with open_store(image) as store:
+        check_spacing(store, section.spacing_um)
+        check_segments(store)
+        scan = Pyramid(store, section.spacing_um)
+        shape = scan.levels[0].height, scan.levels[0].width
+        say(f"section {section.section}: {shape[0]} rows, {shape[1]} columns, {store.format}")
+        checksums = write_pyramid_by_windows(
+            banded(scan, store, params.tile, section.background == "dark"),
+            shape,
+            pyramid,
+            section.spacing_um,
+            params.coarsest_um,
+            params.tile,
+            scan.dtype,
+            params.exact_um,
+        )
     try:
-        verify(gray, pyramid, section.spacing_um)
+        verify(pyramid, section.spacing_um, checksums, params.tile)
     except (RuntimeError, InputError):
         pyramid.unlink()
         raise
 
 
-def read_scan(path: Path) -> NDArray[Any]:
-    """The full-resolution image of a TIFF, PNG or JPEG, as it is stored.
+def banded(scan: Pyramid, store: Store, tile: int, dark: bool) -> Window:
+    """Windows of the full resolution, cut from a band that is kept until the next row is asked for.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, or of another kind.
-    """
-    require(path, "correct `image` in config/sections.tsv")
-    readers = {
-        ".tif": tifffile.imread,
-        ".tiff": tifffile.imread,
-        ".png": _decoded(imagecodecs.png_decode),
-        ".jpg": _decoded(imagecodecs.jpeg_decode),
-        ".jpeg": _decoded(imagecodecs.jpeg_decode),
-    }
-    if path.suffix.lower() not in readers:
-        raise InputError(
-            f"{path}: {path.suffix or 'no suffix'} is no known kind of image; convert it to one of "
-            + ", ".join(readers)
-        )
-    try:
-        return np.asarray(readers[path.suffix.lower()](path))
-    except Exception as error:  # any codec's own error type: named and passed on
-        raise InputError(f"{path}: not readable ({error}); scan or copy it again") from error
-
-
-def _decoded(decode: Any) -> Any:
-    def read(path: Path) -> NDArray[Any]:
-        return np.asarray(decode(path.read_bytes()))
-
-    return read
-
-
-def to_gray(image: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Gray values of a scan.
-
-    Color becomes luma after ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B of the stored (gamma
-    encoded) values, rounded; an alpha channel is dropped.
+    A band is one or more whole rows of the scan's tiles or strips, so that each is decoded once; if
+    their heights do not go together, those that two bands share are decoded twice.
 
     Parameters
     ----------
-    image : (rows, columns) or (rows, columns, 1 to 4 channels), uint8 or uint16.
-    path : where it comes from, for the message.
+    dark : turn gray values round, so that the ground is bright.
     """
-    if image.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path}: its values are {image.dtype}; {_REMEDY}")
-    if image.ndim == 3 and image.shape[2] in (1, 2):
-        image = image[..., 0]
-    if image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
-        raise InputError(f"{path}: its shape is {image.shape}; {_REMEDY}")
-    if image.ndim == 2:
-        return np.ascontiguousarray(image)
-    gray = np.empty(image.shape[:2], image.dtype)
-    for row in range(len(gray)):
-        # a row at a time: the whole as 32 bits would take four bytes a pixel of a scan
-        red, green, blue = (image[row, :, i].astype(np.uint32) * _LUMA[i] for i in range(3))
-        gray[row] = (red + green + blue + 500) // 1000
-    return gray
+    full, (rows, _) = scan.levels[0], store.levels[0].segment
+    high = math.lcm(tile, rows)
+    if high * full.width * np.dtype(scan.dtype).itemsize > _BAND_BYTES:
+        high = tile * math.ceil(rows / tile)
+    held: list[tuple[int, NDArray[Any]]] = []
+
+    def window(row: int, column: int, rows: int, columns: int) -> NDArray[Any]:
+        start = row // high * high
+        if not held or held[0][0] != start:
+            held.clear()
+            band = scan.read_window(0, start, 0, min(high, full.height - start), full.width)
+            held.append((start, inverted(band) if dark else band))
+        at = row - start
+        return held[0][1][at : at + rows, column : column + columns]
+
+    return window
 
 
-def verify(gray: NDArray[Any], pyramid: Path, spacing_um: float) -> None:
-    """Read every level back and compare it with what it was made from.
+def check_segments(store: Store) -> None:
+    """Raise InputError if a part that can only be decoded whole would not fit into memory."""
+    if store.format in ("PNG", "JPEG"):
+        return  # the rule's memory is for the whole image
+    level = store.levels[0]
+    size = math.prod(level.segment) * store.channels * np.dtype(store.dtype).itemsize
+    if size > _SEGMENT_BYTES:
+        raise InputError(
+            f"{store.path}: {level.segment[0]} x {level.segment[1]} px, {size / 1e9:.1f} GB, are "
+            f"compressed ({level.codec}) as one piece; write it with tiles, such as `vips tiffsave "
+            f"{store.path.name} tiled.tif --tile --compression deflate --bigtiff`, and name that"
+        )
+
+
+def verify(pyramid: Path, spacing_um: float, checksums: list[int], tile: int) -> None:
+    """Read every tile of every level back and compare with what went into it.
 
     Some readers and writers lack a codec and give zeros without an error.
 
@@ -129,10 +130,13 @@ def verify(gray: NDArray[Any], pyramid: Path, spacing_um: float) -> None:
     RuntimeError
         If a level differs.
     """
-    expected = gray
     with open_pyramid(pyramid, spacing_um) as written:
-        for number in range(len(written.levels)):
-            if number:
-                expected = halve(expected)
-            if not np.array_equal(written.read_level(number), expected):
+        if len(written.levels) != len(checksums):
+            raise RuntimeError(f"{pyramid}: {len(written.levels)} of {len(checksums)} levels")
+        for number, (level, expected) in enumerate(zip(written.levels, checksums, strict=True)):
+
+            def window(*box: int, number: int = number) -> NDArray[Any]:
+                return written.read_window(number, *box)
+
+            if checksum(window, (level.height, level.width), tile) != expected:
                 raise RuntimeError(f"{pyramid}: level {number} does not read back as written")

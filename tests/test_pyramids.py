@@ -1,16 +1,25 @@
-"""Pyramids of scans without levels: every format, every depth, read back."""
+"""Pyramids of scans that cannot be read in place: every format, every depth, read back."""
 
+import tracemalloc
+from pathlib import Path
+
+import cv2
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from foreign_images.scene import color_scene, scene
 
 from cytopipe import pyramids
 from cytopipe.files import InputError
-from cytopipe.formats.images import halve, open_pyramid
+from cytopipe.formats.images import examine, halve, open_pyramid
+from cytopipe.formats.images.tiff import TiffStore
+from cytopipe.formats.pyramid_writer import level_spacings
 from cytopipe.formats.sections import Section
+from cytopipe.numerics.geometry import pixels_to_section
 
-PARAMS = pyramids.Params(coarsest_um=40.0, tile=32)
+FOREIGN = Path(__file__).parent / "foreign_images"
+PARAMS = pyramids.Params(exact_um=20.0, coarsest_um=40.0, tile=32)
 
 
 def smooth(rows=70, columns=90):
@@ -18,11 +27,11 @@ def smooth(rows=70, columns=90):
     return (120 + 60 * np.sin(y / 9) + 50 * np.cos(x / 7)).astype(np.uint8)
 
 
-def make(image, tmp_path):
-    section = Section("B01", 420, str(image), 10.0, 20.0)
+def make(image, tmp_path, spacing_um=10.0, params=PARAMS, **section):
+    row = Section("B01", 420, str(image), spacing_um, 20.0, **section)
     made = tmp_path / "00420.ome.tif"
-    pyramids.run(section=section, image=image, pyramid=made, params=PARAMS)
-    with open_pyramid(made, 10.0) as pyramid:
+    pyramids.run(section=row, image=image, pyramid=made, params=params)
+    with open_pyramid(made, spacing_um) as pyramid:
         return [pyramid.read_level(i) for i in range(len(pyramid.levels))]
 
 
@@ -47,6 +56,23 @@ def test_jpeg_is_read_within_its_loss(tmp_path):
     assert np.abs(difference).max() <= 8
 
 
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in FOREIGN.iterdir() if path.suffix not in (".py", "")),
+    ids=lambda path: path.name,
+)
+def test_what_other_programs_wrote_is_copied(tmp_path, path):
+    """Whatever its levels, tiles and strips: the copy has the right ones."""
+    params = pyramids.Params(exact_um=40.0, coarsest_um=80.0, tile=16)
+    levels = make(path, tmp_path, spacing_um=20.0, params=params)
+    dtype = np.uint16 if "16" in path.name else np.uint8
+    truth = color_scene(dtype) @ [0.299, 0.587, 0.114] if "color" in path.name else scene(dtype)
+    loss = 8 if "jp" in path.name else 0.5 + 1e-9
+    assert np.abs(levels[0].astype(float) - truth).max() <= loss
+    assert np.array_equal(levels[2], halve(halve(levels[0])))
+    assert examine(tmp_path / "00420.ome.tif").needs_copy == ""
+
+
 @pytest.mark.parametrize("channels", [3, 4])
 def test_color_becomes_luma(tmp_path, channels):
     color = np.random.default_rng(1).integers(0, 256, (40, 50, channels), np.uint8)
@@ -56,34 +82,155 @@ def test_color_becomes_luma(tmp_path, channels):
     assert np.abs(make(tmp_path / "scan.tif", tmp_path)[0] - expected).max() <= 0.5 + 1e-9
 
 
-def test_white_stays_white():
-    white = np.full((2, 2, 3), 65535, np.uint16)
-    assert (pyramids.to_gray(white, "white.tif") == 65535).all()
+def test_white_stays_white(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((20, 20, 3), 65535, np.uint16), photometric="rgb")
+    assert (make(tmp_path / "a.tif", tmp_path)[0] == 65535).all()
 
 
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (np.zeros((4, 4), np.float32), "float32"),
-        (np.zeros((3, 4, 5, 6), np.uint8), "shape"),
-        (np.zeros((0, 4), np.uint8), "shape"),
-    ],
-)
-def test_other_images_are_refused(image, message):
-    with pytest.raises(InputError, match=message):
-        pyramids.to_gray(image, "scan.tif")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_dark_ground_becomes_bright(tmp_path, dtype):
+    tifffile.imwrite(tmp_path / "scan.tif", smooth().astype(dtype))
+    levels = make(tmp_path / "scan.tif", tmp_path, background="dark")
+    assert np.array_equal(levels[0], np.iinfo(dtype).max - smooth().astype(dtype))
+
+
+def test_other_images_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "scan.tif", np.zeros((4, 4), np.float32))
+    with pytest.raises(InputError, match="float32"):
+        make(tmp_path / "scan.tif", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["scan.tif", "scan.png", "scan.jpg", "scan.svs", "scan"])
 def test_unreadable_scans_are_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match=name):
-        pyramids.read_scan(tmp_path / name)
+        make(tmp_path / name, tmp_path)
+
+
+def test_the_sheet_s_spacing_is_held_against_the_scan_s(tmp_path):
+    with pytest.raises(InputError, match="20 um a pixel along X, the sheet says 10"):
+        make(FOREIGN / "levels-lzw.ome.tif", tmp_path, spacing_um=10.0)
 
 
 def test_a_pyramid_that_reads_back_otherwise_is_not_left_behind(tmp_path, monkeypatch):
+    """As of a writer that lacks its codec and says nothing."""
+    write = tifffile.TiffWriter.write
+
+    def zeros(self, data, **options):
+        if options["subfiletype"]:
+            data = (np.zeros_like(tile) for tile in list(data))
+        return write(self, data, **options)
+
     tifffile.imwrite(tmp_path / "scan.tif", smooth())
-    monkeypatch.setattr(pyramids, "halve", lambda image: image[::2, ::2])
+    monkeypatch.setattr(tifffile.TiffWriter, "write", zeros)
     with pytest.raises(RuntimeError, match="level 1"):
         make(tmp_path / "scan.tif", tmp_path)
-    assert not (tmp_path / "00420.ome.tif").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.tif"]
+
+
+# --- a level that patches are read at, of any scan
+
+
+@pytest.mark.parametrize(
+    ("spacing_um", "expected"),
+    [
+        (1.0, [1, 2, 4, 8, 16]),
+        (0.5, [0.5, 1, 2, 4, 8, 16]),
+        (0.4416, [0.4416, 1, 2, 4, 8, 16]),
+        (0.7, [0.7, 2, 4, 8, 16]),
+        (1.6, [1.6, 2, 4, 8, 16]),
+        (2.0, [2, 4, 8, 16]),
+        (3.0, [3, 6, 12]),
+    ],
+)
+def test_every_scan_gets_the_pixel_size_of_patches(spacing_um, expected):
+    assert level_spacings(spacing_um, 16.0, 2.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("spacing_um", "shape"), [(9.2, (241, 333)), (4.416, (500, 301))])
+def test_an_exact_level_is_an_area_average_on_the_grid_of_geometry(tmp_path, spacing_um, shape):
+    rng = np.random.default_rng(0)
+    noisy = rng.integers(0, 256, shape, np.uint8)
+    tifffile.imwrite(tmp_path / "scan.tif", noisy, rowsperstrip=7, compression="zlib")
+    levels = make(tmp_path / "scan.tif", tmp_path, spacing_um)
+    with open_pyramid(tmp_path / "00420.ome.tif", spacing_um) as pyramid:
+        number = pyramid.level_for(20.0)
+        assert pyramid.levels[number].spacing_um == pytest.approx(20.0, rel=1e-5)
+        first_um = pyramid.levels[1].spacing_um
+    factor = first_um / spacing_um
+    expected = cv2.resize(noisy, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    assert levels[1].shape == expected.shape
+    # both round; the last row and column may be covered in part
+    assert np.abs(levels[1].astype(int) - expected)[:-1, :-1].max() <= 1
+
+    # the gray value is the column: a mean is its own position, but for parts of pixels at its ends
+    ramp = np.tile(np.arange(shape[1], dtype=np.uint16) * 100, (shape[0], 1))
+    tifffile.imwrite(tmp_path / "ramp.tif", ramp)
+    found = make(tmp_path / "ramp.tif", tmp_path, spacing_um)[1]
+    at = np.column_stack([np.arange(found.shape[1]), np.zeros(found.shape[1])])
+    expected_columns = pixels_to_section(at, first_um, spacing_um)[:, 0] / spacing_um
+    assert np.abs(found / 100 - expected_columns)[:, :-1].max() <= 1 / (8 * factor) + 0.006
+
+
+def test_means_do_not_hang_on_the_height_of_a_band(tmp_path):
+    noisy = np.random.default_rng(0).integers(0, 65536, (211, 190), np.uint16)
+    tifffile.imwrite(tmp_path / "scan.tif", noisy)
+    found = [
+        make(tmp_path / "scan.tif", tmp_path, 7.3, pyramids.Params(20.0, 40.0, tile))
+        for tile in (16, 64, 256)
+    ]
+    for levels in found[1:]:
+        for one, other in zip(levels, found[0], strict=True):
+            assert np.array_equal(one, other)
+
+
+# --- scans larger than memory
+
+
+@pytest.mark.parametrize("options", [{"tile": (512, 512)}, {"rowsperstrip": 64}, {}])
+def test_memory_does_not_grow_with_the_scan(tmp_path, options):
+    """A scan four times as high takes the memory of a band all the same, and is decoded once."""
+    peaks = []
+    for rows in (1024, 4096):
+        image = np.zeros((rows, 4000), np.uint8)
+        image[::7] = 200
+        compression = "zlib" if options else None
+        tifffile.imwrite(tmp_path / "scan.tif", image, compression=compression, **options)
+        tracemalloc.start()
+        pyramids.run(
+            section=Section("B01", 420, "scan.tif", 1.0, 20.0),
+            image=tmp_path / "scan.tif",
+            pyramid=tmp_path / "a.ome.tif",
+            params=pyramids.Params(2.0, 64.0, 128),
+        )
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[1] < 4096 * 4000 // 2
+
+
+@pytest.mark.parametrize("options", [{"tile": (48, 80)}, {"rowsperstrip": 50}])
+def test_each_part_of_a_scan_is_decoded_once(tmp_path, monkeypatch, options):
+    image = smooth(300, 400)
+    tifffile.imwrite(tmp_path / "scan.tif", image, compression="zlib", **options)
+    decoded = []
+    inner = TiffStore._decoded
+
+    def counted(self, page, level, index):
+        decoded.append((self.path.name, index))
+        return inner(self, page, level, index)
+
+    monkeypatch.setattr(TiffStore, "_decoded", counted)
+    assert np.array_equal(make(tmp_path / "scan.tif", tmp_path)[0], image)
+    parts = [index for name, index in decoded if name == "scan.tif"]
+    assert len(parts) == len(set(parts)) == (7 * 5 if "tile" in options else 6)
+
+
+def test_a_single_compressed_strip_too_large_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(pyramids, "_SEGMENT_BYTES", 1000)
+    tifffile.imwrite(tmp_path / "scan.tif", smooth(), compression="zlib", rowsperstrip=70)
+    with pytest.raises(InputError, match=r"as one piece; write it with tiles.*vips tiffsave"):
+        make(tmp_path / "scan.tif", tmp_path)
+    # without compression rows are read one by one
+    tifffile.imwrite(tmp_path / "scan.tif", smooth())
+    assert np.array_equal(make(tmp_path / "scan.tif", tmp_path)[0], smooth())

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytopipe.files import InputError
-from cytopipe.formats.sections import Section, chunk_of, read_brains, read_sections
+from cytopipe.formats.sections import (
+    Section,
+    chunk_of,
+    needs_pyramid,
+    read_brains,
+    read_sections,
+)
 
 HEAD = "brain\tsection\timage\tspacing_um\tthickness_um\tmirrored\texcluded\tnotes\n"
 
@@ -34,6 +40,23 @@ def test_rows_are_sorted_and_keep_what_is_not_said_apart(tmp_path: Path) -> None
     assert [Section(**s.row()) for s in rows] == rows
 
 
+def test_what_is_known_of_a_scan_decides_whether_it_is_copied(tmp_path: Path) -> None:
+    path = sections_file(
+        tmp_path,
+        "B01\t1\ta.ome.tif\t1\t20\t\t",
+        "B01\t2\ta.ome.tif\t1\t20\tno\t",
+        "B01\t3\ta.tif\t1\t20\tyes\tbright",
+        "B01\t4\ta.ome.zarr\t1\t20\t\t",
+        "B01\t5\ta.ome.zarr\t1\t20\tyes\tdark",
+        head="brain\tsection\timage\tspacing_um\tthickness_um\tlevels\tbackground\n",
+    )
+    rows = read_sections(path)
+    copied = [needs_pyramid(s.image, s.levels, s.background) for s in rows]
+    assert copied == [False, True, False, False, True]
+    # where a scan is read from is no value of a stage; its ground is
+    assert [set(s.row()) - set(rows[0].row()) for s in rows] == [set()] * 4 + [{"background"}]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -52,6 +75,13 @@ def test_rows_are_sorted_and_keep_what_is_not_said_apart(tmp_path: Path) -> None
 def test_a_bad_row_is_refused(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_sections(sections_file(tmp_path, row), brains=["B01"])
+
+
+def test_a_ground_that_is_neither_is_refused(tmp_path: Path) -> None:
+    head = "brain\tsection\timage\tspacing_um\tthickness_um\tbackground\n"
+    path = sections_file(tmp_path, "B01\t1\ta.tif\t1\t20\tblack", head=head)
+    with pytest.raises(InputError, match="background is 'black'; use one of bright, dark"):
+        read_sections(path)
 
 
 def test_a_number_given_twice_is_refused(tmp_path: Path) -> None:

@@ -1,18 +1,23 @@
-"""Pyramids written: tiled, zlib-compressed OME-TIFF whose levels are halved one after the other."""
+"""Pyramids written: tiled, deflate-compressed OME-TIFF, each level made of the one before it."""
 
+import math
 import tempfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from cytopipe.files import whole
+from cytopipe.formats.coarser import Coarser, Window, halve
 
-# (row, column, rows, columns) to these pixels of an image
-Window = Callable[[int, int, int, int], NDArray[np.uint8]]
+__all__ = [
+    "Window", "checksum", "halve", "level_spacings", "windows_of", "write_pyramid",
+    "write_pyramid_by_windows",
+]  # fmt: skip
 
 
 def write_pyramid(
@@ -32,7 +37,8 @@ def write_pyramid(
         levels.append(halve(levels[-1]))
     with whole(path) as beside, tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif:
         for number, level in enumerate(levels):
-            tif.write(level, **_level_options(number, len(levels), spacing_um, tile))
+            options = _level_options(number, len(levels), spacing_um * 2**number, spacing_um, tile)
+            tif.write(level, **options)
 
 
 def write_pyramid_by_windows(
@@ -42,66 +48,102 @@ def write_pyramid_by_windows(
     spacing_um: float,
     coarsest_um: float,
     tile: int = 512,
-) -> None:
-    """As `write_pyramid`, for uint8 images larger than memory; the file is the same.
+    dtype: DTypeLike = np.uint8,
+    exact_um: float | None = None,
+) -> list[int]:
+    """As `write_pyramid`, for images larger than memory; without `exact_um` the file is the same.
+
+    A band of a tile's height is held at a time; the next level grows in a file beside.
 
     Parameters
     ----------
     window : called with (row, column, rows, columns), returns these pixels of level 0. Windows are
-        a tile high and up to eight tiles wide.
+        a tile high and up to eight tiles wide, row by row.
     shape : rows and columns of level 0.
+    exact_um : pixel sizes from level 1 on are this one, halved or doubled (see `level_spacings`).
+
+    Returns
+    -------
+    A checksum of the pixels of each level: what `checksum` gives for a reader of the file.
     """
-    count = 1
-    while spacing_um * 2**count <= coarsest_um * 1.001:
-        count += 1
+    spacings_um = level_spacings(spacing_um, coarsest_um, exact_um)
     path.parent.mkdir(parents=True, exist_ok=True)
+    checksums = []
     with (
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".pyramid-") as folder,
         whole(path) as beside,
         tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif,
     ):
-        for number in range(count):
-            halved: NDArray[np.uint8] | None = None
-            if number + 1 < count:
-                size = ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
-                halved = np.memmap(Path(folder) / f"{number + 1}", np.uint8, "w+", shape=size)
+        for number in range(len(spacings_um)):
+            coarser: Coarser | None = None
+            if number + 1 < len(spacings_um):
+                factor = spacings_um[number + 1] / spacings_um[number]
+                coarser = Coarser(Path(folder) / f"{number + 1}", shape, factor, tile, dtype)
+            found = [0]
             tif.write(
-                _tiles(window, shape, tile, halved),
+                _tiles(window, shape, tile, coarser, found),
                 shape=shape,
-                dtype=np.uint8,
-                **_level_options(number, count, spacing_um, tile),
+                dtype=dtype,
+                **_level_options(number, len(spacings_um), spacings_um[number], spacing_um, tile),
             )
-            if halved is not None:
-                window, shape = _window_of(halved), (halved.shape[0], halved.shape[1])
+            checksums.append(found[0])
+            if coarser is not None:
+                coarser.close()
+                window, shape = coarser.window, coarser.shape
+    return checksums
+
+
+def level_spacings(spacing_um: float, coarsest_um: float, exact_um: float | None) -> list[float]:
+    """Pixel size of each level, none beyond `coarsest_um`: each twice that before it.
+
+    With `exact_um`, which patches are read at, the step from level 0 to 1 is another one where
+    halving alone would miss it: 0.46 um is followed by 1, 2, 4 um. It is at least 1.5 as long as
+    `exact_um` is reached so. A scan that is coarser than `exact_um` is halved only.
+    """
+    found = [spacing_um]
+    if exact_um is not None and spacing_um < exact_um:
+        steps = math.log2(exact_um / spacing_um)
+        if abs(2 ** (steps - round(steps)) - 1) > 1e-3:
+            found.append(exact_um / 2 ** max(math.floor(steps - math.log2(1.5)), 0))
+    while found[-1] * 2 <= coarsest_um * 1.001:
+        found.append(found[-1] * 2)
+    return found
+
+
+def windows_of(shape: tuple[int, int], tile: int) -> Iterator[tuple[int, int, int, int]]:
+    """Row, column, rows and columns of parts of a level: a tile high, up to eight wide."""
+    wide = 8 * tile
+    for row in range(0, shape[0], tile):
+        for column in range(0, shape[1], wide):
+            yield row, column, min(tile, shape[0] - row), min(wide, shape[1] - column)
+
+
+def checksum(window: Window, shape: tuple[int, int], tile: int) -> int:
+    """CRC-32 of a level's pixels, read window by window in the order of `windows_of`."""
+    found = 0
+    for part in windows_of(shape, tile):
+        found = zlib.crc32(np.ascontiguousarray(window(*part)).data, found)
+    return found
 
 
 def _tiles(
-    window: Window, shape: tuple[int, int], tile: int, halved: NDArray[np.uint8] | None
-) -> Iterator[NDArray[np.uint8]]:
-    """A level's tiles, row by row, filled up with 0; half their size goes to `halved`."""
-    wide = 8 * tile
-    for row in range(0, shape[0], tile):
-        for start in range(0, shape[1], wide):
-            rows, columns = min(tile, shape[0] - row), min(wide, shape[1] - start)
-            pixels = window(row, start, rows, columns)
-            if halved is not None:
-                half = halve(pixels)
-                top, left = row // 2, start // 2
-                halved[top : top + half.shape[0], left : left + half.shape[1]] = half
-            for column in range(0, columns, tile):
-                part = pixels[:, column : column + tile]
-                yield np.pad(part, ((0, tile - part.shape[0]), (0, tile - part.shape[1])))
+    window: Window, shape: tuple[int, int], tile: int, coarser: Coarser | None, found: list[int]
+) -> Iterator[NDArray[Any]]:
+    """A level's tiles, row by row, filled up with 0; pixels also go to `coarser` and `found`."""
+    for row, start, rows, columns in windows_of(shape, tile):
+        pixels = np.ascontiguousarray(window(row, start, rows, columns))
+        found[0] = zlib.crc32(pixels.data, found[0])
+        if coarser is not None:
+            coarser.add(pixels)
+        for column in range(0, columns, tile):
+            part = pixels[:, column : column + tile]
+            yield np.pad(part, ((0, tile - part.shape[0]), (0, tile - part.shape[1])))
 
 
-def _window_of(image: NDArray[np.uint8]) -> Window:
-    def window(row: int, column: int, rows: int, columns: int) -> NDArray[np.uint8]:
-        return image[row : row + rows, column : column + columns]
-
-    return window
-
-
-def _level_options(number: int, levels: int, spacing_um: float, tile: int) -> dict[str, Any]:
-    pixels_per_cm = 1e4 / (spacing_um * 2**number)
+def _level_options(
+    number: int, levels: int, spacing_um: float, full_spacing_um: float, tile: int
+) -> dict[str, Any]:
+    pixels_per_cm = 1e4 / spacing_um
     return {
         "tile": (tile, tile),
         "compression": "zlib",
@@ -110,7 +152,7 @@ def _level_options(number: int, levels: int, spacing_um: float, tile: int) -> di
         "resolution": (pixels_per_cm, pixels_per_cm),
         "subifds": levels - 1 if number == 0 else None,
         "subfiletype": 1 if number else 0,
-        "metadata": _ome(spacing_um) if number == 0 else None,
+        "metadata": _ome(full_spacing_um) if number == 0 else None,
     }
 
 
@@ -124,16 +166,3 @@ def _ome(spacing_um: float) -> dict[str, Any]:
         # a fixed identity: the same image gives the same bytes
         "UUID": "urn:uuid:00000000-0000-0000-0000-000000000000",
     }
-
-
-def halve(image: NDArray[Any]) -> NDArray[Any]:
-    """Average 2 x 2 pixels; an odd last row or column is averaged with itself.
-
-    Whole numbers are rounded, halves up.
-    """
-    padded = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2)), mode="edge")
-    # integers: a mean in floating point would take eight bytes a pixel of a scan
-    total = padded[::2, ::2].astype(np.uint32)
-    for row, column in ((0, 1), (1, 0), (1, 1)):
-        total += padded[row::2, column::2]
-    return ((total + 2) >> 2).astype(image.dtype)

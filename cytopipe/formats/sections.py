@@ -9,12 +9,12 @@ from typing import Any
 
 from cytopipe.files import InputError, require
 
-PYRAMID_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf")
+PYRAMID_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf", ".zarr")
 ROLES = ("seen", "transfer", "unseen")
 REQUIRED = ("brain", "section", "image", "spacing_um", "thickness_um")
-OPTIONAL = ("mirrored", "excluded", "notes")
+OPTIONAL = ("mirrored", "excluded", "levels", "background", "notes")
+BACKGROUNDS = ("bright", "dark")
 _FLAGS = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
-
 
 # a section whose place a person gives in the stack frame itself, not by another section
 STACK = "stack"
@@ -32,6 +32,8 @@ class Section:
     thickness_um : thickness of one section, so that z = section x thickness.
     mirrored : True or False as confirmed by a person, None when the workflow is to decide.
     excluded : leave this section out of everything.
+    levels : whether the scan has the levels and tiles to be read in place; None: by its name.
+    background : "bright", or "dark": the workflow makes a copy with a bright ground.
     onto : where a person says the section lies: "" if the workflow is to decide, "stack", or the
         number of a section.
     angle_rad, x_um, y_um : the rigid transform of it, as in `geometry.Rigid`: it carries points of
@@ -45,6 +47,8 @@ class Section:
     thickness_um: float
     mirrored: bool | None = None
     excluded: bool = False
+    levels: bool | None = None
+    background: str = "bright"
     onto: str = ""
     angle_rad: float | None = None
     x_um: float | None = None
@@ -53,9 +57,14 @@ class Section:
     def row(self) -> dict[str, Any]:
         """A plain dictionary, for a rule's params; `Section(**row)` gives it back.
 
-        A place is in it only where one is given: what nobody corrected reruns nothing.
+        But for `levels`: where a scan is read from shows in a rule's input. The ground is in it
+        only where it is dark, and a place only where one is given: what nobody touched reruns
+        nothing.
         """
         row = dict(vars(self))
+        del row["levels"]
+        if self.background == "bright":
+            del row["background"]
         if not self.onto:
             for key in ("onto", "angle_rad", "x_um", "y_um"):
                 del row[key]
@@ -71,12 +80,16 @@ def chunk_of(section: int, chunk_span: int) -> str:
     return f"{section // chunk_span * chunk_span:05d}"
 
 
-def needs_pyramid(image: str) -> bool:
-    """Whether a pyramid has to be made of a scan: of all but .ome.tif, .ome.tiff and .ome.btf.
+def needs_pyramid(image: str, levels: bool | None = None, background: str = "bright") -> bool:
+    """Whether a pyramid has to be made of a scan: where sections.tsv says so, else by its name.
 
-    Decided by name, since rules ask for thousands of sections before anything runs.
+    By name, of all but .ome.tif, .ome.tiff, .ome.btf and .zarr; of a dark ground always. No file is
+    opened, since rules ask for thousands of sections before anything runs; `cytopipe add-brain`
+    looks into them and fills in `levels` (`images.examine`).
     """
-    return not image.lower().endswith(PYRAMID_SUFFIXES)
+    if levels is None:
+        levels = image.lower().endswith(PYRAMID_SUFFIXES)
+    return not levels or background == "dark"
 
 
 def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
@@ -107,6 +120,8 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
                 thickness_um=thickness_um,
                 mirrored=flag(row["mirrored"], f"{where}: mirrored"),
                 excluded=bool(flag(row["excluded"], f"{where}: excluded")),
+                levels=flag(row["levels"], f"{where}: levels"),
+                background=_background(row["background"], where),
             )
         )
     sections.sort(key=lambda s: (s.brain, s.section))
@@ -221,6 +236,12 @@ def _positive(text: str, what: str) -> float:
     if value <= 0:
         raise InputError(f"{what} is {text!r}; give a positive number")
     return value
+
+
+def _background(text: str, where: str) -> str:
+    if text not in ("", *BACKGROUNDS):
+        raise InputError(f"{where}: background is {text!r}; use one of {', '.join(BACKGROUNDS)}")
+    return text or "bright"
 
 
 def flag(text: str, what: str) -> bool | None:

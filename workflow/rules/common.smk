@@ -88,7 +88,7 @@ def rows_of(sections, rows=ROWS):
 @cache
 def image_of(section):
     """The scan itself, or the pyramid that is to be made of it."""
-    if needs_pyramid(section.image):
+    if needs_pyramid(section.image, section.levels, section.background):
         return f"results/pyramids/{section.brain}/{section.section:05d}.ome.tif"
     return section.image
 
@@ -103,9 +103,11 @@ def row_of_section(w):
 
 
 def memory_of_scan(w, input):
-    """MB for a decoded scan and its levels; JPEG unpacks the most."""
-    packed = 40 if str(input.scan).lower().endswith((".jpg", ".jpeg")) else 8
-    return 1000 + int(packed * input.size_mb)
+    """MB: a band of a scan, but all of a PNG or JPEG, decoded; JPEG unpacks the most."""
+    name = str(input.scan).lower()
+    if not name.endswith((".png", ".jpg", ".jpeg")):
+        return 4000
+    return 1500 + int((8 if name.endswith(".png") else 40) * input.size_mb)
 
 
 def images_of_chunk(w):

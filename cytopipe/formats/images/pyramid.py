@@ -243,18 +243,20 @@ def _factor(
     """How many pixels of the full image one pixel of a level is wide.
 
     Halving rounds odd sizes up or down, once a level: a power of two that explains both sizes so
-    is the factor; else what the file states, if that explains them; else the ratio of the longer
-    sides.
+    is the factor, unless the file states another one that explains them too; else the ratio of
+    the longer sides.
     """
     ratio = max(full) / max(shape)
-    power = 2 ** round(math.log2(ratio))
-    if all(
+    power = float(2 ** round(math.log2(ratio)))
+    halved = all(
         -(-length // power) - 1 <= size <= -(-length // power)
         for length, size in zip(full, shape, strict=True)
-    ):
-        return float(power)
+    )
     if stated is not None and _explains(stated, full, shape):
-        return stated
+        # sizes were divided to state it, or it is the power: no more than rounding
+        return power if halved and abs(stated / power - 1) <= 1e-3 else stated
+    if halved:
+        return power
     # each side may be off by the rounding of its size
     if not _explains(ratio, full, shape):
         raise InputError(
