@@ -11,6 +11,7 @@ from cytopipe.formats import bids, scans, units
 from cytopipe.formats.images import Examination, examine
 from cytopipe.formats.scans import Scan
 from cytopipe.formats.sections import (
+    BACKGROUNDS,
     OPTIONAL,
     REQUIRED,
     ROLES,
@@ -49,6 +50,12 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--table", type=Path, help="CSV or TSV with columns section, image; instead of names"
     )
+    parser.add_argument(
+        "--background",
+        choices=BACKGROUNDS,
+        default="bright",
+        help="of the scans; bright by default",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what was found, write nothing")
     options = parser.parse_args(arguments)
 
@@ -63,7 +70,8 @@ def run(arguments: list[str]) -> int:
     if options.dry_run:
         print("nothing was written (--dry-run)")
         return 0
-    write(options.study, options.brain, options.role, rows, known)
+    cells = [_cells(options.study, options.brain, row, options.background) for row in rows]
+    write(options.study, options.brain, options.role, cells, known)
     print(
         f"wrote {len(rows)} rows to {options.study / 'config' / 'sections.tsv'} and the brain to "
         f"{options.study / 'config' / 'brains.tsv'}\nnext: python -m cytopipe check"
@@ -236,9 +244,8 @@ def _thickness(scan: Scan, given_um: float | None) -> float:
     return value
 
 
-def write(study: Path, brain: str, role: str, rows: list[Row], known: bool) -> None:
+def write(study: Path, brain: str, role: str, cells: list[dict[str, str]], known: bool) -> None:
     """Append the rows to both tables, whole or not at all; what stands there stays as it is."""
-    cells = [_cells(study, brain, row) for row in rows]
     wanted = [*REQUIRED, *(name for name in OPTIONAL if any(row.get(name) for row in cells))]
     sheet, table = (study / "config" / f"{name}.tsv" for name in ("sections", "brains"))
     sections = _appended(sheet, wanted, cells)
@@ -252,7 +259,7 @@ def write(study: Path, brain: str, role: str, rows: list[Row], known: bool) -> N
             read_brains(beside_brains)
 
 
-def _cells(study: Path, brain: str, row: Row) -> dict[str, str]:
+def _cells(study: Path, brain: str, row: Row, background: str) -> dict[str, str]:
     image = row.scan.path.absolute()
     inside = image.is_relative_to(study.absolute())
     words = {None: "", True: "yes", False: "no"}
@@ -267,6 +274,7 @@ def _cells(study: Path, brain: str, row: Row) -> dict[str, str]:
         "excluded": words[row.scan.excluded],
         # only where the file's name says something else
         "levels": words[not copied] if row.found and copied != needs_pyramid(image.name) else "",
+        "background": "" if background == "bright" else background,
         "notes": row.scan.notes,
     }
 
