@@ -234,7 +234,7 @@ def test_the_estimate_follows_the_sizes(study: SmallStudy) -> None:
         for them in (small, large)
     ]
     for name in ("segmentation", "alignment"):
-        work = [found[name].seconds - found[name].jobs * 4.0 for found in times]
+        work = [found[name].seconds - found[name].jobs * estimate._PROCESS_S for found in times]
         assert work[1] == pytest.approx(8 * work[0])
     assert times[0]["pyramids"].jobs == 0
     assert estimate.hours(7200) == "2.0 h"

@@ -1,6 +1,7 @@
 """How long a run takes, how much memory and disk it wants: from measured seconds a pixel or voxel.
 
-Measured on one core at about 3 GHz; a real study is off by a factor of two or so. Networks are not
+Measured on the demo's phantom, on one core at about 3 GHz; the rates of memory of large volumes are
+those that the rules ask for. A real study may be off by a factor of two. Networks are not
 estimated: their time is that of the GPU (benchmarks/).
 """
 
@@ -19,14 +20,14 @@ from cytopipe.formats.sections import chunk_of, needs_pyramid
 _MB = 1e6
 # CPU seconds and MB above a process' 300 MB, by million pixels or voxels
 _COPY_S, _COPY_BYTES = 0.04, 0.8
-_SEGMENTATION_S, _SEGMENTATION_MB = 0.5, 45
-_PAIR_S, _PAIR_MB = 3.4, 60
+_SEGMENTATION_S, _SEGMENTATION_MB = 0.4, 45
+_PAIR_S, _PAIR_MB = 1.2, 60
 _VOLUME_S, _VOLUME_MB = 0.2, 12
-_MIDSURFACE_S, _MIDSURFACE_MB = 4.0, 60
+_MIDSURFACE_S, _MIDSURFACE_MB = 10.0, 90
 _MIDLINE_S, _MIDLINE_MB = 0.5, 30
-_COORDINATES_S, _COORDINATES_MB = 5.4, 90
+_COORDINATES_S, _COORDINATES_MB = 40.0, 300
 _REPORT_S = 0.16  # a section
-_PROCESS_S, _PROCESS_MB = 4.0, 300
+_PROCESS_S, _PROCESS_MB = 2.0, 300
 # labels, tables and surfaces of a section or voxel on disk, compressed
 _LABEL_BYTES, _VOXEL_BYTES = 0.05, 0.5
 # a brain on its slide, and how much of a volume's box the sections fill

@@ -66,12 +66,33 @@ def _of_brain(
         findings.append(of_error(error, "manual", brain))
     findings.append(_mask(study, brain, config))
     if (folder / given).exists():
-        try:
-            transforms.read(folder / given, brain, template, config["coordinates"]["given_moves"])
-            findings.append(Finding(OK, "manual", f"{folder / given}: readable", "", brain))
-        except InputError as error:
-            findings.append(of_error(error, "manual", brain))
+        findings.append(_transform(folder / given, brain, config))
     return findings
+
+
+def _transform(path: Path, brain: str, config: Mapping[str, Any]) -> Finding:
+    """A given transform: readable, with numbers, and not of the other hand."""
+    moves = config["coordinates"]["given_moves"]
+    try:
+        found = transforms.read(path, brain, config["template"]["name"], moves)
+    except InputError as error:
+        return of_error(error, "manual", brain)
+    # a field is not known outside its grid: the first of these points that it covers
+    steps = np.concatenate([np.zeros((1, 3)), np.eye(3)])
+    axes = [np.arange(-100.0, 101.0, 20.0)] * 3
+    starts = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    moved = found((starts + steps).reshape(-1, 3)).reshape(-1, 4, 3)
+    known = moved[np.isfinite(moved).all(axis=(1, 2))]
+    if not len(known):
+        text = f"{path}: gives no number for any point within 100 mm of the origin"
+        remedy = "write the transform again; it takes the stack's RAS mm (ITK: LPS)"
+        return Finding(ERROR, "manual", text, remedy, brain)
+    hand = np.linalg.det(known[:, 1:] - known[:, :1])
+    if np.median(hand) <= 0:
+        text = f"{path}: left-handed, it turns the brain into its mirror image"
+        remedy = "write it again; between LPS and RAS two axes change their sign, not one"
+        return Finding(ERROR, "manual", text, remedy, brain)
+    return Finding(OK, "manual", f"{path}: moves {moves}", "", brain)
 
 
 def _shapes(looked: list[Looked], brain: str, spacing_um: float) -> dict[int, tuple[int, int]]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ def look(study: Path, sections: list[Section]) -> tuple[list[Looked], list[Findi
 
 def _examined(study: Path, section: Section) -> tuple[Looked, list[Finding]]:
     path = study / section.image
-    where = {"brain": section.brain, "section": section.section}
     if not path.exists():
         remedy = (
             f"correct `image` of section {section.section} of brain {section.brain} in "
@@ -45,11 +44,9 @@ def _examined(study: Path, section: Section) -> tuple[Looked, list[Finding]]:
     try:
         found = examine(path)
     except InputError as error:
-        remedy = " or set `excluded` to yes in config/sections.tsv"
         seen = of_error(error, "scan", section.brain, section.section)
-        return Looked(section, None), [
-            Finding(ERROR, "scan", seen.finding, seen.remedy + remedy, **where)  # type: ignore[arg-type]
-        ]
+        remedy = (seen.remedy or "scan or copy it again") + ", or write yes under `excluded`"
+        return Looked(section, None), [replace(seen, remedy=remedy)]
     full = found.levels[0]
     size_mb = found.size_bytes / 1e6
     coarsest_um = found.levels[-1].factor * section.spacing_um
