@@ -17,11 +17,16 @@ rule report_brain:
         surface_right="results/midsurface/{brain}/hemi-R_mid.surf.gii",
         thickness_left="results/midsurface/{brain}/hemi-L_thickness.shape.gii",
         thickness_right="results/midsurface/{brain}/hemi-R_thickness.shape.gii",
+        curvature_left="results/midsurface/{brain}/hemi-L_curvature.shape.gii",
+        curvature_right="results/midsurface/{brain}/hemi-R_curvature.shape.gii",
         table="results/midsurface/{brain}/surfaces.parquet",
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         points="results/coordinates/{brain}/points.parquet",
         template=config["template"]["tissue"],
+        earlier=earlier_numbers_of_brain,
     output:
+        numbers="results/report/{brain}.tsv",
+        # written last, it stands for the files of its folder, results/report/{brain}/
         page="results/report/{brain}.html",
     log:
         "logs/report/{brain}.log",
@@ -29,10 +34,11 @@ rule report_brain:
         "benchmarks/report/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=4000,
+        runtime=60,
     params:
         sections=rows_of_brain,
+        max_rotation_deg=config["alignment"]["max_rotation_deg"],
         report=config["report"],
         version=version("report"),
     script:

@@ -18,6 +18,10 @@ report.run_brain(
     },
     surfaces={"L": Path(files.surface_left), "R": Path(files.surface_right)},
     thickness={"L": Path(files.thickness_left), "R": Path(files.thickness_right)},
+    curvature={"L": Path(files.curvature_left), "R": Path(files.curvature_right)},
+    earlier=Path(files.earlier) if files.earlier else None,
+    max_rotation_deg=snakemake.params.max_rotation_deg,
+    numbers=Path(snakemake.output.numbers),
     page=Path(snakemake.output.page),
     params=report.Params(**snakemake.params.report),
 )
