@@ -1,6 +1,7 @@
-"""A headless Chromium, driven over a pipe by its own protocol (CDP): no package, no port, no server."""
+"""A headless Chromium, driven over a pipe by its own protocol (CDP): no package, no port."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -21,13 +22,20 @@ def executable() -> str:
 
 
 class Browser:
-    """One page of a browser with a window of `width` x `height`; use as a context."""
+    """One page of a browser with a window of `width` x `height`; use as a context.
 
-    def __init__(self, width: int = 1500, height: int = 1000) -> None:
+    `probes`, a script, runs in each page before its own.
+    """
+
+    def __init__(self, probes: str = "", width: int = 1500, height: int = 1000) -> None:
         self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        reads, self._out = os.pipe()
-        self._in, writes = os.pipe()
-        # the browser reads commands at descriptor 3 and writes answers at 4
+        ends = [*os.pipe(), *os.pipe()]
+        # the browser reads commands at descriptor 3 and writes answers at 4: ours must be others
+        reads, self._out, self._in, writes = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in ends)
+        for end in ends:
+            os.close(end)
+        for end in (self._out, self._in):
+            os.set_inheritable(end, False)
         command = (
             f"exec 3<&{reads} 4>&{writes} {reads}<&- {writes}>&-; exec {executable()} --headless "
             "--no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader "
@@ -54,6 +62,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.command(f"{domain}.enable")
+        self.command("Page.addScriptToEvaluateOnNewDocument", source=probes)
 
     def __enter__(self) -> "Browser":
         return self
@@ -111,13 +120,12 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 30) -> Any:
-        """The value of an expression once it is true."""
+    def wait_for(self, expression: str, seconds: float = 30) -> None:
+        """Return once an expression is true."""
         end = time.monotonic() + seconds
-        while not (value := self.js(expression)):
+        while not self.js(f"Boolean({expression})"):
             assert time.monotonic() < end, f"never true: {expression}; {self.errors}"
             time.sleep(0.05)
-        return value
 
     def press(self, key: str) -> None:
         """Press a key: a letter, or a name such as ArrowRight."""

@@ -139,9 +139,10 @@ def rows(
     placed = {
         int(row["section"]): row for row in stack[stack["angle_rad"].notna()].to_dict("records")
     }
-    near = pairs[pairs["distance"] == 1].set_index("moving")
+    near = {int(row["moving"]): row for row in pairs[pairs["distance"] == 1].to_dict("records")}
     centre_mm = section_numbers.centres_mm(
-        stack, {one.entry["section"]: one.centroid_um for one in shown if one.centroid_um is not None}
+        stack,
+        {one.entry["section"]: one.centroid_um for one in shown if one.centroid_um is not None},
     )
     changed = {row["section"]: row["changes"] for row in changes}
     found = []
@@ -150,21 +151,21 @@ def rows(
         row: dict[str, Any] = {**one.entry, "out": out.get(section, [])}
         row |= {"changes": changed.get(section, []), "values": None, "via": -1, "labels": None}
         row |= dict.fromkeys(("x_mm", "y_mm", "angle_deg", "a_mm"))
-        row |= dict.fromkeys(("inliers_plain", "inliers_mirrored"))
         row["dark"] = segmented.get(section, {}).get("background") == "dark"
         if section in measured:
             row["values"] = {n.name: _plain(measured[section][n.name]) for n in NUMBERS}
             row["via"] = int(measured[section]["via"])
         if segmented.get(section, {}).get("status") == "ok":
-            row["labels"] = {n: _plain(segmented[section][n]) for n in ("file", "page", "spacing_um")}
+            row["labels"] = {
+                n: _plain(segmented[section][n]) for n in ("file", "page", "spacing_um")
+            }
         if section in placed:
             row["angle_deg"] = _plain(np.degrees(placed[section]["angle_rad"]), 3)
             row["a_mm"] = float(placed[section]["z_um"]) / 1000
         if section in centre_mm.index:
             row |= {axis: _plain(centre_mm.at[section, axis], 3) for axis in ("x_mm", "y_mm")}
-        if section in near.index:
-            for name in ("inliers_plain", "inliers_mirrored"):
-                row[name] = int(near.at[section, name])
+        for name in ("inliers_plain", "inliers_mirrored"):
+            row[name] = _plain(near[section][name]) if section in near else None
         found.append(row)
     return found
 

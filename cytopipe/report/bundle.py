@@ -1,7 +1,7 @@
-"""The files beside a page: scripts that hand it data, since pages opened from a disk may not read.
+"""What lies beside a page: scripts that hand it data, since pages from a disk may not read files.
 
-A browser refuses fetch() between local files, but runs a script from one. Each file calls `put(name,
-value)` of the page. Arrays are compressed; the page unpacks them.
+A browser refuses fetch() between local files, but runs a script from one. Each file calls the
+page's `put(name, value)`. Arrays are compressed; the page unpacks them.
 """
 
 import base64
@@ -66,16 +66,22 @@ def write_jpeg(picture: Picture, path: Path, quality: int) -> None:
 
 
 def volume_values(volume: Volume, longest: int) -> dict[str, Any]:
-    """Labels and their affine for the page, thinned to at most `longest` voxels along an axis.
+    """Labels around the tissue for the page, thinned to at most `longest` voxels along an axis.
 
     Every nth voxel is kept, which makes up no label that is not there.
     """
-    step = -(-max(volume.data.shape) // longest)
-    data = volume.data[::step, ::step, ::step].astype(np.uint8)
+    inside = [np.flatnonzero((volume.data > 0).any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
+    first = [max(int(at[0]) - 2, 0) if len(at) else 0 for at in inside]
+    last = [
+        int(at[-1]) + 3 if len(at) else size
+        for at, size in zip(inside, volume.data.shape, strict=True)
+    ]
+    data = volume.data[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+    step = -(-max(data.shape) // longest)
     spacing = np.diagonal(volume.affine)[:3] * step
     return {
-        "labels": packed(data),
-        "origin_mm": [float(x) for x in volume.affine[:3, 3]],
+        "labels": packed(data[::step, ::step, ::step].astype(np.uint8)),
+        "origin_mm": [float(x) for x in volume.to_mm(np.array(first))],
         "spacing_mm": [float(x) for x in spacing],
     }
 

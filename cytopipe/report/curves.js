@@ -10,7 +10,7 @@ const PANELS = [
   {label: "y of tissue, mm", lines: [{label: "y (down)", colour: COLOURS.fixed, of: row => row.y_mm}]},
   {label: "rotation, °", lines: [{label: "rotation of the slide", colour: COLOURS.fixed, of: row => row.angle_deg}]},
 ];
-const WIDTH = 1000, HEIGHT = 110, LEFT = 62, GAP = 26;
+const WIDTH = 1000, HEIGHT = 84, LEFT = 62, GAP = 26;
 
 function ticks(low, high, log, number = 3) {
   if (log) return [1, 10, 100, 1000, 10000].filter(tick => tick >= low && tick <= high);

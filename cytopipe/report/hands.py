@@ -45,9 +45,7 @@ def lay(fixed: Outline, moving: Outline, flipped: bool, most_rad: float) -> tupl
     points_um = mirror(moving.points_um, moving.width_um) if flipped else moving.points_um
     spacing_um = max(fixed.spacing_um, moving.spacing_um)
     centre, target = points_um.mean(axis=0), fixed.points_um.mean(axis=0)
-    reach = max(
-        float(np.abs(p - p.mean(axis=0)).max()) for p in (points_um, fixed.points_um)
-    )
+    reach = max(float(np.abs(p - p.mean(axis=0)).max()) for p in (points_um, fixed.points_um))
     size = 2 ** int(np.ceil(np.log2(4 * reach * 1.42 / spacing_um + 2)))
     still = np.conj(np.fft.rfft2(_raster(fixed.points_um - target, spacing_um, size)))
     best: tuple[float, Rigid] | None = None
@@ -62,8 +60,9 @@ def lay(fixed: Outline, moving: Outline, flipped: bool, most_rad: float) -> tupl
             # the peak tells how far `moved` lies beyond `fixed`, modulo the size
             beyond = (np.array([column, row]) + size // 2) % size - size // 2
             shift = target - beyond * spacing_um - turn(centre)
-            best = overlap, Rigid(
-                turn.angle_rad, float(shift[0]), float(shift[1]), "moving", "fixed"
+            best = (
+                overlap,
+                Rigid(turn.angle_rad, float(shift[0]), float(shift[1]), "moving", "fixed"),
             )
     assert best is not None
     areas = [

@@ -103,7 +103,7 @@ async function volumeOf(found) {
 
 // --- the reconstruction: repairs are circled, the mid-surface's cut is a line
 
-let brainPlanes = null, cutMesh = null;
+let brainPlanes = null, templatePlanes = null, cutMesh = null;
 
 function drawCut(context, plane, position, to) {
   const {vertices, faces} = cutMesh, axis = plane.fixed, at = position[axis];
@@ -171,14 +171,14 @@ async function startPoints() {
   };
   const points = Array.from(sections, (_, i) => [places[3 * i] / 10, places[3 * i + 1] / 10, places[3 * i + 2] / 10]);
   const near = position => {
-    let best = -1, least = 9;
+    let best = -1, least = 25;
     points.forEach((point, i) => {
       const off = point.reduce((sum, value, axis) => sum + (value - position[axis]) ** 2, 0);
       if (off < least) [best, least] = [i, off];
     });
     return best;
   };
-  const planes = new Planes(byId("template-planes"), volume, page.template_middle_mm, (context, plane, position, to) => {
+  templatePlanes = new Planes(byId("template-planes"), volume, page.template_middle_mm, (context, plane, position, to) => {
     const colour = colours[byId("colour-points").value];
     points.forEach((point, i) => {
       if (Math.abs(point[plane.fixed] - position[plane.fixed]) > 1.5) return;
@@ -189,7 +189,7 @@ async function startPoints() {
   }, position => {
     const i = near(position);
     byId("point-readout").replaceChildren(`R ${position[0].toFixed(1)}, A ${position[1].toFixed(1)}, S ${position[2].toFixed(1)} mm`,
-      ...(i < 0 ? ["; no point within 3 mm"] : [`; nearest point: ${found.names[areas[i]] || "no area"}, ${sides[i] ? "R" : "L"}, `, sectionLink(sections[i])]));
+      ...(i < 0 ? ["; no point within 5 mm"] : [`; nearest point: ${found.names[areas[i]] || "no area"}, ${sides[i] ? "R" : "L"}, `, sectionLink(sections[i])]));
   });
-  byId("colour-points").onchange = () => planes.draw();
+  byId("colour-points").onchange = () => templatePlanes.draw();
 }

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from skimage.measure import approximate_polygon
 
 from cytopipe.files import InputError
 from cytopipe.formats import images
@@ -58,7 +58,7 @@ def write_all(
     for name in ("thumbnails", "sections"):
         (folder / name).mkdir()
     rows = {int(row["section"]): row for row in stack.to_dict("records")}
-    points = {int(n): of for n, of in midline.groupby("section")}  # type: ignore[call-overload]
+    points = dict(iter(midline.groupby("section")))
     scanned = {s.section: (s, path) for s, path in zip(sections, scans, strict=True)}
     for number in sorted([*scanned, *thumbnails.missing_numbers(list(scanned))]):
         entry: dict[str, Any] = {"section": number, "mirrored": False, "picture": "", "note": ""}
@@ -92,7 +92,7 @@ def write_all(
                 for kind in (1, 2)
             )
             inside = pixels_to_section(
-                np.argwhere(found > 0)[:, ::-1], label_um, section.spacing_um
+                np.argwhere(found > 0)[:, ::-1].astype(np.float64), label_um, section.spacing_um
             )
             if len(inside):
                 centroid = inside.mean(axis=0)
@@ -132,8 +132,9 @@ def path_of(lines: list[Floats], tolerance_um: float) -> str:
     """Closed lines (n, 2) um as the path of an SVG in `UNIT_UM`, simplified to `tolerance_um`."""
     parts = []
     for line in lines:
-        corners = np.rint(approximate_polygon(line, tolerance_um) / UNIT_UM).astype(int)
-        steps = np.diff(corners, axis=0)[:-1]  # z draws the last
+        kept = cv2.approxPolyDP(line.astype(np.float32)[:, None], tolerance_um, True)[:, 0]
+        corners = np.rint(kept / UNIT_UM).astype(int)
+        steps = np.diff(corners, axis=0)  # z draws the last
         if len(steps) < 2:
             continue
         x, y = corners[0]
@@ -195,5 +196,7 @@ def _outline(
     """The tissue on a coarse grid."""
     step = max(1, round(OUTLINE_UM / spacing_um))
     first = step // 2
-    at = np.argwhere(labels[first::step, first::step] > 0)[:, ::-1] * step + first
+    at = (
+        np.argwhere(labels[first::step, first::step] > 0)[:, ::-1].astype(np.float64) * step + first
+    )
     return Outline(pixels_to_section(at, spacing_um, full_um), width_um, step * spacing_um)

@@ -1,7 +1,7 @@
 """The numbers of each section that say where to look, and what changed since an earlier report.
 
-They are written to results/report/{brain}.tsv, a row a section. Keep a copy of it before a correction
-and name its folder in `report.compare_with`: the next page says what the correction did.
+They are written as a table, {brain}.tsv, a row a section. Keep a copy of it before a correction and
+name its folder in `report.compare_with`: the next page says what the correction did.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,9 @@ NUMBERS = (
     Number("tissue_off", "tissue, off its neighbours", "%", "high", 0, True),
     Number("gray_off", "share of gray matter, off its neighbours", "%", "high", 0, True),
     Number("sulcal_mm", "open sulcal boundary", "mm", "low", 0, False),
-    Number("sulcal_missing", "open sulcal boundary, less than its neighbours", "%", "high", 0, True),
+    Number(
+        "sulcal_missing", "open sulcal boundary, less than its neighbours", "%", "high", 0, True
+    ),
     Number("inliers", "inliers of its pair", "", "low", 0, False),
     Number("hand_margin", "inliers, times those of the other hand", "", "low", 1, False),
     Number("residual_um", "residual of its pair", "µm", "high", 0, True),
@@ -96,7 +98,7 @@ def table(
     rows = rows.join(_of_pairs(rows["via"], pairs))
     centre_mm = centres_mm(stack, centroids_um).reindex(rows.index)
     off = [centre_mm[axis] - neighbours(centre_mm[axis]) for axis in ("x_mm", "y_mm")]
-    rows["jump_mm"] = np.hypot(*off)
+    rows["jump_mm"] = np.hypot(off[0], off[1])
     ok = midline[midline["status"] == "ok"]
     found = midline.groupby("section").size().reindex(rows.index)
     usable = ok.groupby("section").size().reindex(rows.index)
@@ -197,7 +199,7 @@ def read(path: Path) -> pd.DataFrame:
     require(path, "correct report.compare_with in config/config.yaml")
     frame = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
     if list(frame) != COLUMNS:
-        other = sorted(set(frame) ^ set(COLUMNS)) or ["another order"]
+        other = sorted({*map(str, frame)} ^ {*COLUMNS}) or ["another order"]
         raise InputError(
             f"{path}: not the numbers of a report of this version ({', '.join(other)}); "
             'make a new copy, or set report.compare_with to "" in config/config.yaml'

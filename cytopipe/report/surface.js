@@ -84,7 +84,7 @@ async function startSurface() {
   }
   const centre = low.map((value, axis) => (value + high[axis]) / 2), extent = Math.hypot(...low.map((value, axis) => high[axis] - value));
   let turn = POSES.left, zoom = 1, mark = null;
-  const perMm = () => 1.25 * zoom / extent * canvas.height; // canvas pixels
+  const perMm = () => 1.5 * zoom / extent * canvas.height; // canvas pixels
   const project = point => {
     const off = point.map((value, axis) => value - centre[axis]), [x, y, z] = turn.map(row => row[0] * off[0] + row[1] * off[1] + row[2] * off[2]);
     return [canvas.width / 2 + x * perMm(), canvas.height / 2 - y * perMm(), z];
