@@ -320,7 +320,8 @@ def many_sections(study: dict[str, Path], folder: Path, count: int) -> Path:
         shutil.copy(thumbnails / "01420.jpg", thumbnails / picture)
     page = folder / "B01.html"
     page.write_text(
-        f'{before}<div class="sheet" id="sheet" style="--shape: 4 / 3">{"".join(figures)}</div>{after}'
+        f'{before}<div class="sheet" id="sheet" style="--shape: 4 / 3">{"".join(figures)}</div>'
+        f"{after}"
         f'<script type="application/json" id="data">{json.dumps(values)}</script>{end}'
     )
     return page
