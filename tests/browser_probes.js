@@ -20,6 +20,12 @@ const probe = {
 
   captions: () => [...document.querySelectorAll("#pairs .kept figcaption")].map(one => one.textContent),
 
+  // of the first overlay that was kept: its middle in the window, and um a pixel
+  middle() {
+    const overlay = document.querySelector("#pairs .kept svg"), box = overlay.getBoundingClientRect();
+    return [box.left + box.width / 2, box.top + box.height / 2, page.unit_um / overlay.getScreenCTM().a];
+  },
+
   // left, right, top, bottom of both outlines in each overlay that was kept, as shares of its width
   outlines: () => [...document.querySelectorAll("#pairs .kept svg")].map(overlay => {
     const whole = overlay.getBoundingClientRect();

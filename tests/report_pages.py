@@ -7,7 +7,7 @@ import pandas as pd
 from shell_study import FULL_UM, write_results, write_truth
 
 from cytopipe import report
-from cytopipe.formats import images, tables
+from cytopipe.formats import corrections, images, tables
 from cytopipe.formats.sections import Section
 from cytopipe.report.truth_folder import TruthBrain
 
@@ -32,6 +32,7 @@ def write_brain_page(files: dict[str, Path], root: Path, earlier: Path | None = 
         segmentations=[files["segmentation.parquet"]],
         stack=files["stack.parquet"],
         pairs=files["pairs.parquet"],
+        proposed=files["proposed-sections.tsv"],
         tissue=files["tissue.nii.gz"],
         repairs=files["repairs.parquet"],
         surfaces={h: files[f"mid-{h}.surf.gii"] for h in "LR"},
@@ -75,6 +76,12 @@ def write_pages(root: Path) -> dict[str, Path]:
     truth = TruthBrain(write_truth(root / "truth"), "B01")
     files = write_results(truth, root / "results")
     measure(files)
+    files["proposed-sections.tsv"] = root / "results" / "proposed-sections.tsv"
+    proposals = [
+        corrections.Proposal(1120, mirrored=True, notes="with 1020 3 inliers"),
+        corrections.Proposal(2120, excluded=True, notes="unaligned"),
+    ]
+    corrections.write_proposals(proposals, files["proposed-sections.tsv"], "B01")
     write_brain_page(files, root)
     scores = [
         {"run": run, "task": "areas", "split": s, "fold": 0, "metric": "macro_f1", "value": v}

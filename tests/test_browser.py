@@ -6,15 +6,18 @@ The study is that of `shell_study`: two balls, so that every place on the pages 
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import Browser
 from report_pages import write_brain_page, write_pages
-from shell_study import CENTRES, MIDDLE_MM
+from shell_study import CENTRES, FULL_UM, MIDDLE_MM, SECTIONS
 
-from cytopipe.formats import tables
+from cytopipe.formats import corrections, tables
+from cytopipe.formats.sections import Section
+from cytopipe.numerics.geometry import Rigid
 from cytopipe.report import section_numbers
 
 
@@ -184,6 +187,25 @@ def test_planes_are_linked_and_show_what_is_there(browser: Browser, study: dict[
     assert "section 1520" in browser.js("byId('plane-readout').textContent")  # 30 mm / 20 um
 
 
+def test_letters_name_the_sides_of_the_planes(browser: Browser, study: dict[str, Path]) -> None:
+    browser.open(study["B01.html"])
+    browser.js("byId('planes').scrollIntoView()")
+    browser.wait_for("brainPlanes")
+    axes = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+    for plane, letters in enumerate(browser.js("PLANES.map(plane => plane.letters)")):
+        for letter, (direction, sign) in zip(
+            letters, ((0, -1), (0, 1), (1, -1), (1, 1)), strict=True
+        ):
+            axis, towards = axes[letter]
+            there = [0.0, 30.0, -20.0]
+            here = browser.js(f"probe.share({plane}, {there})")
+            there[axis] += towards * 5
+            moved = browser.js(f"probe.share({plane}, {there})")
+            # to the left, right, top or bottom of the picture, and nowhere else
+            assert np.sign(moved[direction] - here[direction]) == sign, (plane, letter)
+            assert moved[1 - direction] == pytest.approx(here[1 - direction])
+
+
 def test_the_surface_turns_and_a_click_finds_the_place(
     browser: Browser, study: dict[str, Path]
 ) -> None:
@@ -243,29 +265,72 @@ def test_a_click_on_a_curve_leads_to_the_section(browser: Browser, study: dict[s
 
 
 def test_decisions_are_kept_until_they_are_written(
-    browser: Browser, study: dict[str, Path]
+    browser: Browser, study: dict[str, Path], tmp_path: Path
 ) -> None:
+    """What is decided on the page is what the workflow reads from manual/{brain}/sections.tsv."""
     open_section(browser, study["B01.html"], 1420)
     assert "manual/B01/segmentation/01420.tif" in browser.js("byId('corrections').textContent")
     browser.press("m")
     browser.press("x")
     browser.press("ArrowRight")
     browser.press("x")
-    open_section(browser, study["B01.html"], 1920)
+    open_section(browser, study["B01.html"], 1920, "&show=mirrored")  # a reload: all is kept
     browser.press("m")
-    table = browser.js("byId('decision-table').textContent")
-    rows = [line.split("\t") for line in table.splitlines()]
-    assert rows == [
-        ["section", "mirrored", "excluded"],
-        ["1420", "yes", "yes"],
-        ["1520", "", "yes"],
-        ["1920", "no", ""],
-    ]
+    open_section(browser, study["B01.html"], 1120, "&show=proposed")
+    browser.press("a")
+    assert decided(browser, tmp_path) == {
+        1120: (True, False), 1420: (True, True), 1520: (None, True), 1920: (False, False),
+    }  # fmt: skip
+    browser.press("a")
     browser.press("m")  # taken back
-    assert "1920" not in browser.js("byId('decision-table').textContent")
+    assert 1120 not in decided(browser, tmp_path)
     browser.press("Escape")
+    assert browser.js(LISTED) == [1120, 2120]
     browser.js("byId('forget').click()")
     assert browser.js("byId('decisions').hidden")
+
+
+def decided(browser: Browser, study: Path) -> dict[int, tuple[bool | None, bool]]:
+    """The page's table of decisions, read by the workflow's own reader."""
+    return {s.section: (s.mirrored, s.excluded) for s in corrected_sections(browser, study)}
+
+
+def corrected_sections(browser: Browser, study: Path) -> list[Section]:
+    manual = study / "manual" / "B01" / "sections.tsv"
+    manual.parent.mkdir(parents=True, exist_ok=True)
+    manual.write_text(browser.js("byId('decision-table').textContent"))
+    plain = [Section("B01", n, "", FULL_UM, 20.0) for n in SECTIONS]
+    after = corrections.corrected(plain, study / "manual")
+    return [b for a, b in zip(plain, after, strict=True) if a != b]
+
+
+@pytest.mark.parametrize("fixed", [1420, 1920])
+def test_a_section_that_is_dragged_says_its_new_place(
+    browser: Browser, study: dict[str, Path], tmp_path: Path, fixed: int
+) -> None:
+    """The place onto its neighbour is that of the true stack, moved by what it was dragged."""
+    moving = {1420: 1520, 1920: 2020}[fixed]
+    open_section(browser, study["B01.html"], moving)
+    browser.wait_for("document.querySelectorAll('#pairs svg').length >= 2")
+    view = "document.querySelector('#pairs .kept svg')"
+    browser.js(f"{view}.scrollIntoView({{block: 'center'}})")
+    x, y, um = browser.js("probe.middle()")
+    browser.drag((x, y), (x + 12, y - 7))
+    browser.js(f"{view}.parentElement.querySelector('button').click()")
+    found = {s.section: s for s in corrected_sections(browser, tmp_path)}
+    section = found[moving]
+    assert (section.onto, section.mirrored) == (str(fixed), False)
+    assert found[fixed].mirrored is (fixed == 1920)
+    stack = tables.read(tables.STACK, study["stack.parquet"]).set_index("section")
+    names = ["angle_rad", "x_um", "y_um"]
+    a, b = (Rigid(*stack.loc[n, names], f"{n}", "stack") for n in (fixed, moving))
+    # both unmirrored, as the stack takes them
+    right = b.then(replace(a.inverse(), source="stack"))
+    assert section.angle_rad == pytest.approx(right.angle_rad, abs=1e-5)
+    assert section.x_um == pytest.approx(right.x_um + 12 * um, abs=2)
+    assert section.y_um == pytest.approx(right.y_um - 7 * um, abs=2)
+    browser.press("Escape")
+    browser.js("byId('forget').click()")
 
 
 def test_changes_since_an_earlier_run_come_first(

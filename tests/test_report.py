@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from report_pages import write_brain_page, write_pages
 from shell_study import CENTRES, FULL_UM, MIDDLE_MM, WIDTH_UM, ball
 
@@ -123,30 +122,6 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
     picture = renderings.render(back, np.ones(len(back.vertices)), colours, "from above", 0.25)
     covered = (picture[..., 1] < 255).sum() * 0.25**2
     assert covered == pytest.approx(np.pi * 81, rel=0.05)
-
-
-@pytest.mark.parametrize("plane", figures.PLANES)
-def test_letters_name_the_sides_of_a_slice(plane: str) -> None:
-    _, across, along, sides = figures.PLANES[plane]
-    for letter, at in zip(sides, ((0, 0), (0, 1), (1, 1), (1, 0)), strict=True):
-        axis, sign = AXES[letter]
-        data = np.zeros((20, 24, 28), np.uint8)
-        lowest = [0, 0, 0]
-        lowest[axis] = data.shape[axis] // 2 if sign > 0 else 0
-        highest = list(data.shape)
-        highest[axis] = data.shape[axis] if sign > 0 else data.shape[axis] // 2
-        data[tuple(slice(a, b) for a, b in zip(lowest, highest, strict=True))] = 1
-        volume = Volume(data, regular_affine(2.0, np.array([-20.0, -24.0, -28.0])))
-        axes = Figure().subplots()
-        figures._slice(axes, volume, plane, 0.0)
-        (shown,) = axes.get_images()
-        dark = np.argwhere(np.asarray(shown.get_array())[..., 0] < 200).mean(axis=0)[::-1]
-        left, right, bottom, top = shown.get_extent()
-        shape = np.asarray(shown.get_array()).shape[1::-1]
-        assert (right - left, top - bottom) == (2 * data.shape[across], 2 * data.shape[along])
-        assert shown.origin == "lower"
-        direction, upper = at
-        assert (dark[direction] > shape[direction] / 2) == bool(upper), letter
 
 
 # --- pages

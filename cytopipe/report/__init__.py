@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from cytopipe import logs
+from cytopipe.formats import corrections, tables, truth_table, volumes
 from cytopipe.formats import surfaces as surface_files
-from cytopipe.formats import tables, truth_table, volumes
-from cytopipe.formats.sections import Section
+from cytopipe.formats.sections import Section, read_tsv
 from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
 from cytopipe.report.params import Params
 from cytopipe.report.truth import run_truth
@@ -33,6 +33,7 @@ def run_brain(
     segmentations: list[Path],
     stack: Path,
     pairs: Path,
+    proposed: Path,
     tissue: Path,
     repairs: Path,
     surfaces: dict[str, Path],
@@ -54,6 +55,7 @@ def run_brain(
     ----------
     sections, images : all sections of the brain and their scans or pyramids, in the same order.
     labels, segmentations : label file and table of each chunk.
+    proposed : what the alignment proposes, in the form of manual/{brain}/sections.tsv.
     table : SURFACES.
     template : tissue volume of the template.
     earlier : `numbers` of an earlier run, to be compared with. None for none.
@@ -104,7 +106,16 @@ def run_brain(
     values = brain_page.page_values(
         brain,
         brain_page.summary(sections, placed, midline, located),
-        brain_page.rows(shown, measured, changes or [], segmented, placed, paired),
+        brain_page.rows(
+            shown,
+            sections,
+            proposed_rows(proposed),
+            measured,
+            changes or [],
+            segmented,
+            placed,
+            paired,
+        ),
         brain_page.pair_rows(shown, paired, placed, math.radians(max_rotation_deg)),
         measured,
         changes,
@@ -118,6 +129,15 @@ def run_brain(
         located,
     )
     brain_page.write_page("brain.html", values, page)
+
+
+def proposed_rows(path: Path) -> dict[int, dict[str, str]]:
+    """What the alignment proposes for sections: mirrored, excluded and notes, "" for nothing."""
+    rows = read_tsv(path, ("section",), corrections.COLUMNS[1:])
+    return {
+        int(row["section"]): {name: row[name] for name in ("mirrored", "excluded", "notes")}
+        for _, row in rows
+    }
 
 
 def pages_of(segmentation: pd.DataFrame) -> dict[int, tuple[Path, int, float]]:

@@ -13,6 +13,7 @@ from cytopipe.files import whole
 from cytopipe.formats.sections import Section
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
+from cytopipe.numerics.geometry import Rigid, mirror
 from cytopipe.report import bundle, figures, hands, renderings, section_numbers, thumbnails
 from cytopipe.report.section_files import UNIT_UM, Shown
 from cytopipe.report.section_numbers import NUMBERS
@@ -121,6 +122,8 @@ def summary(
 
 def rows(
     shown: Sequence[Shown],
+    sections: Sequence[Section],
+    proposed: Mapping[int, Mapping[str, str]],
     numbers: pd.DataFrame,
     changes: Sequence[dict[str, Any]],
     segmentation: pd.DataFrame,
@@ -131,6 +134,8 @@ def rows(
 
     Parameters
     ----------
+    sections : with what a person decided about them.
+    proposed : what the alignment proposes: mirrored, excluded, notes.
     segmentation : SEGMENTATION of all chunks, and `file`, the chunk's label file.
     """
     out = section_numbers.standing_out(numbers)
@@ -145,12 +150,14 @@ def rows(
         {one.entry["section"]: one.centroid_um for one in shown if one.centroid_um is not None},
     )
     changed = {row["section"]: row["changes"] for row in changes}
+    decided = {s.section: decided_words(s) for s in sections}
     found = []
     for one in shown:
         section = one.entry["section"]
         row: dict[str, Any] = {**one.entry, "out": out.get(section, [])}
+        row |= {"decided": decided.get(section, ""), "proposed": proposed.get(section)}
         row |= {"changes": changed.get(section, []), "values": None, "via": -1, "labels": None}
-        row |= dict.fromkeys(("x_mm", "y_mm", "angle_deg", "a_mm"))
+        row |= dict.fromkeys(("x_mm", "y_mm", "angle_deg", "a_mm", "place"))
         row["dark"] = segmented.get(section, {}).get("background") == "dark"
         if section in measured:
             row["values"] = {n.name: _plain(measured[section][n.name]) for n in NUMBERS}
@@ -162,12 +169,30 @@ def rows(
         if section in placed:
             row["angle_deg"] = _plain(np.degrees(placed[section]["angle_rad"]), 3)
             row["a_mm"] = float(placed[section]["z_um"]) / 1000
+            row["place"] = {
+                "mirrored": "yes" if row["mirrored"] else "no",
+                "onto": "stack",
+                "angle_rad": f"{placed[section]['angle_rad']:.6f}",
+                **{axis: f"{placed[section][axis]:.1f}" for axis in ("x_um", "y_um")},
+            }
         if section in centre_mm.index:
             row |= {axis: _plain(centre_mm.at[section, axis], 3) for axis in ("x_mm", "y_mm")}
         for name in ("inliers_plain", "inliers_mirrored"):
             row[name] = _plain(near[section][name]) if section in near else None
         found.append(row)
     return found
+
+
+def decided_words(section: Section) -> str:
+    """What a person decided about a section, "" for nothing."""
+    words = []
+    if section.mirrored is not None:
+        words.append(f"mirrored {'yes' if section.mirrored else 'no'}")
+    if section.excluded:
+        words.append("excluded")
+    if section.onto:
+        words.append(f"placed onto {section.onto}")
+    return ", ".join(words)
 
 
 def pair_rows(
@@ -178,9 +203,15 @@ def pair_rows(
     Parameters
     ----------
     most_rad : the largest rotation that is tried for the other hand, as in the alignment.
+
+    Returns
+    -------
+    For both hands whether the moving section is `flipped`, and the `place` that carries its points,
+    flipped so, to the fixed section, which is flipped if it is mirrored: in the form of
+    manual/{brain}/sections.tsv. None where there is no transform.
     """
     outlines = {one.entry["section"]: one.outline for one in shown if one.outline is not None}
-    via = dict(zip(stack["section"], stack["via"], strict=True))
+    rows = {int(row["section"]): row for row in stack.to_dict("records")}
     found = []
     for pair in pairs.to_dict("records"):
         row = {
@@ -188,18 +219,49 @@ def pair_rows(
             for name in ("fixed", "moving", "distance", "inliers_plain", "inliers_mirrored")
             + ("peak_plain", "peak_mirrored", "mirrored", "overlap", "method", "status")
         }
-        # whether a section was placed through this pair
-        row["used"] = bool(
-            via.get(row["moving"]) == row["fixed"] or via.get(row["fixed"]) == row["moving"]
-        )
-        row["place"] = _place(pair) if np.isfinite(pair["angle_rad"]) else None
-        row["other"] = None
-        fixed, moving = (outlines.get(row[name]) for name in ("fixed", "moving"))
-        if row["distance"] == 1 and fixed is not None and moving is not None:
-            rigid, dice = hands.lay(fixed, moving, not row["mirrored"], most_rad)
-            row["other"] = _place(vars(rigid)) | {"dice": round(dice, 4)}
+        fixed, moving = rows[row["fixed"]], rows[row["moving"]]
+        row["used"] = bool(moving["via"] == row["fixed"] or fixed["via"] == row["moving"])
+        rigid = None
+        if np.isfinite(pair["angle_rad"]):
+            rigid = Rigid(pair["angle_rad"], pair["x_um"], pair["y_um"], "moving", "fixed")
+        row["chosen"] = _try(rigid, row["mirrored"], fixed, moving)
+        row["chosen"]["dice"] = row["overlap"]
+        row["other"] = _try(None, not row["mirrored"], fixed, moving) | {"dice": None}
+        outline, onto = outlines.get(row["moving"]), outlines.get(row["fixed"])
+        if row["distance"] == 1 and outline is not None and onto is not None:
+            rigid, dice = hands.lay(onto, outline, not row["mirrored"], most_rad)
+            row["other"] = _try(rigid, not row["mirrored"], fixed, moving)
+            row["other"]["dice"] = round(dice, 4)
         found.append(row)
     return found
+
+
+def _try(
+    rigid: Rigid | None, flipped: bool, fixed: dict[Any, Any], moving: dict[Any, Any]
+) -> dict[str, Any]:
+    """One hand of a pair, found onto the fixed section as scanned, in the form of the page.
+
+    Parameters
+    ----------
+    flipped : whether `rigid` was found with the moving section flipped.
+    fixed, moving : rows of STACK.
+    """
+    if rigid is not None and fixed["mirrored"]:
+        # both seen from the other side: x is counted from the right
+        a, b = float(moving["width_um"]), float(fixed["width_um"])
+        ends = mirror(rigid(mirror(np.array([[0.0, 0.0], [1e5, 0.0]]), a)), b)
+        angle = float(np.arctan2(*(ends[1] - ends[0])[::-1]))
+        rigid = Rigid(angle, float(ends[0, 0]), float(ends[0, 1]), "moving", "fixed")
+    return {
+        "flipped": bool(flipped) != bool(fixed["mirrored"]),
+        "place": None
+        if rigid is None
+        else {
+            "angle_rad": round(rigid.angle_rad, 7),
+            "x_um": round(rigid.x_um, 2),
+            "y_um": round(rigid.y_um, 2),
+        },
+    }
 
 
 def repair_rows(repairs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -295,14 +357,6 @@ def stops(name: str) -> list[list[int]]:
     """Seventeen colours of one of matplotlib's maps, 0 to 255."""
     shades = mpl.colormaps[name](np.linspace(0, 1, 17))[:, :3]
     return [[int(part) for part in colour] for colour in np.rint(shades * 255)]
-
-
-def _place(values: Mapping[Any, Any]) -> dict[str, float]:
-    return {
-        "angle_rad": round(float(values["angle_rad"]), 7),
-        "x_um": round(float(values["x_um"]), 2),
-        "y_um": round(float(values["y_um"]), 2),
-    }
 
 
 def _plain(value: Any, digits: int = 5) -> Any:

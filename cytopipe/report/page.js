@@ -109,6 +109,7 @@ const orderOf = name => OTHERS[name] || {...numberOf(name), of: row => row.value
 const FILTERS = {
   all: () => true,
   out: row => row.out.length > 0,
+  proposed: row => row.proposed !== null,
   mirrored: row => row.mirrored,
   changed: row => row.changes.length > 0,
   decided: row => row.section in decisions,
@@ -134,6 +135,7 @@ function drawSheet(now) {
     sheet.append(figure);
     figure.querySelector(".value").textContent = now.sort === "out" || now.show === "out"
       ? row.out.map(name => numberOf(name).label).join("; ")
+      : now.show === "proposed" ? proposalOf(row)
       : now.sort === "changes" ? row.changes.join("; ")
       : chosen && row.values ? `${text(chosen, row.values[chosen.name])} ${chosen.unit}` : "";
     figure.classList.toggle("decided", row.section in decisions);
@@ -150,7 +152,7 @@ function fillControls() {
   byId("sort").append(...["section", "out", ...(page.compared ? ["changes"] : [])].map(name => option(name, OTHERS[name].label)),
     ...page.numbers.map(number => option(number.name, number.label + (number.unit ? `, ${number.unit}` : ""))));
   const count = show => rows.filter(row => passes(row, show)).length;
-  const filters = {all: "all", out: "standing out", mirrored: "mirrored",
+  const filters = {all: "all", proposed: "proposed by the workflow", out: "standing out", mirrored: "mirrored",
     ...(page.compared ? {changed: "changed"} : {}), decided: "decided on this page"};
   const statuses = [...new Set(rows.map(row => row.status))].map(status => [status, `status: ${status}`]);
   for (const [show, label] of [...Object.entries(filters), ...statuses]) {
@@ -163,24 +165,30 @@ function fillControls() {
   for (const figure of byId("sheet").children) figure.onclick = () => go({section: Number(figure.dataset.section)});
 }
 
+function proposalOf(row) {
+  const {mirrored, excluded, notes} = row.proposed;
+  return [mirrored && `mirrored: ${mirrored}`, excluded && `excluded: ${excluded}`, notes].filter(Boolean).join("; ");
+}
+
 // --- what a person decides, kept by the browser until it is written into the file
 
 const STORE = `cytopipe decisions ${page.brain}`;
 let decisions = {};
 try { decisions = JSON.parse(localStorage.getItem(STORE)) || {}; } catch { /* a browser that keeps nothing */ }
 
-function decide(section, column, value) {
-  const row = {...decisions[section]};
-  if (value === null) delete row[column]; else row[column] = value;
+// CHANGES: column to value, null to take it back
+function decide(section, changes) {
+  const row = Object.fromEntries(Object.entries({...decisions[section], ...changes}).filter(([, value]) => value !== null));
   if (Object.keys(row).length) decisions[section] = row; else delete decisions[section];
   try { localStorage.setItem(STORE, JSON.stringify(decisions)); } catch { /* the same */ }
   draw();
 }
 
+// in the form of manual/{brain}/sections.tsv
 function decisionTable() {
-  const lines = Object.keys(decisions).map(Number).sort((a, b) => a - b)
-    .map(section => [section, decisions[section].mirrored || "", decisions[section].excluded || ""].join("\t"));
-  return ["section\tmirrored\texcluded", ...lines, ""].join("\n");
+  const all = Object.values(decisions), used = ["mirrored", "excluded", "onto", "angle_rad", "x_um", "y_um"].filter(column => all.some(row => column in row));
+  const lines = Object.keys(decisions).map(Number).sort((a, b) => a - b).map(section => [section, ...used.map(column => decisions[section][column] || "")].join("\t"));
+  return [["section", ...used].join("\t"), ...lines, ""].join("\n");
 }
 
 function drawDecisions() {
@@ -223,6 +231,6 @@ function start() {
   fillControls();
   addEventListener("hashchange", draw);
   addEventListener("popstate", draw);
-  byId("forget").onclick = () => { for (const section of Object.keys(decisions)) { delete decisions[section]; } decide(-1, "", null); };
+  byId("forget").onclick = () => { decisions = {}; decide(-1, {}); };
   draw();
 }

@@ -17,6 +17,7 @@ const sectionKeys = {
   f: () => { asScanned = !asScanned; drawSection(state().section, true); },
   x: () => toggleDecision("excluded"),
   m: () => toggleDecision("mirrored"),
+  a: () => agree(rowOf.get(state().section)),
   0: () => setBox(picture.near),
 };
 LAYERS.forEach((layer, place) => {
@@ -31,7 +32,14 @@ function toggleDecision(column) {
   if (!row.values) return;
   const now = (decisions[row.section] || {})[column];
   const wanted = column === "excluded" ? (row.status === "excluded" ? "no" : "yes") : row.mirrored ? "no" : "yes";
-  decide(row.section, column, now === undefined ? wanted : null);
+  decide(row.section, {[column]: now === undefined ? wanted : null});
+}
+
+// take over what the workflow proposes; where it says no more than "look at it", there is nothing to take
+function agree(row) {
+  if (!row.proposed) return;
+  const {mirrored, excluded} = row.proposed;
+  decide(row.section, {...(mirrored && {mirrored}), ...(excluded && {excluded})});
 }
 
 // --- the picture
@@ -168,30 +176,35 @@ function around(row) {
 }
 
 function drawCorrections(row) {
-  const now = decisions[row.section] || {}, manual = `manual/${page.brain}`;
-  const line = (...cells) => element("pre", {}, cells.join("\t"));
-  const button = (column, label, key) => element("button", {onclick: () => toggleDecision(column)},
-    column in now ? `take back: ${column} ${now[column]}` : label, " ", element("kbd", {}, key));
+  const manual = `manual/${page.brain}`, table = `${manual}/sections.tsv`, now = decisions[row.section] || {};
   if (!row.values) {
     byId("corrections").replaceChildren(element("p", {}, row.status === "missing"
       ? "Scanned after all? Add its row to config/sections.tsv. Lost: nothing to do, its neighbours are aligned with one another." : row.note));
     return;
   }
-  const hand = row.mirrored ? "no" : "yes", table = `${manual}/sections.tsv`;
+  const hand = row.mirrored ? "no" : "yes", use = row.status === "excluded" ? "no" : "yes";
+  const line = (column, value) => element("pre", {}, `section\t${column}\n${row.section}\t${value}`);
+  const button = (column, value, key) => element("button", {onclick: () => toggleDecision(column)},
+    column in now ? `take back: ${column} ${now[column]}` : `decide: ${column} ${value}`, " ", element("kbd", {}, key));
+  const proposed = row.proposed && (row.proposed.mirrored || row.proposed.excluded);
   byId("corrections").replaceChildren(
+    ...(row.decided ? [element("p", {}, element("b", {}, "Decided: "), row.decided)] : []),
+    ...(row.proposed ? [element("p", {}, element("b", {}, "The workflow proposes: "), proposalOf(row)),
+      ...(proposed ? [element("button", {onclick: () => agree(row)}, "agree ", element("kbd", {}, "a"))] : [])] : []),
     element("h4", {}, row.mirrored ? "Not mirrored after all" : "Mirrored (scanned face down)"),
-    element("p", {}, `Look at its pairs below. Line of ${table}, tab-separated:`), line("section", "mirrored"), line(row.section, hand),
-    button("mirrored", `mirrored: ${hand}`, "m"),
-    element("h4", {}, row.status === "excluded" ? "Usable after all" : "Not usable"),
-    element("p", {}, `Line of ${table}:`), line("section", "excluded"), line(row.section, row.status === "excluded" ? "no" : "yes"),
-    button("excluded", row.status === "excluded" ? "excluded: no" : "excluded: yes", "x"),
+    element("p", {}, `Look at its pairs below. In ${table}, tab-separated:`), line("mirrored", hand), button("mirrored", hand, "m"),
+    element("h4", {}, use === "no" ? "Usable after all" : "Not usable"),
+    element("p", {}, `In ${table}:`), line("excluded", use), button("excluded", use, "x"),
+    element("h4", {}, "Wrong place"),
+    element("p", {}, `In one of its pairs below drag the orange section, turn it with shift and the wheel, and decide for its place. Or write into ${table} `
+      + "the transform that another program found, points in µm, onto a neighbour or the stack. It lies there now:"),
+    ...(row.place ? [element("pre", {}, placeLine(row.section, row.place))] : [element("p", {}, "nowhere.")]),
     element("h4", {}, "Wrong outlines"),
     element("p", {}, row.labels ? `Copy page ${row.labels.page} (the first is 0) of ${row.labels.file}, paint on it as scanned (not flipped), `
       + `0 background, 1 gray, 2 white matter, ${row.labels.spacing_um} µm a pixel, and save it as` : "The section has no labels. Paint them and save them as"),
-    line(`${manual}/segmentation/${name5(row.section)}.tif`),
-    element("h4", {}, "Wrong place, right hand"),
-    element("p", {}, `Its transform from another program: column transform of ${table}. Cerebellum, brain stem, subcortex left in: `
-      + `draw them on the reconstruction and save ${manual}/exclusion.nii.gz.`));
+    element("pre", {}, `${manual}/segmentation/${name5(row.section)}.tif`),
+    element("h4", {}, "Cerebellum, brain stem or subcortex left in"),
+    element("p", {}, `Draw them on the reconstruction and save ${manual}/exclusion.nii.gz or .seg.nrrd.`));
 }
 
 // --- pairs: the moving section laid on the fixed one, with both hands
@@ -204,33 +217,73 @@ function tint(id, colour, dark) {
 }
 
 function pairPanel(pair) {
-  const chosen = {flipped: pair.mirrored, place: pair.place};
-  const tries = [false, true].map(flipped => flipped === chosen.flipped ? {...chosen, kept: true, dice: pair.overlap}
-    : {flipped, place: pair.other, kept: false, dice: pair.other && pair.other.dice});
+  const tries = [{...pair.chosen, mirrored: pair.mirrored, kept: true}, {...pair.other, mirrored: !pair.mirrored, kept: false}];
   const caption = one => {
-    const inliers = one.flipped ? pair.inliers_mirrored : pair.inliers_plain, peak = one.flipped ? pair.peak_mirrored : pair.peak_plain;
-    return `${one.flipped ? "one of the two mirrored" : "as scanned"}: ${inliers} inliers`
+    const [inliers, peak] = one.mirrored ? [pair.inliers_mirrored, pair.peak_mirrored] : [pair.inliers_plain, pair.peak_plain];
+    return `${one.mirrored ? "one of the two mirrored" : "as scanned"}: ${inliers} inliers`
       + (peak === null ? "" : `, texture peak ${peak.toFixed(1)}`) + (one.dice ? `, overlap ${(100 * one.dice).toFixed(0)} %` : "")
-      + (one.kept ? ` — ${pair.status}, by ${pair.method}` : one.place ? " — laid by its outline, to compare" : " — not laid");
+      + (one.kept ? `; ${pair.status}, by ${pair.method}` : one.place ? "; laid by its outline, to compare" : "; not laid");
   };
   return element("div", {class: "pair"}, element("h4", {}, `${pair.moving} (orange) on ${pair.fixed} (blue)`),
-    element("div", {class: "tries"}, ...tries.map(one => {
-      const figure = element("figure", one.kept ? {class: "kept"} : {}, element("figcaption", {}, caption(one)));
-      if (one.place) drawOverlay(pair, one).then(made => figure.prepend(made));
+    element("div", {class: "tries"}, ...tries.sort((a, b) => a.mirrored - b.mirrored).map(one => {
+      const line = element("pre", {hidden: ""}), button = element("button", {hidden: "", onclick: () => decidePlace(pair, one)}, "decide for this place");
+      const figure = element("figure", one.kept ? {class: "kept"} : {}, element("figcaption", {}, caption(one), line, button));
+      if (one.place) {
+        drawOverlay(pair, one, () => {
+          line.textContent = placeLine(pair.moving, placeOf(pair, one));
+          line.hidden = button.hidden = false;
+        }).then(made => figure.prepend(made));
+      }
       return figure;
     })));
 }
 
-async function drawOverlay(pair, one) {
+// what manual/{brain}/sections.tsv says of a place: the moving section's hand, and where it lies
+const placeOf = (pair, one) => ({mirrored: one.flipped ? "yes" : "no", onto: String(pair.fixed), angle_rad: one.place.angle_rad.toFixed(6),
+  x_um: one.place.x_um.toFixed(1), y_um: one.place.y_um.toFixed(1)});
+const placeLine = (section, row) => ["section", ...Object.keys(row)].join("\t") + "\n" + [section, ...Object.values(row)].join("\t");
+
+function decidePlace(pair, one) {
+  // a place is a place of one hand onto a section of one hand: both are decided with it
+  decide(pair.fixed, {mirrored: rowOf.get(pair.fixed).mirrored ? "yes" : "no"});
+  decide(pair.moving, placeOf(pair, one));
+}
+
+async function drawOverlay(pair, one, moved) {
   const [fixed, moving] = await Promise.all([pair.fixed, pair.moving].map(section => load(`sections/${name5(section)}.js`, `section ${section}`)));
-  const {angle_rad, x_um, y_um} = one.place, c = Math.cos(angle_rad), s = Math.sin(angle_rad), unit = page.unit_um;
-  const turn = `matrix(${c} ${s} ${-s} ${c} ${x_um / unit} ${y_um / unit})`;
-  const place = one.flipped ? `${turn} matrix(-1 0 0 1 ${moving.mirror_at} 0)` : turn;
+  const unit = page.unit_um, flip = found => `matrix(-1 0 0 1 ${found.mirror_at} 0)`, onto = rowOf.get(pair.fixed);
   const key = `${pair.fixed}-${pair.moving}-${one.flipped}`;
   const of = (section, found, colour, attributes) => svg("g", attributes,
     image(section, found, {filter: `url(#${key}-${section})`}),
     svg("path", {d: found.tissue, class: "layer", stroke: colour}), svg("path", {d: found.white, class: "layer", stroke: colour}));
-  return svg("svg", {viewBox: (fixed.box || [fixed.left, fixed.left, fixed.width, fixed.height]).join(" "), class: "overlay"},
-    tint(`${key}-${pair.fixed}`, COLOURS.fixed, rowOf.get(pair.fixed).dark), tint(`${key}-${pair.moving}`, COLOURS.moving, rowOf.get(pair.moving).dark),
-    of(pair.fixed, fixed, COLOURS.fixed, {}), of(pair.moving, moving, COLOURS.moving, {transform: place, style: "mix-blend-mode:multiply"}));
+  const below = of(pair.fixed, fixed, COLOURS.fixed, onto.mirrored ? {transform: flip(fixed)} : {});
+  const above = of(pair.moving, moving, COLOURS.moving, {style: "mix-blend-mode:multiply"});
+  const put = () => {
+    const {angle_rad, x_um, y_um} = one.place, c = Math.cos(angle_rad), s = Math.sin(angle_rad);
+    above.setAttribute("transform", `matrix(${c} ${s} ${-s} ${c} ${x_um / unit} ${y_um / unit})${one.flipped ? " " + flip(moving) : ""}`);
+  };
+  put();
+  const [left, top, width, height] = fixed.box || [fixed.left, fixed.left, fixed.width, fixed.height];
+  const view = svg("svg", {viewBox: [onto.mirrored ? fixed.mirror_at - left - width : left, top, width, height].join(" "), class: "overlay"},
+    tint(`${key}-${pair.fixed}`, COLOURS.fixed, onto.dark), tint(`${key}-${pair.moving}`, COLOURS.moving, rowOf.get(pair.moving).dark), below, above);
+  const umAPixel = () => unit / view.getScreenCTM().a;
+  view.onpointerdown = event => view.setPointerCapture(event.pointerId);
+  view.onpointermove = event => {
+    if (!(event.buttons & 1)) return;
+    one.place = {...one.place, x_um: one.place.x_um + event.movementX * umAPixel(), y_um: one.place.y_um + event.movementY * umAPixel()};
+    put();
+    moved();
+  };
+  // turned about the pointer
+  view.addEventListener("wheel", event => {
+    if (!event.shiftKey) return;
+    event.preventDefault();
+    const by = (event.deltaY || event.deltaX) > 0 ? Math.PI / 360 : -Math.PI / 360, c = Math.cos(by), s = Math.sin(by);
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(view.getScreenCTM().inverse()), x = at.x * unit, y = at.y * unit;
+    const {angle_rad, x_um, y_um} = one.place;
+    one.place = {angle_rad: angle_rad + by, x_um: x + c * (x_um - x) - s * (y_um - y), y_um: y + s * (x_um - x) + c * (y_um - y)};
+    put();
+    moved();
+  }, {passive: false});
+  return view;
 }

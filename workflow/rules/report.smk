@@ -11,6 +11,7 @@ rule report_brain:
         segmentations=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
         pairs="results/alignment/{brain}/pairs.parquet",
+        proposed="results/alignment/{brain}/proposed-sections.tsv",
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         repairs="results/reconstruction/{brain}/repairs.parquet",
         surface_left="results/midsurface/{brain}/hemi-L_mid.surf.gii",

@@ -12,10 +12,8 @@ report.run_brain(
         name: [Path(path) for path in files[name]]
         for name in ("images", "labels", "segmentations", "midlines")
     },
-    **{
-        name: Path(files[name])
-        for name in ("stack", "pairs", "tissue", "repairs", "table", "points", "template")
-    },
+    **{name: Path(files[name]) for name in ("stack", "pairs", "proposed", "tissue", "repairs")},
+    **{name: Path(files[name]) for name in ("table", "points", "template")},
     surfaces={"L": Path(files.surface_left), "R": Path(files.surface_right)},
     thickness={"L": Path(files.thickness_left), "R": Path(files.thickness_right)},
     curvature={"L": Path(files.curvature_left), "R": Path(files.curvature_right)},
