@@ -54,6 +54,7 @@ check: .venv/ready
 	@$(BIN)/lint-imports --no-logo
 
 test: check
+	@$(PYTHON) envs/system_libraries.py --browser
 	@$(BIN)/python -m pytest -q
 
 lock:

@@ -134,7 +134,7 @@ function drawSheet(now) {
     const figure = byId(`s${row.section}`);
     sheet.append(figure);
     figure.querySelector(".value").textContent = now.sort === "out" || now.show === "out"
-      ? row.out.map(name => numberOf(name).label).join("; ")
+      ? row.out.map(name => numberOf(name).short).join(", ")
       : now.show === "proposed" ? proposalOf(row)
       : now.sort === "changes" ? row.changes.join("; ")
       : chosen && row.values ? `${text(chosen, row.values[chosen.name])} ${chosen.unit}` : "";

@@ -105,7 +105,7 @@ def write_all(
             "width": image.shape[1] * spacing_um / UNIT_UM,
             "height": image.shape[0] * spacing_um / UNIT_UM,
             "mirror_at": width_um / UNIT_UM,
-            "box": box_of(tissue),
+            "box": box_of([*tissue, of_section[["x_um", "y_um"]].to_numpy()]),
             "tissue": path_of(tissue, spacing_um / 2),
             "white": path_of(white, spacing_um / 2),
             "points": point_values(of_section),
@@ -144,9 +144,9 @@ def path_of(lines: list[Floats], tolerance_um: float) -> str:
 
 def box_of(lines: list[Floats]) -> list[int] | None:
     """Left, top, width and height of lines (n, 2) um in `UNIT_UM`, with some room around."""
-    if not lines:
+    corners = np.concatenate([np.empty((0, 2)), *lines]) / UNIT_UM
+    if not len(corners):
         return None
-    corners = np.concatenate(lines) / UNIT_UM
     low, high = corners.min(axis=0), corners.max(axis=0)
     room = 0.04 * (high - low).max()
     return [int(x) for x in np.rint([*(low - room), *(high - low + 2 * room)])]

@@ -25,7 +25,7 @@ class Number:
 
     Attributes
     ----------
-    name, label, unit : column of the table; in words; "" for none.
+    name, label, short, unit : column of the table; in words; in one or two; "" for none.
     worse : the end at which a section is to be looked at.
     digits : after the point.
     judged : whether a section that is far worse than the brain's others stands out. Not where
@@ -34,6 +34,7 @@ class Number:
 
     name: str
     label: str
+    short: str
     unit: str
     worse: Literal["low", "high"]
     digits: int
@@ -41,22 +42,22 @@ class Number:
 
 
 NUMBERS = (
-    Number("tissue_mm2", "tissue", "mm²", "low", 0, False),
-    Number("tissue_off", "tissue, off its neighbours", "%", "high", 0, True),
-    Number("gray_off", "share of gray matter, off its neighbours", "%", "high", 0, True),
-    Number("sulcal_mm", "open sulcal boundary", "mm", "low", 0, False),
+    Number("tissue_mm2", "tissue", "tissue", "mm²", "low", 0, False),
+    Number("tissue_off", "tissue, off its neighbours", "tissue area", "%", "high", 0, True),
+    Number("gray_off", "share of gray matter, off its neighbours", "gray share", "%", "high", 0, True),
+    Number("sulcal_mm", "open sulcal boundary", "sulci", "mm", "low", 0, False),
     Number(
-        "sulcal_missing", "open sulcal boundary, less than its neighbours", "%", "high", 0, True
+        "sulcal_missing", "open sulcal boundary, less than its neighbours", "sulci closed", "%", "high", 0, True
     ),
-    Number("inliers", "inliers of its pair", "", "low", 0, False),
-    Number("hand_margin", "inliers, times those of the other hand", "", "low", 1, False),
-    Number("residual_um", "residual of its pair", "µm", "high", 0, True),
-    Number("overlap", "overlap with its neighbour", "%", "low", 0, True),
-    Number("jump_mm", "tissue's centre, off its neighbours", "mm", "high", 2, True),
-    Number("points", "usable points", "", "low", 0, False),
-    Number("usable", "share of points that are usable", "%", "low", 0, True),
-    Number("middle", "points within 0.1 of mid-depth", "%", "low", 0, True),
-    Number("refined_um", "refinement, median", "µm", "high", 0, True),
+    Number("inliers", "inliers of its pair", "inliers", "", "low", 0, False),
+    Number("hand_margin", "inliers, times those of the other hand", "hand", "", "low", 1, False),
+    Number("residual_um", "residual of its pair", "residual", "µm", "high", 0, True),
+    Number("overlap", "overlap with its neighbour", "overlap", "%", "low", 0, True),
+    Number("jump_mm", "tissue's centre, off its neighbours", "centre jumps", "mm", "high", 2, True),
+    Number("points", "usable points", "points", "", "low", 0, False),
+    Number("usable", "share of points that are usable", "unusable points", "%", "low", 0, True),
+    Number("middle", "points within 0.1 of mid-depth", "off mid-depth", "%", "low", 0, True),
+    Number("refined_um", "refinement, median", "refinement", "µm", "high", 0, True),
 )
 COLUMNS = ["section", "status", "mirrored", "via", *(number.name for number in NUMBERS)]
 
