@@ -56,6 +56,7 @@ check: .venv/ready
 	@$(BIN)/lint-imports --no-logo
 
 test: check
+	@$(PYTHON) envs/system_libraries.py --browser
 	@$(BIN)/python -m pytest -q
 
 test-slurm: .venv/ready

@@ -202,6 +202,17 @@ def proposed_exclusion(w):
     return f"results/reconstruction/{w.brain}/proposed-exclusion.nii.gz"
 
 
+def earlier_numbers_of_brain(w):
+    """What an earlier report said of the brain, where report.compare_with names its folder."""
+    folder = config["report"]["compare_with"]
+    if folder and not Path(folder).is_dir():
+        raise WorkflowError(
+            f'config/config.yaml: report.compare_with names {folder}, which is no folder; copy results/report/*.tsv of an earlier run there, or set ""'
+        )
+    path = str(Path(folder) / f"{w.brain}.tsv")
+    return path if folder and path in present(folder) else []
+
+
 def manual_segmentations_of_chunk(w):
     """Corrected label images of the chunk's sections: manual/{brain}/segmentation/{section}.tif."""
     paths = [

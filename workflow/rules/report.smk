@@ -10,17 +10,23 @@ rule report_brain:
         segmentations=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
         pairs="results/alignment/{brain}/pairs.parquet",
+        proposed="results/alignment/{brain}/proposed-sections.tsv",
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         repairs="results/reconstruction/{brain}/repairs.parquet",
         surface_left="results/midsurface/{brain}/hemi-L_mid.surf.gii",
         surface_right="results/midsurface/{brain}/hemi-R_mid.surf.gii",
         thickness_left="results/midsurface/{brain}/hemi-L_thickness.shape.gii",
         thickness_right="results/midsurface/{brain}/hemi-R_thickness.shape.gii",
+        curvature_left="results/midsurface/{brain}/hemi-L_curvature.shape.gii",
+        curvature_right="results/midsurface/{brain}/hemi-R_curvature.shape.gii",
         table="results/midsurface/{brain}/surfaces.parquet",
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         points="results/coordinates/{brain}/points.parquet",
         template=config["template"]["tissue"],
+        earlier=earlier_numbers_of_brain,
     output:
+        numbers="results/report/{brain}.tsv",
+        # written last, it stands for the files of its folder, results/report/{brain}/
         page="results/report/{brain}.html",
     log:
         "logs/report/{brain}.log",
@@ -28,10 +34,11 @@ rule report_brain:
         "benchmarks/report/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=of_sections(1200, 5),
+        mem_mb=of_sections(1500, 5),
         runtime=of_sections(10, 0.1),
     params:
         sections=readable_rows_of_brain,
+        max_rotation_deg=config["alignment"]["max_rotation_deg"],
         report=config["report"],
         version=version("report"),
     script:
