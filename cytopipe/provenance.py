@@ -12,7 +12,7 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -134,7 +134,7 @@ def from_line(text: str) -> str | None:
 def _has_files(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(_has_files, value.values()))
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return any(map(_has_files, value))
     return isinstance(value, Path)
 
@@ -147,7 +147,7 @@ def _plain(value: Any, is_scan: bool = False) -> Any:
         return _in_study(Path(value)) if Path(value).is_absolute() else value
     if isinstance(value, Mapping):
         return {str(key): _plain(v, is_scan) for key, v in value.items() if key not in SPEED}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence):
         plain = [_plain(item, is_scan) for item in value]
         # rows of sections.tsv: 465 of them would outweigh many a file
         return _rows(plain) if value and all(map(is_dataclass, value)) else plain

@@ -53,6 +53,7 @@ TENSORS = {"a": torch.ones(3)}
 @dataclass(frozen=True)
 class Params:
     sigma_um: float
+    radii: Sequence[int] = range(3)
     workers: int = 1
 
 
@@ -182,7 +183,7 @@ def test_readers_that_are_not_ours_find_what_made_a_file(study: Path, kind: str)
         "stage": "midline",
         "version": midline.VERSION,
         "command": "midline-kind",
-        "params": {"sigma_um": 1.5},
+        "params": {"sigma_um": 1.5, "radii": [0, 1, 2]},
         "arguments": {"kind": kind, "run_name": "r"},
         "inputs": {
             "source": {
