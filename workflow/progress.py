@@ -7,6 +7,7 @@ through.
 """
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -113,6 +114,9 @@ def main(arguments: list[str]) -> int:
         ) as run,
     ):
         assert run.stdout is not None
+        # whoever stops this means Snakemake, which ends or tidies up its jobs and then itself
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: run.send_signal(number))
         for line in run.stdout:
             full.write(line)
             full.flush()

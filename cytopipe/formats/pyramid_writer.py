@@ -1,6 +1,5 @@
 """Pyramids written: tiled, zlib-compressed OME-TIFF whose levels are halved one after the other."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from cytopipe.files import whole
+from cytopipe.files import reserve, scratch, whole
 
 # (row, column, rows, columns) to these pixels of an image
 Window = Callable[[int, int, int, int], NDArray[np.uint8]]
@@ -54,9 +53,8 @@ def write_pyramid_by_windows(
     count = 1
     while spacing_um * 2**count <= coarsest_um * 1.001:
         count += 1
-    path.parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".pyramid-") as folder,
+        scratch(path.parent) as folder,
         whole(path) as beside,
         tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif,
     ):
@@ -64,7 +62,8 @@ def write_pyramid_by_windows(
             halved: NDArray[np.uint8] | None = None
             if number + 1 < count:
                 size = ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
-                halved = np.memmap(Path(folder) / f"{number + 1}", np.uint8, "w+", shape=size)
+                halved = np.memmap(folder / f"{number + 1}", np.uint8, "w+", shape=size)
+                reserve(folder / f"{number + 1}")
             tif.write(
                 _tiles(window, shape, tile, halved),
                 shape=shape,

@@ -254,8 +254,6 @@ METRICS = _table(
     ("epoch", "int64", "", "epoch, 0-based"),
     ("step", "int64", "", "optimiser steps taken"),
     ("loss", "float64", "", "mean training loss of the epoch"),
-    ("patches_per_s", "float64", "1/s", "throughput of the epoch"),
-    ("seconds", "float64", "s", "wall time of the epoch"),
 )
 
 FEATURE_ROWS = _table(

@@ -17,7 +17,7 @@ from cytopipe.pretraining.training import train
 
 __all__ = ["VERSION", "Params", "run", "run_release"]
 
-VERSION = 2
+VERSION = 3
 
 # what changes speed and memory alone, so that a run may be continued with other values
 SPEED = ("workers", "cache_mb", "checkpointing")

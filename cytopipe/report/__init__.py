@@ -18,7 +18,7 @@ from cytopipe.report import brain_page, study_page
 from cytopipe.report.params import Params
 from cytopipe.report.truth import run_truth
 
-VERSION = 2
+VERSION = 3
 
 __all__ = ["Params", "run", "run_brain", "run_truth"]
 
