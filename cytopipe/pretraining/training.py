@@ -98,12 +98,10 @@ def train(
                     f"pretraining: the loss is {mean_loss} in epoch {state.epoch}; "
                     "lower optimiser.learning_rate in config/config.yaml"
                 )
-            # how long it took stands in the log alone: two runs give the same metrics
+            row = {"epoch": state.epoch, "step": (state.epoch + 1) * steps, "loss": mean_loss}
+            state.metrics.append(row)
             seconds = time.monotonic() - start
             speed = steps * params.batch_size / seconds
-            state.metrics.append(
-                {"epoch": state.epoch, "step": (state.epoch + 1) * steps, "loss": mean_loss}
-            )
             state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
             state.loss_sum.zero_()
             _say(
