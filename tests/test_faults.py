@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -148,6 +149,28 @@ def test_a_mapped_array_has_its_blocks_before_it_is_written(tmp_path: Path) -> N
     assert (tmp_path / "sparse.npy").stat().st_blocks * 512 < 1 << 20
     files.reserve(tmp_path / "sparse.npy")
     assert (tmp_path / "sparse.npy").stat().st_blocks * 512 >= 1 << 20
+
+
+# what writes a file: the path, or the file's place in memory, that it may be given
+_WRITES = re.compile(
+    r"(\w+)\.write_(?:text|bytes)\(|"
+    r"\.to_(?:csv|parquet)\((\w+)|savefig\((\w+)|savez\w*\(\s*(\w+)|save_file\(\w+, (\w+)|"
+    r"(?:TiffWriter|imwrite)\((\w+)|h5py\.File\((\w+), \"w|torch\.save\(\w+, (\w+)|"
+    r"\bopen\((\w+), \"[wax]|(\w+)\.open\(\"[wax]"
+)
+
+
+def test_nothing_is_written_under_its_final_name() -> None:
+    """A new writer has to go through `whole`, whose path is called `beside` everywhere."""
+    package = Path(files.__file__).parent
+    found = {
+        (path.name, next(filter(None, match.groups())))
+        for path in package.rglob("*.py")
+        for match in _WRITES.finditer(path.read_text())
+    }
+    names = {name for _, name in found}
+    assert len(found) > 15 and "beside" in names
+    assert names <= {"beside", "content", "buffer", "text"}, found
 
 
 def test_the_watcher_sees_a_file_that_grows_under_its_final_name(tmp_path: Path) -> None:

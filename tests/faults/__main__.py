@@ -7,13 +7,17 @@ the table: table.md, and a part for each family of faults.
 """
 
 import argparse
+import os
 import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+
+import psutil
 
 from faults import cluster, disks, inputs, kills, limits, masters, runs, studies, table, training
 from faults.table import Line
@@ -24,6 +28,7 @@ def families(
 ) -> dict[str, Callable[[], Iterator[Line]]]:
     return {
         "kills": lambda: kills.lines(finished, folder, count, seed),
+        "worst": lambda: kills.worst_lines(finished, folder),
         "masters": lambda: masters.lines(finished, folder),
         "disks": lambda: disks.lines(finished, folder),
         "inputs": lambda: inputs.lines(finished, folder, seed),
@@ -50,7 +55,7 @@ def machine() -> str:
     names = ("snakemake", "torch", "numpy", "h5py", "tifffile", "pyarrow")
     return (
         f"{platform.system()} {platform.release()}, {platform.machine()}, "
-        f"{len(__import__('os').sched_getaffinity(0))} cores, {int(memory) >> 20} GB; "
+        f"{len(os.sched_getaffinity(0))} cores, {int(memory) >> 20} GB; "
         f"Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in names)
     )
@@ -73,9 +78,17 @@ def main(arguments: list[str]) -> int:
         if not options.only or name in options.only:
             start = time.monotonic()
             lines = []
-            for line in family():
-                print(line.markdown(), flush=True)
-                lines.append(line)
+            try:
+                for line in family():
+                    print(line.markdown(), flush=True)
+                    lines.append(line)
+            except (
+                AssertionError,
+                OSError,
+                psutil.Error,
+            ) as error:  # the other families are tried all the same
+                traceback.print_exc()
+                lines.append(Line(name, "", f"the trial itself broke off: {error!r}", False))
             print(f"{name}: {(time.monotonic() - start) / 60:.1f} min", flush=True)
             part.write_text("\n".join(line.markdown() for line in lines) + "\n")
             found += lines

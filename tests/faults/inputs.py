@@ -42,10 +42,8 @@ def _own_image(study: Path, finished: Path, job: Job) -> Path:
     return study / name
 
 
-def _truncated(finished: Path, study: Path, job: Job, seed: int) -> Line:
+def _truncated(finished: Path, study: Path, job: Job, cuts: list[float]) -> Line:
     """An image cut off at several lengths before the job reads it, its time of change kept."""
-    choose = random.Random(seed)
-    cuts = [0.0, *sorted(choose.uniform(0.02, 0.98) for _ in range(4)), 0.999]
     outcomes, troubles = [], []
     for cut in cuts:
         studies.without(studies.copy(finished, study), job)
@@ -68,7 +66,9 @@ def _truncated(finished: Path, study: Path, job: Job, seed: int) -> Line:
 
 
 def _judge(study: Path, finished: Path, job: Job, image: Path, status: int, log: str) -> str:
-    named = image.name in log or image.name.split(".")[0] in log
+    brain, number = image.name.split(".")[0].split("_")
+    end = log[log.rfind("error") :]
+    named = image.name in end or f"{brain} section {int(number)}" in end
     if status:
         return "the job stops and names the image" if named else f"WRONG: unnamed: {log[-200:]!r}"
     if not studies.wrong(study, finished, job):

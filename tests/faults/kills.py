@@ -21,7 +21,7 @@ class Kill:
 
     Attributes
     ----------
-    moment : seconds of the job's life, or what was waited for.
+    moment : CPU seconds of the job, or what was waited for.
     landed : whether the job was still there.
     troubles : what should not have been.
     """
@@ -35,14 +35,14 @@ class Kill:
 
 
 def kill_once(
-    finished: Path, study: Path, job: Job, whole_host: bool, after_s: float | None, worst: str = ""
+    finished: Path, study: Path, job: Job, whole_host: bool, cpu_s: float | None, worst: str = ""
 ) -> Kill:
     """Start one job of a copy of the finished study, kill it, look, start again, compare.
 
     Parameters
     ----------
     whole_host : kill Snakemake in the same moment; otherwise the job's process alone.
-    after_s : when, in the life of the job's process; None for the `worst` moment.
+    cpu_s : when, in CPU time of the job's process; None for the `worst` moment.
     worst : `writing`: an unfinished file is there; `between`: one output is there, not yet all.
     """
     studies.without(studies.copy(finished, study), job)
@@ -51,12 +51,11 @@ def kill_once(
     with Watcher(path.parent for path in final) as watcher:
         started = runs.start(study, *job.outputs)
         process = started.wait_for_job()
-        began = time.monotonic()
-        if after_s is not None:
-            time.sleep(after_s)
-        else:
+        if cpu_s is None:
             _wait_for(worst, final, process)
-        moment = worst or f"{time.monotonic() - began:.1f} of {job.seconds:.1f} s"
+        else:
+            _wait_until(cpu_s, process)
+        moment = worst or f"{cpu_s:.1f} of {job.cpu_s:.1f} s"
         landed = runs.alive(process)
         if whole_host:
             started.kill_all()
@@ -71,6 +70,14 @@ def kill_once(
     troubles += [*again.unfinished(expected), *studies.differences(study, finished)]
     seen = len(watcher.sightings) + len(again.sightings)
     return Kill(job, whole_host, moment, landed, seen, tuple(troubles))
+
+
+def _wait_until(cpu_s: float, process: psutil.Process) -> None:
+    try:
+        while runs.alive(process) and sum(process.cpu_times()[:2]) < cpu_s:
+            time.sleep(0.002)
+    except psutil.Error:  # it has just ended
+        return
 
 
 def _wait_for(worst: str, final: list[Path], process: psutil.Process) -> None:
@@ -91,7 +98,7 @@ def _wait_for(worst: str, final: list[Path], process: psutil.Process) -> None:
 
 
 def plan(jobs: list[Job], count: int, seed: int) -> Iterator[tuple[Job, bool, float]]:
-    """`count` kills spread evenly over the rules: job, whether the host dies, seconds."""
+    """`count` kills spread evenly over the rules: job, whether the host dies, CPU seconds."""
     choose = random.Random(seed)
     by_rule: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -100,28 +107,30 @@ def plan(jobs: list[Job], count: int, seed: int) -> Iterator[tuple[Job, bool, fl
     choose.shuffle(rules)
     for number in range(count):
         job = choose.choice(by_rule[rules[number % len(rules)]])
-        yield job, choose.random() < 0.5, choose.random() * job.seconds
+        yield job, choose.random() < 0.5, choose.random() * job.cpu_s
 
 
 def lines(finished: Path, folder: Path, count: int, seed: int) -> Iterator[Line]:
-    """`count` kills at random moments, then one in each of the worst moments of each rule."""
-    jobs = studies.jobs_of(finished)
+    """`count` kills at random moments; a line a rule."""
     done: dict[str, list[Kill]] = defaultdict(list)
-    for job, whole_host, after_s in plan(jobs, count, seed):
-        found = kill_once(finished, folder / "killed", job, whole_host, after_s)
+    for job, whole_host, cpu_s in plan(studies.jobs_of(finished), count, seed):
+        found = kill_once(finished, folder / "killed", job, whole_host, cpu_s)
         done[job.rule].append(found)
         _say(found)
     for rule, kills in sorted(done.items()):
         yield _line(f"kill -9, `{rule}`", kills)
-    worst: dict[str, list[Kill]] = defaultdict(list)
-    for rule in sorted({job.rule for job in jobs}):
-        job = next(job for job in jobs if job.rule == rule)
-        for moment in ("writing", "between") if len(job.outputs) > 1 else ("writing",):
-            found = kill_once(finished, folder / "killed", job, True, None, moment)
-            worst[moment].append(found)
-            _say(found)
-    yield _line("kill -9 of job and master while a file is written, once a rule", worst["writing"])
-    yield _line("the same when the first of several outputs is there", worst["between"])
+
+
+def worst_lines(finished: Path, folder: Path) -> Iterator[Line]:
+    """A kill of each rule while it writes and, if it has several outputs, between two of them."""
+    done: dict[str, list[Kill]] = {"writing": [], "between": []}
+    for job in studies.first_of_each_rule(finished).values():
+        for moment, kills in done.items():
+            if moment == "writing" or len(job.outputs) > 1:
+                kills.append(kill_once(finished, folder / "worst", job, True, None, moment))
+                _say(kills[-1])
+    yield _line("kill -9 of job and master while a file is being written", done["writing"])
+    yield _line("the same when one of several outputs is there", done["between"])
 
 
 def _say(kill: Kill) -> None:
@@ -141,7 +150,7 @@ def _line(fault: str, kills: list[Kill]) -> Line:
         )
         tried = f"{len(landed)} of {len(kills)} landed: {moments}"
     else:
-        tried = f"{len(landed)} of {len(kills)} landed"
+        tried = f"each rule once, {len(landed)} of {len(kills)} landed"
     seen = sum(kill.sightings for kill in kills)
     good = f"{seen} files seen as they appeared, all finished; byte-identical after the rerun"
     return Line(fault, tried, "; ".join(troubles) or good, not troubles and bool(landed))

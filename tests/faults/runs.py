@@ -123,13 +123,12 @@ def run(study: Path, *arguments: str, env: Mapping[str, str] | None = None) -> t
 
 
 def rerun(study: Path, *targets: str) -> str:
-    """What a person does after a fault: start again, first removing locks if asked to.
+    """What a person does after a fault: start again, first removing locks that were left.
 
     Returns the messages.
     """
-    if any((study / ".snakemake" / "locks").glob("*")):
-        status, said = run(study, "--unlock")
-        assert status == 0, said
+    for lock in (study / ".snakemake" / "locks").glob("*"):
+        lock.unlink()  # as `snakemake --unlock` does, without its seconds
     status, said = run(study, *targets)
     assert status == 0, said
     return said
