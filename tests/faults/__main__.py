@@ -24,11 +24,11 @@ from faults.table import Line
 
 
 def families(
-    finished: Path, folder: Path, count: int, seed: int
+    finished: Path, folder: Path, count: int, seed: int, workers: int
 ) -> dict[str, Callable[[], Iterator[Line]]]:
     return {
-        "kills": lambda: kills.lines(finished, folder, count, seed),
-        "worst": lambda: kills.worst_lines(finished, folder),
+        "kills": lambda: kills.lines(finished, folder, count, seed, workers),
+        "worst": lambda: kills.worst_lines(finished, folder, workers),
         "masters": lambda: masters.lines(finished, folder),
         "disks": lambda: disks.lines(finished, folder),
         "inputs": lambda: inputs.lines(finished, folder, seed),
@@ -67,13 +67,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="kills side by side")
     options = parser.parse_args(arguments)
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     finished = undisturbed(folder)
     before = studies.artifacts(finished)
     found = []
-    for name, family in families(finished, folder, options.kills, options.seed).items():
+    tried = families(finished, folder, options.kills, options.seed, options.workers)
+    for name, family in tried.items():
         part = folder / f"{name}.md"
         if not options.only or name in options.only:
             start = time.monotonic()
@@ -94,7 +96,7 @@ def main(arguments: list[str]) -> int:
             found += lines
     if studies.artifacts(finished) != before:
         found.append(Line("the undisturbed study itself", "", "it was changed", False))
-    parts = [folder / f"{name}.md" for name in families(finished, folder, 0, 0)]
+    parts = [folder / f"{name}.md" for name in tried]
     rows = "".join(part.read_text() for part in parts if part.exists())
     (folder / "table.md").write_text(f"{machine()}\n\n{table.HEAD}\n{rows}")
     failed = [line.fault for line in found if line.held is False]

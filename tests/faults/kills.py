@@ -1,9 +1,11 @@
 """kill -9 of a job at random moments, and at the worst ones."""
 
 import random
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +37,7 @@ class Kill:
 
 
 def kill_once(
-    finished: Path, study: Path, job: Job, whole_host: bool, cpu_s: float | None, worst: str = ""
+    finished: Path, study: Path, job: Job, whole_host: bool, cpu_s: float | None, worst: str
 ) -> Kill:
     """Start one job of a copy of the finished study, kill it, look, start again, compare.
 
@@ -110,27 +112,48 @@ def plan(jobs: list[Job], count: int, seed: int) -> Iterator[tuple[Job, bool, fl
         yield job, choose.random() < 0.5, choose.random() * job.cpu_s
 
 
-def lines(finished: Path, folder: Path, count: int, seed: int) -> Iterator[Line]:
-    """`count` kills at random moments; a line a rule."""
+def lines(finished: Path, folder: Path, count: int, seed: int, workers: int) -> Iterator[Line]:
+    """`count` kills at random moments, `workers` of them side by side; a line a rule."""
+    tries = [
+        (job, whole_host, cpu_s, "")
+        for job, whole_host, cpu_s in plan(studies.jobs_of(finished), count, seed)
+    ]
     done: dict[str, list[Kill]] = defaultdict(list)
-    for job, whole_host, cpu_s in plan(studies.jobs_of(finished), count, seed):
-        found = kill_once(finished, folder / "killed", job, whole_host, cpu_s)
-        done[job.rule].append(found)
-        _say(found)
+    for kill in _all(finished, folder / "killed", tries, workers):
+        done[kill.job.rule].append(kill)
     for rule, kills in sorted(done.items()):
         yield _line(f"kill -9, `{rule}`", kills)
 
 
-def worst_lines(finished: Path, folder: Path) -> Iterator[Line]:
+def worst_lines(finished: Path, folder: Path, workers: int) -> Iterator[Line]:
     """A kill of each rule while it writes and, if it has several outputs, between two of them."""
-    done: dict[str, list[Kill]] = {"writing": [], "between": []}
-    for job in studies.first_of_each_rule(finished).values():
-        for moment, kills in done.items():
-            if moment == "writing" or len(job.outputs) > 1:
-                kills.append(kill_once(finished, folder / "worst", job, True, None, moment))
-                _say(kills[-1])
-    yield _line("kill -9 of job and master while a file is being written", done["writing"])
-    yield _line("the same when one of several outputs is there", done["between"])
+    jobs = studies.first_of_each_rule(finished).values()
+    for moment, words in (
+        ("writing", "kill -9 of job and master while a file is being written"),
+        ("between", "the same when one of several outputs is there"),
+    ):
+        tries = [
+            (job, True, None, moment) for job in jobs if moment == "writing" or len(job.outputs) > 1
+        ]
+        yield _line(words, _all(finished, folder / "worst", tries, workers))
+
+
+def _all(
+    finished: Path,
+    folder: Path,
+    tries: list[tuple[Job, bool, float | None, str]],
+    workers: int,
+) -> list[Kill]:
+    def one(number: int) -> Kill:
+        study = folder / str(number)
+        kill = kill_once(finished, study, *tries[number])
+        _say(kill)
+        if not kill.troubles:
+            shutil.rmtree(study)
+        return kill
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, range(len(tries))))
 
 
 def _say(kill: Kill) -> None:
