@@ -98,7 +98,8 @@ def _start(
 ) -> tuple[Run, psutil.Process]:
     """A run with one job on the cluster, and the job's process."""
     studies.without(studies.copy(finished, study), job)
-    run = runs.start(study, *ARGUMENTS, *more, *job.outputs, env=cluster.env)
+    # options first whose values would run on into the targets
+    run = runs.start(study, *more, *ARGUMENTS, *job.outputs, env=cluster.env)
     process = runs.until(lambda: _script(study) or run.process.poll() is not None)
     if not isinstance(process, psutil.Process):
         raise AssertionError(f"no job was started:\n{run.text()}")

@@ -15,7 +15,7 @@ import psutil
 T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_S = 300.0
+PATIENCE_S = 1200.0
 
 
 @dataclass
