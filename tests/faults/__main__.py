@@ -84,11 +84,8 @@ def main(arguments: list[str]) -> int:
                 for line in family():
                     print(line.markdown(), flush=True)
                     lines.append(line)
-            except (
-                AssertionError,
-                OSError,
-                psutil.Error,
-            ) as error:  # the other families are tried all the same
+            # the other families are tried all the same
+            except (AssertionError, OSError, subprocess.SubprocessError, psutil.Error) as error:
                 traceback.print_exc()
                 lines.append(Line(name, "", f"the trial itself broke off: {error!r}", False))
             print(f"{name}: {(time.monotonic() - start) / 60:.1f} min", flush=True)

@@ -106,11 +106,12 @@ def _start(
     return run, process
 
 
-def _script(study: Path) -> psutil.Process | None:
+def _script(study: Path, besides: psutil.Process | None = None) -> psutil.Process | None:
     """The process of a job's script, whoever started it."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if any(f"{study}/.snakemake/scripts/" in word for word in words[:2]):
+        found = any(f"{study}/.snakemake/scripts/" in word for word in words[:2])
+        if found and process != besides:
             return process
     return None
 
@@ -215,17 +216,27 @@ def _time_limit(cluster: Cluster, finished: Path, study: Path, job: Job) -> Line
 
 def _master_killed(cluster: Cluster, finished: Path, study: Path, job: Job, at_once: bool) -> Line:
     with _watcher(study, job) as watcher:
-        first, _ = _start(cluster, finished, study, job)
+        first, old = _start(cluster, finished, study, job)
         runs.kill(psutil.Process(first.process.pid))
         first.wait()
         left = cluster.queue()
-        if not at_once:
+        if at_once:
+            old.suspend()  # so that the second start meets it
+        else:
             runs.until(lambda: not cluster.queue())
         status, said = runs.run(study, *ARGUMENTS, *job.outputs, env=cluster.env)
         explained = status != 0 and "--unlock" in said
         runs.run(study, "--unlock")
         second = runs.start(study, *ARGUMENTS, *job.outputs, env=cluster.env)
-        words = "started again at once" if at_once else "started again when the queue is empty"
+        words = "started again when the queue is empty"
+        twice = False
+        if at_once:
+            words = "started again at once"
+            twice = bool(
+                runs.until(lambda: _script(study, old) or second.process.poll() is not None)
+            )
+            twice = twice and second.process.poll() is None
+            old.resume()
         line = _ended(
             "Snakemake killed with a job in the queue",
             words,
@@ -236,5 +247,5 @@ def _master_killed(cluster: Cluster, finished: Path, study: Path, job: Job, at_o
             "the lock is explained; the job in the queue goes on" if left and explained else "",
         )
         runs.until(lambda: not cluster.queue())
-    duplicate = "; the job ran twice side by side" if at_once else ""
+    duplicate = "; the job was submitted again and ran twice side by side" if twice else ""
     return Line(line.fault, line.tried, line.outcome + duplicate, line.held)

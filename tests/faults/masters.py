@@ -65,12 +65,14 @@ def _signalled(
             found.append("the lock stays; a second start is refused and says --unlock")
             if status == 0 or not explained:
                 troubles.append(f"second start: status {status}, explained: {explained}")
-        runs.rerun(study, *job.outputs)
         if process is not None and runs.alive(process):
+            process.suspend()  # so that it ends after the job of the second start
+            runs.rerun(study, *job.outputs)
+            process.resume()
             runs.until(lambda: not runs.alive(process))
-            found.append("old and new job ran side by side")
-        elif process is not None and number != signal.SIGKILL and "went on" in found[1]:
-            troubles.append("the job outlived its master")
+            found.append("the job ran a second time beside the old one, which ended last")
+        else:
+            runs.rerun(study, *job.outputs)
     troubles += [*watcher.unfinished(expected), *studies.differences(study, finished)]
     who = "`workflow/progress.py`" if by_progress else "Snakemake"
     return Line(

@@ -23,7 +23,8 @@ class Line:
 
     def markdown(self) -> str:
         mark = {True: "yes", False: "**NO**", None: "not tried"}[self.held]
-        return f"| {self.fault} | {self.tried} | {self.outcome} | {mark} |"
+        cells = (self.fault, self.tried, self.outcome, mark)
+        return "| " + " | ".join(" ".join(c.replace("|", "/").split()) for c in cells) + " |"
 
 
 HEAD = "| fault | tried | what came of it | held |\n|---|---|---|---|"
