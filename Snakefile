@@ -3,6 +3,8 @@
 
 from snakemake.utils import min_version
 
+from cytopipe.files import sweep
+
 min_version("9.13")
 
 
@@ -28,6 +30,12 @@ include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+
+
+# the lock is held: whatever is unfinished under results/ now belongs to a process that was killed
+onstart:
+    for path in sweep("results"):
+        logger.info(f"deleted what a killed process left: {path}")
 
 
 localrules:

@@ -90,7 +90,6 @@ def write_pages(root: Path) -> dict[str, Path]:
     ]
     tables.write(tables.SCORES, pd.DataFrame(scores), root / "scores.parquet")
     epochs = pd.DataFrame({"epoch": [0, 1], "step": [4, 8], "loss": [3.0, 2.5]})
-    epochs = epochs.assign(patches_per_s=100.0, seconds=9.0)
     tables.write(tables.METRICS, epochs, root / "metrics.parquet")
     tables.write(tables.METRICS, epochs[:0], root / "untrained.parquet")
     report.run_truth(
