@@ -135,6 +135,7 @@ STACK = _table(
     ("x_um", "float64", "um", "shift, unmirrored section to stack; NaN if unaligned"),
     ("y_um", "float64", "um", "shift, unmirrored section to stack; NaN if unaligned"),
     ("via", "int64", "", "the section through which it was placed; itself for base and person; -1"),
+    ("sigma_um", "float64", "um", "error of the place, x or y, against the base; NaN if not known"),
     ("image_right", "str", "", "side of the brain at the right of an unmirrored image, R or L"),
     ("status", "str", "", "ok, uncertain, blank, excluded, or why it has no transform"),
 )
@@ -209,6 +210,7 @@ POINTS = _table(
     ("x_mm", "float64", "mm", "template R; NaN without a coordinate"),
     ("y_mm", "float64", "mm", "template A"),
     ("z_mm", "float64", "mm", "template S"),
+    ("sigma_mm", "float64", "mm", "estimated error of the coordinate, an axis; NaN if not known"),
     ("template", "str", "", "name of the template"),
     ("area", "str", "", "atlas label at the point; empty outside the atlas"),
     ("area_probability", "float64", "", "probability of that label"),

@@ -2,6 +2,7 @@ rule coordinates:
     """Give every point of a brain its template coordinate and the area of the atlas there."""
     input:
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
+        stack="results/alignment/{brain}/stack.parquet",
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         template=config["template"]["tissue"],
         atlas=config["template"]["atlas"] or [],
