@@ -15,8 +15,9 @@ from cytopipe.files import InputError, require, whole
 from cytopipe.formats.sections import Section
 from cytopipe.numerics.geometry import Floats, Placement, Rigid
 
-# a number stands out from so many robust standard deviations (1.48 median deviations) on
-STANDS_OUT = 4.0
+# a number stands out that lies so many quartile distances beyond the worse quartile: what Tukey
+# (Exploratory Data Analysis, 1977) calls far out
+STANDS_OUT = 3.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _of_pairs(via: "pd.Series[int]", pairs: pd.DataFrame) -> pd.DataFrame:
 def standing_out(numbers: pd.DataFrame) -> dict[int, list[str]]:
     """Names of the numbers in which a section is far worse than the others of its brain.
 
-    Far: `STANDS_OUT` robust standard deviations beyond the median, on the worse side.
+    Far: beyond the worse quartile by more than `STANDS_OUT` times the quartiles' distance.
     """
     found: dict[int, list[str]] = {int(section): [] for section in numbers["section"]}
     for number in NUMBERS:
@@ -175,10 +176,10 @@ def standing_out(numbers: pd.DataFrame) -> dict[int, list[str]]:
         finite = worse[np.isfinite(worse)]
         if not len(finite):
             continue
-        middle = np.median(finite)
-        # numbers that are nearly all alike must not make every ripple stand out
-        spread = max(1.4826 * np.median(np.abs(finite - middle)), 0.02 * abs(middle), 1e-9)
-        for section in numbers.loc[(worse - middle) / spread > STANDS_OUT, "section"]:
+        low, high = np.percentile(finite, [25, 75])
+        # where nearly all are alike not every ripple stands out
+        fence = high + STANDS_OUT * max(high - low, 0.02 * abs(high))
+        for section in numbers.loc[worse > fence, "section"]:
             found[int(section)].append(number.name)
     return found
 
