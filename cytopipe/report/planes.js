@@ -7,7 +7,8 @@ const PLANES = [
   {name: "coronal", fixed: 1, across: 0, along: 2, letters: "LRSI"},
   {name: "axial", fixed: 2, across: 0, along: 1, letters: "LRAP"},
 ];
-const SHADES = [[255, 255, 255], [125, 125, 125], [214, 208, 196]];
+// background, gray and white matter as the bytes A, B, G, R
+const SHADES = Uint32Array.of(0xffffffff, 0xff7d7d7d, 0xffc4d0d6);
 
 class Planes {
   // CONTAINER gets three canvases; OVERLAY(context, plane, position, toCanvas) draws on each; MOVED(position) follows
@@ -59,10 +60,10 @@ class Planes {
   slice(plane) {
     const [, b, c] = this.shape, strides = [b * c, c, 1], wide = this.shape[plane.across], high = this.shape[plane.along];
     const index = Math.round((this.position[plane.fixed] - this.origin[plane.fixed]) / this.spacing[plane.fixed]);
-    const image = new ImageData(wide, high);
+    const image = new ImageData(wide, high), pixels = new Uint32Array(image.data.buffer);
     for (let j = 0; j < high; j++) for (let i = 0; i < wide; i++) {
       const label = this.labels[index * strides[plane.fixed] + i * strides[plane.across] + j * strides[plane.along]];
-      image.data.set([...SHADES[label], 255], 4 * ((high - 1 - j) * wide + i));
+      pixels[(high - 1 - j) * wide + i] = SHADES[label];
     }
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [wide, high];
@@ -169,23 +170,24 @@ async function startPoints() {
     hemisphere: i => sides[i] ? COLOURS.palette[1] : COLOURS.palette[0],
     refined: i => `rgb(${onScale(COLOURS.viridis, refined[i], 0, 1000).map(Math.round).join(" ")})`,
   };
-  const points = Array.from(sections, (_, i) => [places[3 * i] / 10, places[3 * i + 1] / 10, places[3 * i + 2] / 10]);
+  // the point that is nearest, -1 where none is within 5 mm
   const near = position => {
     let best = -1, least = 25;
-    points.forEach((point, i) => {
-      const off = point.reduce((sum, value, axis) => sum + (value - position[axis]) ** 2, 0);
+    for (let i = 0; i < sections.length; i++) {
+      let off = 0;
+      for (let axis = 0; axis < 3; axis++) off += (places[3 * i + axis] / 10 - position[axis]) ** 2;
       if (off < least) [best, least] = [i, off];
-    });
+    }
     return best;
   };
   templatePlanes = new Planes(byId("template-planes"), volume, page.template_middle_mm, (context, plane, position, to) => {
     const colour = colours[byId("colour-points").value];
-    points.forEach((point, i) => {
-      if (Math.abs(point[plane.fixed] - position[plane.fixed]) > 1.5) return;
-      const [x, y] = to(point);
+    for (let i = 0; i < sections.length; i++) {
+      if (Math.abs(places[3 * i + plane.fixed] / 10 - position[plane.fixed]) > 1.5) continue;
+      const [x, y] = to([places[3 * i] / 10, places[3 * i + 1] / 10, places[3 * i + 2] / 10]);
       context.fillStyle = colour(i);
       context.fillRect(x - 1.5, y - 1.5, 3, 3);
-    });
+    }
   }, position => {
     const i = near(position);
     byId("point-readout").replaceChildren(`R ${position[0].toFixed(1)}, A ${position[1].toFixed(1)}, S ${position[2].toFixed(1)} mm`,
