@@ -22,7 +22,7 @@ from cytopipe.report.section_numbers import NUMBERS
 SURFACE_WIDTH_PX = 300
 # voxels along the longest axis of a volume on the page; some 0.6 mm of a human brain
 LONGEST = 320
-SCRIPTS = ("page.js", "section.js", "curves.js", "planes.js", "surface.js")
+SCRIPTS = ("page.js", "section.js", "pairs.js", "curves.js", "planes.js", "surface.js")
 MIDSURFACE_VIEWS = (
     ("L", "from the left", "left hemisphere, lateral"),
     ("L", "from the right", "left hemisphere, medial"),
