@@ -293,6 +293,8 @@ def point_values(points: pd.DataFrame) -> dict[str, Any]:
         "sides": bundle.packed((located["hemisphere"] == "R").to_numpy(np.uint8)),
         "sections": bundle.packed(located["section"].to_numpy(np.int32)),
         "refined": bundle.packed(np.nan_to_num(located["refined_um"].to_numpy(np.float32))),
+        # -1 where it is not known
+        "sigma": bundle.packed(located["sigma_mm"].fillna(-1).to_numpy(np.float32)),
         "names": names,
     }
 

@@ -253,13 +253,15 @@ async function startPoints() {
     load("template.js", "template").then(volumeOf),
     load("points.js", "points"),
   ]);
-  const [places, areas, sides, sections, refined] = await Promise.all(
-    ["places", "areas", "sides", "sections", "refined"].map(name => unpack(found[name])),
+  const [places, areas, sides, sections, refined, sigma] = await Promise.all(
+    ["places", "areas", "sides", "sections", "refined", "sigma"].map(name => unpack(found[name])),
   );
   const colours = {
     area: i => (areas[i] === 0 ? "#000000" : COLOURS.palette[(areas[i] - 1) % COLOURS.palette.length]),
     hemisphere: i => (sides[i] ? COLOURS.palette[1] : COLOURS.palette[0]),
     refined: i => `rgb(${onScale(COLOURS.viridis, refined[i], 0, 1000).map(Math.round).join(" ")})`,
+    sigma: i =>
+      sigma[i] < 0 ? "#000000" : `rgb(${onScale(COLOURS.viridis, sigma[i], 0, 5).map(Math.round).join(" ")})`,
   };
   // the point that is nearest, -1 where none is within 5 mm
   const near = position => {

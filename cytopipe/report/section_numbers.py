@@ -63,6 +63,7 @@ NUMBERS = (
     Number("residual_um", "residual of its pair", "residual", "µm", "high", 0, True),
     Number("overlap", "overlap with its neighbour", "overlap", "%", "low", 0, True),
     Number("jump_mm", "tissue's centre, off its neighbours", "centre jumps", "mm", "high", 2, True),
+    Number("sigma_um", "estimated error of its place", "place error", "µm", "high", 0, False),
     Number("points", "usable points", "points", "", "low", 0, False),
     Number("usable", "share of points that are usable", "unusable points", "%", "low", 0, True),
     Number("middle", "points within 0.1 of mid-depth", "off mid-depth", "%", "low", 0, True),
@@ -108,6 +109,7 @@ def table(
     rows = rows.join(_of_pairs(rows["via"], pairs))
     centre_mm = centres_mm(stack, centroids_um).reindex(rows.index)
     off = [centre_mm[axis] - neighbours(centre_mm[axis]) for axis in ("x_mm", "y_mm")]
+    rows["sigma_um"] = placed["sigma_um"]
     rows["jump_mm"] = np.hypot(off[0], off[1])
     ok = midline[midline["status"] == "ok"]
     found = midline.groupby("section").size().reindex(rows.index)
