@@ -145,7 +145,7 @@ def write_truth(path: Path) -> Path:
 
 def stack_of(truth: TruthBrain) -> pd.DataFrame:
     """A stack table that is right."""
-    table = truth.sections.assign(brain="B01", via=0, status="ok")
+    table = truth.sections.assign(brain="B01", via=0, sigma_um=0.0, status="ok")
     table.loc[table["condition"] != "good", ["angle_rad", "x_um", "y_um"]] = np.nan
     return tables.STACK.conform(table.drop(columns="condition"))
 

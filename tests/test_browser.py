@@ -246,6 +246,9 @@ def test_points_lie_over_the_template_on_their_side(
     columns = [browser.js(f"probe.colour({rgb})") for rgb in ("0, 114, 178", "230, 159, 0")]
     (many_left, _, left_end), (many_right, right_start, _) = columns
     assert many_left > 50 and many_right > 50 and left_end < right_start
+    # the estimated error of a phantom's points is 0 here: the darkest colour of viridis
+    browser.js("byId('colour-points').value = 'sigma'; byId('colour-points').onchange()")
+    assert browser.js("probe.colour(68, 1, 84)")[0] > 100
     # a click onto a point says whose it is
     points = tables.read(tables.POINTS, study["points.parquet"])
     point = points[(points["section"] == 1520) & (points["hemisphere"] == "L")].iloc[10]

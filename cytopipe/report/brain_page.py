@@ -22,7 +22,7 @@ from cytopipe.report.section_numbers import NUMBERS
 SURFACE_WIDTH_PX = 300
 # voxels along the longest axis of a volume on the page; some 0.6 mm of a human brain
 LONGEST = 320
-SCRIPTS = ("page.js", "section.js", "curves.js", "planes.js", "surface.js")
+SCRIPTS = ("page.js", "section.js", "pairs.js", "curves.js", "planes.js", "surface.js")
 MIDSURFACE_VIEWS = (
     ("L", "from the left", "left hemisphere, lateral"),
     ("L", "from the right", "left hemisphere, medial"),
@@ -293,6 +293,8 @@ def point_values(points: pd.DataFrame) -> dict[str, Any]:
         "sides": bundle.packed((located["hemisphere"] == "R").to_numpy(np.uint8)),
         "sections": bundle.packed(located["section"].to_numpy(np.int32)),
         "refined": bundle.packed(np.nan_to_num(located["refined_um"].to_numpy(np.float32))),
+        # -1 where it is not known
+        "sigma": bundle.packed(located["sigma_mm"].fillna(-1).to_numpy(np.float32)),
         "names": names,
     }
 

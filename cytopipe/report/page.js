@@ -8,7 +8,8 @@ const rowOf = new Map(rows.map(row => [row.section, row]));
 const byId = id => document.getElementById(id);
 const COLOURS = page.colours;
 
-const arrived = new Map(), waiting = new Map();
+const arrived = new Map(),
+  waiting = new Map();
 
 // called by the scripts beside the page
 function put(name, value) {
@@ -24,7 +25,10 @@ function load(file, name) {
   if (waiting.get(name).length === 1) {
     const script = document.createElement("script");
     script.src = `${page.folder}/${file}`;
-    script.onerror = () => { byId("problem").textContent = `${script.src} is missing: keep the folder ${page.folder} beside this page.`; };
+    script.onerror = () => {
+      byId("problem").textContent =
+        `${script.src} is missing: keep the folder ${page.folder} beside this page.`;
+    };
     document.head.append(script);
   }
   return promise;
@@ -33,23 +37,33 @@ function load(file, name) {
 async function unpack({dtype, gzip}) {
   const bytes = Uint8Array.from(atob(gzip), letter => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const kinds = {uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, int32: Int32Array, float32: Float32Array};
+  const kinds = {
+    uint8: Uint8Array,
+    uint16: Uint16Array,
+    int16: Int16Array,
+    int32: Int32Array,
+    float32: Float32Array,
+  };
   return new kinds[dtype](await new Response(stream).arrayBuffer());
 }
 
 // run once, when the element comes near the window
 function whenNear(element, work) {
-  new IntersectionObserver((seen, observer) => {
-    if (!seen.some(one => one.isIntersecting)) return;
-    observer.disconnect();
-    work();
-  }, {rootMargin: "600px"}).observe(element);
+  new IntersectionObserver(
+    (seen, observer) => {
+      if (!seen.some(one => one.isIntersecting)) return;
+      observer.disconnect();
+      work();
+    },
+    {rootMargin: "600px"},
+  ).observe(element);
 }
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made[name] = value; else made.setAttribute(name, value);
+    if (name.startsWith("on")) made[name] = value;
+    else made.setAttribute(name, value);
   }
   made.append(...children);
   return made;
@@ -62,13 +76,19 @@ function svg(tag, attributes = {}, ...children) {
   return made;
 }
 
-const text = (number, value) => value === null || value === undefined ? "none"
-  : value.toLocaleString("en", {minimumFractionDigits: number.digits, maximumFractionDigits: number.digits});
+const text = (number, value) =>
+  value === null || value === undefined
+    ? "none"
+    : value.toLocaleString("en", {
+        minimumFractionDigits: number.digits,
+        maximumFractionDigits: number.digits,
+      });
 
 // the colour of a value between two ends on a list of colours
 function onScale(stops, value, low, high) {
   const at = Math.min(Math.max((value - low) / (high - low), 0), 1) * (stops.length - 1);
-  const below = Math.min(Math.floor(at), stops.length - 2), share = at - below;
+  const below = Math.min(Math.floor(at), stops.length - 2),
+    share = at - below;
   return stops[below].map((start, i) => start + share * (stops[below + 1][i] - start));
 }
 
@@ -85,7 +105,8 @@ function state() {
 }
 
 function go(changes) {
-  const wanted = {...state(), ...changes}, parts = new URLSearchParams();
+  const wanted = {...state(), ...changes},
+    parts = new URLSearchParams();
   if (wanted.sort !== "section") parts.set("sort", wanted.sort);
   if (wanted.turned) parts.set("turned", "yes");
   if (wanted.show !== "all") parts.set("show", wanted.show);
@@ -104,7 +125,8 @@ const OTHERS = {
   changes: {label: "number of changes", worse: "high", of: row => row.changes.length},
 };
 const numberOf = name => page.numbers.find(number => number.name === name);
-const orderOf = name => OTHERS[name] || {...numberOf(name), of: row => row.values ? row.values[name] : null};
+const orderOf = name =>
+  OTHERS[name] || {...numberOf(name), of: row => (row.values ? row.values[name] : null)};
 
 const FILTERS = {
   all: () => true,
@@ -118,42 +140,70 @@ const passes = (row, show) => (FILTERS[show] || (one => one.status === show))(ro
 
 // the rows that are shown, in the order in which they are shown: also that of the keyboard
 function listed({sort, turned, show}) {
-  const order = orderOf(sort), sign = (order.worse === "high" ? -1 : 1) * (turned ? -1 : 1);
-  return rows.filter(row => passes(row, show)).sort((a, b) => {
-    const x = order.of(a), y = order.of(b), none = value => value === null || value === undefined;
-    if (none(x) || none(y)) return none(x) - none(y) || a.section - b.section;
-    return sign * (x - y) || a.section - b.section;
-  });
+  const order = orderOf(sort),
+    sign = (order.worse === "high" ? -1 : 1) * (turned ? -1 : 1);
+  return rows
+    .filter(row => passes(row, show))
+    .sort((a, b) => {
+      const x = order.of(a),
+        y = order.of(b),
+        none = value => value === null || value === undefined;
+      if (none(x) || none(y)) return none(x) - none(y) || a.section - b.section;
+      return sign * (x - y) || a.section - b.section;
+    });
 }
 
 function drawSheet(now) {
-  const list = listed(now), sheet = byId("sheet"), chosen = numberOf(now.sort);
+  const list = listed(now),
+    sheet = byId("sheet"),
+    chosen = numberOf(now.sort);
   const shown = new Set(list.map(row => row.section));
   for (const figure of sheet.children) figure.hidden = !shown.has(Number(figure.dataset.section));
   for (const row of list) {
     const figure = byId(`s${row.section}`);
     sheet.append(figure);
-    figure.querySelector(".value").textContent = now.sort === "out" || now.show === "out"
-      ? row.out.map(name => numberOf(name).short).join(", ")
-      : now.show === "proposed" ? proposalOf(row)
-      : now.sort === "changes" ? row.changes.join("; ")
-      : chosen && row.values ? `${text(chosen, row.values[chosen.name])} ${chosen.unit}` : "";
+    figure.querySelector(".value").textContent =
+      now.sort === "out" || now.show === "out"
+        ? row.out.map(name => numberOf(name).short).join(", ")
+        : now.show === "proposed"
+          ? proposalOf(row)
+          : now.sort === "changes"
+            ? row.changes.join("; ")
+            : chosen && row.values
+              ? `${text(chosen, row.values[chosen.name])} ${chosen.unit}`
+              : "";
     figure.classList.toggle("decided", row.section in decisions);
   }
   byId("listed").textContent = `${list.length} of ${rows.length} sections`;
   byId("sort").value = now.sort;
   byId("show").value = now.show;
-  byId("turn").textContent = now.turned ? "best first" : now.sort === "section" ? "posterior first" : "worst first";
+  byId("turn").textContent = now.turned
+    ? "best first"
+    : now.sort === "section"
+      ? "posterior first"
+      : "worst first";
   if (now.turned && now.sort === "section") byId("turn").textContent = "anterior first";
 }
 
 function fillControls() {
   const option = (value, label) => element("option", {value}, label);
-  byId("sort").append(...["section", "out", ...(page.compared ? ["changes"] : [])].map(name => option(name, OTHERS[name].label)),
-    ...page.numbers.map(number => option(number.name, number.label + (number.unit ? `, ${number.unit}` : ""))));
+  byId("sort").append(
+    ...["section", "out", ...(page.compared ? ["changes"] : [])].map(name =>
+      option(name, OTHERS[name].label),
+    ),
+    ...page.numbers.map(number =>
+      option(number.name, number.label + (number.unit ? `, ${number.unit}` : "")),
+    ),
+  );
   const count = show => rows.filter(row => passes(row, show)).length;
-  const filters = {all: "all", proposed: "proposed by the workflow", out: "standing out", mirrored: "mirrored",
-    ...(page.compared ? {changed: "changed"} : {}), decided: "decided on this page"};
+  const filters = {
+    all: "all",
+    proposed: "proposed by the workflow",
+    out: "standing out",
+    mirrored: "mirrored",
+    ...(page.compared ? {changed: "changed"} : {}),
+    decided: "decided on this page",
+  };
   const statuses = [...new Set(rows.map(row => row.status))].map(status => [status, `status: ${status}`]);
   for (const [show, label] of [...Object.entries(filters), ...statuses]) {
     byId("show").append(option(show, show === "decided" ? label : `${label} (${count(show)})`));
@@ -161,33 +211,54 @@ function fillControls() {
   byId("sort").onchange = event => go({sort: event.target.value, turned: false});
   byId("show").onchange = event => go({show: event.target.value});
   byId("turn").onclick = () => go({turned: !state().turned});
-  byId("size").oninput = event => document.documentElement.style.setProperty("--size", `${event.target.value}px`);
-  for (const figure of byId("sheet").children) figure.onclick = () => go({section: Number(figure.dataset.section)});
+  byId("size").oninput = event =>
+    document.documentElement.style.setProperty("--size", `${event.target.value}px`);
+  for (const figure of byId("sheet").children)
+    figure.onclick = () => go({section: Number(figure.dataset.section)});
 }
 
 function proposalOf(row) {
   const {mirrored, excluded, notes} = row.proposed;
-  return [mirrored && `mirrored: ${mirrored}`, excluded && `excluded: ${excluded}`, notes].filter(Boolean).join("; ");
+  return [mirrored && `mirrored: ${mirrored}`, excluded && `excluded: ${excluded}`, notes]
+    .filter(Boolean)
+    .join("; ");
 }
 
 // --- what a person decides, kept by the browser until it is written into the file
 
 const STORE = `cytopipe decisions ${page.brain}`;
 let decisions = {};
-try { decisions = JSON.parse(localStorage.getItem(STORE)) || {}; } catch { /* a browser that keeps nothing */ }
+try {
+  decisions = JSON.parse(localStorage.getItem(STORE)) || {};
+} catch {
+  /* a browser that keeps nothing */
+}
 
 // CHANGES: column to value, null to take it back
 function decide(section, changes) {
-  const row = Object.fromEntries(Object.entries({...decisions[section], ...changes}).filter(([, value]) => value !== null));
-  if (Object.keys(row).length) decisions[section] = row; else delete decisions[section];
-  try { localStorage.setItem(STORE, JSON.stringify(decisions)); } catch { /* the same */ }
+  const row = Object.fromEntries(
+    Object.entries({...decisions[section], ...changes}).filter(([, value]) => value !== null),
+  );
+  if (Object.keys(row).length) decisions[section] = row;
+  else delete decisions[section];
+  try {
+    localStorage.setItem(STORE, JSON.stringify(decisions));
+  } catch {
+    /* the same */
+  }
   draw();
 }
 
 // in the form of manual/{brain}/sections.tsv
 function decisionTable() {
-  const all = Object.values(decisions), used = ["mirrored", "excluded", "onto", "angle_rad", "x_um", "y_um"].filter(column => all.some(row => column in row));
-  const lines = Object.keys(decisions).map(Number).sort((a, b) => a - b).map(section => [section, ...used.map(column => decisions[section][column] || "")].join("\t"));
+  const all = Object.values(decisions),
+    used = ["mirrored", "excluded", "onto", "angle_rad", "x_um", "y_um"].filter(column =>
+      all.some(row => column in row),
+    );
+  const lines = Object.keys(decisions)
+    .map(Number)
+    .sort((a, b) => a - b)
+    .map(section => [section, ...used.map(column => decisions[section][column] || "")].join("\t"));
   return [["section", ...used].join("\t"), ...lines, ""].join("\n");
 }
 
@@ -208,19 +279,28 @@ function draw() {
 }
 
 function step(by) {
-  const now = state(), list = listed(now), at = list.findIndex(row => row.section === now.section);
+  const now = state(),
+    list = listed(now),
+    at = list.findIndex(row => row.section === now.section);
   const next = at < 0 ? list[0] : list[Math.min(Math.max(at + by, 0), list.length - 1)];
   if (next) go({section: next.section});
 }
 
 document.addEventListener("keydown", event => {
-  if (event.ctrlKey || event.altKey || event.metaKey || /INPUT|SELECT|TEXTAREA/.test(event.target.tagName)) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || /INPUT|SELECT|TEXTAREA/.test(event.target.tagName))
+    return;
   const open = state().section !== null;
-  const work = {
-    ArrowRight: () => step(1), n: () => step(1), j: () => step(1),
-    ArrowLeft: () => step(-1), p: () => step(-1), k: () => step(-1),
-    Escape: () => go({section: null}),
-  }[event.key] || (open && sectionKeys[event.key]);
+  const work =
+    {
+      ArrowRight: () => step(1),
+      n: () => step(1),
+      j: () => step(1),
+      ArrowLeft: () => step(-1),
+      p: () => step(-1),
+      k: () => step(-1),
+      Escape: () => go({section: null}),
+    }[event.key] ||
+    (open && sectionKeys[event.key]);
   // arrows scroll the page while no section is open
   if (!work || (!open && event.key.startsWith("Arrow"))) return;
   event.preventDefault();
@@ -231,6 +311,9 @@ function start() {
   fillControls();
   addEventListener("hashchange", draw);
   addEventListener("popstate", draw);
-  byId("forget").onclick = () => { decisions = {}; decide(-1, {}); };
+  byId("forget").onclick = () => {
+    decisions = {};
+    decide(-1, {});
+  };
   draw();
 }

@@ -15,8 +15,9 @@ from cytopipe.files import InputError, require, whole
 from cytopipe.formats.sections import Section
 from cytopipe.numerics.geometry import Floats, Placement, Rigid
 
-# a number stands out from so many robust standard deviations (1.48 median deviations) on
-STANDS_OUT = 4.0
+# a number stands out that lies so many quartile distances beyond the worse quartile: what Tukey
+# (Exploratory Data Analysis, 1977) calls far out
+STANDS_OUT = 3.0
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,25 @@ class Number:
 NUMBERS = (
     Number("tissue_mm2", "tissue", "tissue", "mm²", "low", 0, False),
     Number("tissue_off", "tissue, off its neighbours", "tissue area", "%", "high", 0, True),
-    Number("gray_off", "share of gray matter, off its neighbours", "gray share", "%", "high", 0, True),
+    Number(
+        "gray_off", "share of gray matter, off its neighbours", "gray share", "%", "high", 0, True
+    ),
     Number("sulcal_mm", "open sulcal boundary", "sulci", "mm", "low", 0, False),
     Number(
-        "sulcal_missing", "open sulcal boundary, less than its neighbours", "sulci closed", "%", "high", 0, True
+        "sulcal_missing",
+        "open sulcal boundary, less than its neighbours",
+        "sulci closed",
+        "%",
+        "high",
+        0,
+        True,
     ),
     Number("inliers", "inliers of its pair", "inliers", "", "low", 0, False),
     Number("hand_margin", "inliers, times those of the other hand", "hand", "", "low", 1, False),
     Number("residual_um", "residual of its pair", "residual", "µm", "high", 0, True),
     Number("overlap", "overlap with its neighbour", "overlap", "%", "low", 0, True),
     Number("jump_mm", "tissue's centre, off its neighbours", "centre jumps", "mm", "high", 2, True),
+    Number("sigma_um", "estimated error of its place", "place error", "µm", "high", 0, False),
     Number("points", "usable points", "points", "", "low", 0, False),
     Number("usable", "share of points that are usable", "unusable points", "%", "low", 0, True),
     Number("middle", "points within 0.1 of mid-depth", "off mid-depth", "%", "low", 0, True),
@@ -99,6 +109,7 @@ def table(
     rows = rows.join(_of_pairs(rows["via"], pairs))
     centre_mm = centres_mm(stack, centroids_um).reindex(rows.index)
     off = [centre_mm[axis] - neighbours(centre_mm[axis]) for axis in ("x_mm", "y_mm")]
+    rows["sigma_um"] = placed["sigma_um"]
     rows["jump_mm"] = np.hypot(off[0], off[1])
     ok = midline[midline["status"] == "ok"]
     found = midline.groupby("section").size().reindex(rows.index)
@@ -164,7 +175,7 @@ def _of_pairs(via: "pd.Series[int]", pairs: pd.DataFrame) -> pd.DataFrame:
 def standing_out(numbers: pd.DataFrame) -> dict[int, list[str]]:
     """Names of the numbers in which a section is far worse than the others of its brain.
 
-    Far: `STANDS_OUT` robust standard deviations beyond the median, on the worse side.
+    Far: beyond the worse quartile by more than `STANDS_OUT` times the quartiles' distance.
     """
     found: dict[int, list[str]] = {int(section): [] for section in numbers["section"]}
     for number in NUMBERS:
@@ -175,10 +186,10 @@ def standing_out(numbers: pd.DataFrame) -> dict[int, list[str]]:
         finite = worse[np.isfinite(worse)]
         if not len(finite):
             continue
-        middle = np.median(finite)
-        # numbers that are nearly all alike must not make every ripple stand out
-        spread = max(1.4826 * np.median(np.abs(finite - middle)), 0.02 * abs(middle), 1e-9)
-        for section in numbers.loc[(worse - middle) / spread > STANDS_OUT, "section"]:
+        low, high = np.percentile(finite, [25, 75])
+        # where nearly all are alike not every ripple stands out
+        fence = high + STANDS_OUT * max(high - low, 0.02 * abs(high))
+        for section in numbers.loc[worse > fence, "section"]:
             found[int(section)].append(number.name)
     return found
 
