@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import InputError
 from cytopipe.formats.images import inverted, open_pyramid
 from cytopipe.formats.images.pyramid import Pyramid, check_spacing, open_store
@@ -39,6 +40,7 @@ class Params:
     tile: int
 
 
+@provenance.writes("pyramid")
 def run(*, section: Section, image: Path, pyramid: Path, params: Params) -> None:
     """Write the pyramid of one scan, and read it back.
 

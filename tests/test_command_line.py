@@ -16,33 +16,6 @@ from cytopipe.formats import images, tables
 ROOT = Path(__file__).parents[1]
 
 
-def write_study(study: Path) -> None:
-    config = study_config.read(ROOT / "config" / "config.yaml")
-    config["template"] |= {"atlas": None, "areas": None}
-    for folder in ("config", "template"):
-        (study / folder).mkdir(parents=True)
-    (study / "config" / "config.yaml").write_text(yaml.safe_dump(config))
-    (study / "config" / "brains.tsv").write_text("brain\trole\nB01\tseen\n")
-    (study / "config" / "sections.tsv").write_text(
-        "brain\tsection\timage\tspacing_um\tthickness_um\texcluded\n"
-        "B01\t15\tB01_15.ome.tif\t64\t20\tno\nB01\t30\tB01_15.ome.tif\t64\t20\tyes\n"
-    )
-    (study / "template" / "tissue.nii.gz").touch()
-    (study / "B01_15.ome.tif").touch()
-
-
-def test_check_passes_and_names_what_is_missing(tmp_path: Path, capsys) -> None:
-    write_study(tmp_path / "study")
-    arguments = ["check", "--study", str(tmp_path / "study")]
-    assert command_line.main(arguments) == 0
-    assert "1 brains and 2 sections are in order" in capsys.readouterr().out
-
-    (tmp_path / "study" / "B01_15.ome.tif").unlink()
-    assert command_line.main(arguments) == 1
-    said = capsys.readouterr().err
-    assert "B01_15.ome.tif: not found; correct `image` of section 15 of brain B01" in said
-
-
 def test_an_unknown_command_is_refused(capsys) -> None:
     assert command_line.main(["segmentatoin"]) == 2
     assert "unknown command 'segmentatoin'" in capsys.readouterr().err

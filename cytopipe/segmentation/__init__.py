@@ -13,6 +13,7 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
@@ -36,6 +37,7 @@ VERSION = 1
 Labels = NDArray[np.uint8]
 
 
+@provenance.writes("labels", "table")
 def run(
     *,
     sections: list[Section],

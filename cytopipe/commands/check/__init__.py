@@ -1,0 +1,79 @@
+"""`python -m cytopipe check`: everything that can be known before a run, in one table."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from cytopipe.commands.check import estimate, manual, scans, template
+from cytopipe.commands.check.findings import COLUMNS, ERROR, NOTE, OK, WARNING, Finding, of_error
+from cytopipe.files import InputError, whole
+from cytopipe.formats import config as study_config
+from cytopipe.formats.sections import read_brains, read_sections
+
+_SHOWN = 20  # errors or warnings of one kind on the terminal
+
+
+def run(arguments: list[str]) -> int:
+    """Check a study: config, tables, every scan, manual files, template, time, memory and disk."""
+    parser = argparse.ArgumentParser("cytopipe check", description=run.__doc__)
+    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
+    parser.add_argument("--table", type=Path, help="write all findings there (tab-separated)")
+    options = parser.parse_args(arguments)
+
+    findings = look(options.study)
+    if options.table:
+        rows = ["\t".join(COLUMNS), *("\t".join(finding.cells()) for finding in findings)]
+        with whole(options.table) as beside:
+            beside.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    report(findings)
+    if options.table:
+        print(f"all {len(findings)} findings: {options.table}")
+    counts = Counter(finding.level for finding in findings)
+    if counts[ERROR]:
+        print(f"{options.study}: {counts[ERROR]} errors, {counts[WARNING]} warnings")
+        return 1
+    print(f"{options.study}: in order; {counts[WARNING]} warnings")
+    return 0
+
+
+def look(study: Path) -> list[Finding]:
+    """All findings; those of the config and the tables alone where these cannot be read."""
+    path = study / "config" / "config.yaml"
+    try:
+        config = study_config.read(path)
+        study_config.check(config, study_config.SCHEMAS, str(path))
+        roles = read_brains(study / "config" / "brains.tsv")
+        sections = read_sections(study / "config" / "sections.tsv", brains=list(roles))
+        study_config.check_brains(sections, roles)
+    except InputError as error:
+        return [of_error(error, "config")]
+    # what is left out of everything may be broken
+    used = [section for section in sections if not section.excluded]
+    looked, findings = scans.look(study, used)
+    findings += scans.numbers(sections)
+    findings += scans.resolution(looked, config)
+    findings += manual.look(study, sections, looked, config)
+    findings += template.look(study, config)
+    findings += estimate.look(study, looked, config)
+    text = f"{len(roles)} brains, {len(sections)} sections, {len(sections) - len(used)} excluded"
+    return [Finding(OK, "config", text), *findings]
+
+
+def report(findings: list[Finding]) -> None:
+    """Print what needs a person first, then a summary of the rest."""
+    for level in (ERROR, WARNING):
+        for subject in dict.fromkeys(f.subject for f in findings if f.level == level):
+            found = [f for f in findings if (f.level, f.subject) == (level, subject)]
+            for finding in found[:_SHOWN]:
+                where = " ".join(str(word) for word in (finding.brain, finding.section) if word)
+                print(f"{level}: {subject}{f' of {where}' if where else ''}: {finding.finding}")
+                if finding.remedy:
+                    print(f"    {finding.remedy}")
+            if len(found) > _SHOWN:
+                print(f"    and {len(found) - _SHOWN} more of this kind; see --table")
+    good = Counter(f.subject for f in findings if f.level == OK)
+    print("in order: " + ", ".join(f"{count} {subject}" for subject, count in good.items()))
+    for finding in findings:
+        if finding.level == NOTE:
+            where = f"{finding.brain}: " if finding.brain else ""
+            print(f"{finding.subject}: {where}{finding.finding}")

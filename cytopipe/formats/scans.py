@@ -1,0 +1,246 @@
+"""The scans of one brain in a folder, and which section each of them is.
+
+The number of a section stands in the file's name, by one of three rules:
+
+1. of a pattern: where {section} stands in it, * for anything else;
+2. without one: names are cut into letters and runs of digits. Where all are alike but for ONE run
+   of digits, that run is the number. Names that differ elsewhere too are refused, with the pattern
+   to type;
+3. of a table that the lab has: the row that names the file says it.
+"""
+
+import csv
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from cytopipe.files import InputError, require
+from cytopipe.formats.sections import finite, flag, section_number
+
+# the longer ones first
+SUFFIXES = (
+    ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr", ".tiff", ".tif", ".btf", ".zarr",
+    ".png", ".jpeg", ".jpg",
+)  # fmt: skip
+TABLE_COLUMNS = ("section", "image", "spacing_um", "thickness_um", "mirrored", "excluded", "notes")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """An image of a section, and what is said about it beside it.
+
+    Attributes
+    ----------
+    spacing_um, thickness_um : by the lab's table or the sidecar, None if they say nothing.
+    said_by : where these stand.
+    mirrored, excluded, notes : as in sections.tsv.
+    """
+
+    path: Path
+    section: int
+    spacing_um: float | None = None
+    thickness_um: float | None = None
+    said_by: str = ""
+    mirrored: bool | None = None
+    excluded: bool | None = None
+    notes: str = ""
+
+
+def stem(path: Path) -> str:
+    """A file's name without what says its format."""
+    lower = path.name.lower()
+    for suffix in SUFFIXES:
+        if lower.endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.name
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Images of a folder and of those in it, by name; hidden ones are none.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or holds none.
+    """
+    require(folder, "give the folder of the images")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give the folder of the images")
+    found = sorted(_walk(folder))
+    if not found:
+        raise InputError(f"{folder}: holds no image; known are {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _walk(folder: Path) -> list[Path]:
+    found = []
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.name.lower().endswith(SUFFIXES):
+            found.append(path)  # an OME-Zarr image is a folder itself
+        elif path.is_dir():
+            found += _walk(path)
+    return found
+
+
+def numbered(paths: list[Path], pattern: str | None) -> tuple[list[Scan], list[Path]]:
+    """Scans with the section numbers in their names, and the files that the pattern leaves out.
+
+    Raises
+    ------
+    InputError
+        If the names do not tell which of their digits are the number.
+    """
+    if pattern is None:
+        return [Scan(path, number) for path, number in _by_comparison(paths).items()], []
+    if pattern.count("{section}") != 1:
+        raise InputError(
+            f"--pattern {pattern!r}: write {{section}} once where the number stands, as in "
+            "'B21_{section}_*.tif'"
+        )
+    parts = re.split(r"(\{section\}|\*)", pattern)
+    words = {"{section}": r"(\d+)", "*": ".*"}
+    expression = re.compile("".join(words.get(part, re.escape(part)) for part in parts))
+    scans, left_out = [], []
+    for path in paths:
+        match = expression.fullmatch(path.name)
+        if match:
+            scans.append(Scan(path, int(match[1])))
+        else:
+            left_out.append(path)
+    if not scans:
+        raise InputError(
+            f"--pattern {pattern!r}: fits none of {len(paths)} files, such as {paths[0].name}; "
+            "it is compared with the whole name"
+        )
+    return scans, left_out
+
+
+def _by_comparison(paths: list[Path]) -> dict[Path, int]:
+    cut = {path: re.split(r"(\d+)", stem(path)) for path in paths}
+    texts = Counter(tuple(parts[::2]) for parts in cut.values())
+    usual = texts.most_common(1)[0][0]
+    like = next(path for path in cut if tuple(cut[path][::2]) == usual)
+    for path, parts in cut.items():
+        if tuple(parts[::2]) != usual:
+            raise InputError(
+                f"{path}: is not named like {texts[usual]} of the {len(paths)} files, such as "
+                f"{like.name}; rename or remove it, or give --pattern or --table"
+            )
+    runs = [set(values) for values in zip(*(parts[1::2] for parts in cut.values()), strict=True)]
+    if not runs:
+        raise InputError(
+            f"{paths[0]}: there is no number in its name; give --table with columns section, image"
+        )
+    varying = [place for place, values in enumerate(runs) if len({int(v) for v in values}) > 1]
+    if len(varying) > 1:
+        parts = cut[paths[0]]
+        tries = [
+            "".join(
+                ("{section}" if 2 * place + 1 == index else "*") if index % 2 else text
+                for index, text in enumerate(parts)
+            )
+            for place in varying
+        ]
+        raise InputError(
+            f"{paths[0]}: {len(varying)} numbers in the names differ from file to file; say which "
+            f"one is the section's: --pattern {' or '.join(repr(text + '*') for text in tries)}"
+        )
+    # a single file, or several of one number: the last one
+    place = varying[0] if varying else len(runs) - 1
+    return {path: int(parts[2 * place + 1]) for path, parts in cut.items()}
+
+
+def from_table(paths: list[Path], table: Path) -> tuple[list[Scan], list[Path], list[str]]:
+    """Scans in the order of a lab's table, the files it does not name, and columns without a use.
+
+    Comma, semicolon or tab separated, with columns `section` and `image` (a file's name, with or
+    without its ending, or its path) and optional `TABLE_COLUMNS`.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a value is none, or a row names no file or several; says the line.
+    """
+    names, rows = _read_table(table)
+    known: dict[str, list[Path]] = {}
+    for path in paths:
+        for key in {path.name, stem(path), str(path)}:
+            known.setdefault(key, []).append(path)
+    scans = []
+    for line, row in rows:
+        where = f"{table} line {line}"
+        image = row["image"]
+        fitting = known.get(image) or [p for p in paths if str(p).endswith(f"/{image}")]
+        if not image or len(fitting) != 1:
+            count = "names no file" if not fitting else f"names {len(fitting)} files"
+            raise InputError(
+                f"{where}: image is {image!r}, which {count} of the folder; "
+                "write the file's name, or remove the row"
+            )
+        lengths = {
+            name: finite(row[name], f"{where}: {name}") if row.get(name) else None
+            for name in ("spacing_um", "thickness_um")
+        }
+        for name, value in lengths.items():
+            if value is not None and value <= 0:
+                raise InputError(f"{where}: {name} is {row[name]!r}; give a positive number")
+        scans.append(
+            Scan(
+                fitting[0],
+                section_number(row["section"], where),
+                lengths["spacing_um"],
+                lengths["thickness_um"],
+                table.name,
+                flag(row.get("mirrored", ""), f"{where}: mirrored"),
+                flag(row.get("excluded", ""), f"{where}: excluded"),
+                " ".join(row.get("notes", "").split()),
+            )
+        )
+    taken = {scan.path for scan in scans}
+    unused = [name for name in names if name not in TABLE_COLUMNS]
+    return scans, [path for path in paths if path not in taken], unused
+
+
+def _read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    require(table, "give the table of section numbers")
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(
+            f"{table}: not a text file ({error}); save the spreadsheet as CSV or tab-separated text"
+        ) from error
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip(" \t,;")]
+    if not lines:
+        raise InputError(f"{table}: is empty; it needs a header with columns section and image")
+    separator = next((mark for mark in "\t;," if mark in lines[0][1]), ",")
+    cells = [(n, [c.strip() for c in next(csv.reader([x], delimiter=separator))]) for n, x in lines]
+    names = [name.lower() for name in cells[0][1]]
+    for name in ("section", "image"):
+        if names.count(name) != 1:
+            raise InputError(
+                f"{table}: its columns are {', '.join(cells[0][1])}; one must be called {name}"
+            )
+    rows = [(n, dict(zip(names, [*row, *[""] * len(names)], strict=False))) for n, row in cells[1:]]
+    return names, rows
+
+
+def step_of(numbers: list[int]) -> int:
+    """By how much section numbers rise from one scan to the next, most often."""
+    steps = Counter(b - a for a, b in pairwise(sorted(set(numbers))))
+    return max(steps, key=lambda step: (steps[step], -step)) if steps else 0
+
+
+def missing(numbers: list[int]) -> list[int]:
+    """Numbers that the usual step would lead to and that are not there."""
+    step, have = step_of(numbers), sorted(set(numbers))
+    gaps = [range(a + step, b, step) for a, b in pairwise(have) if step and b - a > step]
+    return [number for gap in gaps for number in gap if number not in have]
+
+
+def out_of_order(numbers: list[int]) -> list[int]:
+    """Numbers that are lower than one before them."""
+    return [b for a, b in pairwise(numbers) if b < a]

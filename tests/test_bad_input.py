@@ -1,0 +1,428 @@
+"""Bad input of many kinds: each is refused by name and remedy, and nothing is written or lost."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import tifffile
+from small_study import HEAD, PICTURE, SmallStudy
+
+from cytopipe import __main__ as command_line
+from cytopipe import segmentation
+from cytopipe.files import InputError
+from cytopipe.formats import atlas, images, tables, volumes
+from cytopipe.formats import config as study_config
+from cytopipe.formats.corrections import COLUMNS, corrected
+from cytopipe.formats.masks import read_mask
+from cytopipe.formats.sections import Section, read_brains, read_sections
+from cytopipe.reconstruction import repair
+
+Spoil = Callable[[SmallStudy], None]
+Act = Callable[[SmallStudy], object]
+
+
+def rows(*lines: str, head: str = HEAD) -> Spoil:
+    return lambda study: study.sheet.write_text(head + "".join(f"{x}\n" for x in lines)) and None
+
+
+def decided(*lines: str) -> Spoil:
+    text = "\t".join(COLUMNS) + "\n" + "".join(f"{line}\n" for line in lines)
+    return lambda study: (study.manual / "sections.tsv").write_text(text) and None
+
+
+def written(name: str, content: bytes) -> Spoil:
+    def spoil(study: SmallStudy) -> None:
+        path = study.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    return spoil
+
+
+def tiff(name: str, picture: np.ndarray) -> Spoil:
+    def spoil(study: SmallStudy) -> None:
+        path = study.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, picture)
+
+    return spoil
+
+
+def truncated(study: SmallStudy) -> None:
+    content = study.image(30).read_bytes()
+    study.image(30).write_bytes(content[: len(content) // 2])
+
+
+def a_broken_tile(study: SmallStudy) -> None:
+    with tifffile.TiffFile(study.image(30)) as tif:
+        offset = tif.pages[0].dataoffsets[0]
+    content = bytearray(study.image(30).read_bytes())
+    content[offset : offset + 40] = bytes(40)
+    study.image(30).write_bytes(content)
+
+
+def a_codec_nobody_has(study: SmallStudy) -> None:
+    """The tag of the compression names one that is not assigned."""
+    with tifffile.TiffFile(study.image(30)) as tif:
+        at = [page.tags["Compression"].valueoffset for page in [tif.pages[0]]]
+    content = bytearray(study.image(30).read_bytes())
+    content[at[0] : at[0] + 2] = (64999).to_bytes(2, "little")
+    study.image(30).write_bytes(content)
+
+
+def given_matrix(matrix: np.ndarray) -> Spoil:
+    def spoil(study: SmallStudy) -> None:
+        transform = sitk.AffineTransform(3)
+        transform.SetMatrix(matrix.ravel().tolist())
+        sitk.WriteTransform(transform, str(study.manual / "to-colin27.h5"))
+
+    return spoil
+
+
+def mask(data: np.ndarray, at: float = 0.0) -> Spoil:
+    return lambda study: study.volume("manual/B01/exclusion.nii.gz", data, 1.0, at)
+
+
+def template(name: str, data: np.ndarray) -> Spoil:
+    return lambda study: study.volume(f"template/{name}.nii.gz", data)
+
+
+def setting(section: str, key: str, value: object) -> Spoil:
+    def spoil(study: SmallStudy) -> None:
+        study.config[section][key] = value
+        study.write_config()
+
+    return spoil
+
+
+def nothing(study: SmallStudy) -> None:
+    pass
+
+
+def bids(fields: object) -> Spoil:
+    def spoil(study: SmallStudy) -> None:
+        folder = study.folder / "bids" / "sub-01" / "micr"
+        folder.mkdir(parents=True)
+        images.write_pyramid(PICTURE, folder / "sub-01_sample-15_BF.ome.tif", 64, 256, tile=64)
+        text = fields if isinstance(fields, str) else json.dumps(fields)
+        (folder / "sub-01_sample-15_BF.json").write_text(text)
+
+    return spoil
+
+
+def sheet(study: SmallStudy) -> object:
+    return read_sections(study.sheet, list(read_brains(study.sheet.with_name("brains.tsv"))))
+
+
+def corrections(study: SmallStudy) -> object:
+    return corrected(read_sections(study.sheet), study.folder / "manual")
+
+
+def opened(study: SmallStudy) -> object:
+    with images.open_pyramid(study.image(30), 64.0) as pyramid:
+        return pyramid.read_at(64.0)
+
+
+def excluded(study: SmallStudy) -> object:
+    tissue = volumes.read_tissue(study.folder / "results/reconstruction/B01/whole.nii.gz")
+    return repair.exclude(tissue, study.manual / "exclusion.nii.gz")
+
+
+def checked_config(study: SmallStudy) -> object:
+    path = study.folder / "config" / "config.yaml"
+    return study_config.check(study_config.read(path), study_config.SCHEMAS, str(path))
+
+
+# a command is its words; it must end with status 1, and what it prints is its message
+CHECK = ("check", "--study", "STUDY")
+ADD = ("add-brain", "B09", "--study", "STUDY", "--thickness-um", "20")
+BIDS = (*ADD, "--bids", "STUDY/bids")
+
+
+def by_hand(study: SmallStudy) -> object:
+    return segmentation.read_manual(study.folder / "00030.tif", (60, 80))
+
+
+def read_areas(study: SmallStudy) -> object:
+    folder = study.folder / "template"
+    return atlas.read_atlas(folder / "atlas.nii.gz", folder / "areas.tsv")
+
+
+GOOD = "B01\t15\timages/15.ome.tif\t64\t20"
+CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
+    # the tables
+    "doubled number": (rows(GOOD, GOOD), sheet, "section 15 .* twice", "remove or renumber"),
+    "text in a number column": (
+        rows(GOOD.replace("15\ti", "fifteen\ti")),
+        sheet,
+        "line 2: section is 'fifteen'",
+        "number",
+    ),
+    "NaN for a spacing": (rows(GOOD.replace("64", "nan")), sheet, "spacing_um is 'nan'", "number"),
+    "negative thickness": (rows(GOOD[:-2] + "-20"), sheet, "thickness_um is '-20'", "positive"),
+    "comma for a decimal point": (rows(GOOD.replace("64", "0,5")), sheet, "'0,5'", "give a number"),
+    "missing column": (rows(GOOD, head="brain\tsection\n"), sheet, "'image' is missing", "add it"),
+    "unknown column": (
+        rows(GOOD, head=HEAD[:-1] + "\tmirorred\n"),
+        sheet,
+        "'mirorred' is unknown",
+        "allowed",
+    ),
+    "too many cells": (rows(GOOD + "\t\t1"), sheet, "line 2: 7 cells under 5", "remove a tab"),
+    "a spreadsheet": (
+        written("config/sections.tsv", b"PK\x03\x04\xff\xfe\x00"),
+        sheet,
+        "not a text file",
+        "save",
+    ),
+    "a brain that is nowhere": (rows(GOOD.replace("B01", "B7")), sheet, "'B7' is not in", "add it"),
+    "an unknown role": (
+        written("config/brains.tsv", b"brain\trole\nB01\tsene\n"),
+        sheet,
+        "'sene'",
+        "use one of",
+    ),
+    "two thicknesses": (
+        rows(GOOD, GOOD.replace("15\t", "30\t")[:-2] + "30"),
+        sheet,
+        "thickness_um",
+        "has one",
+    ),
+    # scans
+    "truncated file": (truncated, CHECK, "30.ome.tif", "scan or copy it again"),
+    "broken tile": (a_broken_tile, CHECK, "30.ome.tif", "scan or copy it again"),
+    "unreadable codec": (a_codec_nobody_has, opened, "30.ome.tif", "64999|copy it again"),
+    "no image at all": (
+        written("images/30.ome.tif", b"hello"),
+        CHECK,
+        "30.ome.tif",
+        "copy it again",
+    ),
+    "floating point": (
+        tiff("images/30.ome.tif", PICTURE.astype(np.float32)),
+        CHECK,
+        "float32",
+        "8 or 16 bit",
+    ),
+    "nothing but zeros": (tiff("images/30.ome.tif", 0 * PICTURE), CHECK, "nothing but 0", "again"),
+    "wrong spacing": (
+        lambda study: study.scan(30, 0.64),
+        CHECK,
+        "0.64 um a pixel.*64",
+        "correct spacing_um",
+    ),
+    "pixels of the wrong unit": (
+        rows(GOOD.replace("64", "0.064")),
+        CHECK,
+        "a factor of 1000: mm against um",
+        "spacing_um",
+    ),
+    "coarser than the config": (
+        setting("segmentation", "spacing_um", 32),
+        CHECK,
+        "spacing_um is 32 um",
+        "64 or more",
+    ),
+    # what a person lays down
+    "NaN in a correction": (
+        decided("15\t\t\tstack\tnan\t0\t0"),
+        corrections,
+        "angle_rad is 'nan'",
+        "give a number",
+    ),
+    "degrees for radians": (
+        decided("15\t\t\tstack\t90\t0\t0"),
+        corrections,
+        "angle_rad is 90",
+        "give radians",
+    ),
+    "half a transform": (
+        decided("15\t\t\tstack\t0.1\t\t"),
+        corrections,
+        "x_um is empty",
+        "all four or none",
+    ),
+    "a circle of places": (
+        decided("15\tno\t\t30\t0\t0\t0", "30\tno\t\t15\t0\t0\t0"),
+        corrections,
+        "circle",
+        "empty the transform",
+    ),
+    "3-channel mask": (
+        mask(np.zeros((9, 9, 9, 3), np.uint8)),
+        lambda study: read_mask(study.manual / "exclusion.nii.gz"),
+        "shape",
+        "one label map",
+    ),
+    "NaN in a mask": (
+        mask(np.full((9, 9, 9), np.nan, np.float32)),
+        lambda study: read_mask(study.manual / "exclusion.nii.gz"),
+        "NaN",
+        "whole numbers",
+    ),
+    "mask on a grid elsewhere": (
+        mask(np.ones((5, 5, 5), np.uint8), 99.0),
+        excluded,
+        "marks no tissue",
+        "draw it on the brain's whole",
+    ),
+    "mask of the whole brain": (
+        mask(np.ones((20, 20, 20), np.uint8)),
+        excluded,
+        "marks 100 % of the tissue",
+        "turn the mask around",
+    ),
+    "empty mask": (mask(np.zeros((20, 20, 20), np.uint8)), excluded, "marks no", "or delete it"),
+    "left-handed matrix": (
+        given_matrix(np.diag([-1.0, 1.0, 1.0])),
+        CHECK,
+        "left-handed",
+        "two axes change their sign",
+    ),
+    "NaN in a transform": (
+        given_matrix(np.diag([np.nan, 1.0, 1.0])),
+        CHECK,
+        "to-colin27.h5",
+        "write|number|not a",
+    ),
+    "labels of another shape": (
+        tiff("00030.tif", PICTURE[:50] * 0),
+        by_hand,
+        r"\(50, 80\)",
+        "correct a copy",
+    ),
+    "a label of no tissue": (
+        tiff("00030.tif", PICTURE * 0 + 7),
+        by_hand,
+        "the value 7",
+        "use 0 background",
+    ),
+    # config and template
+    "misspelt key": (
+        setting("alignment", "neighbors", 2),
+        checked_config,
+        "alignment.neighbors is unknown",
+        "allow",
+    ),
+    "value out of range": (
+        setting("study", "chunk_span", 0),
+        checked_config,
+        "chunk_span: 0",
+        "section numbers a chunk",
+    ),
+    "no YAML": (
+        written("config/config.yaml", b"study: [1"),
+        checked_config,
+        "config.yaml: not r",
+        "correct",
+    ),
+    "atlas without its table": (
+        setting("template", "areas", None),
+        checked_config,
+        "template.atlas",
+        "both or neither",
+    ),
+    "unnamed label": (
+        template("atlas", np.full((9, 9, 9), 5, np.int16)),
+        read_areas,
+        "5",
+        "name|add|table",
+    ),
+    "tissue of other labels": (
+        template("tissue", np.full((9, 9, 9), 5, np.int16)),
+        CHECK,
+        "values 5 to 5",
+        "holds 0",
+    ),
+    # a brain that is added
+    "no image in the folder": (
+        nothing,
+        (*ADD, "--images", "STUDY/config"),
+        "holds no image",
+        "known are",
+    ),
+    "no folder": (nothing, (*ADD, "--images", "STUDY/scan"), "scan: not found", "give the"),
+    "a brain added twice": (
+        nothing,
+        ("add-brain", "B01", "--study", "STUDY", "--images", "STUDY/images"),
+        "brain B01 has 3 rows already",
+        "remove them",
+    ),
+    "a name that is no folder": (
+        nothing,
+        ("add-brain", "B/1", "--study", "STUDY", "--images", "STUDY/images"),
+        "brain 'B/1'",
+        "use letters",
+    ),
+    "a sidecar that is no JSON": (bids("{"), BIDS, "BF.json: not readable as JSON", "correct it"),
+    "a unit of no length": (
+        bids({"PixelSize": [1, 1], "PixelSizeUnits": "px"}),
+        BIDS,
+        "1 px",
+        "mm, um or nm",
+    ),
+    "a sidecar that contradicts": (
+        bids({"PixelSize": [64, 64], "PixelSizeUnits": "nm"}),
+        BIDS,
+        "a factor of 1000",
+        "correct",
+    ),
+    "a table that names no file": (
+        written("lab.csv", b"section,image\n1,x\n"),
+        (*ADD, "--images", "STUDY/images", "--table", "STUDY/lab.csv"),
+        "'x'",
+        "remove the row",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_bad_input_is_named_and_nothing_is_written(kind: str, tmp_path: Path, capsys) -> None:
+    spoil, act, names, remedy = CASES[kind]
+    study = SmallStudy(tmp_path / "study")
+    spoil(study)
+    before = snapshot(study.folder)
+    if isinstance(act, tuple):
+        words = [word.replace("STUDY", str(study.folder)) for word in act]
+        assert command_line.main(words) == 1
+        printed = capsys.readouterr()
+        said = printed.out + printed.err
+    else:
+        with pytest.raises(InputError) as refused:
+            act(study)
+        said = str(refused.value)
+    assert re.search(names, said, re.DOTALL), said
+    assert re.search(remedy, said, re.DOTALL), said
+    assert "Traceback" not in said
+    assert snapshot(study.folder) == before
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_there_are_kinds_enough() -> None:
+    assert len(CASES) >= 25
+
+
+def test_an_empty_section_is_a_row_and_no_error(tmp_path: Path) -> None:
+    """No tissue at all is normal life: a status, and an empty page of labels."""
+    blank = np.random.default_rng(1).integers(228, 234, (200, 200)).astype(np.uint8)
+    images.write_pyramid(blank, tmp_path / "15.ome.tif", 64, 256, tile=64)
+    section = Section("B01", 15, "15.ome.tif", 64.0, 20.0)
+    config = study_config.read(study_config.DEFAULTS)["segmentation"]
+    segmentation.run(
+        sections=[section],
+        images=[tmp_path / "15.ome.tif"],
+        manual=[],
+        labels=tmp_path / "labels.tif",
+        table=tmp_path / "table.parquet",
+        params=segmentation.Params(**config),
+    )
+    found = tables.read(tables.SEGMENTATION, tmp_path / "table.parquet")
+    assert found["status"].tolist() == ["blank"]
+    assert not images.read_labels(tmp_path / "labels.tif", 0).any()

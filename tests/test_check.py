@@ -1,0 +1,250 @@
+"""The check of a study: what is right passes, and what was spoiled is named."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from small_study import COLUMNS, NUMBERS, ROWS, SmallStudy
+
+from cytopipe import __main__ as command_line
+from cytopipe.commands.check import estimate, scans
+from cytopipe.formats import config as study_config
+from cytopipe.formats.images import write_pyramid
+from cytopipe.formats.sections import Section
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> SmallStudy:
+    return SmallStudy(tmp_path / "study")
+
+
+def check(study: SmallStudy) -> tuple[int, pd.DataFrame]:
+    table = study.folder / "check.tsv"
+    status = command_line.main(["check", "--study", str(study.folder), "--table", str(table)])
+    return status, pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+
+
+def test_a_study_in_order(study: SmallStudy, capsys) -> None:
+    status, found = check(study)
+    said = capsys.readouterr().out
+    assert status == 0, said
+    assert not found["level"].isin(["error", "warning"]).any(), found
+    ok = found[(found["subject"] == "scan") & (found["level"] == "ok")]
+    assert ok["section"].tolist() == [str(n) for n in NUMBERS]
+    assert "80 x 60 px of 64 um, 3 levels to 256 um, uint8, gray" in ok["finding"].iloc[0]
+    assert "3 scan" in said and "2 template" in said and "0 warnings" in said
+    assert (
+        "leave out 21.4 % of the tissue" in found.loc[found["subject"] == "mask", "finding"].item()
+    )
+    estimates = found.loc[found["subject"] == "estimate", "finding"]
+    assert estimates.iloc[0].split(":")[0] == "segmentation"
+    assert "up to the points" in estimates.iloc[-1]
+
+
+def other_size(study: SmallStudy) -> None:
+    study.rows[1] = study.rows[1].replace("\t64\t", "\t0.064\t")
+    study.write_rows()
+
+
+def one_image_twice(study: SmallStudy) -> None:
+    study.rows[1] = study.rows[1].replace("images/30", "images/15")
+    study.write_rows()
+
+
+def thickness_in_mm(study: SmallStudy) -> None:
+    study.rows = [row.replace("\t20", "\t0.02") for row in study.rows]
+    study.write_rows()
+
+
+def no_file(study: SmallStudy) -> None:
+    study.image(30).unlink()
+
+
+def half_a_file(study: SmallStudy) -> None:
+    content = study.image(30).read_bytes()
+    study.image(30).write_bytes(content[: len(content) // 2])
+
+
+def too_fine(study: SmallStudy) -> None:
+    study.config["segmentation"]["spacing_um"] = 32
+    study.write_config()
+
+
+def labels_of_another_size(study: SmallStudy) -> None:
+    path = study.manual / "segmentation" / "00030.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, np.zeros((ROWS, COLUMNS - 9), np.uint8))
+
+
+def labels_of_four_kinds(study: SmallStudy) -> None:
+    labels_of_another_size(study)
+    path = study.manual / "segmentation" / "00030.tif"
+    tifffile.imwrite(path, np.full((ROWS, COLUMNS), 3, np.uint8))
+
+
+def labels_of_no_section(study: SmallStudy) -> None:
+    labels_of_another_size(study)
+    path = study.manual / "segmentation" / "00030.tif"
+    path.rename(path.with_name("30.tif"))
+
+
+def mask_elsewhere(study: SmallStudy) -> None:
+    study.volume("manual/B01/exclusion.nii.gz", np.ones((9, 9, 9), np.uint8), 1.0, 200.0)
+
+
+def mask_of_everything(study: SmallStudy) -> None:
+    study.volume("manual/B01/exclusion.nii.gz", np.ones((30, 30, 30), np.uint8))
+
+
+def two_masks(study: SmallStudy) -> None:
+    (study.manual / "exclusion.seg.nrrd").touch()
+
+
+def mask_of_three_channels(study: SmallStudy) -> None:
+    study.volume("manual/B01/exclusion.nii.gz", np.ones((9, 9, 9, 3), np.uint8))
+
+
+def broken_transform(study: SmallStudy) -> None:
+    (study.manual / "to-colin27.h5").write_bytes(b"nothing")
+
+
+def corrected_number(study: SmallStudy) -> None:
+    (study.manual / "sections.tsv").write_text("section\tmirrored\n16\tyes\n")
+
+
+def atlas_elsewhere(study: SmallStudy) -> None:
+    study.volume("template/atlas.nii.gz", np.ones((9, 9, 9), np.int16), 1.0, 500.0)
+
+
+def atlas_without_a_name(study: SmallStudy) -> None:
+    study.volume("template/atlas.nii.gz", np.full((9, 9, 9), 7, np.int16))
+
+
+def no_white_matter(study: SmallStudy) -> None:
+    study.volume("template/tissue.nii.gz", np.ones((9, 9, 9), np.uint8))
+
+
+def no_template(study: SmallStudy) -> None:
+    (study.folder / "template" / "tissue.nii.gz").unlink()
+
+
+def unknown_key(study: SmallStudy) -> None:
+    study.config["segmentation"]["spacing"] = 64
+    study.write_config()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "subject", "section", "finding", "remedy"),
+    [
+        (
+            other_size,
+            "spacing",
+            "30",
+            "say 64 um a pixel, .* 0.064: a factor of 1000",
+            "spacing_um",
+        ),
+        (one_image_twice, "numbers", "30", "the image of sections 15 and 30", "correct `image`"),
+        (thickness_in_mm, "thickness", "", "0.02 um; 20 um given in mm", "correct thickness_um"),
+        (no_file, "scan", "30", "30.ome.tif: not found", "correct `image` of section 30 of brain"),
+        (half_a_file, "scan", "30", "30.ome.tif: ", "scan or copy it again"),
+        (too_fine, "spacing", "", "segmentation.spacing_um is 32 um, and 3 scans", "set segment"),
+        (labels_of_another_size, "manual", "30", r"of shape \(60, 71\), .*\(60, 80\)", "a copy"),
+        (labels_of_four_kinds, "manual", "30", "holds the value 3", "use 0 background"),
+        (labels_of_no_section, "manual", "", "30.tif: there is no such section", "00420.tif"),
+        (mask_elsewhere, "mask", "", "leave out 0.0 % of the tissue", "draw it on .*whole.nii.gz"),
+        (mask_of_everything, "mask", "", "leave out 100.0 %", "turn the mask around"),
+        (two_masks, "mask", "", "two masks", "delete one"),
+        (mask_of_three_channels, "mask", "", "a mask is three-dimensional", "one label map"),
+        (broken_transform, "manual", "", "to-colin27.h5", ""),
+        (corrected_number, "manual", "", "there is no section 16", "correct the number"),
+        (atlas_elsewhere, "template", "", "1 areas, 0 % on gray matter", "one template"),
+        (atlas_without_a_name, "template", "", "atlas.nii.gz", ""),
+        (no_white_matter, "template", "", "has no white matter", "label gray matter 1"),
+        (no_template, "template", "", "tissue.nii.gz: not found", "correct template.tissue"),
+        (unknown_key, "config", "", "segmentation.spacing is unknown", "allowed keys"),
+    ],
+)
+def test_what_was_spoiled_is_named(
+    study: SmallStudy,
+    capsys,
+    spoil: Callable[[SmallStudy], None],
+    subject: str,
+    section: str,
+    finding: str,
+    remedy: str,
+) -> None:
+    spoil(study)
+    status, found = check(study)
+    assert status == 1
+    errors = found[found["level"] == "error"]
+    assert errors["subject"].tolist() == [subject], errors
+    (row,) = errors.to_dict("records")
+    assert row["section"] == section
+    assert pd.Series([row["finding"]]).str.contains(finding).all(), row
+    assert pd.Series([row["remedy"]]).str.contains(remedy).all(), row
+    said = capsys.readouterr().out
+    assert f"error: {subject}" in said and "1 errors" in said
+
+
+def test_what_is_only_odd_warns(study: SmallStudy) -> None:
+    (study.manual / "exclusion.nii.gz").rename(study.manual / "mask.nii.gz")
+    (study.folder / "manual" / "B99").mkdir()
+    study.rows.append("B01\t52\timages/52.ome.tif\t64\t20")
+    study.scan(52)
+    study.write_rows()
+    status, found = check(study)
+    assert status == 0
+    warned = found[found["level"] == "warning"]
+    told = " ".join(warned["finding"])
+    assert "1 are off the step of 15: 52" in told
+    assert "mask.nii.gz: is not read" in told and "B99: there is no such brain" in told
+    assert "the run stops at the reconstruction" in told
+    assert len(warned) == 4
+    study.config["study"]["missing_exclusion"] = "go_on"
+    study.write_config()
+    assert (check(study)[1]["level"] == "warning").sum() == 3
+
+
+def test_an_excluded_scan_may_be_broken(study: SmallStudy) -> None:
+    half_a_file(study)
+    study.sheet.write_text(
+        study.sheet.read_text().replace("thickness_um\n", "thickness_um\texcluded\n")
+    )
+    study.sheet.write_text(
+        "".join(
+            line + ("\tyes\n" if line.startswith("B01\t30") else "\n")
+            for line in study.sheet.read_text().splitlines()
+        )
+    )
+    assert check(study)[0] == 0
+
+
+def test_the_estimate_follows_the_sizes(study: SmallStudy) -> None:
+    """Twice the sections of four times the pixels take eight times as long, apart from starts."""
+    config = study_config.read(study_config.DEFAULTS)
+    write_pyramid(np.ones((500, 600), np.uint8), study.image(30), 64, 256, tile=64)
+    small = [Section("B01", 15 * n, "images/30.ome.tif", 64.0, 20.0) for n in range(4)]
+    write_pyramid(np.ones((1000, 1200), np.uint8), study.image(45), 64, 256, tile=64)
+    large = [Section("B01", 15 * n, "images/45.ome.tif", 64.0, 20.0) for n in range(8)]
+    times = [
+        {it.name: it for it in estimate.stages(scans.look(study.folder, them)[0], config)}
+        for them in (small, large)
+    ]
+    for name in ("segmentation", "alignment"):
+        work = [found[name].seconds - found[name].jobs * estimate._PROCESS_S for found in times]
+        assert work[1] == pytest.approx(8 * work[0])
+    assert times[0]["pyramids"].jobs == 0
+    assert estimate.hours(7200) == "2.0 h"
+
+
+def test_too_little_disk_is_an_error(study: SmallStudy, monkeypatch, capsys) -> None:
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda _: Usage)
+    status, found = check(study)
+    assert status == 1
+    assert found.loc[found["level"] == "error", "subject"].tolist() == ["disk"]

@@ -1,0 +1,118 @@
+"""A person's correction through the alignment's two steps, on sections whose places are known."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from slice_pairs import FULL_UM, PARAMS, SPACING_UM, about_centre, brain_slice, displaced, worst_px
+from test_alignment import segmentation_row
+
+from cytopipe import alignment
+from cytopipe.files import InputError
+from cytopipe.formats.corrections import corrected
+from cytopipe.formats.images import write_labels, write_pyramid
+from cytopipe.formats.sections import Section
+from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
+from cytopipe.numerics.geometry import Rigid
+
+NUMBERS = (0, 10, 20)
+TRUE = {0: about_centre(4, 900, -500), 10: about_centre(0, 0, 0), 20: about_centre(-9, -700, 300)}
+
+
+class Study:
+    """Three sections of one slice; the last is scanned face down and shows no texture."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        image, labels = brain_slice(1)
+        self.sections, self.images, pages = [], [], []
+        for number in NUMBERS:
+            picture, page = displaced(image, labels, TRUE[number], number == 20)
+            if number == 20:
+                picture = np.where(page > 0, 120, 230).astype(np.float32)
+            full = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+            self.images.append(folder / f"{number}.ome.tif")
+            write_pyramid(
+                np.clip(full, 0, 255).astype(np.uint8), self.images[-1], FULL_UM, SPACING_UM
+            )
+            self.sections.append(Section("B01", number, str(self.images[-1]), FULL_UM, 20.0))
+            pages.append(page)
+        rows = [segmentation_row(n, i, page) for i, (n, page) in enumerate(zip(NUMBERS, pages))]
+        write(SEGMENTATION, pd.DataFrame(rows), folder / "table.parquet")
+        write_labels(pages, folder / "labels.tif")
+
+    def run(self, text: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        path = self.folder / "manual" / "B01" / "sections.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        sections = corrected(self.sections, self.folder / "manual")
+        found = {name: self.folder / f"{name}.parquet" for name in ("chunk", "pairs", "stack")}
+        alignment.run_pairs(
+            sections=sections,
+            images=self.images,
+            tables=[self.folder / "table.parquet"],
+            labels=[self.folder / "labels.tif"],
+            chunk="00000",
+            chunk_span=30,
+            pairs=found["chunk"],
+            params=replace(PARAMS, neighbours=1),
+        )
+        alignment.run_stack(
+            sections=sections,
+            pairs=[found["chunk"]],
+            tables=[self.folder / "table.parquet"],
+            stack=found["stack"],
+            all_pairs=found["pairs"],
+            proposed=self.folder / "proposed.tsv",
+            image_right="R",
+            params=PARAMS,
+        )
+        return read(STACK, found["stack"]).set_index("section"), read(PAIRS, found["pairs"])
+
+
+HEAD = "section\tmirrored\texcluded\tonto\tangle_rad\tx_um\ty_um\n"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study(tmp_path_factory.mktemp("corrected"))
+
+
+def place(row: pd.Series) -> Rigid:
+    return Rigid(row["angle_rad"], row["x_um"], row["y_um"], "moving", "fixed")
+
+
+def test_a_place_onto_the_neighbour_is_taken_and_certain(study: Study) -> None:
+    true = TRUE[20]
+    row = f"20\tyes\t\t10\t{true.angle_rad}\t{true.x_um}\t{true.y_um}\n"
+    stack, pairs = study.run(HEAD + "10\tno\n" + row)
+    assert stack["status"].tolist() == ["ok", "ok", "ok"]
+    assert stack.loc[20, "mirrored"] and not stack.loc[10, "mirrored"]
+    # both are seen from the base, section 10
+    assert worst_px(place(stack.loc[20]), true) < 1e-6
+    by_person = pairs[pairs["moving"] == 20].iloc[0]
+    assert (by_person["method"], by_person["status"]) == ("person", "accepted")
+    assert by_person["overlap"] > 0.97
+    proposed = (study.folder / "proposed.tsv").read_text().splitlines()
+    assert proposed[-1].startswith("section\tmirrored\t")  # nothing is left to decide
+
+
+def test_a_place_in_the_stack_is_taken_as_it_is(study: Study) -> None:
+    stack, _ = study.run(HEAD + "20\tyes\t\tstack\t0.25\t1000\t-2000\n")
+    assert stack.loc[20, ["angle_rad", "x_um", "y_um"]].tolist() == [0.25, 1000, -2000]
+    assert stack.loc[20, "via"] == 20 and stack.loc[20, "status"] == "ok"
+
+
+def test_an_excluded_section_leaves_the_stack(study: Study) -> None:
+    stack, pairs = study.run(HEAD + "20\t\tyes\n")
+    assert stack.loc[20, "status"] == "excluded" and np.isnan(stack.loc[20, "x_um"])
+    assert 20 not in pairs["moving"].tolist()
+
+
+def test_a_place_onto_what_is_excluded_is_refused(study: Study) -> None:
+    rows = "10\tno\tyes\n20\tyes\t\t10\t0\t1\t1\n"
+    with pytest.raises(InputError, match=r"section 20 lies onto 10, which is blank, excluded"):
+        study.run(HEAD + rows)

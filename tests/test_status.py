@@ -1,0 +1,149 @@
+"""Where brains stand, on studies whose files the tests lay down stage by stage."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_workflow import NUMBERS, write_study
+
+from cytopipe import __main__ as command_line
+from cytopipe.commands.status import stages_of
+from cytopipe.formats import config as study_config
+from cytopipe.formats import tables
+from cytopipe.formats.corrections import Proposal, write_proposals
+from cytopipe.formats.sections import read_sections
+
+STAGES = (
+    "segmentation",
+    "alignment",
+    "reconstruction",
+    "midsurface",
+    "midline",
+    "coordinates",
+    "report",
+)
+
+
+class Study:
+    def __init__(self, folder: Path) -> None:
+        self.folder = write_study(folder, {"B01": "seen"})
+        config = study_config.read(folder / "config" / "config.yaml")
+        sections = read_sections(folder / "config" / "sections.tsv")
+        self.stages = {s.name: s for s in stages_of(folder, "B01", sections, config)}
+        self.manual = folder / "manual" / "B01"
+        self.manual.mkdir(parents=True)
+
+    def finish(self, until: str) -> None:
+        """Lay down the files of every stage up to one."""
+        for name in STAGES[: STAGES.index(until) + 1]:
+            for file, _ in self.stages[name].files:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+        for chunk, numbers in (("00000", NUMBERS[:2]), ("00480", NUMBERS[2:])):
+            self.table("segmentation", f"{chunk}.parquet", tables.SEGMENTATION, numbers)
+        if until != "segmentation":
+            self.table("alignment", "stack.parquet", tables.STACK, NUMBERS)
+
+    def table(self, stage: str, name: str, table: tables.Table, numbers) -> None:
+        rows = [
+            {column.name: "" if column.dtype == "str" else 0 for column in table.columns}
+            | {"brain": "B01", "section": n, "status": {15: "blank", 480: "uncertain"}.get(n, "ok")}
+            for n in numbers
+        ]
+        tables.write(table, pd.DataFrame(rows), self.folder / "results" / stage / "B01" / name)
+
+    def log(self, stage: str, text: str, place: int = -1) -> None:
+        file, log = self.stages[stage].files[place]
+        file.unlink(missing_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(text)
+
+    def says(self, capsys) -> str:
+        assert command_line.main(["status", "--study", str(self.folder)]) == 0
+        return str(capsys.readouterr().out)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path)
+
+
+def test_a_new_brain_is_to_run(study: Study, capsys) -> None:
+    said = study.says(capsys)
+    assert said.startswith("B01 (seen, 4 sections): to run at segmentation\n")
+    assert "segmentation 0/2, alignment 0/3" in said and "is not made yet" in said
+
+
+def test_a_finished_brain_is_done_and_its_odd_sections_are_named(study: Study, capsys) -> None:
+    study.finish("report")
+    said = study.says(capsys)
+    assert said.startswith("B01 (seen, 4 sections): done\n")
+    assert "1 blank: 15" in said and "1 uncertain: 480" in said and "files:" not in said
+
+
+def test_a_missing_mask_waits_for_a_person(study: Study, capsys) -> None:
+    study.finish("alignment")
+    whole, tissue = (file for file, _ in study.stages["reconstruction"].files)
+    assert "to run at reconstruction" in study.says(capsys)  # nothing to draw on yet
+    whole.parent.mkdir(parents=True)
+    whole.touch()
+    said = study.says(capsys)
+    assert "B01 (seen, 4 sections): waiting for a person at reconstruction\n" in said
+    assert "manual/B01/exclusion.seg.nrrd (or .nii.gz) is not there; mark what" in said
+    assert str(whole) in said and tissue.name not in said
+    (study.manual / "exclusion.nii.gz").touch()
+    assert "to run at reconstruction" in study.says(capsys)
+
+
+def test_a_failure_says_why(study: Study, capsys) -> None:
+    study.finish("coordinates")
+    study.log("midline", "10:00:00 section 0: 5 points\n10:00:01 error: a.tif: torn; rescan\nit\n")
+    said = study.says(capsys)
+    assert "failed at midline\n    a.tif: torn; rescan\nit (log: " in said
+    study.log("midline", "10:00:01 stopped by an error\nTraceback:\n  x\nValueError: no way\n")
+    assert "failed at midline\n    ValueError: no way (log: " in study.says(capsys)
+
+
+def test_an_error_of_an_earlier_try_is_forgotten(study: Study, capsys) -> None:
+    study.finish("report")
+    _, log = study.stages["midline"].files[0]
+    log.parent.mkdir(parents=True)
+    log.write_text("10:00:01 error: gone\n")
+    assert "done" in study.says(capsys)
+
+
+def test_a_killed_job_is_known_from_snakemakes_own_log(study: Study, capsys) -> None:
+    study.finish("reconstruction")
+    study.log("midsurface", "10:00:00 depth\n")
+    output = study.stages["midsurface"].files[0][0].relative_to(study.folder)
+    log = study.folder / ".snakemake" / "log" / "2026-01-02T030405.1.snakemake.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(
+        "[Fri Jan  2 03:04:05 2026]\nError in rule midsurface:\n    jobid: 7\n    input: a\n"
+        f"    output: results/x.nii.gz, {output}\n    log: logs/a.log (check log file(s))\n"
+    )
+    said = study.says(capsys)
+    assert "failed at midsurface\n    its process was ended, perhaps for want of memory" in said
+
+
+def test_a_run_in_progress(study: Study, capsys) -> None:
+    study.finish("segmentation")
+    study.log("alignment", "10:00:00 aligning chunk 00000: 5 of 32, about 60 s left\n", 0)
+    assert "to run at alignment" in study.says(capsys)  # no run holds the study
+    lock = study.folder / ".snakemake" / "locks" / "0.input.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    said = study.says(capsys)
+    assert "running at alignment\n    aligning chunk 00000: 5 of 32, about 60 s left (log" in said
+
+
+def test_proposals_wait_until_they_are_answered(study: Study, capsys) -> None:
+    study.finish("report")
+    proposed = study.folder / "results" / "alignment" / "B01" / "proposed-sections.tsv"
+    found = [Proposal(15, mirrored=True), Proposal(480, notes="look")]
+    write_proposals(found, proposed, "B01")
+    assert f"2 proposals to look at: {proposed}" in study.says(capsys)
+    (study.manual / "sections.tsv").write_text("section\tmirrored\n15\tno\n")
+    assert "1 proposals to look at" in study.says(capsys)
+    (study.manual / "sections.tsv").write_text("section\tmirrored\n15\tno\n480\t\n")
+    assert "to look at" not in study.says(capsys)
