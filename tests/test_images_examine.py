@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -288,6 +290,17 @@ def test_images_of_another_kind_are_refused(tmp_path, image, options, message):
     refused(tmp_path / "a.tif", message)
 
 
+def test_a_scan_that_follows_its_overview_is_not_mistaken(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
+        tif.write(scene()[::4, ::4], photometric="minisblack", metadata=None)
+        tif.write(scene(), photometric="minisblack", metadata=None)
+    refused(tmp_path / "a.tif", "first image, .*is smaller than image 1")
+    with tifffile.TiffWriter(tmp_path / "b.tif") as tif:
+        tif.write(scene(), photometric="minisblack", metadata=None)
+        tif.write(np.zeros((30, 20, 3), np.uint8), photometric="rgb", metadata=None)
+    assert len(examine(tmp_path / "b.tif").levels) == 1
+
+
 def test_cmyk_jpeg_is_not_taken_for_alpha(tmp_path):
     Image.new("CMYK", (40, 40)).save(tmp_path / "a.jpg")
     refused(tmp_path / "a.jpg", "4 channels")
@@ -311,6 +324,17 @@ def test_alpha_is_dropped(tmp_path):
 
 
 # --- what a study makes of it
+
+
+def test_a_gpu_node_needs_neither_zarr_nor_opencv_to_read_windows():
+    path = str(FOREIGN / "levels-lzw.ome.tif")
+    code = (
+        "import sys; from pathlib import Path; from cytopipe.formats.images import open_pyramid\n"
+        f"with open_pyramid(Path({path!r}), 20) as found: found.read_window(0, 0, 0, 5, 5)\n"
+        "print(sorted({'zarr', 'cv2', 'scipy', 'nibabel'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_which_files_need_a_copy(tmp_path):

@@ -1,5 +1,5 @@
 rule pyramids:
-    """Make a tiled pyramid of a scan that has no levels."""
+    """Make a tiled pyramid of a scan that cannot be read in place."""
     input:
         scan=scan_of_section,
     output:
@@ -11,7 +11,7 @@ rule pyramids:
     threads: 1
     resources:
         mem_mb=memory_of_scan,
-        runtime=sized(60),
+        runtime=sized(120),
     params:
         section=row_of_section,
         pyramids=config["pyramids"],

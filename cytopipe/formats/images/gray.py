@@ -19,8 +19,10 @@ def luma(image: NDArray[Any]) -> NDArray[Any]:
     gray = np.empty(image.shape[:2], image.dtype)
     for row in range(0, len(gray), _BAND):
         band = image[row : row + _BAND]
-        red, green, blue = (band[..., i].astype(np.uint32) * _LUMA[i] for i in range(3))
-        gray[row : row + _BAND] = (red + green + blue + 500) // 1000
+        total = np.full(band.shape[:2], 500, np.uint32)
+        for channel, weight in enumerate(_LUMA):
+            total += band[..., channel] * np.uint32(weight)
+        gray[row : row + _BAND] = total // 1000
     return gray
 
 

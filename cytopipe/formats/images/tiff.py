@@ -45,6 +45,7 @@ class TiffStore:
                 self._pages = [_page(level) for level in series.levels]
             first = self._pages[0]
             _check_pixels(path, series, first)
+            _check_is_largest(path, self._tif.series)
             self.dtype = first.dtype
             self.channels = 3 if series.ndim == 3 and first.samplesperpixel >= 3 else 1
             self.white_is_zero = _name(first.photometric) == "miniswhite"
@@ -136,7 +137,7 @@ class TiffStore:
                 if len(held) < len(found):
                     absent.append(place)
                     continue
-                segment = np.concatenate(held, axis=-1)
+                segment = held[0] if len(held) == 1 else np.concatenate(held, axis=-1)
                 segment = segment[..., :3] if color else segment[..., 0]
                 r0, r1 = (
                     max(box.row, place.row),
@@ -270,4 +271,15 @@ def _check_pixels(path: Path, series: Any, page: Any) -> None:
         raise InputError(
             f"{path}: its Orientation tag ({orientation}) asks to turn or mirror it, which some "
             "programs do and others not; turn the pixels themselves and set the tag to 1"
+        )
+
+
+def _check_is_largest(path: Path, series: Any) -> None:
+    """A label or an overview may follow the scan; one that comes first would be taken for it."""
+    sizes = [math.prod(found.shape) for found in series]
+    if max(sizes) > sizes[0]:
+        raise InputError(
+            f"{path}: its first image, {series[0].shape}, is smaller than image "
+            f"{sizes.index(max(sizes))}, {series[sizes.index(max(sizes))].shape}; write the scan "
+            "alone, or first"
         )
