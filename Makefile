@@ -9,12 +9,15 @@ export OMP_NUM_THREADS ?= 1
 # threads that wait do not spin: on a busy machine spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real comparison test check lock clean
+.PHONY: help demo demo-real comparison test test-slurm check lock clean bench-dag faults
 help:
 	@echo "make demo       a phantom study from images to scores, with the error of every stage"
 	@echo "make demo-real  35 real brightfield sections through segmentation to reconstruction"
 	@echo "make comparison the papers' objectives side by side on the demo's phantom (an hour)"
+	@echo "make faults     kills, full disks, lost nodes: what was tried and what came of it (an hour)"
 	@echo "make test       checks and tests; make check: the static part, in seconds"
+	@echo "make test-slurm the small study on a private Slurm on this host against a local run (10 minutes)"
+	@echo "make bench-dag  what a dry run of ten brains takes, before and after a run"
 	@echo "make clean      removes what the demos and the checks wrote, and .venv"
 
 .venv/ready: requirements.lock pyproject.toml envs/system_libraries.py
@@ -46,6 +49,10 @@ comparison: demo
 		--configfile config/presets/comparison.yaml --until evaluation_areas evaluation_shortcuts evaluation_retrieval
 	@$(BIN)/python workflow/comparison.py demo
 
+# an hour on 2 idle cores; the undisturbed study is kept. FAULTS="--only disks" tries one family alone
+faults: .venv/ready
+	@PYTHONPATH=tests $(BIN)/python -m faults demo-faults $(FAULTS)
+
 check: .venv/ready
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -54,11 +61,18 @@ check: .venv/ready
 	@$(BIN)/lint-imports --no-logo
 
 test: check
+	@$(PYTHON) envs/system_libraries.py --browser
 	@$(BIN)/python -m pytest -q
+
+test-slurm: .venv/ready
+	@$(BIN)/python tests/slurm/run.py
+
+bench-dag: .venv/ready
+	@PYTHONPATH=tests $(BIN)/python benchmarks/dag.py
 
 lock:
 	@$(BIN)/python envs/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
-	rm -rf demo-real && find demo -mindepth 1 ! -name profile.yaml ! -name seconds.tsv -delete
+	rm -rf demo-real demo-faults && find demo -mindepth 1 ! -name profile.yaml ! -name seconds.tsv -delete

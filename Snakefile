@@ -3,17 +3,20 @@
 
 from snakemake.utils import min_version
 
+from cytopipe.files import sweep
+
 min_version("9.13")
 
 
 configfile: "config/config.yaml"
 
 
-# used with --software-deployment-method apptainer; envs/README.md says how it is built
+# for every rule, with --software-deployment-method apptainer; how it is built, and conda: envs/README.md
 container: f"{workflow.basedir}/envs/cytopipe.sif"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/pyramids.smk"
 include: "workflow/rules/segmentation.smk"
@@ -29,8 +32,18 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
+# the lock is held: whatever is unfinished under results/ now belongs to a process that was killed
+onstart:
+    for path in sweep("results"):
+        logger.info(f"deleted what a killed process left: {path}")
+
+
 localrules:
     all,
+
+
+onstart:
+    refuse_second_start()
 
 
 rule all:

@@ -8,6 +8,7 @@ the arguments of the stage's `run`, so that `python -m cytopipe reconstruction -
 import argparse
 import importlib
 import inspect
+import signal
 import sys
 import types
 import typing
@@ -15,12 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cytopipe import logs
 from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
 
 # modules of cytopipe.commands, in the order in which a lab meets them
-COMMANDS = ("phantom", "add-brain", "check", "status")
+COMMANDS = ("phantom", "add-brain", "check", "queue", "status", "provenance", "export")
 _SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
 # the chain, in its order
 STAGES = (
@@ -62,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def stage(name: str, part: str, arguments: list[str]) -> int:
     """Run one stage on files; the options come from the signature of its `run`."""
+    # Slurm's warning of a time limit would end a program that is still importing torch; it waits
+    # until a training listens
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     module = importlib.import_module(f"cytopipe.{name}")
     runs = {
         found.removeprefix("run").removeprefix("_").replace("_", "-"): function
@@ -101,6 +107,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
         parser.add_argument(
             "--part", default="", help="of the stage's section, e.g. datasets.areas"
         )
+        parser.add_argument("--values", help="the params themselves, as JSON or YAML")
     elif name in ("sections", "section"):
         parser.add_argument(flag, required=True, type=Path, help="sections.tsv")
     elif typing.get_origin(hint) in _SEQUENCES:
@@ -120,6 +127,8 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
 
 def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> Any:
     if name == "params":
+        if options["values"] is not None:
+            return hint(**yaml.safe_load(options["values"]))
         return hint(**_settings(stage_name, options["part"], options["config"]))
     if name in ("section", "sections"):
         found = _select(options[name], options["select"])

@@ -1,9 +1,17 @@
 """Whole or absent: every artifact is written beside its final name and renamed."""
 
+import errno
 import os
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# of an unfinished file or folder: the process that writes it, and the final name
+_UNFINISHED = re.compile(r"\.(\d+)-.+")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(ValueError):
@@ -15,22 +23,78 @@ def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     The temporary name keeps all suffixes of `path` (writers choose a format by suffix) and the
-    process id, so that two processes never write into one another's file.
+    process id, so that two processes never write into one another's file. A killed process leaves
+    it behind: see `sweep`.
 
     Raises
     ------
     FileNotFoundError
         If the block did not write the file.
+    InputError
+        If the folder cannot be written or the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _writable(path.parent)
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield beside
         with open(beside, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(beside, path)
+    except Exception as error:
+        # some libraries pass on no more than the system's words
+        full = [os.strerror(number) for number in _NO_ROOM if os.strerror(number) in str(error)]
+        if full:
+            raise InputError(
+                f"{path}: could not be written ({full[0]}); make room on that disk (or raise the "
+                "quota) and start again: nothing that was finished is lost"
+            ) from error
+        raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Yield a new folder inside `folder` that goes with the block; a killed process leaves it."""
+    _writable(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{os.getpid()}-") as inside:
+        yield Path(inside)
+
+
+def reserve(path: Path) -> None:
+    """Give a file all the blocks of its size before it is written through a map into memory.
+
+    Without them a full disk kills whoever writes into the map (SIGBUS), and nothing says why.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    with path.open("rb+") as file:
+        if size_bytes := os.fstat(file.fileno()).st_size:
+            os.posix_fallocate(file.fileno(), 0, size_bytes)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Delete what killed processes left unfinished under `folder`; returns what was deleted.
+
+    For a moment in which no stage is running, such as the start of a run that holds the study's
+    lock. What belongs to a process that lives on this host is spared all the same.
+    """
+    swept = []
+    for place, folders, names in os.walk(folder):
+        for name in [*folders, *names]:
+            unfinished = _UNFINISHED.fullmatch(name)
+            if unfinished and not _lives(int(unfinished[1])):
+                path = Path(place, name)
+                if name in folders:
+                    folders.remove(name)
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+                swept.append(path)
+    return sorted(swept)
 
 
 def require(path: Path, remedy: str) -> Path:
@@ -38,3 +102,27 @@ def require(path: Path, remedy: str) -> Path:
     if not path.exists():
         raise InputError(f"{path}: not found; {remedy}")
     return path
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "read-only, or owned by someone else")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); allow writing there and start again: "
+            "nothing that was finished is lost"
+        ) from error
+
+
+def _lives(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        return True
+    return True

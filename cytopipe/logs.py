@@ -5,14 +5,20 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
+
+from cytopipe.files import InputError
 
 T = TypeVar("T")
 logger = logging.getLogger("cytopipe")
 
 
 def to(path: str | Path | None) -> None:
-    """Send messages to standard error and, if given, to a rule's log file as well."""
+    """Send messages to standard error and, if given, to a rule's log file as well.
+
+    An error that ends the process is a message too: it is the last thing in the log.
+    """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +30,7 @@ def to(path: str | Path | None) -> None:
     logger.handlers[:] = handlers
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    sys.excepthook = _say_the_end
 
 
 def say(message: str) -> None:
@@ -42,3 +49,12 @@ def progress(items: Iterable[T], total: int, doing: str, every_s: float = 10.0) 
             spoken = now
         yield item
     say(f"{doing}: {total} in {time.monotonic() - start:.0f} s")
+
+
+def _say_the_end(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, InputError):
+        say(f"error: {error}")
+    else:
+        logger.error("stopped by an error", exc_info=(kind, error, trace))

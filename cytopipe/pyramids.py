@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import InputError
 from cytopipe.formats.images import inverted, open_pyramid
 from cytopipe.formats.images.pyramid import Pyramid, check_spacing, open_store
@@ -25,7 +26,7 @@ from cytopipe.logs import say
 VERSION = 2
 
 # a strip, tile or chunk that decodes to more than this is refused: it is held three times over
-_SEGMENT_BYTES = 10**9
+_SEGMENT_BYTES = 5 * 10**8
 # bands that end where tiles of the scan and of the copy do are taken up to this size
 _BAND_BYTES = 2**28
 
@@ -39,6 +40,7 @@ class Params:
     tile: int
 
 
+@provenance.writes("pyramid")
 def run(*, section: Section, image: Path, pyramid: Path, params: Params) -> None:
     """Write the pyramid of one scan, and read it back.
 

@@ -1,7 +1,8 @@
 """What the wheels of open3d and pymeshlab take from the system: there, or installed, or named.
 
 Run by `make` before anything else is imported. As root on Debian or Ubuntu the missing ones are
-installed; elsewhere the line to type is printed and the exit status is 1.
+installed; elsewhere the line to type is printed and the exit status is 1. With --browser, as `make
+test` runs it, also a Chromium, in which the tests open the report's pages.
 """
 
 import ctypes
@@ -10,21 +11,23 @@ import shutil
 import subprocess
 import sys
 
-# library -> Debian and Ubuntu package
+# library -> package of Debian and Ubuntu, package of conda-forge
 LIBRARIES = {
-    "libusb-1.0.so.0": "libusb-1.0-0",
-    "libGL.so.1": "libgl1",
-    "libEGL.so.1": "libegl1",
-    "libX11.so.6": "libx11-6",
-    "libOpenGL.so.0": "libopengl0",
-    "libgomp.so.1": "libgomp1",
+    "libusb-1.0.so.0": ("libusb-1.0-0", "libusb"),
+    "libGL.so.1": ("libgl1", "libgl"),
+    "libEGL.so.1": ("libegl1", "libegl"),
+    "libX11.so.6": ("libx11-6", "xorg-libx11"),
+    "libOpenGL.so.0": ("libopengl0", "libopengl"),
+    "libgomp.so.1": ("libgomp1", "libgomp"),
 }
+# any of them will do; Chrome is the same browser
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def missing() -> list[str]:
-    """Packages of the libraries that do not load."""
-    absent = []
-    for library, package in LIBRARIES.items():
+def missing(browser: bool) -> list[str]:
+    """Debian packages of the libraries that do not load, and of a browser where one is wanted."""
+    absent = ["chromium"] if browser and not any(map(shutil.which, BROWSERS)) else []
+    for library, (package, _) in LIBRARIES.items():
         try:
             ctypes.CDLL(library)
         except OSError:
@@ -33,12 +36,13 @@ def missing() -> list[str]:
 
 
 def main() -> int:
-    """Return 0 when every library loads."""
-    if not (packages := missing()):
+    """Return 0 when all is there."""
+    browser = "--browser" in sys.argv[1:]
+    if not (packages := missing(browser)):
         return 0
     install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if shutil.which("apt-get") and os.geteuid() == 0:
-        print("installing system libraries that open3d and pymeshlab need:", *packages, flush=True)
+        print("installing what the system lacks:", *packages, flush=True)
         quiet = {
             "stdout": subprocess.DEVNULL,
             "stderr": subprocess.DEVNULL,
@@ -48,13 +52,16 @@ def main() -> int:
             # a bare image has no package lists yet
             subprocess.run(["apt-get", "update"], **quiet)
             subprocess.run(install, **quiet)
-        if not (packages := missing()):
+        if not (packages := missing(browser)):
             return 0
+    wanted = [*LIBRARIES, *(["Chromium or Chrome"] if browser else [])]
     print(
-        "open3d and pymeshlab need system libraries that are not here. On Debian or Ubuntu type:\n"
+        "open3d and pymeshlab need system libraries, and the tests a browser, that are not here. "
+        "On Debian or Ubuntu type:\n"
         "    sudo apt-get update && sudo apt-get install -y --no-install-recommends "
         f"{' '.join(packages)}\n"
-        f"elsewhere install what provides {', '.join(LIBRARIES)}; then run make again.",
+        f"elsewhere install what provides {', '.join(wanted)}\n"
+        "(envs/cytopipe.yaml has the names of conda-forge); then run this again.",
         file=sys.stderr,
     )
     return 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from ball_phantom import MIDDLE_MM, PIAL_MM, WHITE_MM, ball, preset
+from export_study import write_study
 from shell_study import write_truth
 
 from cytopipe.formats import surfaces
@@ -22,6 +23,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def truth(folder: Path) -> TruthBrain:
     return TruthBrain(folder, "B01")
+
+
+@pytest.fixture(scope="session")
+def shell_study_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of that brain, for what reads results."""
+    return write_study(TruthBrain(folder, "B01"), tmp_path_factory.mktemp("finished") / "study")
 
 
 @pytest.fixture(scope="session")

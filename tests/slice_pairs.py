@@ -34,6 +34,7 @@ PARAMS = alignment.Params(
     min_overlap=0.5,
     min_tissue_share=0.15,
     neighbours=2,
+    composition="graph",
     seed=1,
 )
 

@@ -125,6 +125,7 @@ def run(folder: Path, brains: tuple[str, ...] = ("B01", "B02"), **changed: Any) 
         "weights": [],
         "atlas": [],
         "scores": folder / "scores.parquet",
+        "predictions": folder / "predictions.parquet",
         "html": folder / "areas.html",
         "png": folder / "areas.png",
         "run_name": "x",
@@ -187,6 +188,27 @@ def test_errors_are_counted_by_hops(study: Path) -> None:
     assert found["errors_within_1_hop"] == 0 and found["errors_within_2_hops"] == 1
     assert "margin_2_hops" in found and "margin_correct" not in found
     assert "Margin by hops, transfer" in (study / "areas.html").read_text()
+
+
+def test_predictions_are_the_answers_on_points_that_were_not_trained_on(study: Path) -> None:
+    values = np.load(study / "B02.npy")
+    np.save(study / "B02.npy", -values)
+    scored = run(study, atlas=atlas_files(study))
+    found = tables.read(tables.PREDICTIONS, study / "predictions.parquet")
+    patches = tables.read(tables.PATCHES, study / "patches.parquet").set_index("point_id")
+    assert found["point_id"].is_unique and set(found["split"]) == {"seen", "transfer"}
+    assert (patches.loc[found["point_id"], "split"].to_numpy() == found["split"]).all()
+    assert (patches.loc[found["point_id"], "area"].to_numpy() == found["area"]).all()
+    # without features, or of an area that training never saw, there is no answer
+    assert not {"B01-10", "B02-10", "B02-11"} & set(found["point_id"])
+    right = found["area"] == found["predicted"]
+    assert right[found["split"] == "seen"].all() and not right[found["split"] == "transfer"].any()
+    assert set(found["hops"][right]) == {0} and set(found["hops"][~right]) == {2}
+    assert found["probability"].between(0.5, 1).all()
+    first = scored[(scored.fold == 1) & (scored.metric == "top1")].set_index("split").value
+    assert right.groupby(found["split"]).mean().to_dict() == first.to_dict()
+    run(study)
+    assert tables.read(tables.PREDICTIONS, study / "predictions.parquet")["hops"].isna().all()
 
 
 def test_projected_features_are_probed_for_themselves(study: Path) -> None:

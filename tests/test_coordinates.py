@@ -21,6 +21,7 @@ from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics.geometry import ras_to_stack
 
 VOXEL_MM = 2.0
+SECTION_SIGMA_UM = 400.0
 PARAMS = coordinates.Params(
     registration_mm=VOXEL_MM,
     seed=1,
@@ -259,6 +260,9 @@ def study(tmp_path, brain, template, cortex):
         tables.write(
             tables.MIDLINE, midline_rows(source[part], sides[part]), tmp_path / f"{name}.parquet"
         )
+    place = {c.name: 0.0 if c.dtype == "float64" else "" for c in tables.STACK.columns}
+    place |= {"section": 0, "mirrored": False, "via": 0, "sigma_um": SECTION_SIGMA_UM}
+    tables.write(tables.STACK, pd.DataFrame([place]), tmp_path / "stack.parquet")
     volumes.write(brain, tmp_path / "brain.nii.gz")
     volumes.write(template, tmp_path / "template.nii.gz")
     sided = np.where(
@@ -273,6 +277,7 @@ def study(tmp_path, brain, template, cortex):
         "brain": "B01",
         "image_right": "R",
         "midlines": [tmp_path / "0.parquet", tmp_path / "1.parquet"],
+        "stack": tmp_path / "stack.parquet",
         "tissue": tmp_path / "brain.nii.gz",
         "template_name": "phantom",
         "template": tmp_path / "template.nii.gz",
@@ -347,6 +352,8 @@ def test_points_that_the_transform_does_not_cover_are_marked(study, tmp_path, br
     assert np.isnan(found[0]).all()
     assert points["area"].iloc[0] == ""
     assert (points["status"].iloc[1:] == "ok").all()
+    assert np.isnan(points["sigma_mm"].iloc[0])
+    assert (points["sigma_mm"].iloc[1:] >= SECTION_SIGMA_UM / 1000).all()
 
 
 def test_registered_brain_without_an_atlas(study, cortex):

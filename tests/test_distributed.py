@@ -11,7 +11,7 @@ import torch
 from striped_study import write_study
 
 from cytopipe.formats import tables
-from cytopipe.learning import checkpoints, distributed
+from cytopipe.learning import checkpoints, distributed, launching
 
 
 def torchrun(rank: int, size: int) -> dict[str, str]:
@@ -97,7 +97,7 @@ def test_a_killed_training_goes_on_bit_for_bit(
     assert processes(size, "train", whole, study, 0, starter=starter) == [0] * size
     for kill_at in (6, 3):  # in the second epoch, and in the third of 4 steps each
         stopped = processes(size, "train", parts, study, kill_at, starter=starter)
-        assert stopped == [checkpoints.INTERRUPTED] * size
+        assert stopped == [launching.INTERRUPTED] * size
         assert (parts / "checkpoint.pt").exists() and not (parts / "final.pt").exists()
     assert checkpoints.load(parts / "checkpoint.pt")["state"]["step"] == 1
     assert processes(size, "train", parts, study, 0, starter=starter) == [0] * size
@@ -111,7 +111,7 @@ def test_a_run_goes_on_with_another_number_of_processes(study: Path, tmp_path: P
     one, parts = tmp_path / "one", tmp_path / "parts"
     assert processes(1, "train", one, study, 0) == [0]
     stopped = processes(2, "train", parts, study, 6)
-    assert stopped == [checkpoints.INTERRUPTED] * 2
+    assert stopped == [launching.INTERRUPTED] * 2
     assert processes(1, "train", parts, study, 0) == [0]
     log = (parts / "log-1-0.txt").read_text()
     assert "continues at epoch 1, step 2" in log

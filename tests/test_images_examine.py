@@ -329,6 +329,21 @@ def test_which_files_need_a_copy(tmp_path):
     assert not found.levels[0].looked_at
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_ground_is_told_by_what_stands_out_from_it(tmp_path, dtype):
+    y, x = np.mgrid[:300, :400]
+    slide = np.full((300, 400), 230, dtype) + (x % 3).astype(dtype)
+    tissue = np.where((y - 150) ** 2 + (x - 200) ** 2 < 80**2, dtype(90), slide)
+    for name, image, expected in (
+        ("bright", tissue, "bright"),
+        ("dark", 255 - tissue, "dark"),
+        ("deep", 4095 - (tissue.astype(np.uint16) * 15), "dark"),
+        ("blank", slide, ""),
+    ):
+        write_pyramid(image, tmp_path / f"{name}.ome.tif", 20.0, 80.0, tile=64)
+        assert examine(tmp_path / f"{name}.ome.tif").background == expected
+
+
 def test_a_large_image_is_not_decoded(tmp_path, monkeypatch):
     """Of 2,000 tiles an examination decodes a few dozen."""
     image = np.random.default_rng(0).integers(0, 255, (2200, 4000), np.uint8)

@@ -191,7 +191,7 @@ def test_a_run_of_an_earlier_version_is_refused(study: Path) -> None:
 def test_an_interrupted_release_leaves_no_weights(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(tensors: Any, path: Path) -> None:
+    def killed(tensors: Any, path: Path, metadata: dict[str, str]) -> None:
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 

@@ -1,26 +1,35 @@
 """The pages: what they show lies where it is said to lie, and they need nothing else."""
 
+import base64
+import gzip
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-from shell_study import FULL_UM, WIDTH_UM, ball, write_results, write_truth
+from report_pages import write_brain_page, write_pages
+from shell_study import CENTRES, FULL_UM, MIDDLE_MM, WIDTH_UM, ball
 
 from cytopipe import report
+from cytopipe.files import InputError
 from cytopipe.formats import tables, truth_table
-from cytopipe.formats.sections import Section
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume, regular_affine
-from cytopipe.numerics.geometry import mirror
-from cytopipe.report import figures, renderings, study_page, thumbnails
+from cytopipe.numerics import meshes
+from cytopipe.numerics.geometry import Rigid, mirror
+from cytopipe.report import (
+    bundle,
+    figures,
+    hands,
+    renderings,
+    section_files,
+    section_numbers,
+    study_page,
+    thumbnails,
+)
 from cytopipe.report.truth import judged
-from cytopipe.report.truth_folder import TruthBrain
-
-PARAMS = report.Params(thumbnail_um=600, jpeg_quality=80, baselines=("untrained",))
-
 
 # --- thumbnails
 
@@ -115,101 +124,13 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
     assert covered == pytest.approx(np.pi * 81, rel=0.05)
 
 
-@pytest.mark.parametrize("plane", figures.PLANES)
-def test_letters_name_the_sides_of_a_slice(plane: str) -> None:
-    _, across, along, sides = figures.PLANES[plane]
-    for letter, at in zip(sides, ((0, 0), (0, 1), (1, 1), (1, 0)), strict=True):
-        axis, sign = AXES[letter]
-        data = np.zeros((20, 24, 28), np.uint8)
-        lowest = [0, 0, 0]
-        lowest[axis] = data.shape[axis] // 2 if sign > 0 else 0
-        highest = list(data.shape)
-        highest[axis] = data.shape[axis] if sign > 0 else data.shape[axis] // 2
-        data[tuple(slice(a, b) for a, b in zip(lowest, highest, strict=True))] = 1
-        volume = Volume(data, regular_affine(2.0, np.array([-20.0, -24.0, -28.0])))
-        axes = Figure().subplots()
-        figures._slice(axes, volume, plane, 0.0)
-        (shown,) = axes.get_images()
-        dark = np.argwhere(np.asarray(shown.get_array())[..., 0] < 200).mean(axis=0)[::-1]
-        left, right, bottom, top = shown.get_extent()
-        shape = np.asarray(shown.get_array()).shape[1::-1]
-        assert (right - left, top - bottom) == (2 * data.shape[across], 2 * data.shape[along])
-        assert shown.origin == "lower"
-        direction, upper = at
-        assert (dark[direction] > shape[direction] / 2) == bool(upper), letter
-
-
 # --- pages
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Pages and truth table of a study whose results are right."""
-    root = tmp_path_factory.mktemp("study")
-    truth = TruthBrain(write_truth(root / "truth"), "B01")
-    files = write_results(truth, root / "results")
-    numbers = sorted([*truth.with_tissue, 1220])
-    report.run_brain(
-        brain="B01",
-        sections=[Section("B01", n, "", FULL_UM, 20.0) for n in numbers],
-        images=[root / "results" / f"{n:05d}.ome.tif" for n in numbers],
-        labels=[files["labels.tif"]],
-        segmentations=[files["segmentation.parquet"]],
-        stack=files["stack.parquet"],
-        pairs=files["pairs.parquet"],
-        tissue=files["tissue.nii.gz"],
-        repairs=files["repairs.parquet"],
-        surfaces={h: files[f"mid-{h}.surf.gii"] for h in "LR"},
-        thickness={h: files[f"thickness-{h}.shape.gii"] for h in "LR"},
-        table=files["surfaces.parquet"],
-        midlines=[files["midline.parquet"]],
-        points=files["points.parquet"],
-        template=files["tissue.nii.gz"],
-        page=root / "B01.html",
-        params=PARAMS,
-    )
-    scores = [
-        {"run": run, "task": "areas", "split": s, "fold": 0, "metric": "macro_f1", "value": v}
-        for s in ("seen", "transfer")
-        for run, v in (("spatialnce", 0.8), ("untrained", 0.5))
-    ]
-    tables.write(tables.SCORES, pd.DataFrame(scores), root / "scores.parquet")
-    epochs = pd.DataFrame({"epoch": [0, 1], "step": [4, 8], "loss": [3.0, 2.5]})
-    epochs = epochs.assign(patches_per_s=100.0, seconds=9.0)
-    tables.write(tables.METRICS, epochs, root / "metrics.parquet")
-    tables.write(tables.METRICS, epochs[:0], root / "untrained.parquet")
-    report.run_truth(
-        folder=root / "truth",
-        brains=["B01"],
-        labels=[files["labels.tif"]],
-        segmentations=[files["segmentation.parquet"]],
-        pairs=[files["pairs.parquet"]],
-        stacks=[files["stack.parquet"]],
-        tissues=[files["tissue.nii.gz"]],
-        surfaces_left=[files["mid-L.surf.gii"]],
-        surfaces_right=[files["mid-R.surf.gii"]],
-        midlines=[files["midline.parquet"]],
-        points=[files["points.parquet"]],
-        affines=[files["affine.h5"]],
-        scores=[root / "scores.parquet"],
-        table=root / "truth.tsv",
-        target="laplacian",
-        spacing_mm=1.0,
-        baselines=["untrained"],
-    )
-    report.run(
-        roles={"B01": "seen"},
-        pages=[root / "B01.html"],
-        stacks=[files["stack.parquet"]],
-        surfaces=[files["surfaces.parquet"]],
-        points=[files["points.parquet"]],
-        metrics={"spatialnce": root / "metrics.parquet", "untrained": root / "untrained.parquet"},
-        scores=[root / "scores.parquet"],
-        figures=[root / "evaluation" / "areas" / "spatialnce" / "figures.html"],
-        table=root / "truth.tsv",
-        page=root / "index.html",
-    )
-    return files | {name: root / name for name in ("B01.html", "index.html", "truth.tsv")}
+    return write_pages(tmp_path_factory.mktemp("study"))
 
 
 def test_right_results_meet_every_goal(study: dict[str, Path]) -> None:
@@ -224,22 +145,46 @@ def test_right_results_meet_every_goal(study: dict[str, Path]) -> None:
 def test_pages_load_nothing_from_elsewhere(study: dict[str, Path], page: str) -> None:
     text = study[page].read_text()
     for source in re.findall(r'(?:src|href|xlink:href)="([^"]*)"', text):
-        beside = ("index.html", "B01.html", "evaluation/areas/spatialnce/figures.")
+        beside = (
+            "index.html",
+            "B01.html",
+            "B01/thumbnails/",
+            "evaluation/areas/spatialnce/figures.",
+        )
         assert source.startswith(("data:", "#", *beside)), source[:60]
     assert "@import" not in text and "url(http" not in text
 
 
 def test_the_brain_page_shows_all_sections_with_their_status(study: dict[str, Path]) -> None:
     text = study["B01.html"].read_text()
-    shown = re.findall(r'<figure class="(\w*)" id="s(\d+)">(.*?)</figure>', text, re.DOTALL)
+    shown = re.findall(r'<figure class="(\w*)" id="s(\d+)"[^>]*>(.*?)</figure>', text, re.DOTALL)
     by_number = {int(number): (mark, content) for mark, number, content in shown}
     assert list(by_number) == sorted(by_number)
     assert "mirrored" in by_number[1120][1] and "mirrored" not in by_number[1020][1]
     assert by_number[1220][0] == "bad" and "blank" in by_number[1220][1]
     assert by_number[1620][0] == "bad" and "missing" in by_number[1620][1]
-    assert by_number[1020][0] == "" and "data:image/jpeg" in by_number[1020][1]
-    for words in ("manual/B01/segmentation", "config/sections.tsv", "manual/B01/exclusion.nii.gz"):
+    assert by_number[1020][0] == "" and "B01/thumbnails/01020.jpg" in by_number[1020][1]
+    for words in (
+        "manual/B01/segmentation",
+        "manual/B01/sections.tsv",
+        "manual/B01/exclusion.nii.gz",
+    ):
         assert words in text
+    folder = study["B01.html"].with_suffix("")
+    scanned = sorted(set(by_number) - {1620})
+    for pattern in ("thumbnails/*.jpg", "sections/*.jpg", "sections/*.js"):
+        assert [int(path.stem) for path in sorted(folder.glob(pattern))] == scanned
+
+
+def test_a_brain_s_files_are_the_same_when_made_again(
+    study: dict[str, Path], tmp_path: Path
+) -> None:
+    again = write_brain_page(study, tmp_path)
+    here, there = study["B01.html"].parent, again.parent
+    names = [p.relative_to(here) for p in sorted(here.glob("B01*/**/*")) if p.is_file()]
+    assert len(names) > 40
+    for name in [*names, Path("B01.html"), Path("B01.tsv")]:
+        assert (here / name).read_bytes() == (there / name).read_bytes(), name
 
 
 def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Path) -> None:
@@ -262,11 +207,10 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
     assert "No network was trained" in first and "No scores" in first and "phantom" not in first
 
 
-def test_figures_of_the_same_content_are_the_same_text(study: dict[str, Path]) -> None:
-    stack = tables.read(tables.STACK, study["stack.parquet"])
-    assert figures.drift_figure(stack) == figures.drift_figure(stack)
-    assert "<svg" in figures.drift_figure(stack)[:5]
-    assert figures.drift_figure(stack[:0]).startswith("<svg")  # nothing aligned: an empty plot
+def test_figures_of_the_same_content_are_the_same_text() -> None:
+    table = pd.DataFrame({"epoch": [0, 1], "loss": [3.0, 2.0]})
+    assert figures.training_figure({"a": table}) == figures.training_figure({"a": table})
+    assert figures.training_figure({"a": table}).startswith("<svg")
 
 
 def test_missed_goals_and_best_scores_stand_out() -> None:
@@ -304,3 +248,149 @@ def test_text_from_tables_cannot_become_markup(tmp_path: Path) -> None:
     brain = {"brain": "<script>", "role": "seen", "page": "a.html", "cells": []}
     report.brain_page.write_page("study.html", values | {"brains": [brain]}, tmp_path / "a.html")
     assert "<script>" not in (tmp_path / "a.html").read_text()
+
+
+# --- what is laid beside the page
+
+
+def unpacked(values: dict) -> np.ndarray:
+    content = gzip.decompress(base64.b64decode(values["gzip"]))
+    return np.frombuffer(content, values["dtype"]).reshape(values["shape"])
+
+
+def test_arrays_come_back_from_the_page_s_form() -> None:
+    for array in (np.arange(24, dtype=np.int16).reshape(2, 3, 4) - 7, np.float32([0.5, -3])):
+        assert np.array_equal(unpacked(json.loads(json.dumps(bundle.packed(array)))), array)
+
+
+def test_a_thinned_volume_keeps_labels_in_their_place() -> None:
+    data = np.zeros((60, 40, 30), np.uint8)
+    data[10:50, 5:35, 4:26] = 1
+    data[30, 20, 15] = 2
+    volume = Volume(data, regular_affine(0.5, np.array([-10.0, 3.0, 7.0])))
+    for longest in (100, 30):
+        values = bundle.volume_values(volume, longest)
+        labels = unpacked(values["labels"])
+        assert max(labels.shape) <= longest
+        places = np.argwhere(labels == 1) * values["spacing_mm"] + values["origin_mm"]
+        before = volume.to_mm(np.argwhere(data == 1))
+        off = values["spacing_mm"][0]
+        assert places.min(axis=0) == pytest.approx(before.min(axis=0), abs=off)
+        assert places.max(axis=0) == pytest.approx(before.max(axis=0), abs=off)
+        assert values["spacing_mm"] == [0.5 if longest == 100 else 1.0] * 3
+
+
+def test_a_decimated_surface_stays_where_it_is_with_its_map() -> None:
+    both = {h: ball(h, MIDDLE_MM) for h in "LR"}
+    height = {h: s.vertices[:, 2] for h, s in both.items()}
+    values = bundle.surface_values(both, {"height": height}, 2000)
+    vertices, faces = unpacked(values["vertices"]) / 100, unpacked(values["faces"])
+    assert 1900 <= len(faces) <= 2000
+    left = np.unique(faces[: values["left_faces"]])
+    assert vertices[left, 0].max() < 0 < vertices[np.unique(faces[values["left_faces"] :]), 0].min()
+    radius = np.linalg.norm(vertices[left] - CENTRES["L"], axis=1)
+    assert np.abs(radius - MIDDLE_MM).max() < 0.2
+    # the value of the nearest vertex: an edge of the full mesh is 0.9 mm long
+    assert np.abs(unpacked(values["maps"]["height"]) - vertices[:, 2]).max() < 0.9
+    assert meshes.is_closed_manifold(faces[: values["left_faces"]])
+
+
+def test_paths_are_the_outlines_to_half_a_pixel() -> None:
+    angle = np.linspace(0, 2 * np.pi, 2000)
+    circle = 30_000 + 20_000 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    path = section_files.path_of([circle], 100)
+    start, rest = re.fullmatch(r"M(\d+ \d+)l(.*)z", path).groups()
+    steps = [np.array(pair.split(), int) for pair in re.findall(r"-?\d+ -?\d+", rest)]
+    corners = np.cumsum([np.array(start.split(), int), *steps], axis=0) * section_files.UNIT_UM
+    assert 20 < len(corners) < 200
+    middles = (corners + np.roll(corners, 1, axis=0)) / 2
+    for places in (corners, middles):
+        assert np.abs(np.linalg.norm(places - 30_000, axis=1) - 20_000).max() < 110
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    with bundle.whole_folder(tmp_path / "B01") as folder:
+        (folder / "old").touch()
+    with pytest.raises(RuntimeError), bundle.whole_folder(tmp_path / "B01") as folder:
+        (folder / "half").touch()
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["B01", "old"]
+    with bundle.whole_folder(tmp_path / "B01") as folder:
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["B01", "new"]
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_the_other_hand_is_laid_where_its_outline_fits(flipped: bool) -> None:
+    columns, rows = np.meshgrid(np.arange(0, 60_000, 1000.0), np.arange(0, 40_000, 1000.0))
+    plane = np.stack([columns, rows], axis=-1).reshape(-1, 2)
+    shape = (plane[:, 0] < 20_000) | (plane[:, 1] < 12_000)  # an L: of one hand, one way up
+    fixed = hands.Outline(plane[shape] + (7000, 3000), 90_000, 1000)
+    back = Rigid(np.radians(-21), 9000, -4000, "fixed", "moving")
+    moved = back(fixed.points_um)
+    moving = hands.Outline(mirror(moved, 90_000) if flipped else moved, 90_000, 1000)
+    rigid, dice = hands.lay(fixed, moving, flipped, np.radians(60))
+    assert np.degrees(rigid.angle_rad) == pytest.approx(21, abs=1.5)
+    off = rigid(moved) - fixed.points_um
+    assert np.linalg.norm(off, axis=1).max() < 2000 and dice > 0.9
+    # an L is not its own mirror image
+    assert hands.lay(fixed, moving, not flipped, np.radians(60))[1] < 0.85
+
+
+# --- numbers of the sections
+
+
+def test_numbers_say_which_section_is_wrong_and_how(study: dict[str, Path]) -> None:
+    numbers = section_numbers.read(study["B01.tsv"]).set_index("section")
+    # the two balls are cut everywhere alike about their centre: nothing jumps
+    inner = numbers.loc[1320:1720]
+    assert inner["jump_mm"].max() < 0.1
+    assert inner.index.tolist() == [1320, 1420, 1520, 1720] and (inner["usable"] == 100).all()
+    assert np.isnan(numbers.loc[1220, "tissue_mm2"]) and numbers.loc[1220, "status"] == "blank"
+    assert numbers["mirrored"].to_dict() == {n: n in (1120, 1920) for n in numbers.index}
+
+
+def test_a_misplaced_section_jumps_by_as_much_as_it_is_off(study: dict[str, Path]) -> None:
+    stack = tables.read(tables.STACK, study["stack.parquet"])
+    stack.loc[stack["section"] == 1420, "x_um"] += 3000
+    centre = np.array([WIDTH_UM / 2, 20_000.0])
+    centroids = {int(s): centre for s in stack["section"]}
+    at = section_numbers.centres_mm(stack, centroids)
+    right = section_numbers.centres_mm(tables.read(tables.STACK, study["stack.parquet"]), centroids)
+    assert (at - right).abs().sum().to_dict() == pytest.approx({"x_mm": 3, "y_mm": 0})
+    values = pd.Series([1.0, 2.0, np.nan, 4.0, 9.0])
+    assert section_numbers.neighbours(values).tolist()[1:4] == [2.5, 3.0, 5.5]
+    assert section_numbers.neighbours(values).isna().tolist() == [True, False, False, False, True]
+
+
+def test_what_stands_out_is_far_on_the_worse_side() -> None:
+    frame = pd.DataFrame({c: np.linspace(1, 2, 50) for c in section_numbers.COLUMNS})
+    frame["section"] = np.arange(50)
+    frame.loc[7, "residual_um"] = 40  # high is worse
+    frame.loc[8, "residual_um"] = -40
+    frame.loc[9, "overlap"] = -40  # low is worse
+    frame.loc[10, "points"] = -40  # a pole has few: not judged
+    found = section_numbers.standing_out(frame)
+    assert {s: names for s, names in found.items() if names} == {7: ["residual_um"], 9: ["overlap"]}
+
+
+def test_changes_since_an_earlier_run_are_named(study: dict[str, Path], tmp_path: Path) -> None:
+    now = section_numbers.read(study["B01.tsv"])
+    assert section_numbers.changes(now, now) == []
+    before = now.copy()
+    before.loc[before["section"] == 1420, ["status", "inliers", "via"]] = ["uncertain", 3, -1]
+    before.loc[before["section"] == 1520, "mirrored"] = True
+    before = before[before["section"] != 1820]
+    section_numbers.write(before, tmp_path / "B01.tsv")
+    found = section_numbers.changes(section_numbers.read(tmp_path / "B01.tsv"), now)
+    assert [row["section"] for row in found] == [1420, 1520, 1820]
+    assert found[0]["changes"][0] == "status: uncertain → ok"
+    assert found[1]["changes"] == ["mirrored: yes → no"] and found[2]["changes"] == ["new"]
+
+
+def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "B01.tsv").write_text("section\tstatus\n1\tok\n")
+    with pytest.raises(InputError, match=r"B01.tsv: not the numbers .*compare_with"):
+        section_numbers.read(tmp_path / "B01.tsv")
+    with pytest.raises(InputError, match=r"B02.tsv: not found; correct report.compare_with"):
+        section_numbers.read(tmp_path / "B02.tsv")

@@ -3,55 +3,33 @@
 import ast
 import dataclasses
 import importlib
+import os
 import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+import empty_study
 import pytest
-import yaml
+from empty_study import ATLAS, DEFAULTS, ROOT
 
 from cytopipe.__main__ import STAGES
 from cytopipe.formats import config as study_config
 
-ROOT = Path(__file__).parents[1]
 RULES = ROOT / "workflow" / "rules"
 RULE_FILES = sorted(path for path in RULES.glob("*.smk"))
-DEFAULTS = study_config.read(ROOT / "config" / "config.yaml")
 # 3 brains of 4 sections in 2 chunks; one scan of B02 is no pyramid
 BRAINS = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
 NUMBERS = (0, 15, 480, 495)
-ATLAS = {"template": {"atlas": "template/atlas.nii.gz", "areas": "template/areas.tsv"}}
 
 
 def write_study(
-    study: Path,
-    brains: dict[str, str] = BRAINS,
-    changes: Mapping[str, Any] = MappingProxyType(ATLAS),
+    study: Path, brains: Mapping[str, str] = BRAINS, changes: Mapping[str, Any] = ATLAS
 ) -> Path:
-    rows = ["brain\tsection\timage\tspacing_um\tthickness_um"]
-    for brain in brains:
-        for number in NUMBERS:
-            ending = "png" if (brain, number) == ("B02", 15) else "ome.tif"
-            image = study / "images" / f"{brain}_{number}.{ending}"
-            image.parent.mkdir(parents=True, exist_ok=True)
-            image.touch()
-            rows.append(f"{brain}\t{number}\t{image.relative_to(study)}\t1\t20")
-    (study / "config").mkdir(exist_ok=True)
-    (study / "config" / "sections.tsv").write_text("\n".join(rows) + "\n")
-    roles = "".join(f"{brain}\t{role}\n" for brain, role in brains.items())
-    (study / "config" / "brains.tsv").write_text(f"brain\trole\n{roles}")
-    config = study_config.merge(DEFAULTS, changes)
-    (study / "config" / "config.yaml").write_text(yaml.safe_dump(config))
-    for key in ("tissue", "atlas", "areas"):
-        if config["template"][key]:
-            (study / config["template"][key]).parent.mkdir(exist_ok=True)
-            (study / config["template"][key]).touch()
-    return study
+    return empty_study.write(study, brains, NUMBERS, changes, scans=[("B02", 15)])
 
 
 def snakemake(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -77,15 +55,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study whose results are all there: empty files that Snakemake was told are its own."""
     study = write_study(tmp_path_factory.mktemp("finished"))
-    listing = snakemake("--directory", str(study), "--summary")
-    assert listing.returncode == 0, listing.stdout
-    for path in re.findall(r"^(results/\S+)\t", listing.stdout, re.MULTILINE):
-        (study / path).parent.mkdir(parents=True, exist_ok=True)
-        (study / path).touch()
-    touched = snakemake("--directory", str(study), "--touch", "--cores", "1")
-    assert touched.returncode == 0, touched.stdout
+    empty_study.finish(study)
     return study
 
 
@@ -125,6 +96,18 @@ def test_a_new_study_runs_every_stage_for_every_brain(study: Path) -> None:
 
 def test_a_finished_study_has_nothing_to_do(finished: Path) -> None:
     assert planned(finished) == Counter()
+
+
+def test_the_benchmark_of_plans_counts_their_jobs(study: Path, finished: Path) -> None:
+    command = [sys.executable, "benchmarks/dag.py", str(study), str(finished)]
+    paths = {"PYTHONPATH": os.pathsep.join(["tests", *sys.path])}
+    run = subprocess.run(command, cwd=ROOT, env=os.environ | paths, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = re.findall(r": jobs (\d+) seconds ([\d.]+) megabytes (\d+), ([\d.]+) s", run.stdout)
+    assert [int(line[0]) for line in found] == [sum(planned(study).values()), 0]
+    for _, seconds, megabytes, processor_s in found:
+        # Snakemake alone takes some 100 MB and half a second
+        assert 50 < float(megabytes) < 300 and 0.5 < float(processor_s) < float(seconds) + 0.2
 
 
 @pytest.mark.parametrize(
@@ -210,37 +193,6 @@ def test_forcerun_takes_along_what_depends_on_it(finished: Path) -> None:
     assert jobs["midline"] == 6 and jobs["coordinates"] == 3 and jobs["report"] == 1
     before = ("pyramids", "segmentation", "alignment_pairs", "alignment", "midsurface")
     assert not any(jobs[rule] for rule in before)
-
-
-def test_a_person_s_correction_reruns_what_depends_on_it(finished: Path) -> None:
-    mask = finished / "manual" / "B01" / "segmentation" / "00480.tif"
-    mask.parent.mkdir(parents=True)
-    mask.touch()
-    try:
-        jobs = planned(finished)
-    finally:
-        mask.unlink()
-    assert jobs["segmentation"] == 1
-    assert jobs["alignment"] == jobs["reconstruction"] == jobs["midsurface"] == 1
-
-
-def test_a_new_brain_leaves_the_others_alone(tmp_path: Path, finished: Path) -> None:
-    kept = {
-        path: (finished / "config" / path).read_text() for path in ("sections.tsv", "brains.tsv")
-    }
-    added = write_study(tmp_path, {"B04": "unseen"}) / "config"
-    try:
-        for number in NUMBERS:
-            (finished / "images" / f"B04_{number}.ome.tif").touch()
-        for name, text in kept.items():
-            new_rows = (added / name).read_text().splitlines(keepends=True)[1:]
-            (finished / "config" / name).write_text(text + "".join(new_rows))
-        jobs = planned(finished)
-    finally:
-        for name, text in kept.items():
-            (finished / "config" / name).write_text(text)
-    assert jobs["segmentation"] == 2 and jobs["midsurface"] == 1 and jobs["coordinates"] == 1
-    assert jobs["pretraining"] == 0  # the new brain is in no pretraining data set
 
 
 @pytest.mark.parametrize("profile", ["slurm", "local", "demo"])

@@ -6,7 +6,9 @@ Everything that Snakemake itself says stands in STUDY/logs/snakemake.log; its ex
 through.
 """
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -107,12 +109,19 @@ def main(arguments: list[str]) -> int:
     progress = Progress(read_expected(REPOSITORY / "demo" / "seconds.tsv"), time.monotonic())
     said: list[str] = []
     with (
-        log.open("w") as full,
+        log.open("a") as full,  # a second start, refused, must not empty it
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,  # a terminal's Ctrl-C comes here first, and goes on once
         ) as run,
     ):
         assert run.stdout is not None
+        # TERM lets running jobs finish, INT ends them too, as Snakemake does by itself
+        signal.signal(signal.SIGTERM, lambda number, _: run.send_signal(number))
+        signal.signal(signal.SIGINT, lambda number, _: os.killpg(run.pid, number))
         for line in run.stdout:
             full.write(line)
             full.flush()

@@ -2,7 +2,8 @@
 
 SURF features of neighbouring sections are matched, RANSAC and a fit in closed form give the rigid
 transform of each pair, tried as scanned and mirrored (the paper found face-down scans by eye); the
-pairs are composed outwards from the centre section. Sections that cannot be aligned are bridged.
+pairs are composed outwards from the centre section, then all solved together (`graph`). Sections
+that cannot be aligned are bridged.
 """
 
 from pathlib import Path
@@ -12,9 +13,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from cytopipe import provenance
 from cytopipe.alignment import stack as stacking
 from cytopipe.alignment.corrections import given_between, given_places, proposals
 from cytopipe.alignment.features import Features, features_of
+from cytopipe.alignment.graph import relax
 from cytopipe.alignment.pairs import Pair, align_pair, given_pair
 from cytopipe.alignment.params import Params
 from cytopipe.alignment.views import View, make_view
@@ -28,9 +31,10 @@ from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
 
 __all__ = ["Params", "run_pairs", "run_stack"]
 
-VERSION = 1
+VERSION = 2
 
 
+@provenance.writes("pairs")
 def run_pairs(
     *,
     sections: list[Section],
@@ -85,6 +89,7 @@ def run_pairs(
     write(PAIRS, _pairs_frame(sections[0].brain, found), pairs)
 
 
+@provenance.writes("stack", "all_pairs", "proposed")
 def run_stack(
     *,
     sections: list[Section],
@@ -124,6 +129,7 @@ def run_stack(
     confirmed = {s.section: s.mirrored for s in sections if s.mirrored is not None}
     places: dict[int, stacking.Place] = {}
     mirrored: dict[int, bool] = {}
+    sigma_um: dict[int, float] = {}
     if usable:
         mirrored = stacking.mirror_flags(usable, found, confirmed, params)
         tissue_mm2 = {s: float(segmented[s]["tissue_mm2"]) for s in usable}
@@ -133,6 +139,10 @@ def run_stack(
         base = stacking.choose_base(usable, tissue_mm2, found, params.min_tissue_share)
         widths_um = {s: float(segmented[s]["width_um"]) for s in usable}
         places = stacking.compose(base, found, mirrored, widths_um, given)
+        if params.composition == "graph":
+            links = stacking.links_of(found, mirrored, widths_um)
+            sizes_um = {s: (widths_um[s], float(segmented[s]["height_um"])) for s in usable}
+            places, sigma_um = relax({base, *given.in_stack}, places, links, sizes_um)
         say(
             f"{sections[0].brain}: {len(places)} of {len(usable)} usable sections placed around "
             f"{base}; mirrored: {[s for s in usable if mirrored[s]] or 'none'}"
@@ -144,7 +154,8 @@ def run_stack(
         status = _status(section, segmented)
         if status == "ok" and (place is None or not place.certain):
             status = "unaligned" if place is None else "uncertain"
-        rows.append(_stack_row(section, segmented, place, flag, image_right, status))
+        sigma = sigma_um.get(section.section, np.nan)
+        rows.append(_stack_row(section, segmented, place, sigma, flag, image_right, status))
     brain = sections[0].brain
     statuses = {row["section"]: row["status"] for row in rows}
     write_proposals(proposals(sections, found, mirrored, statuses), proposed, brain)
@@ -226,6 +237,7 @@ def _stack_row(
     section: Section,
     segmented: dict[int, dict[str, Any]],
     place: stacking.Place | None,
+    sigma_um: float,
     mirrored: bool,
     image_right: ImageRight,
     status: str,
@@ -244,6 +256,7 @@ def _stack_row(
         "x_um": rigid.x_um,
         "y_um": rigid.y_um,
         "via": place.via if place else -1,
+        "sigma_um": sigma_um,
         "image_right": image_right,
         "status": status,
     }

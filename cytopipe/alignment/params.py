@@ -25,4 +25,5 @@ class Params:
     min_overlap: float
     min_tissue_share: float
     neighbours: int
+    composition: str
     seed: int

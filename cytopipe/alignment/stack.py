@@ -41,6 +41,18 @@ class Given:
 NOTHING_GIVEN = Given()
 
 
+@dataclass(frozen=True)
+class Link:
+    """A usable pair: `rigid` carries the unmirrored moving section to the unmirrored fixed one."""
+
+    fixed: int
+    moving: int
+    rigid: Rigid
+    distance: int
+    certain: bool
+    given: bool
+
+
 def mirror_flags(
     sections: list[int],
     pairs: list[Pair],
@@ -119,6 +131,23 @@ def judge(
     return final
 
 
+def links_of(
+    pairs: list[Pair], mirrored: dict[int, bool], widths_um: dict[int, float]
+) -> list[Link]:
+    """What the usable pairs say of the sections as they are when unmirrored."""
+    links = []
+    for pair in pairs:
+        if pair.rigid is None or pair.status not in (ACCEPTED, UNCERTAIN):
+            continue
+        rigid = replace(pair.rigid, source=str(pair.moving), target=str(pair.fixed))
+        if mirrored[pair.fixed]:
+            # the pair was found onto the fixed section as scanned, that is from behind
+            rigid = unmirror(rigid, widths_um[pair.moving], widths_um[pair.fixed])
+        certain, given = pair.status == ACCEPTED, pair.method == PERSON
+        links.append(Link(pair.fixed, pair.moving, rigid, pair.distance, certain, given))
+    return links
+
+
 def compose(
     base: int,
     pairs: list[Pair],
@@ -142,17 +171,11 @@ def compose(
     mirrored, widths_um : of every usable section.
     """
     edges: dict[int, list[tuple[int, float, Rigid]]] = {}
-    for pair in pairs:
-        if pair.rigid is None or pair.status not in (ACCEPTED, UNCERTAIN):
-            continue
-        rigid = replace(pair.rigid, source=str(pair.moving), target=str(pair.fixed))
-        if mirrored[pair.fixed]:
-            # the pair was found onto the fixed section as scanned, that is from behind
-            rigid = unmirror(rigid, widths_um[pair.moving], widths_um[pair.fixed])
+    for link in links_of(pairs, mirrored, widths_um):
         # a bridge costs more than two neighbours and less than a chain that is uncertain
-        cost = pair.distance + 0.5 * (pair.distance - 1) + 1000.0 * (pair.status == UNCERTAIN)
-        edges.setdefault(pair.fixed, []).append((pair.moving, cost, rigid))
-        edges.setdefault(pair.moving, []).append((pair.fixed, cost, rigid.inverse()))
+        cost = link.distance + 0.5 * (link.distance - 1) + 1000.0 * (not link.certain)
+        edges.setdefault(link.fixed, []).append((link.moving, cost, link.rigid))
+        edges.setdefault(link.moving, []).append((link.fixed, cost, link.rigid.inverse()))
     rank = {section: index for index, section in enumerate(sorted(mirrored))}
     unmoved = Rigid(0.0, 0.0, 0.0, str(base), "stack")
     places: dict[int, Place] = {}

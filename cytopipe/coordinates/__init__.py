@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cytopipe import logs
+from cytopipe import logs, provenance
 from cytopipe.coordinates.atlas import area_at
 from cytopipe.coordinates.direction import (
     affine_part,
@@ -21,6 +21,7 @@ from cytopipe.coordinates.direction import (
 )
 from cytopipe.coordinates.proposal import carried
 from cytopipe.coordinates.registration import Registration, register
+from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError
 from cytopipe.formats import masks, tables, transforms, volumes
 from cytopipe.formats.atlas import read_atlas
@@ -28,7 +29,7 @@ from cytopipe.formats.transforms import Moves, PointTransform, affine_transform,
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,13 @@ class Params:
     atlas_reach_mm: float
 
 
+@provenance.writes("transform", "affine", "points")
 def run(
     *,
     brain: str,
     image_right: ImageRight,
     midlines: list[Path],
+    stack: Path,
     tissue: Path,
     template_name: str,
     template: Path,
@@ -75,6 +78,7 @@ def run(
     ----------
     image_right : side of the brain at the right of an unmirrored image.
     midlines : MIDLINE tables of the brain's chunks, in order.
+    stack : the brain's STACK table, for the error of each section's place.
     tissue, template : label volumes (0 background, 1 gray, 2 white) in stack and template RAS mm.
     template_name : name of the template space.
     atlas, areas : label volume in the template space and the table of its labels, or None.
@@ -118,6 +122,13 @@ def run(
     midline = pd.concat([tables.read(tables.MIDLINE, path) for path in midlines], ignore_index=True)
     frame = points_of_brain(midline, found.full, image_right)
     check_hemispheres(_template_mm(frame), frame["hemisphere"].to_numpy(str), remedy)
+    places = tables.read(tables.STACK, stack).set_index("section")
+    frame["sigma_mm"] = sigma_mm(
+        _template_mm(frame),
+        frame["hemisphere"].to_numpy(str),
+        goal,
+        frame["section"].map(places["sigma_um"]).to_numpy(np.float64) / 1000,
+    )
     if atlas is not None and areas is not None:
         frame["area"], frame["area_probability"] = area_at(
             read_atlas(atlas, areas),
@@ -132,6 +143,7 @@ def run(
     tables.write(tables.POINTS, frame, points)
 
 
+@provenance.writes("proposed")
 def run_proposal(
     *,
     brain: str,
@@ -179,7 +191,7 @@ def run_proposal(
 def points_of_brain(
     midline: pd.DataFrame, transform: PointTransform, image_right: ImageRight
 ) -> pd.DataFrame:
-    """POINTS rows of MIDLINE rows: template coordinates, no areas yet.
+    """POINTS rows of MIDLINE rows: template coordinates, no errors and no areas yet.
 
     A point that the transform does not cover has no coordinate (NaN) and, unless it was marked
     before, the status `outside_template`.
@@ -188,6 +200,7 @@ def points_of_brain(
     template_mm = transform(stack_to_ras(stack_um, image_right))
     frame = midline.drop(columns=["x_cut_um", "y_cut_um"])
     frame[["x_mm", "y_mm", "z_mm"]] = template_mm
+    frame["sigma_mm"] = np.nan
     frame["template"] = transform.target
     frame["area"], frame["area_probability"] = "", np.nan
     lost = ~np.isfinite(template_mm).all(axis=1) & (frame["status"] == "ok").to_numpy(bool)

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts
-from cytopipe.evaluation.adjacency import hops
+from cytopipe.evaluation.adjacency import UNREACHABLE, hops
 from cytopipe.evaluation.answers import (
     Answers,
     Score,
@@ -83,6 +84,46 @@ def classified(logits: NDArray[np.float32], data: Labelled) -> list[Answers]:
     return [Answers(split, 0, data.labels[rows], logits[rows]) for split, rows in splits.items()]
 
 
+def predicted(
+    answers: Sequence[Answers],
+    table: pd.DataFrame,
+    data: Labelled,
+    steps: NDArray[np.int64] | None,
+) -> pd.DataFrame:
+    """PREDICTIONS rows of the answers of the first seed.
+
+    Parameters
+    ----------
+    table, data : the data set (PATCHES) and what of it is used.
+    steps : hops between the areas, or None without an atlas.
+    """
+    names = np.array(data.areas)
+    found = [tables.PREDICTIONS.empty()]
+    for answer in answers:
+        if answer.fold != answers[0].fold:
+            continue
+        # differences to the largest logit: no overflow
+        odds = np.exp(answer.logits - answer.logits.max(axis=1, keepdims=True))
+        hops_of = np.full(len(answer.truth), np.nan)
+        if steps is not None:
+            between = steps[answer.truth, answer.predicted]
+            hops_of = np.where(between == UNREACHABLE, np.nan, between)
+        found.append(
+            pd.DataFrame(
+                {
+                    "point_id": table.point_id.to_numpy()[data.splits[answer.split]],
+                    "split": answer.split,
+                    "area": names[answer.truth],
+                    "predicted": names[answer.predicted],
+                    "probability": 1 / odds.sum(axis=1),
+                    "hops": hops_of,
+                }
+            )
+        )
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+@provenance.writes("scores", "predictions", "html", "png")
 def run_areas(
     *,
     patches: Path,
@@ -92,6 +133,7 @@ def run_areas(
     weights: Sequence[Path],
     atlas: Sequence[Path],
     scores: Path,
+    predictions: Path,
     html: Path,
     png: Path,
     run_name: str,
@@ -113,6 +155,7 @@ def run_areas(
         made, which have no projected ones.
     atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
     scores, html, png : the table (SCORES), page and picture to write.
+    predictions : what the first seed's probe of the backbone's features answers (PREDICTIONS).
     run_name : the run whose features these are.
     threads : CPU threads for torch.
 
@@ -145,10 +188,12 @@ def run_areas(
     charts.write(f"Areas: {run_name}", panels, html, png)
     for task, scored in found.items():
         say(f"{run_name}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
+    tables.write(tables.PREDICTIONS, predicted(answers, table, data, steps), predictions)
     every = [(run_name, task, *score) for task, scored in found.items() for score in scored]
     tables.write(tables.SCORES, pd.DataFrame(every, columns=tables.SCORES.names), scores)
 
 
+@provenance.writes("scores", "html", "png")
 def run_cross_validation(
     *,
     patches: Mapping[str, Path],

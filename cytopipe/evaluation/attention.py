@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.samples import write_scores
 from cytopipe.files import InputError
@@ -108,6 +109,7 @@ def chosen_patches(table: pd.DataFrame, params: AttentionParams) -> pd.DataFrame
     return pd.concat(drawn, ignore_index=True)
 
 
+@provenance.writes("scores", "html", "png")
 def run_attention(
     *,
     patches: Path,

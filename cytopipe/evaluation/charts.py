@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from plotly.offline import get_plotlyjs
 
+from cytopipe import provenance
 from cytopipe.files import whole
 
 # Okabe and Ito's colours, which colour-blind people can tell apart; more values than colours are
@@ -320,7 +321,7 @@ def write(heading: str, panels: Sequence[tuple[Panel, str]], html: Path, png: Pa
                 part.panel.draw(axes, part.colour)
                 axes.set_title(part.title)
         with whole(png) as beside:
-            figure.savefig(beside, dpi=110, metadata={"Software": None})
+            figure.savefig(beside, dpi=110, metadata={"Software": None, **provenance.entry()})
     divisions = [
         f"<h2>{markup.escape(panel.title)}</h2><p>{markup.escape(caption)}</p>"
         + _laid_out(panel.explorable()).to_html(
@@ -330,7 +331,8 @@ def write(heading: str, panels: Sequence[tuple[Panel, str]], html: Path, png: Pa
     ]
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{markup.escape(heading)}</title><script>{get_plotlyjs()}</script><style>"
+        f"{provenance.meta()}<title>{markup.escape(heading)}</title>"
+        f"<script>{get_plotlyjs()}</script><style>"
         "body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:1rem auto;padding:0 1rem}"
         "p{max-width:52rem;color:#555}h2{margin:2rem 0 0;font-size:1.1rem}</style></head><body>"
         f"<h1>{markup.escape(heading)}</h1>{''.join(divisions)}</body></html>"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.files import InputError
@@ -111,6 +112,7 @@ def transfer(
     return Transfer(scores, total / times)
 
 
+@provenance.writes("scores", "html", "png")
 def run_coordinates(
     *,
     points: Mapping[str, Path],

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity, ward
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
@@ -137,6 +138,7 @@ def similarity_scores(
     return found
 
 
+@provenance.writes("scores", "html", "png")
 def run_embedding(
     *,
     points: Mapping[str, Path],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import hops
 from cytopipe.evaluation.answers import (
@@ -178,6 +179,7 @@ def _precision(device: torch.device, params: FinetuningParams) -> torch.autocast
     return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
 
 
+@provenance.writes("scores", "html", "png")
 def run_finetuning(
     *,
     patches: Path,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts, metrics
 from cytopipe.evaluation.layer_figures import (
     Result,
@@ -190,6 +191,7 @@ def f1_of(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np
     return np.where(occurs, f1, np.nan)
 
 
+@provenance.writes("scores", "html", "png")
 def run_layers(
     *,
     patches: Path,

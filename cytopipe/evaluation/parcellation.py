@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.labelled import features_of
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
@@ -166,6 +167,7 @@ def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Sam
     return Samples(table, values).where(np.asarray(np.isfinite(values).all(1)))
 
 
+@provenance.writes("scores", "html", "png")
 def run_parcellation(
     *,
     points: Path,

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
@@ -131,6 +132,7 @@ def chance(queries: pd.DataFrame, points: pd.DataFrame, seed: int) -> dict[str, 
     return values
 
 
+@provenance.writes("scores", "html", "png")
 def run_retrieval(
     *,
     points: Mapping[str, Path],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 
@@ -67,6 +68,7 @@ def read_samples(
     return Samples(found, np.concatenate(arrays))
 
 
+@provenance.writes("scores")
 def run(*, parts: Sequence[Path], scores: Path) -> None:
     """Gather the scores of all tasks and runs (SCORES each) in one table.
 

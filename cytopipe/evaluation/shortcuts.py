@@ -23,6 +23,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from cytopipe import provenance
 from cytopipe.evaluation import charts, staining
 from cytopipe.evaluation.samples import read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
@@ -197,6 +198,7 @@ def folds_of(points: pd.DataFrame, slab_mm: float, folds: int) -> Groups:
     return slabs % folds
 
 
+@provenance.writes("scores", "html", "png")
 def run_shortcuts(
     *,
     points: Mapping[str, Path],

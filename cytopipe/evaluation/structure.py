@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from cytopipe import provenance
 from cytopipe.evaluation import cells, charts
 from cytopipe.evaluation.regression import (
     FEATURES,
@@ -117,6 +118,7 @@ def layer_thickness_mm(
     return dict(zip(LAYER_THICKNESS, found.T, strict=True))
 
 
+@provenance.writes("scores", "html", "png")
 def run_structure(
     *,
     points: Path,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytopipe.files import InputError
+from cytopipe.files import InputError, reserve
 from cytopipe.formats import tables
 from cytopipe.formats.sections import Section
 
@@ -17,6 +17,7 @@ def new_array(
 ) -> "np.memmap[tuple[int, ...], np.dtype[np.float32]]":
     """A float32 .npy file of NaN, mapped into memory."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    reserve(path)
     array[:] = np.nan
     return array
 

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
 from cytopipe.files import whole
 from cytopipe.formats import tables
@@ -34,6 +35,7 @@ class NetworkParams:
     cache_mb: float
 
 
+@provenance.writes("backbone", "projected", "rows")
 def run_network(
     *,
     points: Path,
@@ -70,6 +72,7 @@ def run_network(
     write_rows(table.point_id, table.status, rows)
 
 
+@provenance.writes("backbone", "projected", "rows")
 def run_patches(
     *,
     patches: Path,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from cytopipe import provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
 from cytopipe.files import whole
 from cytopipe.formats import tables
@@ -99,6 +100,7 @@ def profiles(
     return values.reshape(places.shape[:3]).mean(-1).float().numpy()
 
 
+@provenance.writes("backbone", "rows")
 def run_profiles(
     *,
     points: Path,

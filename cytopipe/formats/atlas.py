@@ -60,3 +60,18 @@ def read_atlas(path: Path, areas: Path) -> Atlas:
     if unnamed:
         raise InputError(f"{path}: label {unnamed[0]} is not in {areas}; add a row for it")
     return Atlas(volume, names, sides)
+
+
+def read_names(areas: Path) -> tuple[str, ...]:
+    """Names of an atlas' table in their order, each once.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or has no column `name`.
+    """
+    require(areas, "check template.areas in the config")
+    table = pd.read_csv(areas, sep="\t", dtype=str, keep_default_na=False)
+    if "name" not in table:
+        raise InputError(f"{areas}: column 'name' is missing; add it (tab-separated)")
+    return tuple(dict.fromkeys(table["name"]))

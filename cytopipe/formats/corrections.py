@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cytopipe import provenance
 from cytopipe.files import InputError, whole
 from cytopipe.formats.sections import STACK, Section, finite, flag, read_tsv, section_number
 
@@ -142,4 +143,5 @@ def write_proposals(proposals: list[Proposal], path: Path, brain: str) -> None:
         cells = [str(proposal.section), words[proposal.mirrored], words[proposal.excluded]]
         lines.append("\t".join([*cells, "", "", "", "", proposal.notes]))
     with whole(path) as beside:
-        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = "\n".join(lines) + "\n" + provenance.comment()
+        beside.write_text(text, encoding="utf-8")

@@ -1,7 +1,6 @@
 """Pyramids written: tiled, deflate-compressed OME-TIFF, each level made of the one before it."""
 
 import math
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 import tifffile
 from numpy.typing import DTypeLike, NDArray
 
-from cytopipe.files import whole
+from cytopipe import provenance
+from cytopipe.files import scratch, whole
 from cytopipe.formats.coarser import Coarser, Window, halve
 
 __all__ = [
@@ -67,10 +67,9 @@ def write_pyramid_by_windows(
     A checksum of the pixels of each level: what `checksum` gives for a reader of the file.
     """
     spacings_um = level_spacings(spacing_um, coarsest_um, exact_um)
-    path.parent.mkdir(parents=True, exist_ok=True)
     checksums = []
     with (
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".pyramid-") as folder,
+        scratch(path.parent) as folder,
         whole(path) as beside,
         tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif,
     ):
@@ -78,7 +77,7 @@ def write_pyramid_by_windows(
             coarser: Coarser | None = None
             if number + 1 < len(spacings_um):
                 factor = spacings_um[number + 1] / spacings_um[number]
-                coarser = Coarser(Path(folder) / f"{number + 1}", shape, factor, tile, dtype)
+                coarser = Coarser(folder / f"{number + 1}", shape, factor, tile, dtype)
             found = [0]
             tif.write(
                 _tiles(window, shape, tile, coarser, found),
@@ -153,6 +152,7 @@ def _level_options(
         "subifds": levels - 1 if number == 0 else None,
         "subfiletype": 1 if number else 0,
         "metadata": _ome(full_spacing_um) if number == 0 else None,
+        "software": provenance.line() if number == 0 else "",
     }
 
 

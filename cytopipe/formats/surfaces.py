@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 
 
@@ -45,7 +46,9 @@ def write(
         intent="NIFTI_INTENT_TRIANGLE",
         datatype="NIFTI_TYPE_INT32",
     )
-    image = nib.gifti.GiftiImage(darrays=[points, triangles], meta=_meta(hemisphere))
+    image = nib.gifti.GiftiImage(
+        darrays=[points, triangles], meta=_meta(hemisphere, **provenance.entry())
+    )
     with whole(path) as beside:
         beside.write_bytes(image.to_bytes())
 
@@ -76,7 +79,7 @@ def write_map(values: NDArray[Any], path: Path, hemisphere: str = "") -> None:
         intent="NIFTI_INTENT_SHAPE",
         datatype="NIFTI_TYPE_FLOAT32",
     )
-    image = nib.gifti.GiftiImage(darrays=[array], meta=_meta(hemisphere))
+    image = nib.gifti.GiftiImage(darrays=[array], meta=_meta(hemisphere, **provenance.entry()))
     with whole(path) as beside:
         beside.write_bytes(image.to_bytes())
 

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 
 
@@ -50,9 +53,10 @@ class Table:
 
 def write(table: Table, frame: pd.DataFrame, path: Path) -> None:
     """Write a parquet file of `table`, whole or not at all."""
-    conforming = table.conform(frame)
+    arrow = pa.Table.from_pandas(table.conform(frame), preserve_index=False)
+    arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, **provenance.entry()})
     with whole(path) as beside:
-        conforming.to_parquet(beside, index=False)
+        pq.write_table(arrow, beside)
 
 
 def read(table: Table, path: Path) -> pd.DataFrame:
@@ -131,6 +135,7 @@ STACK = _table(
     ("x_um", "float64", "um", "shift, unmirrored section to stack; NaN if unaligned"),
     ("y_um", "float64", "um", "shift, unmirrored section to stack; NaN if unaligned"),
     ("via", "int64", "", "the section through which it was placed; itself for base and person; -1"),
+    ("sigma_um", "float64", "um", "error of the place, x or y, against the base; NaN if not known"),
     ("image_right", "str", "", "side of the brain at the right of an unmirrored image, R or L"),
     ("status", "str", "", "ok, uncertain, blank, excluded, or why it has no transform"),
 )
@@ -205,6 +210,7 @@ POINTS = _table(
     ("x_mm", "float64", "mm", "template R; NaN without a coordinate"),
     ("y_mm", "float64", "mm", "template A"),
     ("z_mm", "float64", "mm", "template S"),
+    ("sigma_mm", "float64", "mm", "estimated error of the coordinate, an axis; NaN if not known"),
     ("template", "str", "", "name of the template"),
     ("area", "str", "", "atlas label at the point; empty outside the atlas"),
     ("area_probability", "float64", "", "probability of that label"),
@@ -254,8 +260,6 @@ METRICS = _table(
     ("epoch", "int64", "", "epoch, 0-based"),
     ("step", "int64", "", "optimiser steps taken"),
     ("loss", "float64", "", "mean training loss of the epoch"),
-    ("patches_per_s", "float64", "1/s", "throughput of the epoch"),
-    ("seconds", "float64", "s", "wall time of the epoch"),
 )
 
 FEATURE_ROWS = _table(
@@ -272,6 +276,16 @@ SCORES = _table(
     ("fold", "int64", "", "fold or seed"),
     ("metric", "str", "", "metric"),
     ("value", "float64", "", "value"),
+)
+
+PREDICTIONS = _table(
+    "predictions",
+    ("point_id", "str", "", "point"),
+    ("split", "str", "", "seen, transfer or unseen: never trained on"),
+    ("area", "str", "", "the label"),
+    ("predicted", "str", "", "the answer of the probe of the first seed"),
+    ("probability", "float64", "", "of the answer, by the probe's softmax"),
+    ("hops", "float64", "", "steps between adjacent areas from label to answer; NaN if unknown"),
 )
 
 TRUTH = _table(

@@ -6,6 +6,7 @@ file that "moves an image" from source to target is what a resampler wants, T(ta
 source point: the inverse. Which of the two a file is cannot be read from it and has to be said.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ import SimpleITK as sitk  # noqa: N813, its customary name
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 from cytopipe.numerics.geometry import Floats, FrameError
 
@@ -184,7 +186,12 @@ def write(transform: PointTransform, path: Path) -> None:
             fixed.append(np.zeros(3))
             moving.append(np.concatenate([matrix.ravel(), shift]))
     text = h5py.string_dtype("ascii")  # ITK does not read UTF-8
-    with whole(path) as beside, h5py.File(beside, "w") as file:
+    # through memory: on a full disk the library crashes instead of raising
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        for key, value in provenance.entry().items():
+            # as ITK stores its own version; an attribute holds no more than 64 kB
+            file.create_dataset(key, data=[value], dtype=text)
         group = file.create_group("TransformGroup")
         for number, kind in enumerate(kinds):
             member = group.create_group(str(number))
@@ -194,6 +201,8 @@ def write(transform: PointTransform, path: Path) -> None:
                 values = moving[number - 1]
                 packing = {"compression": "gzip", "shuffle": True} if len(values) > 1000 else {}
                 member.create_dataset("TransformParameters", data=values, **packing)
+    with whole(path) as beside:
+        beside.write_bytes(content.getbuffer())
 
 
 def sampled(

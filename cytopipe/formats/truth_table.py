@@ -1,17 +1,20 @@
 """The truth table of a phantom study: read, written, and laid out for a terminal."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 from cytopipe.formats import tables
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
     """Write the truth table, tab-separated."""
+    text = frame.to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n")
     with whole(path) as beside:
-        frame.to_csv(beside, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+        beside.write_text(text + provenance.comment(), encoding="utf-8")
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -23,7 +26,9 @@ def read(path: Path) -> pd.DataFrame:
         If the file is missing or is not this table.
     """
     require(path, "run the rule truth")
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    text = io.StringIO("".join(line for line in lines if not line.startswith("# ")))
+    frame = pd.read_csv(text, sep="\t", dtype=str, keep_default_na=False)
     try:
         frame["value"] = [float(text or "nan") for text in frame["value"]]
         return tables.TRUTH.conform(frame)

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 
 
@@ -64,6 +65,8 @@ def write(volume: Volume, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(volume.affine, code=2)
     image.set_qform(volume.affine, code=2)
+    for text in filter(None, [provenance.line()]):
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", text.encode()))
     content = image.to_bytes()
     if path.suffix == ".gz":
         # level 1, no time stamp: fast, and the same volume gives the same bytes

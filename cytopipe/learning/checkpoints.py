@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 from cytopipe.learning import networks
-
-INTERRUPTED = 85  # exit status of a run that saved its state and shall be started again
 
 
 @dataclass
@@ -35,6 +34,8 @@ def stop_signals() -> Iterator[Stop]:
         stop.requested = True
 
     before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    # blocked since the program began: a warning that came meanwhile is a request now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     try:
         yield stop
     finally:
@@ -46,7 +47,7 @@ def save(content: dict[str, Any], path: Path) -> None:
     """Write tensors, numbers, strings, lists and dictionaries, whole or not at all."""
     # through memory: torch.save to a file puts the file's temporary name into the archive
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save({**content, **provenance.entry()}, buffer)
     with whole(path) as beside:
         beside.write_bytes(buffer.getbuffer())
 

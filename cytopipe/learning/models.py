@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, networks
@@ -130,11 +131,12 @@ def save_model(model: Model, card: str, folder: Path) -> None:
     with whole(folder / CARD) as beside:
         beside.write_text(card)
     with whole(folder / CONFIG) as beside:
-        beside.write_text(yaml.safe_dump(config, sort_keys=False))
+        beside.write_text(provenance.comment() + yaml.safe_dump(config, sort_keys=False))
     with whole(folder / WEIGHTS) as beside:
-        save_file(tensors, beside)
+        save_file(tensors, beside, metadata=provenance.entry())
 
 
+@provenance.writes("folder", stage="pretraining")
 def run_release(
     *,
     weights: Path,

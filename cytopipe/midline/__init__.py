@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cytopipe import logs
+from cytopipe import logs, provenance
 from cytopipe.formats import images, surfaces, tables
 from cytopipe.midline.cutting import (
     Cut,
@@ -46,6 +46,7 @@ class Params:
     min_tissue: float
 
 
+@provenance.writes("midline")
 def run(
     *,
     brain: str,

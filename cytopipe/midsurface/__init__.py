@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cytopipe import logs
+from cytopipe import logs, provenance
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
@@ -55,6 +55,7 @@ class Params:
     smoothing_rounds: int
 
 
+@provenance.writes("depth", "hemispheres", "surfaces", "thickness", "curvature", "table")
 def run(
     *,
     brain: str,

@@ -225,3 +225,25 @@ def nearest_faces(
     found = scene.compute_closest_points(query, nthreads=1)
     distances = np.linalg.norm(found["points"].numpy() - query.numpy(), axis=1)
     return distances.astype(np.float64), found["primitive_ids"].numpy().astype(np.int64)
+
+
+def decimate(vertices: Vertices, faces: Faces, most_faces: int) -> tuple[Vertices, Faces]:
+    """A mesh of at most some `most_faces` triangles, by quadric errors (Garland & Heckbert 1997).
+
+    Smaller meshes are returned as they are.
+    """
+    import open3d
+
+    if len(faces) <= most_faces:
+        return vertices, faces
+    mesh = open3d.geometry.TriangleMesh(
+        open3d.utility.Vector3dVector(vertices), open3d.utility.Vector3iVector(faces)
+    ).simplify_quadric_decimation(most_faces)
+    return np.asarray(mesh.vertices).astype(np.float64), np.asarray(mesh.triangles).astype(np.int32)
+
+
+def nearest_vertices(points: NDArray[np.float64], vertices: Vertices) -> NDArray[np.int64]:
+    """Number of the vertex that is nearest to each point (n, 3)."""
+    from scipy.spatial import KDTree
+
+    return np.asarray(KDTree(vertices).query(points)[1], np.int64)

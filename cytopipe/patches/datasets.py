@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from cytopipe import provenance
 from cytopipe.files import InputError
 from cytopipe.formats import images, tables, transforms
 from cytopipe.formats.sections import Section
@@ -198,6 +199,7 @@ def annotated(
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
 
+@provenance.writes("patches")
 def run(
     *,
     points: dict[str, Path],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from cytopipe import provenance
 from cytopipe.files import InputError, whole
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.surfaces import read as read_surface
@@ -105,6 +106,7 @@ def spread_nodes(
     return nodes, distances
 
 
+@provenance.writes("table")
 def run_geodesic(*, surfaces: dict[str, Path], table: Path, params: GeodesicParams) -> None:
     """Measure the distances along the mid-surfaces between nodes spread over both hemispheres.
 
@@ -147,7 +149,9 @@ def run_geodesic(*, surfaces: dict[str, Path], table: Path, params: GeodesicPara
     with whole(table) as beside:
         np.savez(
             beside,
+            allow_pickle=False,
             nodes_mm=np.concatenate(nodes_mm),
             hemisphere=np.array(hemisphere),
             distances_mm=distances_mm,
+            **{key: np.array(text) for key, text in provenance.entry().items()},
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cytopipe import provenance
 from cytopipe.files import InputError, require
 from cytopipe.formats import annotations, tables
 from cytopipe.logs import say
@@ -57,6 +58,7 @@ def split_layers(count: int, test_share: float, seed: int) -> tuple[list[str], l
     return ["test" if rank < 0 else "train" for rank in ranks], ranks.tolist()
 
 
+@provenance.writes("patches")
 def run_layers(*, table: Path, patches: Path, params: LayerParams) -> None:
     """Check annotated patches of layers and split them.
 

@@ -100,17 +100,49 @@ def make_areas(seed: int, count: int, contrast: float) -> Areas:
         coverages.append(common[1] + contrast * (kind[1] - common[1] + 0.1 * common[1] * vary[1]))
         diameters.append(common[2] + contrast * (kind[2] - common[2] + 0.1 * common[2] * vary[2]))
         islands.append(contrast * kind[3])
-    thickness = np.asarray(fractions)
-    thickness /= thickness.sum(1, keepdims=True)
-    coverage = np.asarray(coverages)
+    return _tables(
+        np.asarray(fractions), np.asarray(coverages), np.asarray(diameters), np.asarray(islands)
+    )
+
+
+def individual_areas(areas: Areas, rng: np.random.Generator, share: float) -> Areas:
+    """The areas of one brain, which differ from those of the population.
+
+    Parameters
+    ----------
+    areas : of the population.
+    share : standard deviation, of its logarithm, of each layer's relative thickness, coverage and
+        cell diameter; 0 leaves all brains alike.
+    """
+    if share == 0:
+        return areas
+    count = (len(areas.border) - 1) // 2
+    left = slice(1, count + 1)
+    vary = rng.normal(0, share, (3, count, LAYERS))
+    vary[:, :, 0] *= 0.3  # as between areas
+    thickness, coverage, diameters = np.exp(vary) * [
+        np.diff(areas.border[left]),
+        areas.coverage[left],
+        areas.diameter_um[left],
+    ]
+    return _tables(thickness, coverage, diameters, np.asarray(areas.islands[left], np.float64))
+
+
+def _tables(
+    thickness: NDArray[np.float64],
+    coverage: NDArray[np.float64],
+    diameter_um: NDArray[np.float64],
+    islands: NDArray[np.float64],
+) -> Areas:
+    """Areas of layers of relative thickness, all scaled to the same mean coverage."""
+    thickness = thickness / thickness.sum(1, keepdims=True)
     inner = (thickness[:, 1:] * coverage[:, 1:]).sum(1)
     wanted = MEAN_COVERAGE - thickness[:, 0] * coverage[:, 0]
+    coverage = coverage.copy()
     coverage[:, 1:] *= (wanted / inner)[:, None]
-    border = np.concatenate([np.zeros((count, 1)), np.cumsum(thickness, axis=1)], axis=1)
+    border = np.concatenate([np.zeros((len(thickness), 1)), np.cumsum(thickness, axis=1)], axis=1)
     border[:, -1] = 1
-    return Areas(
-        *(_with_mean(t) for t in (border, coverage, np.asarray(diameters), np.asarray(islands)))
-    )
+    return Areas(*(_with_mean(table) for table in (border, coverage, diameter_um, islands)))
 
 
 def _with_mean(table: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ class Params:
     callosum_radius_mm: float
     areas: int
     area_contrast: float
+    individuality: float
     background: float
     stain: float
     stain_variation: float

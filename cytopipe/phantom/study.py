@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +28,7 @@ from cytopipe.phantom.anatomy import (
 from cytopipe.phantom.annotating import annotate
 from cytopipe.phantom.brain import Brain, Template, dissect, make_brain, template_coordinates
 from cytopipe.phantom.cutting import cut
-from cytopipe.phantom.cytoarchitecture import make_areas
+from cytopipe.phantom.cytoarchitecture import individual_areas, make_areas
 from cytopipe.phantom.handling import (
     Handled,
     canvas_size,
@@ -143,6 +143,8 @@ class Made:
 def _make_sections(study: Path, name: str, template: Template, params: Params) -> Made:
     """Make one brain: its volumes, its sections, its annotations, its truth."""
     logs.say(f"phantom: brain {name}, surfaces and depth")
+    own = individual_areas(template.areas, stream(params.seed, name, 10), params.individuality)
+    template = replace(template, areas=own)
     brain = make_brain(name, template, params)
     truth = study / "truth" / name
     _write_anatomy(brain, truth)

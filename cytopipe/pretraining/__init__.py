@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 import yaml
 
+from cytopipe import provenance
 from cytopipe.files import whole
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks, objectives
@@ -17,12 +18,13 @@ from cytopipe.pretraining.training import train
 
 __all__ = ["VERSION", "Params", "run", "run_release"]
 
-VERSION = 2
+VERSION = 3
 
 # what changes speed and memory alone, so that a run may be continued with other values
 SPEED = ("workers", "cache_mb", "checkpointing")
 
 
+@provenance.writes("final", "metrics", "record")
 def run(
     *,
     patches: Path,
@@ -91,7 +93,7 @@ def run(
             rows = pd.DataFrame(state.metrics, columns=tables.METRICS.names)
             tables.write(tables.METRICS, rows, metrics)
             with whole(record) as beside:
-                beside.write_text(yaml.safe_dump(described, sort_keys=False))
+                beside.write_text(provenance.comment() + yaml.safe_dump(described, sort_keys=False))
             # kept, it would turn a deliberate rerun into a copy of this one
             checkpoint.unlink(missing_ok=True)
         distributed.wait(world)

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from cytopipe.files import InputError
-from cytopipe.learning import augmentation, checkpoints, distributed, networks, optimisers
+from cytopipe.learning import (
+    augmentation,
+    checkpoints,
+    distributed,
+    launching,
+    networks,
+    optimisers,
+)
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.learning.objectives import Objective
@@ -50,7 +57,7 @@ def train(
     InputError
         If batches do not fit the data set or the processes, or the loss is no number.
     SystemExit
-        With `checkpoints.INTERRUPTED`, after a checkpoint, if a signal asked any process to stop.
+        With `launching.INTERRUPTED`, after a checkpoint, if a signal asked any process to stop.
     """
     steps = len(table) // params.batch_size
     if params.epochs and steps == 0:
@@ -91,24 +98,17 @@ def train(
                     _say(
                         world, f"interrupted at epoch {state.epoch}, step {state.step}; start again"
                     )
-                    raise SystemExit(checkpoints.INTERRUPTED)
+                    raise SystemExit(launching.INTERRUPTED)
             mean_loss = float(state.loss_sum) / steps
             if not math.isfinite(mean_loss):
                 raise InputError(
                     f"pretraining: the loss is {mean_loss} in epoch {state.epoch}; "
                     "lower optimiser.learning_rate in config/config.yaml"
                 )
+            row = {"epoch": state.epoch, "step": (state.epoch + 1) * steps, "loss": mean_loss}
+            state.metrics.append(row)
             seconds = time.monotonic() - start
             speed = steps * params.batch_size / seconds
-            state.metrics.append(
-                {
-                    "epoch": state.epoch,
-                    "step": (state.epoch + 1) * steps,
-                    "loss": mean_loss,
-                    "patches_per_s": speed,
-                    "seconds": seconds,
-                }
-            )
             state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
             state.loss_sum.zero_()
             _say(

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from cytopipe import logs
+from cytopipe import logs, provenance
 from cytopipe.files import InputError
 from cytopipe.formats import images, volumes
 from cytopipe.formats import tables as kinds
@@ -57,6 +57,7 @@ class Params:
     fragment_share: float
 
 
+@provenance.writes("volume", "repairs")
 def run_volume(
     *,
     brain: str,
@@ -108,6 +109,7 @@ def run_volume(
     kinds.write(kinds.REPAIRS, repair.table(brain, found), repairs)
 
 
+@provenance.writes("tissue", "repairs")
 def run(
     *,
     brain: str,

@@ -1,28 +1,30 @@
 """report: what a person looks at, a page a brain and one for the study, readable offline.
 
-Pages need nothing from elsewhere: they hold all their pictures, but for those of the evaluation,
-which lie beside under results/evaluation. For a phantom study, `truth`
-writes the table that holds the results against the truth.
+Pages need nothing from elsewhere and no server: what a brain's page shows lies in the folder of the
+brain beside it, the pictures of the evaluation under results/evaluation. For a phantom study,
+`truth` writes the table that holds the results against the truth.
 """
 
+import math
 import os
 from pathlib import Path
 
 import pandas as pd
 
-from cytopipe import logs
+from cytopipe import logs, provenance
+from cytopipe.formats import corrections, tables, truth_table, volumes
 from cytopipe.formats import surfaces as surface_files
-from cytopipe.formats import tables, truth_table, volumes
-from cytopipe.formats.sections import Section
-from cytopipe.report import brain_page, study_page
+from cytopipe.formats.sections import Section, read_tsv
+from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
 from cytopipe.report.params import Params
 from cytopipe.report.truth import run_truth
 
-VERSION = 2
+VERSION = 3
 
 __all__ = ["Params", "run", "run_brain", "run_truth"]
 
 
+@provenance.writes("numbers", "page")
 def run_brain(
     *,
     brain: str,
@@ -32,53 +34,123 @@ def run_brain(
     segmentations: list[Path],
     stack: Path,
     pairs: Path,
+    proposed: Path,
     tissue: Path,
     repairs: Path,
     surfaces: dict[str, Path],
     thickness: dict[str, Path],
+    curvature: dict[str, Path],
     table: Path,
     midlines: list[Path],
     points: Path,
     template: Path,
+    earlier: Path | None,
+    max_rotation_deg: float,
+    numbers: Path,
     page: Path,
     params: Params,
 ) -> None:
-    """Write a brain's page.
+    """Write a brain's page, and beside it the folder of that name with what it loads.
 
     Parameters
     ----------
     sections, images : all sections of the brain and their scans or pyramids, in the same order.
     labels, segmentations : label file and table of each chunk.
+    proposed : what the alignment proposes, in the form of manual/{brain}/sections.tsv.
     table : SURFACES.
     template : tissue volume of the template.
+    earlier : `numbers` of an earlier run, to be compared with. None for none.
+    max_rotation_deg : of the alignment, for the hand that it did not choose.
+    numbers : written: the numbers of each section, TSV.
+    page : written last: it stands for the files of its folder.
+
+    Raises
+    ------
+    InputError
+        If `earlier` is no such table.
     """
     placed = tables.read(tables.STACK, stack)
+    paired = tables.read(tables.PAIRS, pairs)
     midline = pd.concat([tables.read(tables.MIDLINE, path) for path in midlines])
     located = tables.read(tables.POINTS, points)
-    pages = {
-        int(row["section"]): (path, int(row["page"]), float(row["spacing_um"]))
-        for path, segmentation in zip(labels, segmentations, strict=True)
-        for row in tables.read(tables.SEGMENTATION, segmentation).to_dict("records")
-        if row["status"] == "ok"
+    segmented = pd.concat(
+        [
+            tables.read(tables.SEGMENTATION, segmentation).assign(file=path.as_posix())
+            for path, segmentation in zip(labels, segmentations, strict=True)
+        ]
+    )
+    volume, mould = volumes.read_tissue(tissue), volumes.read_tissue(template)
+    hemispheres = {h: surface_files.read(path) for h, path in surfaces.items()}
+    maps = {
+        name: {h: surface_files.read_map(path) for h, path in of.items()}
+        for name, of in (("thickness", thickness), ("curvature", curvature))
     }
-    entries = brain_page.sheet(sections, images, pages, placed, midline, params)
+    repaired = tables.read(tables.REPAIRS, repairs)
+    before = None if earlier is None else section_numbers.read(earlier)
+    with bundle.whole_folder(page.parent / brain) as folder:
+        written = section_files.write_all(
+            sections, images, pages_of(segmented), placed, midline, folder, params
+        )
+        shown = list(logs.progress(written, len(sections), f"report {brain}"))
+        for name, values in (
+            ("tissue", bundle.volume_values(volume, brain_page.LONGEST)),
+            ("template", bundle.volume_values(mould, brain_page.LONGEST)),
+            ("surface", bundle.surface_values(hemispheres, maps, params.surface_faces)),
+            ("points", brain_page.point_values(located)),
+        ):
+            bundle.write_script(folder / f"{name}.js", name, values)
+    centroids = {s.entry["section"]: s.centroid_um for s in shown if s.centroid_um is not None}
+    measured = section_numbers.table(sections, segmented, centroids, placed, paired, midline)
+    section_numbers.write(measured, numbers)
+    measured = section_numbers.read(numbers)
+    changes = None if before is None else section_numbers.changes(before, measured)
     values = brain_page.page_values(
         brain,
-        list(logs.progress(entries, len(sections), f"report {brain}")),
-        brain_page.numbers(sections, placed, midline, located),
+        brain_page.summary(sections, placed, midline, located),
+        brain_page.rows(
+            shown,
+            sections,
+            proposed_rows(proposed),
+            measured,
+            changes or [],
+            segmented,
+            placed,
+            paired,
+        ),
+        brain_page.pair_rows(shown, paired, placed, math.radians(max_rotation_deg)),
+        measured,
+        changes,
         placed,
-        tables.read(tables.PAIRS, pairs),
-        volumes.read_tissue(tissue),
-        tables.read(tables.REPAIRS, repairs),
-        {h: surface_files.read(path) for h, path in surfaces.items()},
-        {h: surface_files.read_map(path) for h, path in thickness.items()},
+        volume,
+        mould,
+        repaired,
+        hemispheres,
+        maps["thickness"],
         tables.read(tables.SURFACES, table),
         located,
-        volumes.read_tissue(template),
     )
     brain_page.write_page("brain.html", values, page)
 
 
+def proposed_rows(path: Path) -> dict[int, dict[str, str]]:
+    """What the alignment proposes for sections: mirrored, excluded and notes, "" for nothing."""
+    rows = read_tsv(path, ("section",), corrections.COLUMNS[1:])
+    return {
+        int(row["section"]): {name: row[name] for name in ("mirrored", "excluded", "notes")}
+        for _, row in rows
+    }
+
+
+def pages_of(segmentation: pd.DataFrame) -> dict[int, tuple[Path, int, float]]:
+    """Label file, page and spacing in um of the sections that have labels, by section number."""
+    return {
+        int(row["section"]): (Path(row["file"]), int(row["page"]), float(row["spacing_um"]))
+        for row in segmentation.to_dict("records")
+        if row["status"] == "ok"
+    }
+
+
+@provenance.writes("page")
 def run(
     *,
     roles: dict[str, str],

@@ -1,28 +1,47 @@
 """A brain's page: everything that a person looks at before trusting its points."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from cytopipe.files import InputError, whole
-from cytopipe.formats import images
+from cytopipe import provenance
+from cytopipe.files import whole
 from cytopipe.formats.sections import Section
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
-from cytopipe.report import figures, renderings, thumbnails
-from cytopipe.report.params import Params
+from cytopipe.numerics.geometry import Rigid, mirror
+from cytopipe.report import bundle, figures, hands, renderings, section_numbers, thumbnails
+from cytopipe.report.section_files import UNIT_UM, Shown
+from cytopipe.report.section_numbers import NUMBERS
 
 SURFACE_WIDTH_PX = 300
+# voxels along the longest axis of a volume on the page; some 0.6 mm of a human brain
+LONGEST = 320
+SCRIPTS = ("page.js", "section.js", "curves.js", "planes.js", "surface.js")
 MIDSURFACE_VIEWS = (
     ("L", "from the left", "left hemisphere, lateral"),
     ("L", "from the right", "left hemisphere, medial"),
     ("R", "from the left", "right hemisphere, medial"),
     ("R", "from the right", "right hemisphere, lateral"),
 )
+COLOURS = {
+    "pial": thumbnails.PIAL,
+    "white": thumbnails.WHITE,
+    "point": thumbnails.POINT,
+    "before": thumbnails.BLUE,
+    "moves": "#000000",
+    "unusable": thumbnails.PURPLE,
+    "fixed": thumbnails.BLUE,
+    "moving": thumbnails.ORANGE,
+    "mirrored": thumbnails.PURPLE,
+    "letters": thumbnails.BLUE,
+    "palette": figures.PALETTE,
+}
 
 
 def write_page(template: str, values: dict[str, Any], page: Path) -> None:
@@ -34,77 +53,15 @@ def write_page(template: str, values: dict[str, Any], page: Path) -> None:
         trim_blocks=True,
     )
     with whole(page) as beside:
-        beside.write_text(environment.get_template(template).render(values), encoding="utf-8")
-
-
-def markup(svg: str) -> Any:
-    """An SVG element that is to stand in a page as it is."""
-    return jinja2.utils.markupsafe.Markup(svg)  # type: ignore[attr-defined]
-
-
-def mark_of(status: str) -> str:
-    """How a status is marked: not at all, as unsure, or as bad."""
-    if status == "ok":
-        return ""
-    return "unsure" if status == "uncertain" else "bad"
-
-
-def sheet(
-    sections: Sequence[Section],
-    scans: Sequence[Path],
-    labels: dict[int, tuple[Path, int, float]],
-    stack: pd.DataFrame,
-    midline: pd.DataFrame,
-    params: Params,
-) -> Iterator[dict[str, Any]]:
-    """What the contact sheet shows of each section, missing numbers included, in order.
-
-    Parameters
-    ----------
-    scans : image of each of `sections`.
-    labels : label file, page and spacing in um by section number.
-    stack, midline : STACK and MIDLINE of the brain.
-    """
-    rows = {int(row["section"]): row for row in stack.to_dict("records")}
-    usable = midline[midline["status"] == "ok"]
-    scanned = dict(
-        zip([s.section for s in sections], zip(sections, scans, strict=True), strict=True)
-    )
-    for number in sorted([*scanned, *thumbnails.missing_numbers(list(scanned))]):
-        entry: dict[str, Any] = {"section": number, "mirrored": False, "picture": "", "note": ""}
-        if number not in scanned:
-            yield entry | {"mark": "bad", "status": "missing", "note": "not in sections.tsv"}
-            continue
-        section, path = scanned[number]
-        row = rows.get(number)
-        status = row["status"] if row is not None else "not in the stack"
-        mirrored = bool(row is not None and row["mirrored"])
-        entry |= {"mirrored": mirrored, "status": status, "mark": mark_of(status)}
-        try:
-            with images.open_pyramid(path, section.spacing_um) as pyramid:
-                spacing_um = max(params.thumbnail_um, pyramid.full_spacing_um)
-                image = pyramid.to_8_bit(pyramid.read_at(spacing_um))
-                width_um = (pyramid.levels[0].width - 1) * pyramid.full_spacing_um
-        except InputError:
-            yield entry | {"note": "not readable"}
-            continue
-        tissue, white = [], []
-        if number in labels:
-            file, page, spacing_um = labels[number]
-            found = images.read_labels(file, page)
-            tissue = thumbnails.boundaries_um(found, 1, spacing_um, section.spacing_um)
-            white = thumbnails.boundaries_um(found, 2, spacing_um, section.spacing_um)
-        grid = thumbnails.Grid(
-            max(params.thumbnail_um, section.spacing_um),
-            section.spacing_um,
-            width_um if mirrored else None,
+        text = environment.get_template(template).render(
+            values, provenance=markup(provenance.meta())
         )
-        at = usable.loc[usable["section"] == number, ["x_um", "y_um"]].to_numpy()
-        picture = thumbnails.draw(image, grid, tissue, white, at)
-        entry["points"] = len(at)
-        entry["picture"] = thumbnails.jpeg_uri(picture, params.jpeg_quality)
-        entry["shape"] = picture.shape[1], picture.shape[0]
-        yield entry
+        beside.write_text(text, encoding="utf-8")
+
+
+def markup(text: str) -> Any:
+    """An SVG element or a script that is to stand in a page as it is."""
+    return jinja2.utils.markupsafe.Markup(text)  # type: ignore[attr-defined]
 
 
 def views(surfaces: dict[str, Surface], thickness: dict[str, Any]) -> list[dict[str, Any]]:
@@ -148,20 +105,7 @@ def statuses(points: pd.DataFrame) -> dict[str, Any]:
     return {"columns": columns, "rows": rows}
 
 
-def repair_rows(repairs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Number and volume of each kind of repair."""
-    return [
-        {
-            "kind": kind,
-            "number": len(of),
-            "total": float(of["volume_mm3"].sum()),
-            "largest": float(of["volume_mm3"].max()),
-        }
-        for kind, of in repairs.groupby("kind")
-    ]
-
-
-def numbers(
+def summary(
     sections: Sequence[Section], stack: pd.DataFrame, midline: pd.DataFrame, points: pd.DataFrame
 ) -> list[tuple[str, str]]:
     """The line of numbers at the top."""
@@ -180,56 +124,251 @@ def numbers(
     ]
 
 
-def page_values(
-    brain: str,
-    shown: list[dict[str, Any]],
-    top: list[tuple[str, str]],
+def rows(
+    shown: Sequence[Shown],
+    sections: Sequence[Section],
+    proposed: Mapping[int, Mapping[str, str]],
+    numbers: pd.DataFrame,
+    changes: Sequence[dict[str, Any]],
+    segmentation: pd.DataFrame,
     stack: pd.DataFrame,
     pairs: pd.DataFrame,
+) -> list[dict[str, Any]]:
+    """What the page knows of each section, missing ones included; None for what there is not.
+
+    Parameters
+    ----------
+    sections : with what a person decided about them.
+    proposed : what the alignment proposes: mirrored, excluded, notes.
+    segmentation : SEGMENTATION of all chunks, and `file`, the chunk's label file.
+    """
+    out = section_numbers.standing_out(numbers)
+    measured = {int(row["section"]): row for row in numbers.to_dict("records")}
+    segmented = {int(row["section"]): row for row in segmentation.to_dict("records")}
+    placed = {
+        int(row["section"]): row for row in stack[stack["angle_rad"].notna()].to_dict("records")
+    }
+    near = {int(row["moving"]): row for row in pairs[pairs["distance"] == 1].to_dict("records")}
+    centre_mm = section_numbers.centres_mm(
+        stack,
+        {one.entry["section"]: one.centroid_um for one in shown if one.centroid_um is not None},
+    )
+    changed = {row["section"]: row["changes"] for row in changes}
+    decided = {s.section: decided_words(s) for s in sections}
+    found = []
+    for one in shown:
+        section = one.entry["section"]
+        row: dict[str, Any] = {**one.entry, "out": out.get(section, [])}
+        row |= {"decided": decided.get(section, ""), "proposed": proposed.get(section)}
+        row |= {"changes": changed.get(section, []), "values": None, "via": -1, "labels": None}
+        row |= dict.fromkeys(("x_mm", "y_mm", "angle_deg", "a_mm", "place"))
+        row["dark"] = segmented.get(section, {}).get("background") == "dark"
+        if section in measured:
+            row["values"] = {n.name: _plain(measured[section][n.name]) for n in NUMBERS}
+            row["via"] = int(measured[section]["via"])
+        if segmented.get(section, {}).get("status") == "ok":
+            row["labels"] = {
+                n: _plain(segmented[section][n]) for n in ("file", "page", "spacing_um")
+            }
+        if section in placed:
+            row["angle_deg"] = _plain(np.degrees(placed[section]["angle_rad"]), 3)
+            row["a_mm"] = float(placed[section]["z_um"]) / 1000
+            row["place"] = {
+                "mirrored": "yes" if row["mirrored"] else "no",
+                "onto": "stack",
+                "angle_rad": f"{placed[section]['angle_rad']:.6f}",
+                **{axis: f"{placed[section][axis]:.1f}" for axis in ("x_um", "y_um")},
+            }
+        if section in centre_mm.index:
+            row |= {axis: _plain(centre_mm.at[section, axis], 3) for axis in ("x_mm", "y_mm")}
+        for name in ("inliers_plain", "inliers_mirrored"):
+            row[name] = _plain(near[section][name]) if section in near else None
+        found.append(row)
+    return found
+
+
+def decided_words(section: Section) -> str:
+    """What a person decided about a section, "" for nothing."""
+    words = []
+    if section.mirrored is not None:
+        words.append(f"mirrored {'yes' if section.mirrored else 'no'}")
+    if section.excluded:
+        words.append("excluded")
+    if section.onto:
+        words.append(f"placed onto {section.onto}")
+    return ", ".join(words)
+
+
+def pair_rows(
+    shown: Sequence[Shown], pairs: pd.DataFrame, stack: pd.DataFrame, most_rad: float
+) -> list[dict[str, Any]]:
+    """Each pair as the alignment found it, and, of neighbours, the other hand by its outline.
+
+    Parameters
+    ----------
+    most_rad : the largest rotation that is tried for the other hand, as in the alignment.
+
+    Returns
+    -------
+    For both hands whether the moving section is `flipped`, and the `place` that carries its points,
+    flipped so, to the fixed section, which is flipped if it is mirrored: in the form of
+    manual/{brain}/sections.tsv. None where there is no transform.
+    """
+    outlines = {one.entry["section"]: one.outline for one in shown if one.outline is not None}
+    rows = {int(row["section"]): row for row in stack.to_dict("records")}
+    found = []
+    for pair in pairs.to_dict("records"):
+        row = {
+            name: _plain(pair[name])
+            for name in ("fixed", "moving", "distance", "inliers_plain", "inliers_mirrored")
+            + ("peak_plain", "peak_mirrored", "mirrored", "overlap", "method", "status")
+        }
+        fixed, moving = rows[row["fixed"]], rows[row["moving"]]
+        row["used"] = bool(moving["via"] == row["fixed"] or fixed["via"] == row["moving"])
+        rigid = None
+        if np.isfinite(pair["angle_rad"]):
+            rigid = Rigid(pair["angle_rad"], pair["x_um"], pair["y_um"], "moving", "fixed")
+        row["chosen"] = _try(rigid, row["mirrored"], fixed, moving)
+        row["chosen"]["dice"] = row["overlap"]
+        row["other"] = _try(None, not row["mirrored"], fixed, moving) | {"dice": None}
+        outline, onto = outlines.get(row["moving"]), outlines.get(row["fixed"])
+        if row["distance"] == 1 and outline is not None and onto is not None:
+            rigid, dice = hands.lay(onto, outline, not row["mirrored"], most_rad)
+            row["other"] = _try(rigid, not row["mirrored"], fixed, moving)
+            row["other"]["dice"] = round(dice, 4)
+        found.append(row)
+    return found
+
+
+def _try(
+    rigid: Rigid | None, flipped: bool, fixed: dict[Any, Any], moving: dict[Any, Any]
+) -> dict[str, Any]:
+    """One hand of a pair, found onto the fixed section as scanned, in the form of the page.
+
+    Parameters
+    ----------
+    flipped : whether `rigid` was found with the moving section flipped.
+    fixed, moving : rows of STACK.
+    """
+    if rigid is not None and fixed["mirrored"]:
+        # both seen from the other side: x is counted from the right
+        a, b = float(moving["width_um"]), float(fixed["width_um"])
+        ends = mirror(rigid(mirror(np.array([[0.0, 0.0], [1e5, 0.0]]), a)), b)
+        angle = float(np.arctan2(*(ends[1] - ends[0])[::-1]))
+        rigid = Rigid(angle, float(ends[0, 0]), float(ends[0, 1]), "moving", "fixed")
+    return {
+        "flipped": bool(flipped) != bool(fixed["mirrored"]),
+        "place": None
+        if rigid is None
+        else {
+            "angle_rad": round(rigid.angle_rad, 7),
+            "x_um": round(rigid.x_um, 2),
+            "y_um": round(rigid.y_um, 2),
+        },
+    }
+
+
+def repair_rows(repairs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every repair, the largest first, with the radius of a ball of its volume."""
+    return [
+        {
+            "kind": row["kind"],
+            "volume_mm3": round(float(row["volume_mm3"]), 2),
+            "radius_mm": round(float(np.cbrt(row["volume_mm3"] * 3 / 4 / np.pi)), 2),
+            "at_mm": [round(float(row[axis]), 2) for axis in ("r_mm", "a_mm", "s_mm")],
+        }
+        for row in repairs.sort_values("volume_mm3", ascending=False).to_dict("records")
+    ]
+
+
+def point_values(points: pd.DataFrame) -> dict[str, Any]:
+    """Points with a coordinate, as the page draws them: 0.1 mm, and a number for each area."""
+    located = points[points["x_mm"].notna()]
+    names = ["", *sorted(set(located["area"]) - {""})]
+    codes = {name: code for code, name in enumerate(names)}
+    places = np.rint(located[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64) * 10)
+    return {
+        "places": bundle.packed(places.astype(np.int16)),
+        "areas": bundle.packed(located["area"].map(codes).to_numpy(np.uint16)),
+        "sides": bundle.packed((located["hemisphere"] == "R").to_numpy(np.uint8)),
+        "sections": bundle.packed(located["section"].to_numpy(np.int32)),
+        "refined": bundle.packed(np.nan_to_num(located["refined_um"].to_numpy(np.float32))),
+        "names": names,
+    }
+
+
+def page_values(
+    brain: str,
+    top: list[tuple[str, str]],
+    of_sections: list[dict[str, Any]],
+    pairs: list[dict[str, Any]],
+    numbers: pd.DataFrame,
+    changes: list[dict[str, Any]] | None,
+    stack: pd.DataFrame,
     tissue: Volume,
+    template: Volume,
     repairs: pd.DataFrame,
     surfaces: dict[str, Surface],
     thickness: dict[str, Any],
     table: pd.DataFrame,
     points: pd.DataFrame,
-    template: Volume,
 ) -> dict[str, Any]:
     """Everything that the template `brain.html` needs."""
-    near = pairs[pairs["distance"] == 1].sort_values("moving")
-    handed = near[near["mirrored"] | (near["status"] != "accepted")]
-    defects = repairs[repairs["kind"] == "defect"]
-    largest = ""
-    if len(defects):
-        centre = defects.nlargest(1, "volume_mm3")[["r_mm", "a_mm", "s_mm"]].to_numpy()[0]
-        largest = figures.repairs_figure(tissue, repairs, centre, "defect")
     measured = table.assign(
         thickness_mm=[float(np.nanmedian(thickness[h])) for h in table["hemisphere"]]
     )
     right = stack["image_right"].iloc[0] if len(stack) else "R"
-    shapes = [entry["shape"] for entry in shown if "shape" in entry]
+    shapes = [entry["shape"] for entry in of_sections if "shape" in entry]
     width, height = max((s[0] for s in shapes), default=4), max((s[1] for s in shapes), default=3)
-    middle = figures.repairs_figure(tissue, repairs, figures.middle_mm(tissue), "middle")
+    data = {
+        "brain": brain,
+        "folder": brain,
+        "unit_um": UNIT_UM,
+        "rows": of_sections,
+        "pairs": pairs,
+        "numbers": [vars(number) for number in NUMBERS],
+        "medians": {n.name: _plain(numbers[n.name].median()) for n in NUMBERS},
+        "compared": changes is not None,
+        "repairs": repair_rows(repairs),
+        "repair_colours": figures.REPAIR_COLOURS,
+        "middle_mm": [float(x) for x in figures.middle_mm(tissue)],
+        "template_middle_mm": [float(x) for x in figures.middle_mm(template)],
+        "colours": COLOURS | {name: stops(of) for name, of in SCALES.items()},
+    }
+    scripts = "\n".join((Path(__file__).parent / name).read_text() for name in SCRIPTS)
     return {
         "brain": brain,
         "numbers": top,
-        "sheet": shown,
+        "sheet": of_sections,
         "shape": f"{width} / {height}",
         "sides": {"right": {"R": "the right hemisphere", "L": "the left hemisphere"}[right]},
-        "colours": {
-            "pial": thumbnails.PIAL,
-            "white": thumbnails.WHITE,
-            "point": thumbnails.POINT,
-        },
-        "inliers": markup(figures.inlier_figure(pairs, stack)),
-        "handed": handed.to_dict("records"),
-        "drift": markup(figures.drift_figure(stack)),
-        "slices": markup(middle),
-        "repair_slices": markup(largest),
-        "repairs": repair_rows(repairs),
+        "colours": COLOURS,
+        "changes": changes,
         "repair_colours": figures.REPAIR_COLOURS,
         "legend": markup(figures.thickness_legend()),
         "views": views(surfaces, thickness),
         "surfaces": measured.to_dict("records"),
-        "points": markup(figures.points_figure(template, points)),
         "statuses": statuses(points),
+        "data": data,
+        "scripts": markup(scripts),
     }
+
+
+SCALES: Mapping[str, str] = {"viridis": "viridis", "cividis": "cividis", "diverging": "PuOr"}
+
+
+def stops(name: str) -> list[list[int]]:
+    """Seventeen colours of one of matplotlib's maps, 0 to 255."""
+    shades = mpl.colormaps[name](np.linspace(0, 1, 17))[:, :3]
+    return [[int(part) for part in colour] for colour in np.rint(shades * 255)]
+
+
+def _plain(value: Any, digits: int = 5) -> Any:
+    """A value of a table for JSON: None for NaN."""
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return round(float(value), digits) if np.isfinite(value) else None

@@ -125,8 +125,6 @@ def page_values(
             "epochs": int(table["epoch"].max()) + 1,
             "steps": int(table["step"].max()),
             "loss": float(table["loss"].iloc[-1]),
-            "speed": float(table["patches_per_s"].median()),
-            "minutes": float(table["seconds"].sum() / 60),
         }
         for run, table in trained.items()
     ]

@@ -92,6 +92,14 @@ def jpeg_uri(picture: Picture, quality: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
 
 
+def shrunk(image: NDArray[Any], factor: float) -> NDArray[Any]:
+    """An image with pixels `factor` times as large, the mean of what they cover."""
+    # a scale, not a size: cv2 would stretch the grid to fit a rounded size
+    return np.asarray(
+        cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    )
+
+
 def missing_numbers(numbers: list[int]) -> list[int]:
     """Section numbers that the usual step leads one to expect and that are not there."""
     steps = np.diff(sorted(numbers))

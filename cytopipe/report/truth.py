@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cytopipe import logs
+from cytopipe import logs, provenance
 from cytopipe.formats import surfaces, tables, transforms, truth_table, volumes
 from cytopipe.numerics.geometry import Floats
 from cytopipe.report.truth_folder import TruthBrain, placements
@@ -196,6 +196,7 @@ def probe_rows(scores: pd.DataFrame, baselines: Sequence[str]) -> list[dict[str,
     return rows
 
 
+@provenance.writes("table")
 def run_truth(
     *,
     folder: Path,

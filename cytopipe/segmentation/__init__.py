@@ -13,6 +13,7 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
+from cytopipe import provenance
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
@@ -36,6 +37,7 @@ VERSION = 1
 Labels = NDArray[np.uint8]
 
 
+@provenance.writes("labels", "table")
 def run(
     *,
     sections: list[Section],
@@ -85,6 +87,11 @@ def run(
                 if section.section in by_person:
                     drawn = read_manual(by_person[section.section], gray.shape)
                     found = corrected(found, drawn, params.spacing_um, params)
+        if found.background == "dark":
+            say(
+                f"section {section.section}: its ground is dark; set background to dark in "
+                "config/sections.tsv, so that networks see it as they see the others"
+            )
         if found.contact_ratio < 1:
             say(
                 f"section {section.section}: white matter touches the background more than gray "

@@ -12,8 +12,8 @@ rule alignment_pairs:
         "benchmarks/alignment/{brain}/pairs-{chunk}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory_of_sections("alignment"),
+        runtime=minutes_of_chunk("alignment", seconds=20),
     params:
         sections=rows_of_chunk_and_before,
         chunk_span=config["study"]["chunk_span"],
@@ -39,8 +39,8 @@ rule alignment:
         "benchmarks/alignment/{brain}/stack.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=sized(1000),
+        runtime=sized(10),
     params:
         sections=rows_of_brain,
         image_right=config["study"]["image_right"],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from cytopipe.commands import queue
 from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
 from cytopipe.formats.corrections import corrected
@@ -60,6 +61,14 @@ wildcard_constraints:
     hemisphere="[LR]",
 
 
+def refuse_second_start():
+    """Stop while Slurm still has jobs of this study from an earlier start."""
+    try:
+        queue.refuse_second_start(Path.cwd(), must_know=not workflow.local_exec)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 @cache
 def version(stage):
     """VERSION of a stage, read as text: importing the stage would cost seconds."""
@@ -99,15 +108,15 @@ def scan_of_section(w):
 
 
 def row_of_section(w):
-    return SCANS[w.brain, int(w.section)]
+    return {**SCANS[w.brain, int(w.section)], "excluded": False}
 
 
-def memory_of_scan(w, input):
-    """MB: a band of a scan, but all of a PNG or JPEG, decoded; JPEG unpacks the most."""
+def memory_of_scan(w, input, attempt):
+    """MB, more at each attempt: a band of a scan, but all of a PNG or JPEG; JPEG unpacks the most."""
     name = str(input.scan).lower()
     if not name.endswith((".png", ".jpg", ".jpeg")):
-        return 4000
-    return 1500 + int((8 if name.endswith(".png") else 40) * input.size_mb)
+        return attempt * 2500
+    return attempt * (1500 + int((8 if name.endswith(".png") else 40) * input.size_mb))
 
 
 def images_of_chunk(w):
@@ -133,10 +142,6 @@ def rows_of_chunk_and_before(w):
         + [row for chunk in before for row in rows_of(chunk[-reached:])]
         + rows_of(here)
     )
-
-
-def images_of_brain(w):
-    return [image_of(s) for s in OF_BRAIN[w.brain]]
 
 
 def rows_of_brain(w):
@@ -195,6 +200,17 @@ def proposed_exclusion(w):
     if config["template"]["exclusion"] is None or manual_exclusion(w):
         return []
     return f"results/reconstruction/{w.brain}/proposed-exclusion.nii.gz"
+
+
+def earlier_numbers_of_brain(w):
+    """What an earlier report said of the brain, where report.compare_with names its folder."""
+    folder = config["report"]["compare_with"]
+    if folder and not Path(folder).is_dir():
+        raise WorkflowError(
+            f'config/config.yaml: report.compare_with names {folder}, which is no folder; copy results/report/*.tsv of an earlier run there, or set ""'
+        )
+    path = str(Path(folder) / f"{w.brain}.tsv")
+    return path if folder and path in present(folder) else []
 
 
 def manual_segmentations_of_chunk(w):
@@ -266,7 +282,12 @@ def tissue_of(w):
 
 
 def brains_of_dataset(w):
-    return [b for b in BRAINS if ROLES[b] in dataset_settings(w.dataset)["roles"]]
+    """Brains of the data set's roles; where it is drawn from annotations, those that have any."""
+    settings = dataset_settings(w.dataset)
+    brains = [b for b in BRAINS if ROLES[b] in settings["roles"]]
+    if settings["purpose"] == "areas" and settings["source"] == "annotations":
+        return [b for b in brains if annotations_under(f"areas/{b}")] or brains
+    return brains
 
 
 def points_of_dataset(w):
@@ -276,7 +297,12 @@ def points_of_dataset(w):
 
 
 def roles_of_dataset(w):
-    return {brain: ROLES[brain] for brain in brains_of_dataset(w)}
+    """Brain to role; for pretraining all count alike, so that seen or transfer retrains nothing."""
+    settings = dataset_settings(w.dataset)
+    roles = {brain: ROLES[brain] for brain in brains_of_dataset(w)}
+    if settings["purpose"] == "pretraining":
+        return dict.fromkeys(roles, settings["roles"][0])
+    return roles
 
 
 def readable_rows(brains):

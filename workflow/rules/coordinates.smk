@@ -2,6 +2,7 @@ rule coordinates:
     """Give every point of a brain its template coordinate and the area of the atlas there."""
     input:
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
+        stack="results/alignment/{brain}/stack.parquet",
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         template=config["template"]["tissue"],
         atlas=config["template"]["atlas"] or [],
@@ -19,8 +20,8 @@ rule coordinates:
         "benchmarks/coordinates/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=of_voxels(1500, 1300, config["coordinates"]["registration_mm"]),
+        runtime=of_voxels(20, 20, config["coordinates"]["registration_mm"]),
     params:
         template_name=config["template"]["name"],
         image_right=config["study"]["image_right"],

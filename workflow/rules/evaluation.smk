@@ -1,6 +1,5 @@
 # Downstream tasks: config["evaluation"]["tasks"] says which runs each task scores. Every task writes
-# its scores, a page to explore and a picture; `evaluation` gathers the scores. Images that tasks look
-# into are no inputs: where one changes, points and features do, and thousands of inputs slow the plan.
+# its scores, a page to explore and a picture; `evaluation` gathers the scores.
 
 
 rule evaluation:
@@ -15,8 +14,8 @@ rule evaluation:
         "benchmarks/evaluation/scores.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=sized(1000),
+        runtime=sized(10),
     params:
         version=version("evaluation"),
     script:
@@ -34,6 +33,7 @@ rule evaluation_areas:
         weights=weights_of_run,
     output:
         scores="results/evaluation/areas/{run}/scores.parquet",
+        predictions="results/evaluation/areas/{run}/predictions.parquet",
         html="results/evaluation/areas/{run}/figures.html",
         png="results/evaluation/areas/{run}/figures.png",
     log:
@@ -42,8 +42,8 @@ rule evaluation_areas:
         "benchmarks/evaluation/areas/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=sized(3000),
+        runtime=sized(60),
     params:
         evaluation=config["evaluation"]["areas"],
         version=version("evaluation"),
@@ -70,8 +70,8 @@ rule evaluation_cross_validation:
         "benchmarks/evaluation/cross_validation/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=sized(3000),
+        runtime=sized(240),
     params:
         brains=TRANSFER_CHOICES,
         evaluation=config["evaluation"]["areas"],
@@ -96,8 +96,8 @@ rule evaluation_finetuning:
         "benchmarks/evaluation/finetuning/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=sized(4000),
+        runtime=sized(1440),
     params:
         evaluation=config["evaluation"]["finetuning"],
         version=version("evaluation"),
@@ -120,8 +120,8 @@ rule evaluation_layers:
         "benchmarks/evaluation/layers/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=sized(4000),
+        runtime=sized(720),
     params:
         evaluation=config["evaluation"]["layers"],
         version=version("evaluation"),
@@ -151,8 +151,8 @@ rule evaluation_structure:
         "benchmarks/evaluation/structure/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=sized(4000),
+        runtime=sized(120),
     params:
         evaluation=settings_with_brain("structure", STRUCTURE_BRAIN),
         version=version("evaluation"),
@@ -176,8 +176,8 @@ rule evaluation_coordinates:
         "benchmarks/evaluation/coordinates/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=sized(8000),
+        runtime=sized(120),
     params:
         brains=BRAINS,
         evaluation=settings_with_brain("coordinates", COORDINATES_BRAIN),
@@ -207,8 +207,8 @@ rule evaluation_parcellation:
         "benchmarks/evaluation/parcellation/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=sized(4000),
+        runtime=sized(60),
     params:
         evaluation=settings_with_brain("parcellation", PARCELLATION_BRAIN),
         version=version("evaluation"),
@@ -233,8 +233,8 @@ rule evaluation_embedding:
         "benchmarks/evaluation/embedding/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=sized(8000),
+        runtime=sized(120),
     params:
         roles=ROLES,
         evaluation=config["evaluation"]["embedding"],
@@ -261,8 +261,8 @@ rule evaluation_retrieval:
         "benchmarks/evaluation/retrieval/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=sized(16000),
+        runtime=sized(120),
     params:
         brains=BRAINS,
         sections=readable_rows(BRAINS),
@@ -293,8 +293,8 @@ rule evaluation_shortcuts:
         "benchmarks/evaluation/shortcuts/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=sized(8000),
+        runtime=sized(240),
     params:
         roles=ROLES,
         sections=readable_rows(BRAINS),
@@ -320,8 +320,8 @@ rule evaluation_attention:
         "benchmarks/evaluation/attention/{run}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=sized(4000),
+        runtime=sized(60),
     params:
         evaluation=config["evaluation"]["attention"],
         version=version("evaluation"),

@@ -1,11 +1,11 @@
-# Features of every point of a brain: from the networks of the runs, and intensity profiles.
+# Features of every point of a brain: from the networks of the runs, and intensity profiles. The images
+# are no inputs, here and later: where one changes, the points do, and thousands of inputs slow the plan.
 
 
 rule features:
     """Embed every point of one brain by one run's network, before and after its projection head."""
     input:
         points="results/coordinates/{brain}/points.parquet",
-        images=images_of_brain,
         weights="results/pretraining/{run}/final.pt",
     output:
         backbone="results/features/{run}/{brain}.npy",
@@ -20,8 +20,8 @@ rule features:
         brain="|".join(BRAINS),
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=of_sections(1500, 4),
+        runtime=of_sections(60, 1),
     params:
         sections=readable_rows_of_brain,
         features=config["features"]["network"],
@@ -34,7 +34,6 @@ rule profiles:
     """Mean intensity profiles of every point of one brain: the baseline without a network."""
     input:
         points="results/coordinates/{brain}/points.parquet",
-        images=images_of_brain,
         stack="results/alignment/{brain}/stack.parquet",
     output:
         backbone="results/features/profiles/{brain}.npy",
@@ -45,8 +44,8 @@ rule profiles:
         "benchmarks/features/profiles/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=of_sections(1000, 2),
+        runtime=of_sections(20, 0.5),
     params:
         sections=readable_rows_of_brain,
         features=config["features"]["profiles"],
@@ -72,8 +71,8 @@ rule features_patches:
         dataset="|".join(config["patches"]["datasets"]),
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=sized(2000),
+        runtime=sized(240),
     params:
         features=config["features"]["network"],
         version=version("features"),

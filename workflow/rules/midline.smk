@@ -18,8 +18,8 @@ rule midline:
         "benchmarks/midline/{brain}/{chunk}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory_of_sections("segmentation"),
+        runtime=minutes_of_chunk("segmentation", seconds=10),
     params:
         midline=config["midline"],
         version=version("midline"),

@@ -21,8 +21,8 @@ rule midsurface:
         brain="|".join([*BRAINS, "template"]),
     threads: 1
     resources:
-        mem_mb=12000,
-        runtime=120,
+        mem_mb=of_voxels(1200, 130, config["reconstruction"]["voxel_mm"]),
+        runtime=of_voxels(20, 1.2, config["reconstruction"]["voxel_mm"]),
     params:
         midsurface=config["midsurface"],
         version=version("midsurface"),

@@ -18,8 +18,8 @@ rule patches:
         dataset=r"(?!layers\.parquet)[^/]+",
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=sized(8000),
+        runtime=sized(30),
     params:
         roles=roles_of_dataset,
         sections=readable_rows_of_dataset,
@@ -42,8 +42,8 @@ rule patches_layers:
         "benchmarks/patches/layers.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=sized(1000),
+        runtime=sized(30),
     params:
         patches=config["patches"]["layers"],
         version=version("patches"),
@@ -64,8 +64,8 @@ rule patches_geodesic:
         "benchmarks/patches/geodesic.tsv"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=sized(8000),
+        runtime=sized(60),
     params:
         patches=config["patches"]["geodesic"],
         version=version("patches"),

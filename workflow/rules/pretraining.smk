@@ -16,9 +16,13 @@ rule pretraining:
         "benchmarks/pretraining/{run}.tsv"
     # on SIGTERM or SIGUSR1 it saves a checkpoint and exits; the next attempt continues from there
     threads: 2
+    # one process; more, on one machine or several, are asked for as docs/cluster.md says
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        nodes=1,
+        tasks_per_node=1,
+        mpi="",
+        mem_mb=sized(4000),
+        runtime=sized(1440),
     params:
         pretraining=settings_of_run,
         version=version("pretraining"),
@@ -41,8 +45,8 @@ rule pretraining_release:
         "benchmarks/pretraining/{run}-release.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=sized(2000),
+        runtime=sized(10),
     params:
         roles=ROLES,
         template=config["template"]["name"],

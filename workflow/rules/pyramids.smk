@@ -11,7 +11,7 @@ rule pyramids:
     threads: 1
     resources:
         mem_mb=memory_of_scan,
-        runtime=60,
+        runtime=sized(60),
     params:
         section=row_of_section,
         pyramids=config["pyramids"],

@@ -39,8 +39,8 @@ rule reconstruction:
         "benchmarks/reconstruction/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=30,
+        mem_mb=of_voxels(600, 70, config["reconstruction"]["voxel_mm"]),
+        runtime=of_voxels(10, 0.6, config["reconstruction"]["voxel_mm"]),
     params:
         missing_exclusion=config["study"]["missing_exclusion"],
         reconstruction=config["reconstruction"],

@@ -6,22 +6,27 @@ TRUTH = "results/report/truth.tsv" if config["study"]["truth"] else []
 rule report_brain:
     """Show what was found in one brain, from its sections to its points in the template."""
     input:
-        images=images_of_brain,
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
         segmentations=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
         pairs="results/alignment/{brain}/pairs.parquet",
+        proposed="results/alignment/{brain}/proposed-sections.tsv",
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         repairs="results/reconstruction/{brain}/repairs.parquet",
         surface_left="results/midsurface/{brain}/hemi-L_mid.surf.gii",
         surface_right="results/midsurface/{brain}/hemi-R_mid.surf.gii",
         thickness_left="results/midsurface/{brain}/hemi-L_thickness.shape.gii",
         thickness_right="results/midsurface/{brain}/hemi-R_thickness.shape.gii",
+        curvature_left="results/midsurface/{brain}/hemi-L_curvature.shape.gii",
+        curvature_right="results/midsurface/{brain}/hemi-R_curvature.shape.gii",
         table="results/midsurface/{brain}/surfaces.parquet",
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         points="results/coordinates/{brain}/points.parquet",
         template=config["template"]["tissue"],
+        earlier=earlier_numbers_of_brain,
     output:
+        numbers="results/report/{brain}.tsv",
+        # written last, it stands for the files of its folder, results/report/{brain}/
         page="results/report/{brain}.html",
     log:
         "logs/report/{brain}.log",
@@ -29,10 +34,11 @@ rule report_brain:
         "benchmarks/report/{brain}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=of_sections(1500, 5),
+        runtime=of_sections(10, 0.1),
     params:
-        sections=rows_of_brain,
+        sections=readable_rows_of_brain,
+        max_rotation_deg=config["alignment"]["max_rotation_deg"],
         report=config["report"],
         version=version("report"),
     script:
@@ -68,8 +74,8 @@ rule truth:
         "benchmarks/report/truth.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=sized(3000),
+        runtime=sized(30),
     params:
         folder=config["study"]["truth"],
         brains=BRAINS,
@@ -102,8 +108,8 @@ rule report:
         "benchmarks/report/index.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=sized(1000),
+        runtime=sized(10),
     params:
         roles=ROLES,
         runs=RUNS,

@@ -12,8 +12,8 @@ rule segmentation:
         "benchmarks/segmentation/{brain}/{chunk}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory_of_sections("segmentation"),
+        runtime=minutes_of_chunk("segmentation", seconds=10),
     params:
         sections=scans_of_chunk,
         segmentation=config["segmentation"],

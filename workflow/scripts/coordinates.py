@@ -7,6 +7,7 @@ coordinates.run(
     brain=snakemake.wildcards.brain,
     image_right=snakemake.params.image_right,
     midlines=[Path(path) for path in snakemake.input.midlines],
+    stack=Path(snakemake.input.stack),
     tissue=Path(snakemake.input.tissue),
     template_name=snakemake.params.template_name,
     template=Path(snakemake.input.template),

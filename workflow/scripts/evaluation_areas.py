@@ -11,6 +11,7 @@ evaluation.run_areas(
         for name in ("features", "projected", "rows", "weights", "atlas")
     },
     scores=Path(snakemake.output.scores),
+    predictions=Path(snakemake.output.predictions),
     html=Path(snakemake.output.html),
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,

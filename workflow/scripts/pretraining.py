@@ -1,14 +1,20 @@
 from pathlib import Path
 
-from cytopipe import logs, pretraining
+from cytopipe.learning import launching
 
-logs.to(snakemake.log[0])
-pretraining.run(
-    patches=Path(snakemake.input.patches),
-    geodesic=Path(snakemake.input.geodesic) if snakemake.input.geodesic else None,
-    final=Path(snakemake.output.final),
-    metrics=Path(snakemake.output.metrics),
-    record=Path(snakemake.output.record),
+launching.run(
+    stage="pretraining",
+    files={
+        "patches": snakemake.input.patches,
+        "geodesic": snakemake.input.geodesic or None,
+        "final": snakemake.output.final,
+        "metrics": snakemake.output.metrics,
+        "record": snakemake.output.record,
+    },
+    params=snakemake.params.pretraining,
     threads=snakemake.threads,
-    params=pretraining.Params(**snakemake.params.pretraining),
+    nodes=snakemake.resources.nodes,
+    processes_per_node=snakemake.resources.tasks_per_node,
+    launcher=snakemake.resources.mpi,
+    log=Path(snakemake.log[0]),
 )

@@ -8,16 +8,18 @@ files = snakemake.input
 report.run_brain(
     brain=snakemake.wildcards.brain,
     sections=[Section(**row) for row in snakemake.params.sections],
+    images=[Path(row["image"]) for row in snakemake.params.sections],
     **{
         name: [Path(path) for path in files[name]]
-        for name in ("images", "labels", "segmentations", "midlines")
+        for name in ("labels", "segmentations", "midlines")
     },
-    **{
-        name: Path(files[name])
-        for name in ("stack", "pairs", "tissue", "repairs", "table", "points", "template")
-    },
+    **{name: Path(files[name]) for name in ("stack", "pairs", "proposed", "tissue", "repairs")},
+    **{name: Path(files[name]) for name in ("table", "points", "template")},
     surfaces={"L": Path(files.surface_left), "R": Path(files.surface_right)},
     thickness={"L": Path(files.thickness_left), "R": Path(files.thickness_right)},
-    page=Path(snakemake.output.page),
+    curvature={"L": Path(files.curvature_left), "R": Path(files.curvature_right)},
+    earlier=Path(files.earlier) if files.earlier else None,
+    max_rotation_deg=snakemake.params.max_rotation_deg,
+    **{name: Path(path) for name, path in snakemake.output.items()},
     params=report.Params(**snakemake.params.report),
 )

@@ -59,6 +59,8 @@ class Examination:
     spacing_from : "OME", "OME-Zarr", "resolution tags" (which many programs fill in at random, so
         that no reader relies on them) or "".
     pixels_square : False if the metadata give two sizes that differ by more than 1 %.
+    background : "bright" or "dark", by the coarsest level: what stands out from the frame around
+        it is darker or brighter. "" where nothing stands out, or where there is only one level.
     needs_copy : why windows of it cannot be read in place, so that the pyramids stage has to make a
         copy ("" if they can); `levels` of sections.tsv is "no" then, else "yes".
     """
@@ -72,6 +74,7 @@ class Examination:
     spacing_um: float | None
     spacing_from: str
     pixels_square: bool
+    background: str
     needs_copy: str
 
     def has_level(self, spacing_um: float, full_spacing_um: float) -> bool:
@@ -100,7 +103,8 @@ def examine(path: Path) -> Examination:
         step = max(1, len(absent) // _ABSENT_LOOKED_AT)
         for level, box in absent[::step]:
             pyramid.confirm_empty(level, box)
-        looked_at = _look(store, pyramid)
+        overview = _overview(store, pyramid)
+        looked_at = _look(store, pyramid, overview)
         spacing_um, source = _spacing(store)
         sizes = list(store.spacing_um.values())
         return Examination(
@@ -120,6 +124,7 @@ def examine(path: Path) -> Examination:
             spacing_um=spacing_um,
             spacing_from=source,
             pixels_square=len(sizes) < 2 or abs(sizes[0] / sizes[1] - 1) <= 0.01,
+            background="" if overview is None else _background(overview),
             needs_copy=_needs_copy(store, factors),
         )  # fmt: skip
 
@@ -161,18 +166,38 @@ def _needs_copy(store: Store, factors: list[float]) -> str:
     return ""
 
 
-def _look(store: Store, pyramid: Pyramid) -> list[bool]:
+def _overview(store: Store, pyramid: Pyramid) -> NDArray[Any] | None:
+    """The coarsest of several levels, unless it is large."""
+    last = store.levels[-1]
+    small = last.height * last.width <= _OVERVIEW_PX and math.prod(last.segment) <= _SEGMENT_PX
+    if len(store.levels) == 1 or not small:
+        return None
+    return pyramid.read_level(len(store.levels) - 1)
+
+
+def _background(overview: NDArray[Any]) -> str:
+    width = max(1, min(overview.shape) // 100)
+    sides = overview[:width], overview[-width:], overview[:, :width], overview[:, -width:]
+    slide = float(np.median(np.concatenate([side.ravel() for side in sides])))
+    low, high = np.percentile(overview, [0.5, 99.5])
+    # a lamp that is uneven, and noise, are less than a twentieth of the light apart
+    least = max(0.1 * (high - low), 0.05 * high)
+    darker = np.count_nonzero(overview < slide - least)
+    brighter = np.count_nonzero(overview > slide + least)
+    if max(darker, brighter) < 0.002 * overview.size:
+        return ""
+    return "dark" if brighter > darker else "bright"
+
+
+def _look(store: Store, pyramid: Pyramid, overview: NDArray[Any] | None) -> list[bool]:
     """Decode a window of each level where there is most to see, and compare neighbours."""
     readable = [math.prod(level.segment) <= _SEGMENT_PX for level in store.levels]
-    last = store.levels[-1]
     if len(store.levels) == 1:
         if readable[0] and store.format not in ("PNG", "JPEG"):
             _look_at_one(pyramid)
             return [True]
         return [False]
-    where = (0.5, 0.5)
-    if readable[-1] and last.height * last.width <= _OVERVIEW_PX:
-        where = _busiest(pyramid.read_level(len(store.levels) - 1))
+    where = (0.5, 0.5) if overview is None else _busiest(overview)
     for number in range(len(store.levels) - 1):
         if readable[number] and readable[number + 1]:
             _compare(pyramid, number, where)

@@ -1,0 +1,104 @@
+"""What a plan costs: `snakemake -n` of a study of ten brains, before and after everything has run.
+
+    make bench-dag
+    first dry run: jobs 566 seconds 4.2 megabytes 236, 3.9 s of processor
+    no-op: jobs 0 seconds 4.1 megabytes 268, 3.8 s of processor
+
+Images and results are empty files; those of the finished study have Snakemake's records of a run.
+`benchmarks/dag.py STUDY ...` measures studies that there are.
+"""
+
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from empty_study import ROOT, finish, write
+
+ROLES = {f"B{number:02d}": "seen" for number in range(1, 7)} | {
+    "B07": "transfer",
+    "B08": "transfer",
+    "B09": "unseen",
+    "B10": "unseen",
+}
+SECTIONS = range(0, 465 * 15, 15)  # every 15th of 20 um is on a slide
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one dry run in a fresh process.
+
+    Attributes
+    ----------
+    jobs : that it lists.
+    seconds : by the clock; processor_s does not count waiting for a busy machine.
+    megabytes : largest resident memory.
+    """
+
+    jobs: int
+    seconds: float
+    megabytes: float
+    processor_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"jobs {self.jobs} seconds {self.seconds:.1f} megabytes {self.megabytes:.0f}, "
+            f"{self.processor_s:.1f} s of processor"
+        )
+
+    def is_little(self) -> bool:
+        """Whether a person can wait for it."""
+        return self.jobs < 1000 and self.processor_s < 5 and self.megabytes < 300
+
+
+def dry_run(study: Path) -> Cost:
+    """Run `snakemake -n` and see what it takes.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails, with what it printed.
+    """
+    command = [sys.executable, "-m", "snakemake", "--directory", str(study), "-n"]
+    with tempfile.TemporaryFile("w+") as printed:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=printed, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        text = printed.read()
+    total = re.search(r"^total +(\d+)$", text, re.MULTILINE)
+    if process.returncode or not (total or "Nothing to be done" in text):
+        raise RuntimeError(text)
+    jobs = int(total[1]) if total else 0
+    return Cost(jobs, seconds, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
+
+
+def main() -> int:
+    """Return 1 when a plan takes more than it may."""
+    if studies := sys.argv[1:]:
+        costs = [dry_run(Path(study)) for study in studies]
+        for study, cost in zip(studies, costs, strict=True):
+            print(f"{study}: {cost}")
+        return 0 if all(cost.is_little() for cost in costs) else 1
+    with tempfile.TemporaryDirectory() as folder:
+        study = write(Path(folder), ROLES, SECTIONS)
+        first = dry_run(study)
+        print(f"first dry run: {first}", flush=True)
+        # elsewhere: the largest memory of a process counts that of the one that started it
+        finishing = multiprocessing.get_context("spawn").Process(target=finish, args=(study,))
+        finishing.start()
+        finishing.join()
+        second = dry_run(study)
+        print(f"no-op: {second}")
+    return 0 if first.is_little() and second.is_little() and second.jobs == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The areas of a study as numbers, names and colours, the same in every format."""
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytopipe.export.brain import Brain
+
+NO_AREA = "no area"
+_GOLDEN = 0.618034
+# saturation and value, so that neighbours in the list differ in lightness as well as in hue
+_TONES = ((0.55, 0.95), (0.85, 0.65), (0.35, 0.80))
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Names of areas; the key of the i-th is i + 1, and 0 is no area."""
+
+    names: tuple[str, ...]
+
+    def keys_of(self, names: NDArray[np.object_]) -> NDArray[np.int32]:
+        """Key of each name, 0 for one that is empty."""
+        key_of = {"": 0} | {name: key for key, name in enumerate(self.names, start=1)}
+        return np.array([key_of[str(name)] for name in names], np.int32)
+
+    @property
+    def colours(self) -> NDArray[np.uint8]:
+        """(areas, 3) red, green, blue, told apart as far as so many can be."""
+        return colours(len(self.names))
+
+    def hex_colours(self) -> list[str]:
+        """The same as #rrggbb."""
+        return ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in self.colours.tolist()]
+
+
+def areas_of(brains: Sequence[Brain]) -> Areas:
+    """Areas of the study's atlas in the order of its table, then others that points have."""
+    names = dict.fromkeys(name for brain in brains for name in brain.area_names)
+    others = {name for brain in brains for name in set(brain.points["area"]) if name}
+    return Areas((*names, *sorted(others - set(names))))
+
+
+def colours(count: int) -> NDArray[np.uint8]:
+    """(count, 3) colours that stay the same when more are added."""
+    found = [
+        colorsys.hsv_to_rgb(number * _GOLDEN % 1, *_TONES[number % len(_TONES)])
+        for number in range(count)
+    ]
+    return np.rint(np.array(found).reshape(-1, 3) * 255).astype(np.uint8)

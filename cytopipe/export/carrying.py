@@ -1,0 +1,112 @@
+"""What points know, carried to the vertices of a surface and to voxels by the nearest point."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
+
+from cytopipe.export.brain import HEMISPHERE_CODES, Brain
+from cytopipe.formats.surfaces import Surface
+from cytopipe.formats.volumes import Volume
+from cytopipe.numerics.geometry import Floats
+
+# vertices near a point of which the first that faces its way is taken
+_NEIGHBOURS = 12
+# added to half the distance of sections: half the distance of points, and half a cortex
+_MARGIN_MM = 2.0
+
+
+def default_reach_mm(brain: Brain) -> float:
+    """How far a point stands for its surroundings: half the distance of sections, and 2 mm."""
+    z_mm = np.unique(brain.points["z_stack_um"].to_numpy()[brain.usable]) / 1000
+    gap_mm = float(np.median(np.diff(z_mm))) if len(z_mm) > 1 else 0.0
+    return gap_mm / 2 + _MARGIN_MM
+
+
+def over_surface(
+    surface: Surface, points_mm: Floats, normals: Floats, reach_mm: float
+) -> tuple[NDArray[np.int64], Floats]:
+    """The nearest point of each vertex, by the way along the surface's edges.
+
+    A point enters the surface at the nearest vertex whose normal looks its way, so that the other
+    bank of a sulcus gets nothing of it. Ways along edges are a little longer than straight ones.
+
+    Parameters
+    ----------
+    points_mm, normals : (n, 3) in the frame of the surface; normals towards the pial surface.
+    reach_mm : further from a point there is none.
+
+    Returns
+    -------
+    (vertices,) row of the point, -1 where none is near; (vertices,) mm to it, NaN there.
+    """
+    count = len(surface.vertices)
+    none = np.full(count, -1, np.int64), np.full(count, np.nan)
+    if not len(points_mm):
+        return none
+    nearest = min(_NEIGHBOURS, count)
+    away_mm, near = cKDTree(surface.vertices).query(points_mm, k=nearest)
+    away_mm, near = away_mm.reshape(-1, nearest), near.reshape(-1, nearest)
+    facing = np.einsum("pnk,pk->pn", vertex_normals(surface)[near], normals) > 0
+    entering = np.flatnonzero(facing.any(axis=1))
+    if not len(entering):
+        return none
+    first = facing[entering].argmax(axis=1)
+    entry, offset_mm = near[entering, first], away_mm[entering, first]
+
+    # points are nodes behind the vertices, each with a way into its own; no edge weighs nothing
+    a, b = surface.faces[:, [0, 1, 2]].ravel(), surface.faces[:, [1, 2, 0]].ravel()
+    edges = np.unique(np.sort(np.stack([a, b], axis=1), axis=1), axis=0)
+    lengths = np.linalg.norm(surface.vertices[edges[:, 0]] - surface.vertices[edges[:, 1]], axis=1)
+    sources = count + np.arange(len(entering))
+    start = np.concatenate([edges[:, 0], edges[:, 1], sources])
+    end = np.concatenate([edges[:, 1], edges[:, 0], entry])
+    weights = np.maximum(np.concatenate([lengths, lengths, offset_mm]), 1e-9)
+    size = count + len(entering)
+    graph = csr_array((weights, (start, end)), shape=(size, size))
+    distance, _, source = dijkstra(
+        graph, indices=sources, limit=reach_mm, min_only=True, return_predecessors=True
+    )
+    reached = np.isfinite(distance[:count])
+    row = np.where(reached, entering[np.where(reached, source[:count] - count, 0)], -1)
+    return row.astype(np.int64), np.where(reached, distance[:count], np.nan)
+
+
+def over_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int32]:
+    """Row of the nearest usable point for each gray voxel, -1 elsewhere and beyond `reach_mm`.
+
+    Only points of the voxel's own hemisphere count.
+    """
+    rows = np.full(brain.tissue.data.shape, -1, np.int32)
+    for hemisphere, code in HEMISPHERE_CODES.items():
+        own = brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool)
+        index = np.argwhere((brain.tissue.data == 1) & (brain.hemispheres.data == code))
+        if not own.any() or not len(index):
+            continue
+        away_mm, near = cKDTree(brain.stack_mm[own]).query(
+            brain.tissue.to_mm(index), distance_upper_bound=reach_mm
+        )
+        found = np.isfinite(away_mm)
+        rows[tuple(index[found].T)] = np.flatnonzero(own)[near[found]]
+    return rows
+
+
+def vertex_normals(surface: Surface) -> Floats:
+    """(vertices, 3) unit normals, outwards, faces weighted by their area."""
+    corners = surface.vertices[surface.faces]
+    of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(surface.vertices)
+    for corner in range(3):
+        np.add.at(normals, surface.faces[:, corner], of_faces)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.asarray(normals / np.where(length == 0, 1, length))
+
+
+def at_nearest(volume: Volume, points_mm: Floats, outside: float) -> NDArray[np.generic]:
+    """Value of the voxel nearest to each point; `outside` beyond the volume and at NaN."""
+    index = np.nan_to_num(np.floor(volume.to_indices(points_mm) + 0.5), nan=-1).astype(np.int64)
+    inside = ((index >= 0) & (index < np.array(volume.data.shape))).all(axis=1)
+    found = np.full(len(index), outside, volume.data.dtype)
+    found[inside] = volume.data[tuple(index[inside].T)]
+    return found

@@ -1,0 +1,53 @@
+"""Format `csv`: tables of points and sections as text, with a JSON file of units beside each."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cytopipe.export import Params, readme
+from cytopipe.export.brain import Brain
+from cytopipe.files import whole
+from cytopipe.formats import tables
+from cytopipe.formats.tables import Table
+
+
+def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+    """Write points and sections of each brain."""
+    for brain in brains:
+        for name, table, frame in (
+            ("points", tables.POINTS, brain.points),
+            ("sections", tables.STACK, brain.stack),
+        ):
+            path = folder / f"{brain.name}_{name}.csv"
+            write_table(frame, path, ",", na="")
+            write_json(columns_of(table), path.with_suffix(".json"))
+    readme.write("csv", brains, folder)
+
+
+def columns_of(table: Table) -> dict[str, Any]:
+    """Meaning and unit of each column, keyed as BIDS has it."""
+    return {
+        column.name: {"Description": column.meaning}
+        | ({"Units": _units(column.unit)} if column.unit else {})
+        for column in table.columns
+    }
+
+
+def write_table(frame: pd.DataFrame, path: Path, separator: str, na: str) -> None:
+    """Write a table as text; floats as the shortest text that reads back to the same bits."""
+    with whole(path) as beside:
+        frame.to_csv(beside, sep=separator, index=False, na_rep=na, lineterminator="\n")
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write indented JSON."""
+    with whole(path) as beside:
+        beside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _units(unit: str) -> str:
+    # BIDS writes units of the SI with their prefix, and degrees as deg
+    return {"mm2": "mm^2", "mm3": "mm^3"}.get(unit, unit)

@@ -1,0 +1,79 @@
+"""Features of a run as a few maps that can be looked at: principal components and clusters.
+
+Views for the eye, not scores: `evaluation` judges features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+
+from cytopipe.export import Params
+from cytopipe.export.brain import Brain
+from cytopipe.files import InputError
+from cytopipe.numerics.geometry import Floats
+
+# points of a brain on which components and clusters are fitted, evenly taken: bounds the memory
+_FITTED = 20_000
+_BLOCK = 50_000
+_STARTS = 4
+
+
+@dataclass(frozen=True)
+class Views:
+    """What is shown of the features of several brains, fitted on all of them together.
+
+    Attributes
+    ----------
+    components : brain to (points, components), NaN for a point without features.
+    clusters : brain to (points,) 1 for the largest cluster, then falling; 0 without features.
+    shares : (components,) of the variance.
+    """
+
+    components: dict[str, Floats]
+    clusters: dict[str, NDArray[np.int32]]
+    shares: Floats
+
+
+def views_of(brains: Sequence[Brain], params: Params) -> Views:
+    """Principal components and k-means clusters of a run's backbone features.
+
+    The sign of a component is that which makes its weight of largest size positive.
+
+    Raises
+    ------
+    InputError
+        If features are missing, or there are fewer points with features than clusters.
+    """
+    assert params.run is not None
+    arrays = {brain.name: brain.features(params.run) for brain in brains}
+    known = {name: np.flatnonzero(np.isfinite(array[:, 0])) for name, array in arrays.items()}
+    sample = np.concatenate(
+        [arrays[name][rows[:: max(1, -(-len(rows) // _FITTED))]] for name, rows in known.items()]
+    ).astype(np.float64)
+    most = max(params.clusters, params.components)
+    if len(sample) < most or sample.shape[1] < params.components:
+        raise InputError(
+            f"run {params.run}: {len(sample)} points with {sample.shape[1]} features, too few for "
+            f"{params.components} components and {params.clusters} clusters; ask for fewer"
+        )
+    pca = PCA(params.components, svd_solver="covariance_eigh").fit(sample)
+    weights = pca.components_
+    largest = np.abs(weights).argmax(axis=1)
+    signs = np.sign(weights[np.arange(len(weights)), largest])
+    means = KMeans(params.clusters, n_init=_STARTS, random_state=params.seed).fit(sample)
+    number_of = np.argsort(np.argsort(-np.bincount(means.labels_), kind="stable")) + 1
+    components, clusters = {}, {}
+    for name, rows in known.items():
+        count = len(arrays[name])
+        components[name] = np.full((count, params.components), np.nan)
+        clusters[name] = np.zeros(count, np.int32)
+        for first in range(0, len(rows), _BLOCK):
+            block = rows[first : first + _BLOCK]
+            values = arrays[name][block].astype(np.float64)
+            components[name][block] = pca.transform(values) * signs
+            clusters[name][block] = number_of[means.predict(values)]
+    return Views(components, clusters, np.asarray(pca.explained_variance_ratio_))

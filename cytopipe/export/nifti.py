@@ -1,0 +1,79 @@
+"""Format `nifti`: tissue, depth and areas as volumes in RAS mm, in stack and template."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cytopipe.export import Params, readme
+from cytopipe.export.areas import NO_AREA, Areas, areas_of
+from cytopipe.export.brain import Brain
+from cytopipe.export.carrying import at_nearest, default_reach_mm, over_voxels
+from cytopipe.export.csv import write_table
+from cytopipe.formats import volumes
+from cytopipe.formats.volumes import Volume
+
+# template voxels that are carried back to the stack at once
+_VOXELS = 500_000
+
+
+def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+    """Write the volumes of each brain and the table of areas."""
+    areas = areas_of(brains)
+    for brain in brains:
+        found = stack_volumes(brain, areas, params.reach_mm)
+        for space, there in (("stack", found), (brain.template, in_template(brain, found))):
+            for kind, volume in there.items():
+                name = f"{brain.name}_space-{space}_{kind}.nii.gz"
+                volumes.write(volume, folder / brain.name / name)
+    write_area_table(areas, folder / "areas.tsv")
+    readme.write("nifti", brains, folder)
+
+
+def write_area_table(areas: Areas, path: Path) -> None:
+    """Write index, name and colour of each area as BIDS has them for a _dseg.tsv."""
+    frame = pd.DataFrame(
+        {
+            "index": np.arange(len(areas.names) + 1),
+            "name": [NO_AREA, *areas.names],
+            "color": ["#000000", *areas.hex_colours()],
+        }
+    )
+    write_table(frame, path, "\t", na="n/a")
+
+
+def stack_volumes(brain: Brain, areas: Areas, reach_mm: float | None) -> dict[str, Volume]:
+    """Tissue, depth and areas on the grid of the reconstruction."""
+    rows = over_voxels(brain, default_reach_mm(brain) if reach_mm is None else reach_mm)
+    keys = areas.keys_of(brain.points["area"].to_numpy(object))
+    labels = np.where(rows >= 0, keys[np.maximum(rows, 0)], 0).astype(np.int16)
+    return {
+        "tissue": brain.tissue,
+        "depth": Volume(brain.depth.data.astype(np.float32), brain.depth.affine),
+        "areas": Volume(labels, brain.tissue.affine),
+    }
+
+
+def in_template(brain: Brain, found: Mapping[str, Volume]) -> dict[str, Volume]:
+    """The same volumes on the grid of the template, by the nearest voxel of the stack.
+
+    An image is fetched: each template voxel asks where it lies in the stack, so that the transform,
+    which moves points from stack to template, is run backwards.
+    """
+    grid = volumes.read_tissue(brain.template_tissue)
+    back = brain.to_template.inverse()
+    outside = {kind: np.nan if kind == "depth" else 0.0 for kind in found}
+    data = {
+        kind: np.full(grid.data.shape, outside[kind], volume.data.dtype)
+        for kind, volume in found.items()
+    }
+    slices = max(1, _VOXELS // int(np.prod(grid.data.shape[1:])))
+    for first in range(0, grid.data.shape[0], slices):
+        slab = slice(first, first + slices)
+        shape = grid.data[slab].shape
+        index = np.moveaxis(np.indices(shape), 0, -1).reshape(-1, 3) + (first, 0, 0)
+        there = back(grid.to_mm(index))
+        for kind, volume in found.items():
+            data[kind][slab] = at_nearest(volume, there, outside[kind]).reshape(shape)
+    return {kind: Volume(values, grid.affine) for kind, values in data.items()}

@@ -1,0 +1,27 @@
+"""README.md of an exported folder: what it is, of which brains, in which frames and units."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from cytopipe.export import FORMATS
+from cytopipe.export.brain import Brain
+from cytopipe.files import whole
+
+
+def write(name: str, brains: Sequence[Brain], folder: Path) -> None:
+    """Write README.md of format `name`: its own page, then frames and brains."""
+    about, frames = (Path(__file__).with_name(f"{page}.md") for page in (name, "frames"))
+    rows = [
+        f"| {brain.name} | {len(brain.stack)} | {len(brain.points)} | {int(brain.usable.sum())} "
+        f"| {brain.image_right} |\n"
+        for brain in brains
+    ]
+    title = FORMATS[name][0].upper() + FORMATS[name][1:]
+    text = (
+        f"# Export of cytopipe {version('cytopipe')}: {name}\n\n{title}.\n\n"
+        f"{about.read_text().strip()}\n\n"
+        f"{frames.read_text().format(template=brains[0].template)}{''.join(rows)}"
+    )
+    with whole(folder / "README.md") as beside:
+        beside.write_text(text)

@@ -1,0 +1,202 @@
+"""What the page shows of each section: thumbnail, image at screen resolution, contours, points."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError
+from cytopipe.formats import images
+from cytopipe.formats.sections import Section
+from cytopipe.numerics.geometry import Floats, pixels_to_section
+from cytopipe.report import bundle, thumbnails
+from cytopipe.report.hands import Outline
+from cytopipe.report.params import Params
+
+# coordinates of contours and points are whole numbers of this unit
+UNIT_UM = 10.0
+# of the grid on which outlines are laid onto one another
+OUTLINE_UM = 1500.0
+POINT_STATUSES = ("ok", "low_tissue", "unrefined")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What was found while a section's files were written; None without labels or image."""
+
+    entry: dict[str, Any]
+    centroid_um: Floats | None
+    outline: Outline | None
+
+
+def write_all(
+    sections: list[Section],
+    scans: list[Path],
+    labels: dict[int, tuple[Path, int, float]],
+    stack: pd.DataFrame,
+    midline: pd.DataFrame,
+    folder: Path,
+    params: Params,
+) -> Iterator[Shown]:
+    """Write the files of every section; yields what the contact sheet shows of it, in order.
+
+    Missing numbers have an entry too. Written, by section number of five digits:
+    thumbnails/NNNNN.jpg with outlines and points drawn on it, flipped back if mirrored;
+    sections/NNNNN.jpg and .js, the image alone and what is drawn on it, both as scanned.
+
+    Parameters
+    ----------
+    scans : image of each of `sections`.
+    labels : label file, page and spacing in um by section number.
+    stack, midline : STACK and MIDLINE of the brain.
+    """
+    for name in ("thumbnails", "sections"):
+        (folder / name).mkdir()
+    rows = {int(row["section"]): row for row in stack.to_dict("records")}
+    points = dict(iter(midline.groupby("section")))
+    scanned = {s.section: (s, path) for s, path in zip(sections, scans, strict=True)}
+    for number in sorted([*scanned, *thumbnails.missing_numbers(list(scanned))]):
+        entry: dict[str, Any] = {"section": number, "mirrored": False, "picture": "", "note": ""}
+        if number not in scanned:
+            entry |= {"mark": "bad", "status": "missing", "note": "not in sections.tsv"}
+            yield Shown(entry, None, None)
+            continue
+        section, path = scanned[number]
+        row = rows.get(number)
+        status = row["status"] if row is not None else "not in the stack"
+        mirrored = bool(row is not None and row["mirrored"])
+        entry |= {"mirrored": mirrored, "status": status, "mark": mark_of(status)}
+        try:
+            image, spacing_um = _image(path, section.spacing_um, params.section_px)
+        except InputError:
+            yield Shown(entry | {"note": "not readable"}, None, None)
+            continue
+        found = None
+        if number in labels:
+            file, page, label_um = labels[number]
+            found = images.read_labels(file, page)
+        width_um = float(row["width_um"]) if row is not None else np.nan
+        if not np.isfinite(width_um):
+            width_um = image.shape[1] * spacing_um - section.spacing_um
+        of_section = points.get(number, midline[:0])
+        tissue = white = list[Floats]()
+        centroid, outline = None, None
+        if found is not None:
+            tissue, white = (
+                thumbnails.boundaries_um(found, kind, label_um, section.spacing_um)
+                for kind in (1, 2)
+            )
+            inside = pixels_to_section(
+                np.argwhere(found > 0)[:, ::-1].astype(np.float64), label_um, section.spacing_um
+            )
+            if len(inside):
+                centroid = inside.mean(axis=0)
+                outline = _outline(found, label_um, section.spacing_um, width_um)
+        name = f"{number:05d}"
+        bundle.write_jpeg(image, folder / "sections" / f"{name}.jpg", params.jpeg_quality)
+        values = {
+            # of the image: left edge of its first column, then its size
+            "left": -section.spacing_um / 2 / UNIT_UM,
+            "width": image.shape[1] * spacing_um / UNIT_UM,
+            "height": image.shape[0] * spacing_um / UNIT_UM,
+            "mirror_at": width_um / UNIT_UM,
+            "box": box_of([*tissue, of_section[["x_um", "y_um"]].to_numpy()]),
+            "tissue": path_of(tissue, spacing_um / 2),
+            "white": path_of(white, spacing_um / 2),
+            "points": point_values(of_section),
+        }
+        bundle.write_script(folder / "sections" / f"{name}.js", f"section {number}", values)
+        picture = _thumbnail(
+            image, spacing_um, section, width_um, mirrored, tissue, white, of_section, params
+        )
+        bundle.write_jpeg(picture, folder / "thumbnails" / f"{name}.jpg", params.jpeg_quality)
+        entry["points"] = int((of_section["status"] == "ok").sum())
+        entry["picture"] = f"{name}.jpg"
+        entry["shape"] = picture.shape[1], picture.shape[0]
+        yield Shown(entry, centroid, outline)
+
+
+def mark_of(status: str) -> str:
+    """How a status is marked: not at all, as unsure, or as bad."""
+    if status == "ok":
+        return ""
+    return "unsure" if status == "uncertain" else "bad"
+
+
+def path_of(lines: list[Floats], tolerance_um: float) -> str:
+    """Closed lines (n, 2) um as the path of an SVG in `UNIT_UM`, simplified to `tolerance_um`."""
+    parts = []
+    for line in lines:
+        kept = cv2.approxPolyDP(line.astype(np.float32)[:, None], tolerance_um, True)[:, 0]
+        corners = np.rint(kept / UNIT_UM).astype(int)
+        steps = np.diff(corners, axis=0)  # z draws the last
+        if len(steps) < 2:
+            continue
+        x, y = corners[0]
+        parts.append(f"M{x} {y}l" + " ".join(f"{dx} {dy}" for dx, dy in steps) + "z")
+    return "".join(parts)
+
+
+def box_of(lines: list[Floats]) -> list[int] | None:
+    """Left, top, width and height of lines (n, 2) um in `UNIT_UM`, with some room around."""
+    corners = np.concatenate([np.empty((0, 2)), *lines]) / UNIT_UM
+    if not len(corners):
+        return None
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    room = 0.04 * (high - low).max()
+    return [int(x) for x in np.rint([*(low - room), *(high - low + 2 * room)])]
+
+
+def point_values(midline: pd.DataFrame) -> list[int]:
+    """Five numbers a point: x, y, x and y before the refinement in `UNIT_UM`, and its status."""
+    places = midline[["x_um", "y_um", "x_cut_um", "y_cut_um"]].to_numpy() / UNIT_UM
+    codes = [
+        POINT_STATUSES.index(status) if status in POINT_STATUSES else len(POINT_STATUSES)
+        for status in midline["status"]
+    ]
+    together = np.column_stack([np.rint(places), np.array(codes, float)])
+    return [int(value) for value in together.ravel()]
+
+
+def _image(path: Path, full_um: float, width_px: int) -> tuple[NDArray[np.uint8], float]:
+    """A scan in 8 bits with some `width_px` columns, and its pixel size in um."""
+    with images.open_pyramid(path, full_um) as pyramid:
+        spacing_um = max(full_um, pyramid.levels[0].width * full_um / width_px)
+        return pyramid.to_8_bit(pyramid.read_at(spacing_um)), spacing_um
+
+
+def _thumbnail(
+    image: NDArray[np.uint8],
+    spacing_um: float,
+    section: Section,
+    width_um: float,
+    mirrored: bool,
+    tissue: list[Floats],
+    white: list[Floats],
+    points: pd.DataFrame,
+    params: Params,
+) -> thumbnails.Picture:
+    """The section small, with its outlines and usable points."""
+    small_um = max(params.thumbnail_um, spacing_um)
+    if small_um > spacing_um:
+        image = thumbnails.shrunk(image, small_um / spacing_um)
+    grid = thumbnails.Grid(small_um, section.spacing_um, width_um if mirrored else None)
+    at = points.loc[points["status"] == "ok", ["x_um", "y_um"]].to_numpy()
+    return thumbnails.draw(image, grid, tissue, white, at)
+
+
+def _outline(
+    labels: NDArray[np.uint8], spacing_um: float, full_um: float, width_um: float
+) -> Outline:
+    """The tissue on a coarse grid."""
+    step = max(1, round(OUTLINE_UM / spacing_um))
+    first = step // 2
+    at = (
+        np.argwhere(labels[first::step, first::step] > 0)[:, ::-1].astype(np.float64) * step + first
+    )
+    return Outline(pixels_to_section(at, spacing_um, full_um), width_um, step * spacing_um)

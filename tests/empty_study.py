@@ -1,0 +1,133 @@
+"""A study of empty files, which can be planned but not run: its tables, its results, its plans."""
+
+import asyncio
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import yaml
+from snakemake.api import (
+    ExecutionSettings,
+    OutputSettings,
+    ResourceSettings,
+    SnakemakeApi,
+    WorkflowSettings,
+)
+from snakemake.settings.enums import Quietness
+
+from cytopipe.formats import config as study_config
+
+ROOT = Path(__file__).parents[1]
+DEFAULTS = study_config.read(ROOT / "config" / "config.yaml")
+ATLAS: Mapping[str, Any] = MappingProxyType(
+    {"template": {"atlas": "template/atlas.nii.gz", "areas": "template/areas.tsv"}}
+)
+LONG_AGO_S = 1_000_000_000  # seconds since 1970
+
+
+def write(
+    study: Path,
+    roles: Mapping[str, str],
+    numbers: Iterable[int],
+    changes: Mapping[str, Any] = ATLAS,
+    scans: Collection[tuple[str, int]] = (),
+) -> Path:
+    """A new study.
+
+    Parameters
+    ----------
+    numbers : of the sections of each brain.
+    changes : over config/config.yaml.
+    scans : brain and section of what is no pyramid yet.
+    """
+    rows = ["brain\tsection\timage\tspacing_um\tthickness_um"]
+    for brain in roles:
+        for number in numbers:
+            ending = "png" if (brain, number) in scans else "ome.tif"
+            image = f"images/{brain}_{number}.{ending}"
+            lay_down(study / image)
+            rows.append(f"{brain}\t{number}\t{image}\t1\t20")
+    (study / "config").mkdir(exist_ok=True)
+    (study / "config" / "sections.tsv").write_text("\n".join(rows) + "\n")
+    lines = "".join(f"{brain}\t{role}\n" for brain, role in roles.items())
+    (study / "config" / "brains.tsv").write_text(f"brain\trole\n{lines}")
+    config = study_config.merge(DEFAULTS, changes)
+    (study / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    for key in ("tissue", "atlas", "areas"):
+        if config["template"][key]:
+            lay_down(study / config["template"][key])
+    return study
+
+
+def lay_down(path: Path) -> None:
+    """An empty input, older than every result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.utime(path, (LONG_AGO_S, LONG_AGO_S))
+
+
+@contextmanager
+def planned(study: Path, house: Path, ancient: Mapping[str, set[str]]) -> Iterator[Any]:
+    """Snakemake's workflow, planned in this process: a fresh one takes two seconds to start."""
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
+        workflow = api.workflow(
+            ResourceSettings(cores=1),
+            snakefile=house / "Snakefile",
+            workdir=study,
+            workflow_settings=WorkflowSettings(
+                consider_ancient=ancient, runtime_source_cache_path=study / ".snakemake" / "sources"
+            ),
+        )
+        with redirect_stdout(None):
+            workflow.dag().printrulegraph()  # plans, and has least to print
+        yield workflow._workflow
+
+
+class Plan(NamedTuple):
+    """Jobs, each a rule and the values of its wildcards: `midline B01 00480`."""
+
+    listed: set[str]  # by `snakemake -n`
+    every: set[str]  # of the whole workflow
+
+
+def dry_run(
+    study: Path, house: Path = ROOT, ancient: Mapping[str, set[str]] = MappingProxyType({})
+) -> Plan:
+    """What `snakemake -n` says.
+
+    Parameters
+    ----------
+    house : the folder of the Snakefile.
+    ancient : what --consider-ancient is given, rule to names of inputs.
+    """
+    with planned(study, house, ancient) as workflow:
+        return Plan(
+            *(
+                {" ".join([job.rule.name, *job.wildcards_dict.values()]) for job in jobs}
+                for jobs in (workflow.dag.needrun_jobs(exclude_finished=False), workflow.dag.jobs)
+            )
+        )
+
+
+def finish(study: Path, house: Path = ROOT) -> None:
+    """Make every result, an empty file, and the records that Snakemake keeps of a finished job.
+
+    `--touch --forceall` does the same to files that exist, in a tenth of a second a job and more.
+    """
+    moment = time.time()  # newer than the scripts
+    with planned(study, house, {}) as workflow:
+        workflow.execution_settings = ExecutionSettings()
+        workflow.iocache.deactivate()
+        workflow.persistence.deactivate_cache()
+        for level in workflow.dag.toposorted():
+            for job in level:
+                for path in job.output:
+                    Path(path).parent.mkdir(parents=True, exist_ok=True)
+                    Path(path).touch()
+                    # one moment for all: nothing is newer than what was made of it
+                    os.utime(path, (moment, moment))
+                asyncio.run(workflow.persistence.finished(job))

@@ -1,0 +1,128 @@
+"""The pages of the study of `shell_study`, for the tests that read them and that open them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from shell_study import FULL_UM, write_results, write_truth
+
+from cytopipe import report
+from cytopipe.formats import corrections, images, tables
+from cytopipe.formats.sections import Section
+from cytopipe.report.truth_folder import TruthBrain
+
+PARAMS = report.Params(
+    thumbnail_um=600,
+    section_px=150,
+    jpeg_quality=80,
+    surface_faces=4000,
+    compare_with="",
+    baselines=("untrained",),
+)
+
+
+def write_brain_page(files: dict[str, Path], root: Path, earlier: Path | None = None) -> Path:
+    """B01.html and what lies beside it under `root`, of the results of `write_results`."""
+    scanned = {int(p.name[:5]): p for p in sorted(files["labels.tif"].parent.glob("*.ome.tif"))}
+    report.run_brain(
+        brain="B01",
+        sections=[Section("B01", n, "", FULL_UM, 20.0) for n in scanned],
+        images=list(scanned.values()),
+        labels=[files["labels.tif"]],
+        segmentations=[files["segmentation.parquet"]],
+        stack=files["stack.parquet"],
+        pairs=files["pairs.parquet"],
+        proposed=files["proposed-sections.tsv"],
+        tissue=files["tissue.nii.gz"],
+        repairs=files["repairs.parquet"],
+        surfaces={h: files[f"mid-{h}.surf.gii"] for h in "LR"},
+        thickness={h: files[f"thickness-{h}.shape.gii"] for h in "LR"},
+        curvature={h: files[f"thickness-{h}.shape.gii"] for h in "LR"},
+        table=files["surfaces.parquet"],
+        midlines=[files["midline.parquet"]],
+        points=files["points.parquet"],
+        template=files["tissue.nii.gz"],
+        earlier=earlier,
+        max_rotation_deg=60,
+        numbers=root / "B01.tsv",
+        page=root / "B01.html",
+        params=PARAMS,
+    )
+    return root / "B01.html"
+
+
+def measure(files: dict[str, Path]) -> None:
+    """Give sections and pairs numbers that differ: true areas, residuals and inliers at random."""
+    rng = np.random.default_rng(3)
+    sections = tables.read(tables.SEGMENTATION, files["segmentation.parquet"])
+    for index, row in sections.iterrows():
+        labels = images.read_labels(files["labels.tif"], int(row["page"]))
+        areas = [
+            np.count_nonzero(labels == kind) * (row["spacing_um"] / 1000) ** 2 for kind in (1, 2)
+        ]
+        sections.loc[index, ["gray_mm2", "white_mm2", "tissue_mm2"]] = [*areas, sum(areas)]
+    tables.write(tables.SEGMENTATION, sections, files["segmentation.parquet"])
+    pairs = tables.read(tables.PAIRS, files["pairs.parquet"])
+    most = rng.integers(50, 90, len(pairs))
+    few = rng.integers(0, 9, len(pairs))
+    pairs["inliers_plain"] = np.where(pairs["mirrored"], few, most)
+    pairs["inliers_mirrored"] = np.where(pairs["mirrored"], most, few)
+    pairs = pairs.assign(residual_um=rng.uniform(100, 400, len(pairs)), overlap=0.9)
+    tables.write(tables.PAIRS, pairs, files["pairs.parquet"])
+
+
+def write_pages(root: Path) -> dict[str, Path]:
+    """Pages and truth table of a study whose results are right; paths of all its files."""
+    truth = TruthBrain(write_truth(root / "truth"), "B01")
+    files = write_results(truth, root / "results")
+    measure(files)
+    files["proposed-sections.tsv"] = root / "results" / "proposed-sections.tsv"
+    proposals = [
+        corrections.Proposal(1120, mirrored=True, notes="with 1020 3 inliers"),
+        corrections.Proposal(2120, excluded=True, notes="unaligned"),
+    ]
+    corrections.write_proposals(proposals, files["proposed-sections.tsv"], "B01")
+    write_brain_page(files, root)
+    scores = [
+        {"run": run, "task": "areas", "split": s, "fold": 0, "metric": "macro_f1", "value": v}
+        for s in ("seen", "transfer")
+        for run, v in (("spatialnce", 0.8), ("untrained", 0.5))
+    ]
+    tables.write(tables.SCORES, pd.DataFrame(scores), root / "scores.parquet")
+    epochs = pd.DataFrame({"epoch": [0, 1], "step": [4, 8], "loss": [3.0, 2.5]})
+    tables.write(tables.METRICS, epochs, root / "metrics.parquet")
+    tables.write(tables.METRICS, epochs[:0], root / "untrained.parquet")
+    report.run_truth(
+        folder=root / "truth",
+        brains=["B01"],
+        labels=[files["labels.tif"]],
+        segmentations=[files["segmentation.parquet"]],
+        pairs=[files["pairs.parquet"]],
+        stacks=[files["stack.parquet"]],
+        tissues=[files["tissue.nii.gz"]],
+        surfaces_left=[files["mid-L.surf.gii"]],
+        surfaces_right=[files["mid-R.surf.gii"]],
+        midlines=[files["midline.parquet"]],
+        points=[files["points.parquet"]],
+        affines=[files["affine.h5"]],
+        scores=[root / "scores.parquet"],
+        table=root / "truth.tsv",
+        target="laplacian",
+        spacing_mm=1.0,
+        baselines=["untrained"],
+    )
+    report.run(
+        roles={"B01": "seen"},
+        pages=[root / "B01.html"],
+        stacks=[files["stack.parquet"]],
+        surfaces=[files["surfaces.parquet"]],
+        points=[files["points.parquet"]],
+        metrics={"spatialnce": root / "metrics.parquet", "untrained": root / "untrained.parquet"},
+        scores=[root / "scores.parquet"],
+        figures=[root / "evaluation" / "areas" / "spatialnce" / "figures.html"],
+        table=root / "truth.tsv",
+        page=root / "index.html",
+    )
+    return files | {
+        name: root / name for name in ("B01.html", "B01.tsv", "index.html", "truth.tsv")
+    }

@@ -1,0 +1,316 @@
+"""`make test-slurm`: the small study on a real Slurm gives the bytes of a local run.
+
+    python tests/slurm/run.py [FOLDER]
+
+Slurm is installed where it may be (root on Debian), started privately on this host and stopped at
+the end. The study is made twice. One is run on this machine, its training as four processes of
+torchrun, undisturbed; the other through slurm/profile.yaml, changed as tests/slurm/profile.yaml
+says, its training as two nodes of two processes that meet their time limit. On the way Snakemake is
+killed once, and a second start is refused. Then all files under results/ must have the same bytes,
+and another start must have nothing to do. FOLDER (a temporary one by default) is kept when
+something fails.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from cytopipe.formats import config as study_config
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+PACKAGES = ["slurmctld", "slurmd", "slurm-client", "munge"]
+PROGRAMS = ["slurmctld", "slurmd", "sbatch", "munged"]
+# seconds of training: more than the time limit leaves it, see tests/slurm/profile.yaml
+TRAINING_S = 80
+RUN = "spatialnce"
+BEGAN = time.monotonic()
+
+
+class FailedError(Exception):
+    """What does not hold."""
+
+
+def say(message: str) -> None:
+    print(f"[{time.monotonic() - BEGAN:4.0f} s] {message}", flush=True)
+
+
+def must(holds: bool, message: str) -> None:
+    if not holds:
+        raise FailedError(message)
+
+
+def step(message: str, do: Callable[[], None]) -> None:
+    """Say what is done, do it, say how long it took."""
+    say(f"{message} ...")
+    start = time.monotonic()
+    do()
+    say(f"    done in {time.monotonic() - start:.0f} s")
+
+
+def call(log: Path, *words: str | Path, environment: dict[str, str] | None = None) -> int:
+    """Run a program, add what it says to a log; its exit status."""
+    with log.open("a") as said:
+        said.write(f"$ {' '.join(map(str, words))}\n")
+        said.flush()
+        return subprocess.run(
+            words, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=REPOSITORY
+        ).returncode
+
+
+def install_slurm(log: Path) -> None:
+    """Debian's packages, where they are missing and may be installed."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if all(shutil.which(program, path=path) for program in PROGRAMS):
+        return
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES]
+    may = os.geteuid() == 0 and shutil.which("apt-get") is not None
+    must(
+        may and not call(log, "apt-get", "update", "-qq") and not call(log, *command),
+        f"Slurm is not installed; type, as root on Debian or Ubuntu: {' '.join(command)}",
+    )
+
+
+class Cluster:
+    """The private Slurm and the environment in which its programs find it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "SLURM_FOLDER": str(folder),
+            "SLURM_CONF": str(folder / "etc" / "slurm.conf"),
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            # all nodes are this host, the names that Slurm gives them lead nowhere
+            "MASTER_ADDR": "127.0.0.1",
+        }
+
+    def start(self, log: Path) -> None:
+        must(os.geteuid() == 0, "the private Slurm needs root, for munged and the devices of GPUs")
+        failed = call(log, HERE / "start.sh", environment=self.environment)
+        must(not failed, f"Slurm does not start; {log} says why")
+
+    def stop(self, log: Path) -> None:
+        call(log, HERE / "stop.sh", environment=self.environment)
+
+    def jobs(self) -> list[str]:
+        """State and comment of the jobs in the queue."""
+        found = subprocess.run(
+            ["squeue", "--noheader", "--format=%T %k"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return found.stdout.splitlines()
+
+
+def make_study(study: Path, log: Path) -> None:
+    preset = REPOSITORY / "config" / "presets" / "small.yaml"
+    made = call(
+        log, sys.executable, "-m", "cytopipe", "phantom", "--study", study, "--preset", preset
+    )
+    must(made == 0, f"the phantom was not made; {log} says why")
+
+
+def write_profile(folder: Path) -> None:
+    """The profile of the repository with the changes of the tests."""
+    ours, changes = (study_config.read(p / "profile.yaml") for p in (REPOSITORY / "slurm", HERE))
+    folder.mkdir(parents=True)
+    merged = yaml.safe_dump(study_config.merge(ours, changes))
+    (folder / "profile.yaml").write_text(merged)
+
+
+def snakemake(study: Path, *words: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")),
+        *("--directory", str(study), *words),
+    ]
+
+
+LOCAL = (
+    *("--cores", "2", "--rerun-incomplete", "--set-resources", "pretraining:tasks_per_node=4"),
+    *("--set-threads", "pretraining=4"),
+)
+
+
+def choose_epochs(study: Path, log: Path) -> int:
+    """Epochs that take four processes TRAINING_S on this machine, from a trial of three."""
+    patches = "results/patches/pretrain.parquet"
+    must(call(log, *snakemake(study, *LOCAL, patches)) == 0, f"the local run failed; see {log}")
+    settings = study_config.read(study / "config" / "config.yaml")["pretraining"]
+    params = {**study_config.merge(settings["common"], settings["runs"][RUN]), "epochs": 3}
+    trial = study / "trial"
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
+    words += ["-m", "cytopipe", "pretraining", f"--values={json.dumps(params)}", "--threads=1"]
+    words += [f"--patches={patches}", f"--final={trial / 'final.pt'}"]
+    words += [f"--metrics={trial / 'metrics.parquet'}", f"--record={trial / 'params.yaml'}"]
+    said = subprocess.run(words, cwd=study, capture_output=True, text=True)
+    shutil.rmtree(trial, ignore_errors=True)
+    speeds = re.findall(r"(\d+) patches/s", said.stderr)
+    must(len(speeds) == 3, f"a training of three epochs failed:\n{said.stderr}")
+    count = params["batch_size"] * 8
+    return max(20, min(1000, round(TRAINING_S * float(speeds[-1]) / count)))
+
+
+def set_epochs(study: Path, epochs: int) -> None:
+    path = study / "config" / "config.yaml"
+    config = study_config.read(path)
+    config["pretraining"]["runs"][RUN] = {"epochs": epochs}
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def kill_and_refuse(study: Path, profile: Path, cluster: Cluster, log: Path) -> None:
+    """Kill Snakemake while jobs run; a second start must not begin beside them."""
+    words = snakemake(study, "--profile", str(profile))
+    with log.open("a") as said:
+        first = subprocess.Popen(
+            words,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env=cluster.environment,
+            cwd=REPOSITORY,
+        )
+        while not any(job.startswith("RUNNING") for job in cluster.jobs()):
+            must(first.poll() is None, f"Snakemake ended before a job of its ran; see {log}")
+            time.sleep(0.5)
+        first.kill()
+        first.wait()
+    queue = [sys.executable, "-m", "cytopipe", "queue", "--study", str(study)]
+    seen = subprocess.run(
+        queue, env=cluster.environment, capture_output=True, text=True, cwd=REPOSITORY
+    )
+    must(
+        seen.returncode == 1 and "rule_segmentation" in seen.stdout and "--unlock" in seen.stdout,
+        f"`cytopipe queue` shows neither jobs nor the lock:\n{seen.stdout}{seen.stderr}",
+    )
+    call(log, *snakemake(study, "--unlock"), environment=cluster.environment)
+    second = subprocess.run(
+        words, env=cluster.environment, capture_output=True, text=True, cwd=REPOSITORY
+    )
+    said_by_second = second.stdout + second.stderr
+    must(
+        second.returncode != 0 and "jobs are in Slurm's queue" in said_by_second,
+        f"a second start was not refused:\n{said_by_second}",
+    )
+    must(
+        call(log, *queue, "--wait", environment=cluster.environment) == 0,
+        f"waiting for the jobs of the killed Snakemake failed; see {log}",
+    )
+
+
+def run_on_slurm(study: Path, profile: Path, cluster: Cluster, log: Path) -> None:
+    status = call(
+        log,
+        *snakemake(study, "--profile", str(profile)),
+        environment=cluster.environment,
+    )
+    must(status == 0, f"the run on Slurm failed; see {log}")
+    logs = study / ".snakemake" / "slurm_logs" / "rule_pretraining" / RUN
+    said = "".join(path.read_text() for path in sorted(logs.glob("*.log")))
+    must("interrupted at epoch" in said, f"the training did not meet its time limit; see {logs}")
+    found = re.findall(
+        r"(interrupted at.*;|job \d+ is back.*|continues at epoch \d+, step \d+)", said
+    )
+    for line in found:
+        say(f"    {line}")
+    must(any(line.startswith("continues") for line in found), f"it did not continue; see {logs}")
+
+
+def compare(local: Path, slurm: Path) -> None:
+    """All files under results/, none left out."""
+    names = [
+        sorted(str(p.relative_to(s / "results")) for p in (s / "results").rglob("*") if p.is_file())
+        for s in (local, slurm)
+    ]
+    must(names[0] == names[1], f"other files: {sorted(set(names[0]) ^ set(names[1]))}")
+    differ = [
+        name
+        for name in names[0]
+        if (local / "results" / name).read_bytes() != (slurm / "results" / name).read_bytes()
+    ]
+    must(not differ, f"{len(differ)} of {len(names[0])} files differ: {', '.join(differ)}")
+    size_mb = sum((local / "results" / name).stat().st_size for name in names[0]) / 1e6
+    say(f"    {len(names[0])} files, {size_mb:.0f} MB, are the same byte for byte")
+
+
+def run_again(study: Path, profile: Path, cluster: Cluster, log: Path) -> None:
+    done = subprocess.run(
+        snakemake(study, "--profile", str(profile)),
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    said = done.stdout + done.stderr
+    must(done.returncode == 0 and "Nothing to be done" in said, f"it has something to do:\n{said}")
+
+
+def test(folder: Path) -> None:
+    """All steps; raises FailedError at the first that does not hold."""
+    log = folder / "log.txt"
+    local, slurm, profile = folder / "local", folder / "slurm", folder / "profile"
+    cluster = Cluster(folder / "cluster")
+    step("Slurm: install where it is missing", lambda: install_slurm(log))
+    step("Slurm: start two nodes on this host", lambda: cluster.start(log))
+    try:
+        write_profile(profile)
+        step("make the small study", lambda: make_study(local, log))
+        shutil.copytree(local, slurm)
+        epochs = 0
+
+        def measure() -> None:
+            nonlocal epochs
+            epochs = choose_epochs(local, log)
+
+        step("local run up to the data sets, and a trial of the training", measure)
+        say(f"    the training gets {epochs} epochs, for some {TRAINING_S} s")
+        for study in (local, slurm):
+            set_epochs(study, epochs)
+
+        def finish() -> None:
+            must(call(log, *snakemake(local, *LOCAL)) == 0, f"the local run failed; see {log}")
+
+        step("local run to its end, the training as 4 processes of torchrun", finish)
+        step(
+            "Slurm: kill Snakemake while jobs run; a second start is refused, the jobs end",
+            lambda: kill_and_refuse(slurm, profile, cluster, log),
+        )
+        step(
+            "Slurm: the whole run, the training as 2 nodes x 2 processes beyond its time limit",
+            lambda: run_on_slurm(slurm, profile, cluster, log),
+        )
+        step("compare results/ of both", lambda: compare(local, slurm))
+        step("a third start", lambda: run_again(slurm, profile, cluster, log))
+    finally:
+        cluster.stop(log)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the test; returns the exit status."""
+    folder = Path(arguments[0] if arguments else tempfile.mkdtemp(prefix="cytopipe-slurm-"))
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"in {folder}; everything that is said there: log.txt")
+    try:
+        test(folder)
+    except FailedError as failure:
+        say(f"FAILED: {failure}")
+        return 1
+    if not arguments:
+        shutil.rmtree(folder)
+    say("passed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

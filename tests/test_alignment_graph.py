@@ -1,0 +1,141 @@
+"""The pose graph against stacks whose every place is known."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from cytopipe.alignment.graph import relax
+from cytopipe.alignment.stack import Link, Place
+from cytopipe.numerics.geometry import Rigid
+
+SIZE_UM = (90_000.0, 60_000.0)
+CORNERS_UM = np.array([[0.0, 0.0], [90_000.0, 0.0], [0.0, 60_000.0], [90_000.0, 60_000.0]])
+SECTIONS = list(range(0, 60 * 15, 15))
+BASE = SECTIONS[30]
+SIZES_UM = dict.fromkeys(SECTIONS, SIZE_UM)
+
+
+def true_places(rng: np.random.Generator) -> dict[int, Rigid]:
+    """Sections turned by up to 15 degrees and shifted by millimetres; the base is not."""
+    return {
+        s: Rigid(*(rng.normal(0, [0.1, 3000, 3000]) if s != BASE else np.zeros(3)), str(s), "stack")
+        for s in SECTIONS
+    }
+
+
+def links_between(
+    true: dict[int, Rigid], reach: int, error_um: float, rng: np.random.Generator
+) -> list[Link]:
+    """Pairs over 1 to `reach` sections; their error grows with the distance, about the middle."""
+    links = []
+    middle = np.array(SIZE_UM) / 2
+    for place, moving in enumerate(SECTIONS):
+        for distance in range(1, min(reach, place) + 1):
+            fixed = SECTIONS[place - distance]
+            exact = true[moving].then(true[fixed].inverse())
+            turn = rng.normal(0, distance * error_um / 30_000)
+            shift = rng.normal(0, distance * error_um, 2)
+            error = Rigid(turn, 0.0, 0.0, str(moving), str(moving))
+            error = replace(error, x_um=float(shift[0]), y_um=float(shift[1]))
+            off = middle - error(middle) + shift
+            error = replace(error, x_um=error.x_um + off[0], y_um=error.y_um + off[1])
+            links.append(Link(fixed, moving, error.then(exact), distance, True, False))
+    return links
+
+
+def composed(links: list[Link]) -> dict[int, Place]:
+    """What `compose` makes of the neighbours alone."""
+    places = {BASE: Place(BASE, False, Rigid(0.0, 0.0, 0.0, str(BASE), "stack"), BASE, True)}
+    neighbours = {(li.fixed, li.moving): li.rigid for li in links if li.distance == 1}
+    start = SECTIONS.index(BASE)
+    for i in range(start + 1, len(SECTIONS)):
+        before, here = SECTIONS[i - 1], SECTIONS[i]
+        rigid = neighbours[before, here].then(places[before].rigid)
+        places[here] = Place(here, False, rigid, before, True)
+    for i in range(start - 1, -1, -1):
+        after, here = SECTIONS[i + 1], SECTIONS[i]
+        rigid = neighbours[here, after].inverse().then(places[after].rigid)
+        places[here] = Place(here, False, rigid, after, True)
+    return places
+
+
+def errors_um(places: dict[int, Place], true: dict[int, Rigid]) -> np.ndarray:
+    """How far each section's middle is from where it truly lies."""
+    middle = np.array([SIZE_UM]) / 2
+    return np.array([np.linalg.norm(places[s].rigid(middle) - true[s](middle)) for s in SECTIONS])
+
+
+relaxed = partial(relax, {BASE}, sizes_um=SIZES_UM)
+
+
+def test_pairs_that_agree_leave_every_section_where_it_is() -> None:
+    rng = np.random.default_rng(0)
+    true = true_places(rng)
+    links = links_between(true, 3, 0.0, rng)
+    places, sigma_um = relaxed(composed(links), links)
+    for section in SECTIONS:
+        np.testing.assert_allclose(
+            places[section].rigid(CORNERS_UM), true[section](CORNERS_UM), atol=1e-3
+        )
+    assert max(sigma_um.values()) < 1e-3
+
+
+def test_the_graph_drifts_less_and_knows_by_how_much() -> None:
+    chain, graph, standard = [], [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        true = true_places(rng)
+        links = links_between(true, 3, 100.0, rng)
+        start = composed(links)
+        places, sigma_um = relaxed(start, links)
+        chain.append(errors_um(start, true))
+        graph.append(errors_um(places, true))
+        standard.append([sigma_um[s] for s in SECTIONS])
+    assert np.median(graph) < 0.85 * np.median(chain)
+    # two axes: the mean squared error is twice the variance
+    ratio = np.sum(np.square(graph)) / (2 * np.sum(np.square(standard)))
+    assert 0.5 < ratio < 2.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wrong_pair_is_outvoted(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    true = true_places(rng)
+    links = links_between(true, 3, 50.0, rng)
+    wrong = next(i for i, li in enumerate(links) if li.distance == 1 and li.moving == SECTIONS[40])
+    off = replace(links[wrong].rigid, x_um=links[wrong].rigid.x_um + 9000.0)
+    links[wrong] = replace(links[wrong], rigid=off)
+    start = composed(links)
+    assert errors_um(start, true)[45] > 8000
+    places, _ = relaxed(start, links)
+    assert errors_um(places, true).max() < 1500
+    within = errors_um(relaxed(start, [*links[:wrong], *links[wrong + 1 :]])[0], true)
+    np.testing.assert_allclose(errors_um(places, true), within, atol=100)
+
+
+def test_without_a_second_way_nothing_moves_and_no_error_is_claimed() -> None:
+    rng = np.random.default_rng(0)
+    true = true_places(rng)
+    links = links_between(true, 1, 100.0, rng)
+    start = composed(links)
+    places, sigma_um = relaxed(start, links)
+    np.testing.assert_allclose(errors_um(places, true), errors_um(start, true), atol=1e-3)
+    assert np.isnan([sigma_um[s] for s in SECTIONS if s != BASE]).all()
+
+
+def test_what_a_person_laid_down_stays() -> None:
+    rng = np.random.default_rng(0)
+    true = true_places(rng)
+    links = links_between(true, 3, 100.0, rng)
+    laid = next(i for i, li in enumerate(links) if li.distance == 1 and li.moving == SECTIONS[40])
+    shifted = replace(links[laid].rigid, x_um=links[laid].rigid.x_um + 5000.0)
+    links[laid] = replace(links[laid], rigid=shifted, given=True)
+    start = composed(links)
+    placed = SECTIONS[50]
+    places, sigma_um = relax({BASE, placed}, start, links, SIZES_UM)
+    assert places[placed] == start[placed]
+    assert sigma_um[placed] == 0
+    pair = places[SECTIONS[40]].rigid.then(places[SECTIONS[39]].rigid.inverse())
+    np.testing.assert_allclose(pair(CORNERS_UM), shifted(CORNERS_UM), atol=5)

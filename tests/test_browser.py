@@ -1,0 +1,392 @@
+"""The pages in a real browser: opened from the disk, sorted, turned, clicked; what they show.
+
+The study is that of `shell_study`: two balls, so that every place on the pages is known.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import Browser
+from report_pages import write_brain_page, write_pages
+from shell_study import CENTRES, FULL_UM, MIDDLE_MM, SECTIONS
+
+from cytopipe.formats import corrections, tables
+from cytopipe.formats.sections import Section
+from cytopipe.numerics.geometry import Rigid
+from cytopipe.report import section_numbers
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_pages(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with Browser(Path(__file__).with_name("browser_probes.js").read_text()) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """The browser; whatever the page complains of fails the test."""
+    yield chromium
+    assert chromium.errors == []
+    assert all(address.startswith(("file:", "data:")) for address in chromium.requests)
+
+
+LISTED = "probe.listed()"
+
+
+def open_section(browser: Browser, page: Path, section: int, more: str = "") -> None:
+    browser.open(page, f"#section={section}{more}")
+    browser.wait_for("document.querySelector('#picture image')")
+
+
+@pytest.mark.parametrize("page", ["B01.html", "index.html"])
+def test_pages_open_from_the_disk(browser: Browser, study: dict[str, Path], page: str) -> None:
+    browser.open(study[page])
+    assert browser.js("document.querySelectorAll('h2').length") >= 3
+
+
+@pytest.mark.parametrize("name", ["residual_um", "tissue_mm2", "points", "jump_mm"])
+def test_sections_are_sorted_by_a_number_worst_first(
+    browser: Browser, study: dict[str, Path], name: str
+) -> None:
+    """Against pandas; sections without the number come last, in their own order."""
+    worse = next(n.worse for n in section_numbers.NUMBERS if n.name == name)
+    table = section_numbers.read(study["B01.tsv"]).sort_values(
+        [name, "section"], ascending=[worse == "low", True], na_position="last"
+    )
+    browser.open(study["B01.html"])
+    browser.js(f"byId('sort').value = '{name}'; byId('sort').dispatchEvent(new Event('change'))")
+    shown = browser.js(LISTED)
+    assert [n for n in shown if n != 1620] == table["section"].tolist()
+    assert f"sort={name}" in browser.js("location.hash")
+    browser.js("byId('turn').click()")
+    turned = browser.js(LISTED)
+    known = table.dropna(subset=[name])
+    assert len(turned) == len(shown)
+    assert set(turned[: len(known)]) == set(known["section"])
+    assert known.set_index("section").loc[turned[: len(known)], name].is_monotonic_increasing == (
+        worse == "high"
+    )
+
+
+def test_sections_are_filtered(browser: Browser, study: dict[str, Path]) -> None:
+    for show, sections in (("blank", [1220]), ("missing", [1620]), ("mirrored", [1120, 1920])):
+        browser.open(study["B01.html"], f"#show={show}")
+        assert browser.js(LISTED) == sections
+
+
+def test_keys_lead_from_section_to_section(browser: Browser, study: dict[str, Path]) -> None:
+    browser.open(study["B01.html"], "#sort=residual_um&turned=yes")
+    order = browser.js(LISTED)
+    browser.press("n")
+    assert browser.js("state().section") == order[0]
+    browser.press("ArrowRight")
+    browser.press("ArrowRight")
+    browser.press("ArrowLeft")
+    assert browser.js("state().section") == order[1]
+    assert f"Section {order[1]}" in browser.js("byId('head').textContent")
+    browser.js("history.back()")
+    browser.wait_for(f"state().section === {order[2]}")
+    browser.press("Escape")
+    assert browser.js("byId('view').hidden") and browser.js(LISTED) == order
+    browser.click(f"#s{order[3]}")
+    assert browser.js("state().section") == order[3]
+
+
+@pytest.mark.parametrize(("section", "mirrored"), [(1420, False), (1920, True)])
+def test_a_section_shows_its_points_in_the_gray_matter(
+    browser: Browser, study: dict[str, Path], section: int, mirrored: bool
+) -> None:
+    """Points lie between the two outlines by the browser's own geometry; cuts lie 0.5 mm beside."""
+    open_section(browser, study["B01.html"], section)
+    midline = tables.read(tables.MIDLINE, study["midline.parquet"])
+    mine = midline[midline["section"] == section]
+    assert browser.js("probe.insides()") == [[True, False]] * len(mine)
+    found = browser.js(f"load('x', 'section {section}').then(v => v.points)")
+    found = np.array(found).reshape(-1, 5)
+    true_um = mine[["x_um", "y_um", "x_cut_um", "y_cut_um"]].to_numpy()
+    assert np.abs(found[:, :4] * 10 - true_um).max() <= 5
+    # a mirrored section is flipped, until f is pressed
+    flip = "byId('picture').firstChild.getCTM().a < 0"
+    assert browser.js(flip) == mirrored
+    browser.press("f")
+    assert browser.js(flip) is False
+    browser.press("f")
+
+
+def test_layers_are_switched_by_keys(browser: Browser, study: dict[str, Path]) -> None:
+    open_section(browser, study["B01.html"], 1420)
+    shown = "probe.layersOn()"
+    first = browser.js(shown)
+    for key in range(1, 7):
+        browser.press(str(key))
+    assert browser.js(shown) == [not on for on in first]
+    for key in range(1, 7):
+        browser.press(str(key))
+    assert browser.js(shown) == first
+
+
+def test_a_pair_is_shown_with_both_hands(browser: Browser, study: dict[str, Path]) -> None:
+    """1920 is mirrored: its outline laid by the pair's transform falls onto its neighbour's."""
+    open_section(browser, study["B01.html"], 1920)
+    browser.wait_for("document.querySelectorAll('#pairs svg').length === 4")
+    pairs = tables.read(tables.PAIRS, study["pairs.parquet"])
+    assert set(pairs.loc[(pairs["moving"] == 1920) | (pairs["fixed"] == 1920), "mirrored"]) == {
+        True
+    }
+    for caption in browser.js("probe.captions()"):
+        assert caption.startswith("one of the two mirrored: ") and "accepted" in caption
+    boxes = browser.js("probe.outlines()")
+    assert len(boxes) == 2
+    for fixed, moving in np.array(boxes):
+        # neighbouring cuts of the balls differ by 2 mm in radius
+        assert np.abs(fixed - moving).max() < 0.06
+
+
+def test_planes_are_linked_and_show_what_is_there(browser: Browser, study: dict[str, Path]) -> None:
+    browser.open(study["B01.html"])
+    browser.js("byId('planes').scrollIntoView()")
+    browser.wait_for("brainPlanes && cutMesh")
+    right = CENTRES["R"]
+    browser.js(f"brainPlanes.go({right.tolist()})")
+    # in the coronal plane, at the centre of the left ball: white matter; the sagittal plane follows
+    share = browser.js(f"probe.share(1, {CENTRES['L'].tolist()})")
+    assert share[0] < 0.5  # L is at the left
+    browser.click(".planes canvas[aria-label=coronal]", *share)
+    position = browser.js("brainPlanes.position")
+    assert position == pytest.approx(CENTRES["L"].tolist(), abs=0.5)
+    assert "= -16" in browser.js("brainPlanes.canvases[0].caption.textContent")
+    centre = CENTRES["L"]
+    for plane, (a, b) in enumerate(((1, 2), (0, 2), (0, 1))):
+        for radius_mm, colour in (
+            (6.0, [214, 208, 196]),
+            (13.3, [125, 125, 125]),
+            (16.5, [255] * 3),
+        ):
+            at = centre.copy()
+            at[[a, b]] += radius_mm * np.array([0.6, 0.8])
+            assert browser.js(f"probe.pixel({plane}, {at.tolist()})") == colour, (plane, radius_mm)
+        at = centre.copy()
+        at[[a, b]] += MIDDLE_MM * np.array([0.6, 0.8])
+        # the mid-surface's cut, drawn in vermillion, a little lighter at its rim
+        red, green, blue = browser.js(f"probe.pixel({plane}, {at.tolist()})")
+        assert red > 150 and blue < 120 and red - blue > 60, (plane, red, green, blue)
+    # the repair lies 12 mm above the centre of the right ball; its row leads there
+    browser.click("#repair-list tr")
+    there = (right + (0, 0, 12)).tolist()
+    assert browser.js("brainPlanes.position") == pytest.approx(there, abs=0.1)
+    assert "section 1520" in browser.js("byId('plane-readout').textContent")  # 30 mm / 20 um
+
+
+def test_letters_name_the_sides_of_the_planes(browser: Browser, study: dict[str, Path]) -> None:
+    browser.open(study["B01.html"])
+    browser.js("byId('planes').scrollIntoView()")
+    browser.wait_for("brainPlanes")
+    axes = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+    for plane, letters in enumerate(browser.js("PLANES.map(plane => plane.letters)")):
+        for letter, (direction, sign) in zip(
+            letters, ((0, -1), (0, 1), (1, -1), (1, 1)), strict=True
+        ):
+            axis, towards = axes[letter]
+            there = [0.0, 30.0, -20.0]
+            here = browser.js(f"probe.share({plane}, {there})")
+            there[axis] += towards * 5
+            moved = browser.js(f"probe.share({plane}, {there})")
+            # to the left, right, top or bottom of the picture, and nowhere else
+            assert np.sign(moved[direction] - here[direction]) == sign, (plane, letter)
+            assert moved[1 - direction] == pytest.approx(here[1 - direction])
+
+
+def test_the_surface_turns_and_a_click_finds_the_place(
+    browser: Browser, study: dict[str, Path]
+) -> None:
+    browser.open(study["B01.html"])
+    browser.js("byId('surface-canvas').scrollIntoView({block: 'center'})")
+    browser.wait_for("brainPlanes && byId('poses').children.length")
+    browser.wait_for("!byId('surface-legend').hidden")
+
+    one = np.array(browser.js("probe.surfaceColumns()"))
+    assert 200 < one.sum() < 4000 and abs(np.average(np.arange(130), weights=one) - 64.5) < 1
+    box = browser.js(
+        "(() => { const b = byId('surface-canvas').getBoundingClientRect();"
+        "return [b.left + b.width / 2, b.top + b.height / 2] })()"
+    )
+    # looked at from the left, the nearest place is the left ball's outermost
+    browser.drag((box[0] + 1, box[1]), (box[0] + 1, box[1]))
+    outermost = (CENTRES["L"] - (MIDDLE_MM, 0, 0)).tolist()
+    assert browser.js("brainPlanes.position") == pytest.approx(outermost, abs=1.5)
+    assert "section 1520" in browser.js("byId('surface-readout').textContent")
+    # a quarter turn about the vertical shows both balls side by side: wider
+    browser.drag((box[0], box[1]), (box[0] + np.pi / 2 / 0.008, box[1]))
+    two = np.array(browser.js("probe.surfaceColumns()"))
+    assert (two > 0).sum() > 1.8 * (one > 0).sum()
+    # from behind or from the front: dragging to the right brings the left side of what was seen
+    # forward, so that anterior, at the left before, now faces the viewer
+    letters = browser.js("probe.letters()")
+    assert letters["A"][1] == 0 and letters["P"][1] == 0.25
+    assert letters["R"][0] < 40 and letters["L"][0] > 60
+
+
+def test_points_lie_over_the_template_on_their_side(
+    browser: Browser, study: dict[str, Path]
+) -> None:
+    browser.open(study["B01.html"])
+    browser.js("byId('template-planes').scrollIntoView()")
+    browser.wait_for("document.querySelectorAll('#template-planes canvas').length === 3")
+    browser.js("byId('colour-points').value = 'hemisphere'; byId('colour-points').onchange()")
+    columns = [browser.js(f"probe.colour({rgb})") for rgb in ("0, 114, 178", "230, 159, 0")]
+    (many_left, _, left_end), (many_right, right_start, _) = columns
+    assert many_left > 50 and many_right > 50 and left_end < right_start
+    # a click onto a point says whose it is
+    points = tables.read(tables.POINTS, study["points.parquet"])
+    point = points[(points["section"] == 1520) & (points["hemisphere"] == "L")].iloc[10]
+    at_mm = [float(point[axis]) for axis in ("x_mm", "y_mm", "z_mm")]
+    browser.js(f"templatePlanes.go({at_mm})")
+    assert "A, L, section 1520" in browser.js("byId('point-readout').textContent")
+
+
+def test_a_click_on_a_curve_leads_to_the_section(browser: Browser, study: dict[str, Path]) -> None:
+    browser.open(study["B01.html"])
+    browser.click("#curves", 0.999, 0.3)
+    last = browser.js("Math.max(...rows.map(row => row.section))")
+    assert browser.js("state().section") == last
+    browser.press("Escape")
+    browser.click("#curves", 0.07, 0.3)
+    assert browser.js("state().section") == browser.js("Math.min(...rows.map(row => row.section))")
+
+
+def test_decisions_are_kept_until_they_are_written(
+    browser: Browser, study: dict[str, Path], tmp_path: Path
+) -> None:
+    """What is decided on the page is what the workflow reads from manual/{brain}/sections.tsv."""
+    open_section(browser, study["B01.html"], 1420)
+    assert "manual/B01/segmentation/01420.tif" in browser.js("byId('corrections').textContent")
+    browser.press("m")
+    browser.press("x")
+    browser.press("ArrowRight")
+    browser.press("x")
+    open_section(browser, study["B01.html"], 1920, "&show=mirrored")  # a reload: all is kept
+    browser.press("m")
+    open_section(browser, study["B01.html"], 1120, "&show=proposed")
+    browser.press("a")
+    assert decided(browser, tmp_path) == {
+        1120: (True, False), 1420: (True, True), 1520: (None, True), 1920: (False, False),
+    }  # fmt: skip
+    browser.press("a")
+    browser.press("m")  # taken back
+    assert 1120 not in decided(browser, tmp_path)
+    browser.press("Escape")
+    assert browser.js(LISTED) == [1120, 2120]
+    browser.js("byId('forget').click()")
+    assert browser.js("byId('decisions').hidden")
+
+
+def decided(browser: Browser, study: Path) -> dict[int, tuple[bool | None, bool]]:
+    """The page's table of decisions, read by the workflow's own reader."""
+    return {s.section: (s.mirrored, s.excluded) for s in corrected_sections(browser, study)}
+
+
+def corrected_sections(browser: Browser, study: Path) -> list[Section]:
+    manual = study / "manual" / "B01" / "sections.tsv"
+    manual.parent.mkdir(parents=True, exist_ok=True)
+    manual.write_text(browser.js("byId('decision-table').textContent"))
+    plain = [Section("B01", n, "", FULL_UM, 20.0) for n in SECTIONS]
+    after = corrections.corrected(plain, study / "manual")
+    return [b for a, b in zip(plain, after, strict=True) if a != b]
+
+
+@pytest.mark.parametrize("fixed", [1420, 1920])
+def test_a_section_that_is_dragged_says_its_new_place(
+    browser: Browser, study: dict[str, Path], tmp_path: Path, fixed: int
+) -> None:
+    """The place onto its neighbour is that of the true stack, moved by what it was dragged."""
+    moving = {1420: 1520, 1920: 2020}[fixed]
+    open_section(browser, study["B01.html"], moving)
+    browser.wait_for("document.querySelectorAll('#pairs svg').length >= 2")
+    view = "document.querySelector('#pairs .kept svg')"
+    browser.js(f"{view}.scrollIntoView({{block: 'center'}})")
+    x, y, um = browser.js("probe.middle()")
+    browser.drag((x, y), (x + 12, y - 7))
+    browser.js(f"{view}.parentElement.querySelector('button').click()")
+    found = {s.section: s for s in corrected_sections(browser, tmp_path)}
+    section = found[moving]
+    assert (section.onto, section.mirrored) == (str(fixed), False)
+    assert found[fixed].mirrored is (fixed == 1920)
+    stack = tables.read(tables.STACK, study["stack.parquet"]).set_index("section")
+    names = ["angle_rad", "x_um", "y_um"]
+    a, b = (Rigid(*stack.loc[n, names], f"{n}", "stack") for n in (fixed, moving))
+    # both unmirrored, as the stack takes them
+    right = b.then(replace(a.inverse(), source="stack"))
+    assert section.angle_rad == pytest.approx(right.angle_rad, abs=1e-5)
+    assert section.x_um == pytest.approx(right.x_um + 12 * um, abs=2)
+    assert section.y_um == pytest.approx(right.y_um - 7 * um, abs=2)
+    browser.press("Escape")
+    browser.js("byId('forget').click()")
+
+
+def test_changes_since_an_earlier_run_come_first(
+    browser: Browser, study: dict[str, Path], tmp_path: Path
+) -> None:
+    before = section_numbers.read(study["B01.tsv"])
+    before.loc[before["section"] == 1720, ["status", "inliers"]] = ["uncertain", 2]
+    section_numbers.write(before, tmp_path / "before" / "B01.tsv")
+    page = write_brain_page(study, tmp_path / "now", earlier=tmp_path / "before" / "B01.tsv")
+    browser.open(page, "#sort=changes&show=changed")
+    assert browser.js(LISTED) == [1720]
+    assert "uncertain → ok" in browser.js("document.querySelector('#s1720 .value').textContent")
+    assert "uncertain → ok" in browser.js("byId('changed').nextElementSibling.textContent")
+
+
+def test_465_sections_load_as_they_are_scrolled_to(
+    browser: Browser, study: dict[str, Path], tmp_path: Path
+) -> None:
+    """A page of many sections asks for the pictures in and near the window, not for all."""
+    page = many_sections(study, tmp_path, 465)
+    browser.open(page)
+    assert browser.js(LISTED + ".length") == 465
+    asked = [address for address in browser.requests if address.endswith(".jpg")]
+    assert 0 < len(asked) < 200
+    # nor for what stands further down
+    assert not any(address.endswith(("surface.js", "points.js")) for address in browser.requests)
+    browser.js("byId('sort').value = 'residual_um'; byId('sort').onchange({target: byId('sort')})")
+    values = browser.js("listed(state()).map(row => row.values.residual_um)")
+    assert values == sorted(values, reverse=True)
+
+
+def many_sections(study: dict[str, Path], folder: Path, count: int) -> Path:
+    """The page of B01 with one good section in `count` copies, each with another residual."""
+    start, rest = study["B01.html"].read_text().split('<script type="application/json" id="data">')
+    data, end = rest.split("</script>", 1)
+    values = json.loads(data)
+    row = next(row for row in values["rows"] if row["section"] == 1420)
+    before, sheet = start.split('<div class="sheet"')
+    figure = sheet.split('id="s1420"')[1].split("</figure>")[0]
+    after = sheet.split("</figure>\n</div>", 1)[1]
+    rng = np.random.default_rng(0)
+    shutil.copytree(study["B01.html"].with_suffix(""), folder / "B01")
+    thumbnails = folder / "B01" / "thumbnails"
+    values |= {"rows": [], "pairs": []}
+    figures = []
+    for section in range(5000, 5000 + count):
+        numbers = row["values"] | {"residual_um": float(rng.uniform(100, 900))}
+        picture = f"{section:05d}.jpg"
+        values["rows"].append(row | {"section": section, "picture": picture, "values": numbers})
+        copied = figure.replace("1420", str(section))
+        figures.append(f'<figure class="" id="s{section}"{copied}</figure>')
+        shutil.copy(thumbnails / "01420.jpg", thumbnails / picture)
+    page = folder / "B01.html"
+    page.write_text(
+        f'{before}<div class="sheet" id="sheet" style="--shape: 4 / 3">{"".join(figures)}</div>'
+        f"{after}"
+        f'<script type="application/json" id="data">{json.dumps(values)}</script>{end}'
+    )
+    return page

@@ -1,0 +1,146 @@
+"""The command `export`: whole or absent, the same bytes again, and clear about what is missing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cytopipe import __main__ as command_line
+from cytopipe import export
+from cytopipe.export import nifti
+from cytopipe.export.folder import whole_folder
+from cytopipe.files import InputError
+from cytopipe.formats import tables
+
+
+def run(study: Path, form: str, to: Path, *more: str) -> int:
+    place = ["--study", str(study), "--format", form, "--to", str(to)]
+    return command_line.main(["export", *place, "--brain", "B01", *more])
+
+
+@pytest.mark.parametrize("form", list(export.FORMATS))
+def test_an_export_explains_itself_and_has_the_same_bytes_again(
+    form: str, shell_study_folder: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        assert run(shell_study_folder, form, tmp_path / name) == 0
+    written = {
+        name: {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        }
+        for name in ("one", "two")
+    }
+    assert len(written["one"]) > 3
+    assert written["one"] == written["two"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    text = (tmp_path / "one" / "README.md").read_text()
+    assert export.FORMATS[form][1:] in text
+    assert "RAS mm" in text and "| B01 | 14 |" in text and "**shells**" in text
+
+
+def test_what_is_missing_is_named_and_nothing_is_left(
+    shell_study_folder: Path, tmp_path: Path, capsys
+) -> None:
+    place = ["--study", str(shell_study_folder), "--to", str(tmp_path / "out")]
+    assert command_line.main(["export", *place, "--format", "csv"]) == 1
+    said = capsys.readouterr().err
+    assert "no points of B02" in said and "run snakemake --until coordinates" in said
+    assert command_line.main(["export", *place, "--format", "csv", "--brain", "B03"]) == 1
+    assert "has no brain 'B03'; use one of B01, B02" in capsys.readouterr().err
+    arguments = [*place, "--format", "gifti", "--brain", "B01", "--run", "none"]
+    assert command_line.main(["export", *arguments]) == 1
+    assert "no features of the run 'none'" in capsys.readouterr().err
+    for option, value in (("--clusters", "0"), ("--reach-mm", "-1")):
+        arguments = [*place, "--format", "gifti", "--brain", "B01", option, value]
+        assert command_line.main(["export", *arguments]) == 1
+        assert f"{option} is {value}" in capsys.readouterr().err.replace("-1.0", "-1")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "file", "said"),
+    [
+        ("nifti", "midsurface/B01/depth.nii.gz", "no depth of B01"),
+        ("gifti", "midsurface/B01/hemi-R_mid.surf.gii", "no surfaces of B01"),
+        ("gifti", "coordinates/B01/to-shells.h5", "run snakemake --until coordinates"),
+        ("geojson", "segmentation/B01/00000.tif", "no segmentation of B01"),
+        ("csv", "alignment/B01/stack.parquet", "run snakemake --until alignment"),
+    ],
+)
+def test_a_missing_result_stops_an_export_whole(
+    form: str, file: str, said: str, shell_study_folder: Path, tmp_path: Path, capsys
+) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(shell_study_folder, study)
+    (study / "results" / file).unlink()
+    assert run(study, form, tmp_path / "out") == 1
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
+def test_points_of_another_template_are_refused(
+    shell_study_folder: Path, tmp_path: Path, capsys
+) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(shell_study_folder, study)
+    path = study / "config" / "config.yaml"
+    path.write_text(path.read_text().replace("name: shells", "name: colin27"))
+    assert run(study, "csv", tmp_path / "out") == 1
+    assert "coordinates in shells, the config says colin27" in capsys.readouterr().err
+
+
+def test_a_folder_of_somebody_is_left_alone(
+    shell_study_folder: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    assert run(shell_study_folder, "csv", tmp_path / "out") == 1
+    assert "not empty" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+    (tmp_path / "empty").mkdir()
+    assert run(shell_study_folder, "csv", tmp_path / "empty") == 0
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "out") as beside:
+        (beside / "half").write_text("written")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is there already"), whole_folder(tmp_path / "file"):
+        pass
+
+
+def test_csv_reads_back_to_the_same_numbers_with_a_unit_for_each(
+    shell_study_folder: Path, tmp_path: Path
+) -> None:
+    assert run(shell_study_folder, "csv", tmp_path / "out") == 0
+    results = shell_study_folder / "results"
+    for name, table, path in (
+        ("points", tables.POINTS, results / "coordinates" / "B01" / "points.parquet"),
+        ("sections", tables.STACK, results / "alignment" / "B01" / "stack.parquet"),
+    ):
+        found = pd.read_csv(
+            tmp_path / "out" / f"B01_{name}.csv",
+            dtype={column.name: column.dtype for column in table.columns},
+            keep_default_na=True,
+        )
+        expected = tables.read(table, path)
+        if "area" in found:
+            found["area"] = found["area"].fillna("")
+        pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+        described = json.loads((tmp_path / "out" / f"B01_{name}.json").read_text())
+        assert list(described) == list(found)
+        for column in table.columns:
+            assert described[column.name].get("Units", "") == column.unit
+
+
+def test_every_format_has_a_page(tmp_path: Path) -> None:
+    folder = Path(nifti.__file__).parent
+    for form in export.FORMATS:
+        assert (folder / f"{form}.py").exists() and (folder / f"{form}.md").exists()
+        assert f"`{form}`" in (folder.parents[1] / "docs" / "export.md").read_text()

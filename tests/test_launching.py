@@ -1,0 +1,179 @@
+"""A stage as one process, as several, and as a step of a Slurm job that goes back to its queue."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from striped_study import params, train, write_study
+
+from cytopipe.learning import launching
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Slurm job whose srun and scontrol write down how they were called."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, body in {
+        "srun": 'echo "epoch 1"; exit ${STATUS:-0}',
+        "scontrol": "[ -z $REFUSED ] || { echo disabled >&2; exit 1; }",
+    }.items():
+        path = programs / name
+        path.write_text(f'#!/bin/sh\necho "$@" >> {programs}/{name}.called\n{body}\n')
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setattr(launching, "REQUEUE_S", 0.01)
+    return programs
+
+
+def launch(folder: Path, **changes: object) -> None:
+    """Run the stage; `changes` of what it is asked for."""
+    asked = {
+        "stage": "pretraining",
+        "files": {"patches": str(folder / "patches.parquet"), "geodesic": None},
+        "params": {"epochs": 1},
+        "threads": 3,
+        "nodes": 1,
+        "processes_per_node": 1,
+        "launcher": "",
+        "log": folder / "logs" / "run.log",
+    }
+    launching.run(**{**asked, **changes})  # type: ignore[arg-type]
+
+
+def test_srun_gets_all_its_numbers(slurm: Path, tmp_path: Path) -> None:
+    launch(tmp_path, nodes=2, processes_per_node=4, launcher="srun --cpu-bind=none")
+    words = (slurm / "srun.called").read_text().split()
+    for word in ("--cpu-bind=none", "--nodes=2", "--ntasks=8", "--ntasks-per-node=4"):
+        assert word in words
+    # threads are those of a task
+    assert "--cpus-per-task=3" in words and "--threads=3" in words
+    assert words[words.index(sys.executable) :][:4] == [
+        *(sys.executable, "-m", "cytopipe", "pretraining")
+    ]
+    assert not any(word.startswith("--geodesic") for word in words)
+    assert (tmp_path / "logs" / "run.log").read_text() == "epoch 1\n"
+    assert not (slurm / "scontrol.called").exists()
+
+
+def test_a_single_process_of_a_job_is_a_step_too(slurm: Path, tmp_path: Path) -> None:
+    launch(tmp_path)
+    assert "--ntasks=1 " in (slurm / "srun.called").read_text()
+
+
+def test_a_training_that_saved_goes_back_into_the_queue(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATUS", str(launching.INTERRUPTED))
+    with pytest.raises(SystemExit) as left:
+        launch(tmp_path)
+    assert left.value.code == launching.INTERRUPTED
+    assert (slurm / "scontrol.called").read_text() == "requeue 17\n"
+    assert "job 17 is back in the queue" in (tmp_path / "logs" / "run.log").read_text()
+
+
+def test_a_queue_that_refuses_is_a_failure_with_a_reason(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATUS", str(launching.INTERRUPTED))
+    monkeypatch.setenv("REFUSED", "1")
+    with pytest.raises(SystemExit):
+        launch(tmp_path)
+    assert "cannot be requeued (disabled)" in (tmp_path / "logs" / "run.log").read_text()
+
+
+def test_another_failure_is_not_requeued(
+    slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATUS", "1")
+    with pytest.raises(SystemExit) as left:
+        launch(tmp_path)
+    assert left.value.code == 1 and not (slurm / "scontrol.called").exists()
+
+
+def test_a_job_that_is_cancelled_stays_cancelled(slurm: Path, tmp_path: Path) -> None:
+    """SIGTERM to the job's script as well as to its step is no warning but the end."""
+    (slurm / "srun").write_text(
+        f"#!/bin/sh\ntrap 'exit {launching.INTERRUPTED}' TERM\necho up\nsleep 20 & wait\n"
+    )
+    log = tmp_path / "logs" / "run.log"
+
+    def cancel() -> None:
+        while not log.exists() or "up" not in log.read_text():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=cancel).start()
+    with pytest.raises(SystemExit) as left:
+        launch(tmp_path)
+    assert left.value.code == launching.INTERRUPTED
+    assert not (slurm / "scontrol.called").exists()
+
+
+def test_processes_of_one_machine_share_its_threads() -> None:
+    assert launching.command(False, 1, 1, 2, "") == [sys.executable]
+    words = launching.command(False, 1, 4, 1, "")
+    assert words[1:3] == ["-m", "torch.distributed.run"] and "--nproc-per-node=4" in words
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_launched_training_is_the_called_one(tmp_path: Path, processes: int) -> None:
+    """On one machine: the files of a call in this process, but for the number of processes."""
+    study = write_study(tmp_path / "study")
+    settings = params(epochs=1)
+    called = train(study, tmp_path / "called", settings)
+    folder = tmp_path / "launched"
+    files = {
+        "patches": str(study / "patches.parquet"),
+        "final": str(folder / "final.pt"),
+        "metrics": str(folder / "metrics.parquet"),
+        "record": str(folder / "params.yaml"),
+    }
+    launch(
+        folder,
+        files=files,
+        params=dataclasses.asdict(settings),
+        threads=1,
+        processes_per_node=processes,
+    )
+    records = [yaml.safe_load((f / "params.yaml").read_text()) for f in (called, folder)]
+    assert records[1].pop("processes") == processes
+    assert records[0].pop("processes") == 1 and records[0] == records[1]
+    same = (called / "final.pt").read_bytes() == (folder / "final.pt").read_bytes()
+    assert same == (processes == 1)  # sums of several processes are rounded differently
+    assert "epoch 1 of 1: loss" in (folder / "logs" / "run.log").read_text()
+
+
+def test_a_warning_that_comes_too_early_is_heard(tmp_path: Path) -> None:
+    """SIGUSR1 while the program still imports torch: it leaves after its first step, saved."""
+    study = write_study(tmp_path / "study")
+    words = ["--patches", str(study / "patches.parquet"), "--threads", "1", "--values"]
+    words += [json.dumps(dataclasses.asdict(params()))]
+    for name in ("final", "metrics", "record"):
+        words += [f"--{name}", str(tmp_path / name)]
+    code = (
+        "import os, signal, sys; from cytopipe import __main__ as main; load = main.importlib;"
+        "importing = load.import_module;"
+        "load.import_module = lambda *n: (os.kill(os.getpid(), signal.SIGUSR1), importing(*n))[1];"
+        "sys.exit(main.main(sys.argv[1:]))"
+    )
+    started = [sys.executable, "-c", code, "pretraining", *words]
+    found = subprocess.run(started, capture_output=True, text=True)
+    assert found.returncode == launching.INTERRUPTED, found.stderr
+    assert "interrupted at epoch 0, step 1" in found.stderr
+    assert (tmp_path / "checkpoint.pt").exists()
+
+
+def test_launching_imports_no_torch() -> None:
+    """The job's script would pay seconds and memory for what only its processes need."""
+    code = "import sys, cytopipe.learning.launching; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

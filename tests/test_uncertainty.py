@@ -1,0 +1,60 @@
+"""Errors of template coordinates, on a ball whose middle surface is a formula."""
+
+import numpy as np
+import pytest
+
+from cytopipe.coordinates.uncertainty import ALONG_CORTEX, off_middle_mm, sigma_mm
+from cytopipe.formats.volumes import Volume, regular_affine
+
+PIAL_MM, WHITE_MM = 20.0, 16.0
+MIDDLE_MM = (PIAL_MM + WHITE_MM) / 2
+
+
+@pytest.fixture(scope="module")
+def ball() -> Volume:
+    affine = regular_affine(0.5, np.full(3, -24.0))
+    radius = np.linalg.norm(np.moveaxis(np.indices((97, 97, 97)), 0, -1) * 0.5 - 24, axis=-1)
+    labels = np.where(radius < WHITE_MM, 2, np.where(radius < PIAL_MM, 1, 0))
+    return Volume(labels.astype(np.uint8), affine)
+
+
+def directions(count: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(count, 3))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("off", [-3.0, -1.0, 0.0, 1.5, 4.0])
+def test_the_distance_from_the_middle_is_that_of_the_radii(ball: Volume, off: float) -> None:
+    points = directions(500, 0) * (MIDDLE_MM - off)
+    found = off_middle_mm(points, ball)
+    assert abs(found.mean() - off) < 0.1
+    assert np.abs(found - off).max() < 0.5  # a voxel
+
+
+def test_sigma_is_the_spread_about_the_middle(ball: Volume) -> None:
+    rng = np.random.default_rng(1)
+    points = directions(4000, 2) * (MIDDLE_MM + rng.normal(0, 0.8, (4000, 1)))
+    sigma = sigma_mm(points, np.full(4000, "L"), ball, np.zeros(4000))
+    assert abs(np.median(sigma) / (ALONG_CORTEX * 0.8) - 1) < 0.15
+
+
+def test_each_half_answers_for_itself_and_the_section_s_error_is_added(ball: Volume) -> None:
+    points = directions(4000, 3)
+    right = points[:, 0] > 0
+    points *= np.where(right, MIDDLE_MM + 1.5, MIDDLE_MM)[:, None]
+    sides = np.where(right, "R", "L")
+    of_section = np.where(points[:, 1] > 0, 2.0, 0.0)
+    sigma = sigma_mm(points, sides, ball, of_section)
+    alone = sigma_mm(points, sides, ball, np.zeros(4000))
+    np.testing.assert_allclose(sigma, np.hypot(alone, of_section))
+    assert alone[right].min() > 3 * alone[~right].max()
+
+
+def test_what_is_not_known_is_not_claimed(ball: Volume) -> None:
+    points = directions(1000, 4) * MIDDLE_MM
+    points[0] = np.nan
+    of_section = np.zeros(1000)
+    of_section[1] = np.nan
+    sigma = sigma_mm(points, np.full(1000, "L"), ball, of_section)
+    assert np.isnan(sigma[:2]).all()
+    assert np.isfinite(sigma[2:]).all()
