@@ -288,3 +288,21 @@ def test_pixels_a_unit_are_named(spacing_um: float, unit: tuple[float, str]) -> 
     pixels_a_unit = unit[0] / spacing_um
     if not units.same(pixels_a_unit, spacing_um):
         assert f"is pixels a {unit[1]}, that is" in units.confusion(pixels_a_unit, spacing_um)
+
+
+def test_a_dark_ground_is_noticed(tmp_path: Path, capsys) -> None:
+    rows, columns = np.mgrid[:600, :800]
+    tissue = ((rows - 300) / 200) ** 2 + ((columns - 400) / 250) ** 2 < 1
+    noise = np.random.default_rng(2).integers(0, 9, tissue.shape)
+    for number in (1, 2):
+        picture = (np.where(tissue, 150, 12) + noise).astype(np.uint8)
+        path = tmp_path / "scans" / f"{number}.ome.tif"
+        path.parent.mkdir(exist_ok=True)
+        write_pyramid(picture, path, SPACING_UM, 512, tile=64)
+    words = ["--images", tmp_path / "scans", "--thickness-um", 20]
+    assert add(tmp_path, *words, "--dry-run") == 0
+    assert "bright, but 2 look dark: 1, 2; give --background dark" in capsys.readouterr().out
+    assert add(tmp_path, *words, "--background", "dark") == 0
+    assert "but 2 look" not in capsys.readouterr().out
+    sections = read_sections(tmp_path / "config" / "sections.tsv")
+    assert [section.background for section in sections] == ["dark", "dark"]

@@ -64,6 +64,7 @@ def run(arguments: list[str]) -> int:
     numbers = [scan.section for scan in found]
     check_doubled(found)
     rows, more = measured(found, options.spacing_um, options.thickness_um)
+    more.append(("background", ground(rows, options.background)))
     print(f"{options.brain}: {len(rows)} scans under {options.bids or options.images}")
     for name, text in [*order_notes(numbers), *notes, *more]:
         print(f"  {name:<12}{text}")
@@ -193,6 +194,20 @@ def measured(
         ("formats", _told(Counter(it.format for it in looked.values()))),
         ("unreadable", f"{len(broken)}" + "".join(f"\n    {text}" for text in broken.values())),
     ]
+
+
+def ground(rows: list[Row], given: str) -> str:
+    """Whether the scans' ground looks as it was given, in words."""
+    other = [
+        row.scan.section for row in rows if row.found and row.found.background not in ("", given)
+    ]
+    if not other:
+        return given
+    found = "dark" if given == "bright" else "bright"
+    return (
+        f"{given}, but {len(other)} look {found}: {_some(other)}; give --background {found}, or "
+        "correct `background` of their rows"
+    )
 
 
 def _spacing(scan: Scan, found: Examination, given_um: float | None) -> tuple[float, str]:

@@ -1,0 +1,115 @@
+"""A folder and a BIDS data set of a lab: added, checked, run, corrected, and run again."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from slice_pairs import about_centre, brain_slice, displaced
+from small_study import ROOT, SmallStudy
+
+from cytopipe import __main__ as command_line
+from cytopipe.formats.corrections import corrected
+from cytopipe.formats.images import write_pyramid
+from cytopipe.formats.sections import read_sections
+from cytopipe.formats.tables import STACK, read
+
+NUMBERS = (10, 20, 30, 40)
+FACE_DOWN = 30
+# degrees and um of each section
+PLACES = {10: (4, 900), 20: (0, 0), 30: (-7, 1500), 40: (6, -800)}
+
+
+STACK_FILE = "results/alignment/B21/stack.parquet"
+
+
+def snakemake(study: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "snakemake", "--directory", str(study), *arguments]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def planned(study: Path) -> Counter[str]:
+    table = re.findall(r"^(\w+) +(\d+)$", snakemake(study, "-n", STACK_FILE), re.M)
+    return Counter({rule: int(count) for rule, count in table if rule != "total"})
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
+    """No brain yet: a config for coarse pixels, a template, and the lab's two data sets."""
+    study = SmallStudy(tmp_path_factory.mktemp("lab") / "study")
+    for path in ("config/sections.tsv", "config/brains.tsv"):
+        (study.folder / path).unlink()
+    for folder in ("manual", "results", "images"):
+        shutil.rmtree(study.folder / folder)
+    study.config["study"]["chunk_span"] = 30
+    for stage in ("segmentation", "alignment"):
+        study.config[stage]["spacing_um"] = 256
+    study.config["alignment"] |= {"max_features": 800, "inlier_um": 512}
+    study.config["features"]["profiles"]["spacing_um"] = 256
+    study.config["pretraining"]["common"]["spacing_um"] = 256
+    study.write_config()
+    image, labels = brain_slice(1)
+    random = np.random.default_rng(3)
+    for number, (degrees, x_um) in PLACES.items():
+        place = about_centre(degrees, x_um, 300)
+        picture, _ = displaced(image, labels, place, number == FACE_DOWN)
+        full = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+        full = np.clip(full + random.normal(0, 3, full.shape), 0, 255).astype(np.uint8)
+        scan = study.folder / "scans" / f"B21_slide7_{number:04d}.ome.tif"
+        name = f"sub-22_sample-{number:04d}_stain-nissl_BF.ome.tif"
+        micr = study.folder / "bids" / "sub-22" / "micr"
+        for folder in (scan.parent, micr):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_pyramid(full, scan, 128, 512)
+        shutil.copy(scan, micr / name)
+    sidecar = {"PixelSize": [0.128] * 2, "PixelSizeUnits": "mm", "SliceThickness": 0.02}
+    (study.folder / "bids" / "sub-22" / "sub-22_BF.json").write_text(json.dumps(sidecar))
+    return study
+
+
+def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, capsys) -> None:
+    folder = str(study.folder)
+    words = ["add-brain", "B21", "--study", folder, "--images", f"{folder}/scans"]
+    assert command_line.main([*words, "--thickness-um", "20", "--role", "seen"]) == 0
+    words = ["add-brain", "B22", "--study", folder, "--bids", f"{folder}/bids"]
+    assert command_line.main(words) == 0
+    sections = read_sections(study.sheet, ["B21", "B22"])
+    assert [(s.brain, s.section) for s in sections] == [
+        (brain, n) for brain in ("B21", "B22") for n in NUMBERS
+    ]
+    assert {(s.spacing_um, s.thickness_um) for s in sections} == {(128.0, 20.0)}
+    assert command_line.main(["check", "--study", folder]) == 0
+
+    snakemake(study.folder, "--cores", "2", STACK_FILE)
+    alignment = study.folder / "results" / "alignment" / "B21"
+    first = read(STACK, alignment / "stack.parquet").set_index("section")
+    assert first.index[first["mirrored"]].tolist() == [FACE_DOWN]
+    assert (first["status"] == "ok").all()
+    capsys.readouterr()
+    assert command_line.main(["status", "--study", folder]) == 0
+    assert "1 proposals to look at" in capsys.readouterr().out
+
+    # copied as it is, the proposal is a decision; and a person leaves out another section
+    manual = study.folder / "manual" / "B21" / "sections.tsv"
+    manual.parent.mkdir(parents=True)
+    proposed = (alignment / "proposed-sections.tsv").read_text()
+    manual.write_text(proposed + "40\t\tyes\n")
+    decided = {s.section: s for s in corrected(sections[:4], manual.parents[1])}
+    assert decided[FACE_DOWN].mirrored and decided[40].excluded
+    # both lie in the second chunk of one brain
+    assert planned(study.folder) == Counter(alignment_pairs=1, alignment=1)
+    snakemake(study.folder, "--cores", "2", STACK_FILE)
+    second = read(STACK, alignment / "stack.parquet").set_index("section")
+    assert second["status"].tolist() == ["ok", "ok", "ok", "excluded"]
+    assert planned(study.folder).total() == 0
+    assert command_line.main(["status", "--study", folder]) == 0
+    said = capsys.readouterr().out
+    assert "1 excluded: 40" in said and "proposals to look at" not in said
