@@ -44,7 +44,7 @@ rule pretraining_release:
         mem_mb=2000,
         runtime=10,
     params:
-        roles=ROLES,
+        roles=roles_of_run,
         template=config["template"]["name"],
         version=version("pretraining"),
     script:
