@@ -150,6 +150,13 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "manual/B03/segmentation/00480.tif": lambda study: study.save(
         "manual/B03/segmentation/00480.tif"
     ),
+    "manual/B03/sections.tsv: 15 is excluded": lambda study: study.save(
+        "manual/B03/sections.tsv", "section\texcluded\n15\tyes\n"
+    ),
+    "manual/B03/sections.tsv: a place for 975": lambda study: study.save(
+        "manual/B03/sections.tsv",
+        "section\tonto\tangle_rad\tx_um\ty_um\n975\tstack\t0.1\t5\t5\n",
+    ),
     "manual/B03/exclusion.nii.gz": lambda study: study.save("manual/B03/exclusion.nii.gz"),
     "manual/B03/to-colin27.h5": lambda study: study.save("manual/B03/to-colin27.h5"),
     "an atlas, template.atlas or .areas": lambda study: study.save("template/atlas.nii.gz"),

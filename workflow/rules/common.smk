@@ -329,6 +329,12 @@ def settings_of_run(w):
     )
 
 
+def roles_of_run(w):
+    """Of the brains of a run's data set: a card of a network names no brain that came later."""
+    wanted = dataset_settings(settings_of_run(w)["dataset"])["roles"]
+    return {brain: role for brain, role in ROLES.items() if role in wanted}
+
+
 def patches_of_run(w):
     return f"results/patches/{settings_of_run(w)['dataset']}.parquet"
 

@@ -48,7 +48,7 @@ rule pretraining_release:
         mem_mb=sized(2000),
         runtime=sized(10),
     params:
-        roles=ROLES,
+        roles=roles_of_run,
         template=config["template"]["name"],
         version=version("pretraining"),
     script:
