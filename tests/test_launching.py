@@ -163,7 +163,8 @@ def test_a_warning_that_comes_too_early_is_heard(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from cytopipe import __main__ as main; load = main.importlib;"
         "importing = load.import_module;"
-        "load.import_module = lambda *n: (os.kill(os.getpid(), signal.SIGUSR1), importing(*n))[1];"
+        "warn = lambda: os.kill(os.getpid(), signal.SIGUSR1);"
+        "load.import_module = lambda *names, **more: (warn(), importing(*names, **more))[1];"
         "sys.exit(main.main(sys.argv[1:]))"
     )
     started = [sys.executable, "-c", code, "pretraining", *words]

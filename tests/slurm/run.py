@@ -146,7 +146,7 @@ LOCAL = (
 def choose_epochs(study: Path, log: Path) -> int:
     """Epochs that take four processes TRAINING_S on this machine, from a trial of three."""
     patches = "results/patches/pretrain.parquet"
-    must(call(log, *snakemake(study, *LOCAL, patches)) == 0, f"the local run failed; see {log}")
+    must(call(log, *snakemake(study, patches, *LOCAL)) == 0, f"the local run failed; see {log}")
     settings = study_config.read(study / "config" / "config.yaml")["pretraining"]
     params = {**study_config.merge(settings["common"], settings["runs"][RUN]), "epochs": 3}
     trial = study / "trial"
