@@ -44,10 +44,18 @@ class Number:
 NUMBERS = (
     Number("tissue_mm2", "tissue", "tissue", "mm²", "low", 0, False),
     Number("tissue_off", "tissue, off its neighbours", "tissue area", "%", "high", 0, True),
-    Number("gray_off", "share of gray matter, off its neighbours", "gray share", "%", "high", 0, True),
+    Number(
+        "gray_off", "share of gray matter, off its neighbours", "gray share", "%", "high", 0, True
+    ),
     Number("sulcal_mm", "open sulcal boundary", "sulci", "mm", "low", 0, False),
     Number(
-        "sulcal_missing", "open sulcal boundary, less than its neighbours", "sulci closed", "%", "high", 0, True
+        "sulcal_missing",
+        "open sulcal boundary, less than its neighbours",
+        "sulci closed",
+        "%",
+        "high",
+        0,
+        True,
     ),
     Number("inliers", "inliers of its pair", "inliers", "", "low", 0, False),
     Number("hand_margin", "inliers, times those of the other hand", "hand", "", "low", 1, False),
