@@ -43,7 +43,14 @@ def _out_of_memory(finished: Path, study: Path, job: Job) -> Line:
         said = started.text()
     log = (study / job.log).read_text()
     troubles = [*watcher.unfinished(expected), *studies.wrong(study, finished, job)]
-    words = ("MemoryError", "bad_alloc", "not enough memory", "annot allocate", "alloc")
+    words = (
+        "MemoryError",
+        "bad_alloc",
+        "not enough memory",
+        "annot allocate",
+        "worker thread",
+        "alloc",
+    )
     told = next((word for word in words if word in log or word in said), "")
     if hangs:
         troubles.append(f"it hung; killed after {HANGS_S} s")
