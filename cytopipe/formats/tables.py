@@ -69,7 +69,9 @@ def read(table: Table, path: Path) -> pd.DataFrame:
     """
     require(path, "run the stage that writes it")
     try:
-        return table.conform(pd.read_parquet(path))
+        # without threads: where memory is short, Arrow waits for ever for one that did not start
+        arrow = pq.ParquetFile(path).read(use_threads=False)
+        return table.conform(arrow.to_pandas(use_threads=False))
     except (ValueError, OSError) as error:
         raise InputError(
             f"{path}: not a {table.name} table ({error}); delete it and rerun"

@@ -73,6 +73,9 @@ def _judge(study: Path, finished: Path, job: Job, image: Path, status: int, log:
         return "the job stops and names the image" if named else f"WRONG: unnamed: {log[-200:]!r}"
     if not studies.wrong(study, finished, job):
         return "what was cut off is not read: the same result"
+    page = next((study / name for name in job.outputs if name.endswith(".html")), None)
+    if page is not None and "not readable" in page.read_text():
+        return "the page says that it is not readable"
     rows = _status_of_section(study, job, image)
     return f"its row says {rows}" if rows not in ("ok", "") else "WRONG: another result, no word"
 

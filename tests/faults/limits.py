@@ -1,6 +1,7 @@
 """Jobs whose memory or time ends."""
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from faults import runs, studies
 from faults.studies import Job
 from faults.table import Line
 from faults.watching import Watcher
+
+HANGS_S = 240
 
 
 def lines(finished: Path, folder: Path) -> Iterator[Line]:
@@ -32,13 +35,26 @@ def _out_of_memory(finished: Path, study: Path, job: Job) -> Line:
         runs.until(lambda: (study / job.log).exists() or not runs.alive(process))
         limit = process.memory_info().vms + (8 << 20)
         process.rlimit(psutil.RLIMIT_AS, (limit, limit))
+        try:
+            hangs = started.process.wait(HANGS_S) is None
+        except subprocess.TimeoutExpired:
+            hangs = runs.kill(process)
         status = started.wait()
         said = started.text()
     log = (study / job.log).read_text()
     troubles = [*watcher.unfinished(expected), *studies.wrong(study, finished, job)]
-    words = ("MemoryError", "bad_alloc", "not enough memory", "annot allocate", "alloc")
+    words = (
+        "MemoryError",
+        "bad_alloc",
+        "not enough memory",
+        "annot allocate",
+        "worker thread",
+        "alloc",
+    )
     told = next((word for word in words if word in log or word in said), "")
-    if status == 0:
+    if hangs:
+        troubles.append(f"it hung; killed after {HANGS_S} s")
+    elif status == 0:
         told = "it had all it needed already"
     elif not told:
         told = f"no word of memory: {said[-200:]!r}"
