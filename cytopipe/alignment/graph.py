@@ -16,7 +16,6 @@ from scipy.sparse.linalg import splu
 from scipy.stats import chi2
 
 from cytopipe.alignment.stack import Link, Place
-from cytopipe.numerics.geometry import Rigid
 
 Floats = NDArray[np.float64]
 ROUNDS = 30
@@ -89,13 +88,10 @@ def relax(
                 state[section] = state[section] + step[start : start + 3]
             if np.abs(step.reshape(-1, 3)[:, 1:]).max() < SETTLED_UM:
                 break
-    moved = {
-        section: replace(
-            place,
-            rigid=Rigid(*map(float, state[section]), place.rigid.source, place.rigid.target),
-        )
-        for section, place in places.items()
-    }
+    moved = {}
+    for section, place in places.items():
+        angle, x, y = (float(value) for value in state[section])
+        moved[section] = replace(place, rigid=replace(place.rigid, angle_rad=angle, x_um=x, y_um=y))
     return moved, {
         **dict.fromkeys(still, 0.0),
         **_sigma(normal, scale_um, column, moved, sizes_um),
