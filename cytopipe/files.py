@@ -12,6 +12,8 @@ from pathlib import Path
 # of an unfinished file or folder: the process that writes it, and the final name
 _UNFINISHED = re.compile(r"\.(\d+)-.+")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# numpy's words when a disk takes no more of an array
+_SHORT = re.compile(r"\d+ requested and \d+ written")
 
 
 class InputError(ValueError):
@@ -43,6 +45,7 @@ def whole(path: Path) -> Iterator[Path]:
     except Exception as error:
         # some libraries pass on no more than the system's words
         full = [os.strerror(number) for number in _NO_ROOM if os.strerror(number) in str(error)]
+        full += _SHORT.findall(str(error))
         if full:
             raise InputError(
                 f"{path}: could not be written ({full[0]}); make room on that disk (or raise the "
