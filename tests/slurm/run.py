@@ -31,7 +31,7 @@ REPOSITORY = HERE.parents[1]
 PACKAGES = ["slurmctld", "slurmd", "slurm-client", "munge"]
 PROGRAMS = ["slurmctld", "slurmd", "sbatch", "munged"]
 # seconds of training: more than the time limit leaves it, see tests/slurm/profile.yaml
-TRAINING_S = 80
+TRAINING_S = 60
 RUN = "spatialnce"
 BEGAN = time.monotonic()
 
@@ -159,7 +159,7 @@ def choose_epochs(study: Path, log: Path) -> int:
     speeds = re.findall(r"(\d+) patches/s", said.stderr)
     must(len(speeds) == 3, f"a training of three epochs failed:\n{said.stderr}")
     count = params["batch_size"] * 8
-    return max(20, min(1000, round(TRAINING_S * float(speeds[-1]) / count)))
+    return max(20, min(1000, round(TRAINING_S * max(map(float, speeds)) / count)))
 
 
 def set_epochs(study: Path, epochs: int) -> None:
@@ -209,17 +209,35 @@ def kill_and_refuse(study: Path, profile: Path, cluster: Cluster, log: Path) -> 
 
 
 def run_on_slurm(study: Path, profile: Path, cluster: Cluster, log: Path) -> None:
-    status = call(
-        log,
-        *snakemake(study, "--profile", str(profile)),
-        environment=cluster.environment,
-    )
-    must(status == 0, f"the run on Slurm failed; see {log}")
+    """The whole run; once the training has met its time limit, it gets a longer one."""
     logs = study / ".snakemake" / "slurm_logs" / "rule_pretraining" / RUN
-    said = "".join(path.read_text() for path in sorted(logs.glob("*.log")))
-    must("interrupted at epoch" in said, f"the training did not meet its time limit; see {logs}")
+
+    def interrupted() -> list[Path]:
+        return [path for path in logs.glob("*.log") if "interrupted at epoch" in path.read_text()]
+
+    longer = False
+    with log.open("a") as said:
+        started = subprocess.Popen(
+            snakemake(study, "--profile", str(profile)),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env=cluster.environment,
+            cwd=REPOSITORY,
+        )
+        while started.poll() is None:
+            if not longer and interrupted():
+                job = interrupted()[0].stem
+                words = ["scontrol", "update", f"JobId={job}", "TimeLimit=20"]
+                longer = call(log, *words, environment=cluster.environment) == 0
+            time.sleep(0.5)
+    must(started.returncode == 0, f"the run on Slurm failed; see {log}")
+    must(
+        bool(interrupted()),
+        f"the training ended before its time limit (did the machine fall idle?); see {logs}",
+    )
+    text = "".join(path.read_text() for path in sorted(logs.glob("*.log")))
     found = re.findall(
-        r"(interrupted at.*;|job \d+ is back.*|continues at epoch \d+, step \d+)", said
+        r"interrupted at.*;|job \d+ is back.*|continues at epoch \d+, step \d+", text
     )
     for line in found:
         say(f"    {line}")
