@@ -304,6 +304,6 @@ def test_a_file_system_that_fails_leaves_no_finished_row(chunk, monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.EIO, "input/output error")
 
-    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", fail)
+    monkeypatch.setattr(tifffile.FileHandle, "read", fail)
     with pytest.raises(OSError, match="input/output"):
         run(max_failed=1.0)

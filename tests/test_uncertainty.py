@@ -27,8 +27,9 @@ def directions(count: int, seed: int) -> np.ndarray:
 def test_the_distance_from_the_middle_is_that_of_the_radii(ball: Volume, off: float) -> None:
     points = directions(500, 0) * (MIDDLE_MM - off)
     found = off_middle_mm(points, ball)
-    assert abs(found.mean() - off) < 0.1
-    assert np.abs(found - off).max() < 0.5  # a voxel
+    # the two boundaries are known to half a voxel
+    assert abs(found.mean() - off) < 0.25
+    assert np.abs(found - off).max() < 0.5
 
 
 def test_sigma_is_the_spread_about_the_middle(ball: Volume) -> None:

@@ -20,6 +20,7 @@ report.run_brain(
     curvature={"L": Path(files.curvature_left), "R": Path(files.curvature_right)},
     earlier=Path(files.earlier) if files.earlier else None,
     max_rotation_deg=snakemake.params.max_rotation_deg,
-    **{name: Path(path) for name, path in snakemake.output.items()},
+    numbers=Path(snakemake.output.numbers),
+    page=Path(snakemake.output.page),
     params=report.Params(**snakemake.params.report),
 )
