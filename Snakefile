@@ -32,18 +32,16 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
-# the lock is held: whatever is unfinished under results/ now belongs to a process that was killed
-onstart:
-    for path in sweep("results"):
-        logger.info(f"deleted what a killed process left: {path}")
-
-
 localrules:
     all,
 
 
+# one block: Snakemake keeps the last
 onstart:
     refuse_second_start()
+    # the lock is held: what is unfinished under results/ now belongs to a process that was killed
+    for path in sweep("results"):
+        logger.info(f"deleted what a killed process left: {path}")
 
 
 rule all:

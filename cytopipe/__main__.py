@@ -8,6 +8,7 @@ the arguments of the stage's `run`, so that `python -m cytopipe reconstruction -
 import argparse
 import importlib
 import inspect
+import json
 import signal
 import sys
 import types
@@ -15,8 +16,6 @@ import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from cytopipe import logs
 from cytopipe.files import InputError
@@ -107,7 +106,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
         parser.add_argument(
             "--part", default="", help="of the stage's section, e.g. datasets.areas"
         )
-        parser.add_argument("--values", help="the params themselves, as JSON or YAML")
+        parser.add_argument("--values", help="the params themselves, as JSON")
     elif name in ("sections", "section"):
         parser.add_argument(flag, required=True, type=Path, help="sections.tsv")
     elif typing.get_origin(hint) in _SEQUENCES:
@@ -128,7 +127,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
 def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> Any:
     if name == "params":
         if options["values"] is not None:
-            return hint(**yaml.safe_load(options["values"]))
+            return hint(**_json(options["values"]))
         return hint(**_settings(stage_name, options["part"], options["config"]))
     if name in ("section", "sections"):
         found = _select(options[name], options["select"])
@@ -143,6 +142,14 @@ def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> An
             return {key: [each(part) for part in value.split(",")] for key, _, value in pairs}
         return {key: kind(value) for key, _, value in pairs}
     return options[name]
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--values {text!r}: no JSON ({error}); quote it for the shell") from error
+    return found
 
 
 def _settings(stage_name: str, part: str, path: Path) -> dict[str, Any]:

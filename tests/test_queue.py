@@ -1,12 +1,17 @@
 """Jobs of a study in Slurm's queue, by a squeue that answers what it is told."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import empty_study
 import pytest
 
 from cytopipe.commands import queue
 from cytopipe.files import InputError
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -120,3 +125,24 @@ def test_without_slurm_there_are_no_jobs(study: Path, monkeypatch: pytest.Monkey
 def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name a study with --study"):
         queue.run(["--study", str(tmp_path)])
+
+
+def test_a_start_refuses_first_and_sweeps_then(tmp_path: Path, answers: Path) -> None:
+    """What lies unfinished may belong to a job that is still in the queue."""
+    mine = empty_study.write(tmp_path / "mine", {"B01": "seen"}, [15])
+    left = mine / "results" / "segmentation" / "B01" / ".4194304-00000.parquet"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+    command += ["--directory", mine, "--cores", "1", "results/segmentation/B01/00000.parquet"]
+
+    answer(answers, job(mine))
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert "cytopipe queue" in refused.stdout + refused.stderr
+    assert left.exists()
+
+    answer(answers)
+    # its scan is empty, so that the job itself must fail
+    started = subprocess.run(command, capture_output=True, text=True)
+    assert f"deleted what a killed process left: {left.relative_to(mine)}" in started.stderr
+    assert not left.exists()
