@@ -323,6 +323,18 @@ def test_a_given_transform_is_used_as_it_is(study, tmp_path, brain, cortex):
     assert 1 < np.median(error) < 6
 
 
+def test_a_plain_matrix_is_used_as_it_is(study, tmp_path, brain, cortex):
+    matrix = affine_part(given_field(tmp_path, brain), brain)
+    np.savetxt(tmp_path / "given.txt", matrix)
+    coordinates.run(**study | {"given": tmp_path / "given.txt"})
+    _, found = coordinates_of(study)
+    wanted = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.savetxt(tmp_path / "given.txt", np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix)
+    with pytest.raises(InputError, match="not lie on the right side"):
+        coordinates.run(**study | {"given": tmp_path / "given.txt"})
+
+
 def test_a_given_transform_of_the_wrong_direction_is_refused(study, tmp_path, brain):
     given_field(tmp_path, brain)
     params = coordinates.Params(**vars(PARAMS) | {"given_moves": "image"})

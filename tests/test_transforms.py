@@ -128,3 +128,79 @@ def test_what_cannot_be_read_is_named(tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), scalar)
     with pytest.raises(InputError, match=r"scalar\.nii\.gz"):
         transforms.read(scalar, "a", "b", "points")
+
+
+def itk_affine(matrix):
+    """The affine that ITK wants for a matrix in RAS mm, by exchanging the signs of two axes."""
+    lps = np.diag([-1, -1, 1, 1]) @ matrix @ np.diag([-1, -1, 1, 1])
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix(lps[:3, :3].ravel())
+    affine.SetTranslation(lps[:3, 3])
+    return affine
+
+
+def test_a_plain_matrix_moves_points_in_ras_mm(tmp_path):
+    path = tmp_path / "to-template.txt"
+    np.savetxt(path, MATRIX, header="stack to template")
+    found = transforms.read(path, "B01", "template", "points")
+    np.testing.assert_allclose(found(RAS), nib.affines.apply_affine(MATRIX, RAS), atol=1e-9)
+    assert (found.source, found.target) == ("B01", "template")
+
+
+def test_a_plain_matrix_that_moves_the_image_is_the_inverse(tmp_path):
+    path = tmp_path / "to-template.txt"
+    np.savetxt(path, MATRIX, delimiter=", ")
+    found = transforms.read(path, "B01", "template", "image")
+    wanted = nib.affines.apply_affine(np.linalg.inv(MATRIX), RAS)
+    np.testing.assert_allclose(found(RAS), wanted, atol=1e-9)
+    assert (found.source, found.target) == ("B01", "template")
+
+
+@pytest.mark.parametrize("ending", [".txt", ".tfm", ".mat", ".h5"])
+def test_itks_own_files_are_lps(tmp_path, ending):
+    path = tmp_path / f"to-template{ending}"
+    sitk.WriteTransform(itk_affine(MATRIX), str(path))
+    found = transforms.read(path, "B01", "template", "points")
+    np.testing.assert_allclose(found(RAS), nib.affines.apply_affine(MATRIX, RAS), atol=1e-6)
+
+
+def scaled(factor):
+    return np.diag([factor, factor, factor, 1.0])
+
+
+def shifted(x):
+    matrix = np.eye(4)
+    matrix[0, 3] = x
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("matrix", "complaint"),
+    [
+        (np.where(MATRIX == 5.0, np.nan, MATRIX), "nan or inf"),
+        (MATRIX[:3], r"\[4, 4, 4\] numbers; write 4 rows"),
+        (MATRIX[:, :3], r"\[3, 3, 3, 3\] numbers"),
+        (MATRIX.T, "transpose"),
+        (np.diag([-1.0, 1.0, 1.0, 1.0]), "left-handed"),
+        (scaled(1000.0), "micrometres"),
+        (scaled(0.001), "micrometres"),
+        (np.diag([1.0, 1.0, 0.0, 1.0]), "stretches by 0 to 1"),
+        (shifted(52_000.0), "in mm, not in micrometres"),
+    ],
+)
+def test_a_matrix_that_cannot_be_is_refused(tmp_path, matrix, complaint):
+    path = tmp_path / "to-template.txt"
+    np.savetxt(path, matrix)
+    with pytest.raises(InputError, match=rf"to-template\.txt.*{complaint}"):
+        transforms.read(path, "B01", "template", "points")
+
+
+def test_text_that_is_no_matrix_is_named(tmp_path):
+    path = tmp_path / "to-template.txt"
+    path.write_text("1 0 0 zero\n")
+    with pytest.raises(InputError, match=r"'zero'.*4 rows of 4"):
+        transforms.read(path, "B01", "template", "points")
+    flirt = tmp_path / "flirt.mat"
+    np.savetxt(flirt, MATRIX)
+    with pytest.raises(InputError, match="scaled voxels"):
+        transforms.read(flirt, "B01", "template", "points")

@@ -82,7 +82,7 @@ def run(
     tissue, template : label volumes (0 background, 1 gray, 2 white) in stack and template RAS mm.
     template_name : name of the template space.
     atlas, areas : label volume in the template space and the table of its labels, or None.
-    given : a ready-made ITK transform, or None to register.
+    given : a ready-made transform (`formats.transforms.read`), or None to register.
     transform : ITK composite to write. It moves POINTS from the stack to the template (in ITK's
         LPS); to resample the stack's images on the template its inverse is needed.
     affine : the same for its affine part alone, a measure of what the rest is worth.

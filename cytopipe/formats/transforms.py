@@ -1,4 +1,4 @@
-"""Transforms between spaces in RAS mm, read from and written to ITK files.
+"""Transforms between spaces in RAS mm, read from ITK files and plain matrices, written to ITK's.
 
 ITK works in LPS mm: `_flip` is the one place where the two meet. An ITK transform T is a function
 of points. A file that "moves points" from source to target has T(source point) = target point; a
@@ -23,6 +23,8 @@ from cytopipe.numerics.geometry import Floats, FrameError
 
 Moves = Literal["points", "image"]
 _IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
+# between two human brains, fixed or shrunken; micrometres for millimetres are 1000 or 0.001
+_STRETCH, _FARTHEST_MM = (0.3, 3.0), 1000.0
 # fixed-point steps for the inverse of a displacement field, and when they have arrived
 _INVERSION_STEPS, _INVERSION_MM = 60, 0.005
 
@@ -121,7 +123,9 @@ def field_transform(
 
 
 def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
-    """Read an ITK transform: .h5, .mat, .tfm, .txt, .xfm, or a displacement field as an image.
+    """Read an ITK transform (.h5, .mat, .tfm, .txt, .xfm, a displacement field as an image; LPS).
+
+    A .txt without ITK's first line is a 4x4 matrix as plain numbers: RAS mm, see `read_matrix`.
 
     Parameters
     ----------
@@ -135,6 +139,16 @@ def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
         and displacement fields.
     """
     require(path, "check the path in the config")
+    if path.suffix == ".mat" and _is_text(path):
+        raise InputError(
+            f"{path}: is text, ITK's .mat is not. A matrix of FSL's flirt counts in scaled voxels "
+            "of both images: convert it to RAS mm, then save its 4 rows of 4 numbers as .txt"
+        )
+    if path.suffix == ".txt" and not path.read_bytes().startswith(b"#Insight Transform"):
+        matrix = read_matrix(path)
+        if moves == "points":
+            return affine_transform(matrix, source, target)
+        return affine_transform(matrix, target, source).inverse()
     try:
         if path.name.endswith(_IMAGES):
             field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
@@ -155,6 +169,52 @@ def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
     if moves == "points":
         return PointTransform(source, target, tuple(Step(part) for part in reversed(parts)))
     return PointTransform(source, target, tuple(Step(part, inverted=True) for part in parts))
+
+
+def read_matrix(path: Path) -> Floats:
+    """(4, 4) affine matrix, RAS mm to RAS mm, from text: a row a line, # starts a comment.
+
+    Raises
+    ------
+    InputError
+        If it is no 4x4 matrix of finite numbers whose last row is 0 0 0 1, mirrors, or stretches or
+        moves further than one brain in millimetres needs to become another.
+    """
+    remedy = "write 4 rows of 4 numbers, RAS mm (nothing else; # starts a comment)"
+    try:
+        lines = [line.split("#")[0].replace(",", " ") for line in path.read_text().splitlines()]
+        rows = [[float(number) for number in line.split()] for line in lines if line.strip()]
+    except ValueError as error:
+        raise InputError(f"{path}: neither ITK's text nor plain numbers ({error}); {remedy}") from (
+            error
+        )
+    if [len(row) for row in rows] != [4] * 4:
+        raise InputError(f"{path}: has rows of {[len(row) for row in rows]} numbers; {remedy}")
+    matrix = np.array(rows)
+    if not np.isfinite(matrix).all():
+        raise InputError(f"{path}: holds nan or inf; write the transform again")
+    if not np.allclose(matrix[3], [0, 0, 0, 1], rtol=0, atol=1e-9):
+        raise InputError(
+            f"{path}: its last row is {matrix[3].tolist()}, not 0 0 0 1; the shift belongs in the "
+            "last column: transpose it if it stands in the last row"
+        )
+    if np.linalg.det(matrix) < 0:
+        raise InputError(
+            f"{path}: left-handed, it turns the brain into its mirror image; between LPS and RAS "
+            "two axes change their sign, not one"
+        )
+    stretches = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+    shift_mm = float(np.linalg.norm(matrix[:3, 3]))
+    if not (_STRETCH[0] < stretches[-1] and stretches[0] < _STRETCH[1]):
+        raise InputError(
+            f"{path}: stretches by {stretches[-1]:.3g} to {stretches[0]:.3g}, no two brains differ "
+            "so; it takes mm to mm: neither voxels nor micrometres"
+        )
+    if shift_mm > _FARTHEST_MM:
+        raise InputError(
+            f"{path}: moves by {shift_mm:.4g} mm; give its last column in mm, not in micrometres"
+        )
+    return matrix
 
 
 def write(transform: PointTransform, path: Path) -> None:
@@ -218,6 +278,11 @@ def sampled(
 def has_inverted_field(transform: PointTransform) -> bool:
     """Whether `write` needs `sampled` first."""
     return any(step.is_field and step.inverted for step in transform.steps)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file is printed characters alone; ITK's .mat has bytes of 0."""
+    return b"\0" not in path.read_bytes()
 
 
 def _flip(points: Floats) -> Floats:

@@ -1,0 +1,320 @@
+"""`python -m cytopipe template`: a known reference brain in the form that a study takes.
+
+Tissue labels come from maps of gray and white matter, areas from a volume of labels or one
+probability map for each. Files of nilearn are installed with it; all others are the lab's.
+"""
+
+import argparse
+import re
+import xml.etree.ElementTree as ET
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from skimage.filters import threshold_multiotsu
+
+from cytopipe.files import InputError, require, whole
+from cytopipe.formats import volumes
+from cytopipe.formats.atlas import Atlas
+from cytopipe.formats.volumes import Volume, labels_at
+from cytopipe.numerics.geometry import Floats
+
+NAMES = ("icbm152_2009a", "icbm152_2009c", "colin27")
+_SHIPPED = "data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
+# a volume with a skull is larger, one of another unit or animal far off
+_BRAIN_ML = (700.0, 2500.0)
+_SIDE = re.compile(r"[\s_-]+(left|right|lh|rh|l|r)(\s+hemisphere)?$", re.IGNORECASE)
+# a label with this share of its voxels on one side belongs to that hemisphere
+_ONE_SIDE = 0.95
+
+
+def run(arguments: list[str]) -> int:
+    """Write template/tissue.nii.gz and, of the maps of an atlas, atlas.nii.gz and areas.tsv."""
+    parser = argparse.ArgumentParser("cytopipe template", description=run.__doc__)
+    parser.add_argument("name", choices=NAMES, help="icbm152_2009a needs no files")
+    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
+    parser.add_argument("--gray", type=Path, help="probability map of gray matter, NIfTI")
+    parser.add_argument("--white", type=Path, help="the same of white matter")
+    parser.add_argument("--t1", type=Path, help="instead of both: T1 of the brain without skull")
+    parser.add_argument(
+        "--labels", type=Path, nargs="+", help="volume of labels, or left and right"
+    )
+    parser.add_argument("--probabilities", type=Path, help="instead: a 4D volume, a map an area")
+    parser.add_argument(
+        "--names", type=Path, nargs="+", help="their names: .tsv, .csv or .xml each"
+    )
+    parser.add_argument(
+        "--min-probability", type=float, default=0.25, help="of an area in --probabilities; 0.25"
+    )
+    options = parser.parse_args(arguments)
+    folder = options.study / "template"
+    require(options.study, "make the study's folder first")
+    given = [options.gray, options.white, options.t1]
+    wants_atlas = bool(options.labels or options.probabilities)
+    if bool(options.names) != wants_atlas or (options.labels and options.probabilities):
+        raise InputError("an atlas is --names with either --labels or --probabilities; give both")
+
+    path = folder / "tissue.nii.gz"
+    # a template that a lab corrected is not made again for an atlas that comes later
+    if wants_atlas and path.exists() and not any(given):
+        tissue = volumes.read_tissue(path)
+        print(f"{path}: kept")
+    else:
+        _free(path)
+        tissue = _tissue(options.name, *given)
+        volumes.write(tissue, path)
+        print(f"{path}: gray {_ml(tissue, 1):.0f} ml, white {_ml(tissue, 2):.0f} ml")
+    said = [f"  name: {options.name}", "  tissue: template/tissue.nii.gz"]
+    if wants_atlas:
+        atlas = (
+            atlas_of_labels(options.labels, options.names)
+            if options.labels
+            else atlas_of_maps(options.probabilities, options.names[0], options.min_probability)
+        )
+        _write_atlas(atlas, tissue, folder)
+        said += ["  atlas: template/atlas.nii.gz", "  areas: template/areas.tsv"]
+    print("\n".join(["in config/config.yaml:", "template:", *said]))
+    return 0
+
+
+def tissue_of_maps(gray: Volume, white: Volume) -> Volume:
+    """Labels of the most probable of gray, white and all else, whose probability is the rest.
+
+    Parameters
+    ----------
+    gray, white : probabilities from 0 to 1 on one grid. Of equals the first of background, gray and
+        white wins.
+    """
+    background = 1 - gray.data - white.data
+    labels = np.argmax(np.stack([background, gray.data, white.data]), axis=0)
+    return Volume(labels.astype(np.uint8), gray.affine)
+
+
+def tissue_of_t1(t1: Volume) -> Volume:
+    """Labels of three classes of brightness (Otsu, over all voxels above 0) of a T1 without skull.
+
+    The darkest class, fluid, is background. Cruder than `tissue_of_maps`: deep nuclei are as bright
+    as white matter.
+    """
+    brain = t1.data > 0
+    labels = np.zeros(t1.data.shape, np.uint8)
+    labels[brain] = np.digitize(t1.data[brain], threshold_multiotsu(t1.data[brain], 3))
+    return Volume(labels, t1.affine)
+
+
+def atlas_of_labels(paths: list[Path], tables: list[Path]) -> Atlas:
+    """An atlas of label volumes of one grid, such as one a hemisphere, and a table for each.
+
+    Labels of a later volume are raised above those of the earlier, whose voxels win. Labels that no
+    table names are left out.
+
+    Raises
+    ------
+    InputError
+        If a file is none, grids differ, or the names' sides contradict the voxels'.
+    """
+    if len(paths) != len(tables):
+        raise InputError(f"--labels are {len(paths)} files, --names {len(tables)}; give one each")
+    names: dict[int, str] = {}
+    data: NDArray[np.int32] | None = None
+    affine = np.eye(4)
+    for path, table in zip(paths, tables, strict=True):
+        volume = volumes.read(path)
+        if volume.data.ndim != 3 or not np.array_equal(volume.data, np.rint(volume.data)):
+            raise InputError(f"{path}: no volume of labels; maps are given by --probabilities")
+        if data is not None and not _same_grid(volume, Volume(data, affine)):
+            raise InputError(
+                f"{path}: of another grid than {paths[0]}; resample it by nearest voxel"
+            )
+        here = volume.data.astype(np.int32)
+        own = _names(table, ("label", "index"))
+        absent = sorted(set(np.unique(here).tolist()) - {0, *own})
+        if absent:
+            print(f"{path}: labels {', '.join(map(str, absent))} have no name and are left out")
+            here[np.isin(here, absent)] = 0
+        raised = max(names, default=0)
+        names |= {label + raised: name for label, name in own.items() if label > 0}
+        here[here > 0] += raised
+        data = here if data is None else np.where(data > 0, data, here)
+        affine = volume.affine
+    assert data is not None  # argparse wants one at least
+    return _sided(Volume(data, affine), names, tables[0])
+
+
+def atlas_of_maps(path: Path, table: Path, min_probability: float) -> Atlas:
+    """An atlas whose label is 1 + the index of the map of the largest probability at a voxel.
+
+    Of equal maps the first wins; below `min_probability` (0 to 1) is no area. Maps whose index
+    (from 0) the table does not name, such as fibre tracts, are left out before they are compared.
+
+    Raises
+    ------
+    InputError
+        If a file is none, an index has no map, or the names' sides contradict the voxels'.
+    """
+    if not 0 <= min_probability <= 1:
+        raise InputError(f"--min-probability is {min_probability}; give a number from 0 to 1")
+    maps = volumes.read(path)
+    if maps.data.ndim != 4:
+        raise InputError(f"{path}: of shape {maps.data.shape}; probabilities are 4D, a map an area")
+    full = _full_scale(maps, path)
+    names = _names(table, ("index",))
+    beyond = sorted(index for index in names if index >= maps.data.shape[3])
+    if beyond:
+        raise InputError(
+            f"{table}: index {beyond[0]} has no map, {path} holds {maps.data.shape[3]}; "
+            "count from 0 in the order of the maps"
+        )
+    labels = np.zeros(maps.data.shape[:3], np.int32)
+    best = np.zeros(maps.data.shape[:3], np.float32)
+    for index in sorted(names):
+        # one at a time: the maps of an atlas fill a memory as floating point
+        here = maps.data[..., index].astype(np.float32) / full
+        better = (here > best) & (here >= min_probability)
+        labels[better], best[better] = index + 1, here[better]
+    raised = {index + 1: name for index, name in names.items()}
+    return _sided(Volume(labels, maps.affine), raised, table)
+
+
+def _tissue(name: str, gray: Path | None, white: Path | None, t1: Path | None) -> Volume:
+    if t1 is not None and (gray or white):
+        raise InputError(
+            "--t1 stands instead of --gray and --white; give the maps, they are better"
+        )
+    if t1 is not None:
+        volume = volumes.read(t1)
+        volume_ml = _ml(Volume(volume.data > 0, volume.affine), 1)
+        if volume.data.ndim != 3 or not _BRAIN_ML[0] < volume_ml < _BRAIN_ML[1]:
+            raise InputError(
+                f"{t1}: of shape {volume.data.shape}, {volume_ml:.0f} ml are above 0; give a brain "
+                "without skull and with 0 around it (of mricron's Colin 27: ch2bet.nii.gz)"
+            )
+        try:
+            return tissue_of_t1(volume)
+        except ValueError as error:
+            raise InputError(f"{t1}: holds too few values, as a mask does; give a T1") from error
+    if name == "icbm152_2009a" and gray is None and white is None:
+        shipped = [_SHIPPED.format(kind) for kind in ("gm", "wm")]
+        gray, white = (Path(str(files("nilearn.datasets").joinpath(file))) for file in shipped)
+        print("icbm152_2009a: the symmetric version, which nilearn ships; 1 mm")
+    if gray is None or white is None:
+        raise InputError(f"{name}: give its maps with --gray and --white, or --t1 without skull")
+    maps = _probabilities(gray), _probabilities(white)
+    if not _same_grid(*maps):
+        raise InputError(f"{gray} and {white}: of different grids; take both from one template")
+    return tissue_of_maps(*maps)
+
+
+def _probabilities(path: Path) -> Volume:
+    """A volume from 0 to 1, of one that ends at 1, 100 or 255."""
+    volume = volumes.read(path)
+    scaled = volume.data.astype(np.float32) / _full_scale(volume, path)
+    return Volume(np.clip(scaled, 0, 1), volume.affine)
+
+
+def _full_scale(volume: Volume, path: Path) -> float:
+    """What stands for certain in probabilities: 1, 100 or 255."""
+    lowest, highest = float(np.min(volume.data)), float(np.max(volume.data))
+    full = [scale for scale in (1.0, 100.0, 255.0) if 0.9 * scale < highest < 1.01 * scale]
+    if not full or lowest < -0.01 * full[0]:
+        raise InputError(
+            f"{path}: holds {lowest:g} to {highest:g}; a map of probabilities goes from 0 to 1, "
+            "100 or 255"
+        )
+    return full[0]
+
+
+def _names(path: Path, columns: tuple[str, ...]) -> dict[int, str]:
+    """Names by label, of a table (one of `columns`, and `name`) or the XML of Julich-Brain."""
+    require(path, "check --names")
+    if path.suffix == ".xml":
+        try:
+            found = ET.parse(path).getroot().findall(".//Structure")
+            rows = [(it.get("grayvalue", ""), (it.text or "").strip()) for it in found]
+        except ET.ParseError as error:
+            raise InputError(f"{path}: not readable XML ({error}); get it again") from error
+    else:
+        separator = "," if path.suffix == ".csv" else "\t"
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        number = next((column for column in columns if column in table), None)
+        if number is None or "name" not in table:
+            raise InputError(f"{path}: give it columns {' or '.join(columns)}, and name")
+        rows = list(zip(table[number], table["name"], strict=True))
+    names: dict[int, str] = {}
+    for label, name in rows:
+        if not label.strip().isdigit() or int(label) in names or not name.strip():
+            raise InputError(
+                f"{path}: label {label!r}, name {name!r}; give a number once, and a name"
+            )
+        names[int(label)] = name.strip()
+    if not names:
+        raise InputError(f"{path}: names no area; give a row for each")
+    return names
+
+
+def _sided(labels: Volume, names: dict[int, str], table: Path) -> Atlas:
+    """Hemispheres by the end of a name, which goes, or else by where the label's voxels lie."""
+    index = np.argwhere(labels.data > 0)
+    right = labels.to_mm(index)[:, 0] > 0
+    values = labels.data[tuple(index.T)]
+    size = max(names, default=0) + 1
+    counts = np.bincount(values, minlength=size)
+    shares = np.bincount(values, right, minlength=size) / np.maximum(counts, 1)
+    plain: dict[int, str] = {}
+    sides: dict[int, str] = {}
+    for label, name in names.items():
+        if not counts[label]:
+            continue
+        ending = _SIDE.search(name)
+        share = float(shares[label])
+        if ending is None:
+            side = "R" if share > _ONE_SIDE else "L" if share < 1 - _ONE_SIDE else ""
+        else:
+            side = ending[1][0].upper()
+            if (share if side == "R" else 1 - share) < 0.5:
+                raise InputError(
+                    f"{table}: {name!r} has {100 * share:.0f} % of its voxels at the right; the "
+                    "volume is mirrored or the table another one's: get both from one source"
+                )
+        plain[label] = name[: ending.start()] if ending else name
+        sides[label] = side
+    if not plain:
+        raise InputError(f"{table}: none of its areas has a voxel; give the table of this volume")
+    return Atlas(labels, plain, sides)
+
+
+def _write_atlas(atlas: Atlas, tissue: Volume, folder: Path) -> None:
+    """Write atlas.nii.gz and areas.tsv, the table last."""
+    volume, table = folder / "atlas.nii.gz", folder / "areas.tsv"
+    _free(volume)
+    _free(table)
+    points = atlas.labels.to_mm(np.argwhere(atlas.labels.data > 0))
+    share = float((labels_at(tissue, points) > 0).mean())
+    if share < 0.5:
+        raise InputError(
+            f"{100 * share:.0f} % of the atlas lie on the template's tissue; take maps in its space"
+        )
+    kind = np.int16 if max(atlas.names) <= np.iinfo(np.int16).max else np.int32
+    volumes.write(Volume(atlas.labels.data.astype(kind), atlas.labels.affine), volume)
+    rows = [(label, atlas.names[label], atlas.hemispheres[label]) for label in sorted(atlas.names)]
+    frame = pd.DataFrame(rows, columns=["label", "name", "hemisphere"])
+    with whole(table) as beside:
+        frame.to_csv(beside, sep="\t", index=False, lineterminator="\n")
+    print(f"{volume}: {len(rows)} labels, {100 * share:.0f} % of them on gray or white matter")
+
+
+def _free(path: Path) -> None:
+    if path.exists():
+        raise InputError(f"{path}: is there already; delete it, or rename it, to make it again")
+
+
+def _same_grid(one: Volume, other: Volume) -> bool:
+    affine: Floats = other.affine
+    return one.data.shape == other.data.shape and np.allclose(one.affine, affine, atol=1e-4)
+
+
+def _ml(volume: Volume, label: int) -> float:
+    voxel_mm3 = abs(float(np.linalg.det(volume.affine[:3, :3])))
+    return float((volume.data == label).sum()) * voxel_mm3 / 1000
