@@ -23,7 +23,7 @@ from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
 
 # modules of cytopipe.commands, in the order in which a lab meets them
-COMMANDS = ("phantom", "add-brain", "check", "queue", "status", "provenance", "export")
+COMMANDS = ("phantom", "add-brain", "check", "queue", "status", "audit", "provenance", "export")
 _SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
 # the chain, in its order
 STAGES = (
