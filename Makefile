@@ -44,7 +44,7 @@ demo-real: .venv/ready
 	@$(BIN)/python workflow/progress.py demo-real --cores $(CORES) --rerun-incomplete $(REAL)
 	@$(BIN)/python workflow/real_sections.py summary demo-real
 	@$(BIN)/python workflow/real_sections.py spoil demo-real demo-real/spoiled
-	@$(BIN)/python workflow/progress.py demo-real/spoiled --cores $(CORES) --rerun-incomplete --until segmentation
+	@$(BIN)/python workflow/progress.py demo-real/spoiled --cores $(CORES) --rerun-incomplete $(REAL) --until segmentation
 	@$(BIN)/python workflow/real_sections.py audit demo-real demo-real/spoiled
 
 comparison: demo

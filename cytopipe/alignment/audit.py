@@ -21,8 +21,8 @@ Compare = Callable[[int, int], tuple[float, float]]
 
 MIRRORED, SWAPPED, ELSEWHERE, NEITHER = "mirrored", "swapped", "elsewhere", "matches neither"
 
-# standard errors by which a stack's usual agreement must exceed zero
-_ERRORS = 1.5
+# places; exchanges of sections so far apart are tried throughout, others where one looks foreign
+_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,7 @@ def marginals(votes: Floats, share: float) -> Floats:
 
 def _order(stack: _Stack) -> list[Finding]:
     """Put the stack into the order that fits, and say what was moved."""
+    params = stack.params
     sure: dict[int, float] = {}
     swaps: list[tuple[int, ...]] = []
     for _ in range(len(stack.order)):
@@ -201,12 +202,17 @@ def _order(stack: _Stack) -> list[Finding]:
         stack.order = order
     findings = _moved(stack.order, swaps, sure)
     named = {finding.index for finding in findings}
-    usual = _belonging(stack)
-    for place in range(1, len(stack.order) - 1):
-        index = stack.order[place]
-        confidence = _probability(_log_odds(usual[place - 1], usual, stack.params))
-        if index not in named and confidence >= stack.params.min_confidence:
-            around = (stack.order[place - 1], stack.order[place + 1])
+    # the worst first, and without it again: its neighbours are not to blame
+    rest = list(stack.order)
+    while len(rest) > params.hand_reach:
+        usual = _belonging(stack, rest)
+        place = int(np.argmin(usual)) + 1
+        confidence = _probability(_log_odds(usual[place - 1], usual, params))
+        if confidence < params.min_confidence:
+            break
+        index = rest.pop(place)
+        if index not in named:
+            around = (rest[place - 1], rest[place])
             findings.append(Finding(index, NEITHER, around, confidence))
     return findings
 
@@ -224,13 +230,13 @@ def _fits(stack: _Stack) -> Floats:
     return fits
 
 
-def _belonging(stack: _Stack) -> Floats:
+def _belonging(stack: _Stack, order: list[int]) -> Floats:
     """Likeness of every section but the ends to its neighbours, less halfway to that of strangers.
 
     Strangers are sections of this stack at the reach of the hands; halfway, so that a stranger
     comes to minus the usual value.
     """
-    order, reach = stack.order, stack.params.hand_reach
+    reach = stack.params.hand_reach
     next_ = np.array([stack.alike(one, other) for one, other in pairwise(order)])
     apart = [stack.alike(one, far) for one, far in zip(order, order[reach:], strict=False)]
     return 0.5 * (next_[1:] + next_[:-1]) - 0.5 * (np.median(next_) + np.median(apart))
@@ -248,13 +254,13 @@ def _swap_votes(stack: _Stack, one: int, other: int) -> list[float]:
     The mean vote of those nearer to the first, and of those nearer to the other; one number where
     the stack's end leaves one side.
     """
-    order, reach = stack.order, stack.params.order_reach
+    order, reach, step = stack.order, stack.params.order_reach, abs(one - other)
     votes: dict[int, list[float]] = {one: [], other: []}
     for place, index in enumerate(order):
         apart = abs(place - one), abs(place - other)
         if 0 in apart or apart[0] == apart[1] or min(apart) > reach:
             continue
-        if abs(one - other) <= 2 and max(apart) > reach:
+        if step <= _STEPS and max(apart) >= reach + step:
             continue
         near, far = (one, other) if apart[0] < apart[1] else (other, one)
         votes[near].append(stack.alike(index, order[near]) - stack.alike(index, order[far]))
@@ -266,27 +272,28 @@ def _best_swap(stack: _Stack) -> _Move | None:
     count, params = len(stack.order), stack.params
     tried = {
         (place, place + step): _swap_votes(stack, place, place + step)
-        for step in (1, 2)
+        for step in range(1, _STEPS + 1)
         for place in range(count - step)
     }
-    usual: dict[int, list[list[float]]] = {1: [], 2: []}
+    usual: dict[int, list[list[float]]] = {step: [] for step in range(1, _STEPS + 1)}
     for (one, other), votes in tried.items():
         usual[other - one].append(votes)
     for place in _suspects(stack):
         target = _best_place(stack, place)
         for other in range(max(0, target - 1), min(count, target + 2)):
-            if abs(other - place) > 2:
+            if abs(other - place) > _STEPS:
                 pair = (min(place, other), max(place, other))
                 tried[pair] = _swap_votes(stack, *pair)
     odds = {}
     for (one, other), votes in tried.items():
-        # two steps stand for more: sections further apart differ no less
-        like = usual[min(other - one, 2)]
+        # the largest step stands for more: sections further apart differ no less
+        like = usual[min(other - one, _STEPS)]
         # one side alone weighs as much as single sides do
         means = [v for vs in like for v in (vs if len(votes) == 1 else [float(np.mean(vs))])]
-        # where one side alone is against a section, that section is foreign, not exchanged
-        if max(votes) < 0:
-            odds[one, other] = _log_odds(float(np.mean(votes)), means, params)
+        mean = float(np.mean(votes))
+        # where the sides disagree by more, a section is foreign or poor, not exchanged
+        if max(votes) < abs(mean):
+            odds[one, other] = _log_odds(mean, means, params)
     if not odds:
         return None
     one, other = max(odds, key=lambda pair: odds[pair])
@@ -299,12 +306,17 @@ def _best_swap(stack: _Stack) -> _Move | None:
 
 
 def _best_place(stack: _Stack, place: int) -> int:
-    """The place whose section and two neighbours are most like the section at `place`."""
-    index = stack.order[place]
-    row = np.array([np.nan if i == index else stack.alike(index, i) for i in stack.order])
-    around = np.stack([np.roll(row, 1), row, np.roll(row, -1)])
-    around[0, 0] = around[2, -1] = np.nan
-    return int(np.argmax(np.nanmean(around, axis=0)))
+    """The place between whose neighbours the section at `place` would fit best.
+
+    Whatever lies there itself does not count: it may be the other of two exchanged sections.
+    """
+    index, last = stack.order[place], len(stack.order) - 1
+    likeness = []
+    for other in range(last + 1):
+        around = [stack.order[i] for i in (other - 1, other + 1) if 0 <= i <= last]
+        values = [stack.alike(index, i) for i in around if i != index]
+        likeness.append(float(np.mean(values)) if other != place and values else -np.inf)
+    return int(np.argmax(likeness))
 
 
 def _best_move(stack: _Stack) -> _Move | None:
@@ -350,13 +362,15 @@ def _at_gap(row: Sequence[float], gap: int) -> float:
     return float(np.mean(row[max(0, gap - 1) : gap + 1]))
 
 
-def _moved(
-    order: list[int], swaps: list[tuple[int, ...]], sure: dict[int, float]
-) -> list[Finding]:
+def _moved(order: list[int], swaps: list[tuple[int, ...]], sure: dict[int, float]) -> list[Finding]:
     """What has to be said of a new order: exchanges of two, and the fewest sections to move."""
     findings = []
     partner: dict[int, int] = {}
-    exchanged = [(i, at) for i, at in enumerate(order) if i < at and order[at] == i]
+    exchanged = [
+        (i, at)
+        for i, at in enumerate(order)
+        if i < at and order[at] == i and i in sure and at in sure
+    ]
     for pair in dict.fromkeys([*exchanged, *(tuple(sorted(pair)) for pair in swaps)]):
         if pair[0] in partner or pair[1] in partner:
             continue
@@ -394,11 +408,13 @@ def _weight(values: Sequence[float] | Floats) -> float:
     if not len(values):
         return 0.0
     middle = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(np.asarray(values) - middle)))
+    off = np.asarray(values) - middle
+    # values are heavy-tailed: the median deviation alone, or a plain one, would be wrong by far
+    most = 4 * 1.4826 * float(np.median(np.abs(off)))
+    spread = float(np.sqrt(np.mean(np.clip(off, -most, most) ** 2)))
     # a spread of nothing would make everything certain
     spread = max(spread, 0.1 * abs(middle), 1e-9)
-    # the mean less its own error: a stack that shows nothing must say nothing
-    return max(middle - _ERRORS * spread / float(np.sqrt(len(values))), 0.0) / spread**2
+    return max(middle, 0.0) / spread**2
 
 
 def _log_odds(value: float, usual: Sequence[float] | Floats, params: Params) -> float:

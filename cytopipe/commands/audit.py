@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cytopipe import logs
 from cytopipe.alignment.audit import (
     ELSEWHERE,
     MIRRORED,
@@ -37,7 +38,7 @@ from cytopipe.numerics.geometry import resample_labels
 COLUMNS = ("section", "finding", "confidence", "remedy")
 # one section in ten face down, one in fifty misplaced: what moved an audit to be asked for
 PARAMS = Params(
-    hand_reach=5,
+    hand_reach=4,
     order_reach=3,
     mirrored_share=0.1,
     misplaced_share=0.02,
@@ -68,6 +69,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--brain", required=True, help="of brains.tsv")
     parser.add_argument("--table", type=Path, help="also write the findings here, tab-separated")
     options = parser.parse_args(arguments)
+    logs.to(None)
     rows = rows_of(options.study, options.brain)
     lines = ["\t".join(COLUMNS)]
     lines += [f"{r.section}\t{r.finding}\t{r.confidence:.3f}\t{r.remedy}" for r in rows]
@@ -143,9 +145,7 @@ def views_of(study: Path, sections: list[Section], chunk_span: int) -> list[View
                 f"section {section.section} of {section.brain} is not in its segmentation; run "
                 "snakemake --until segmentation, then audit again"
             )
-    usable = [
-        s for s in sections if not s.excluded and segmented[s.section][0]["status"] == "ok"
-    ]
+    usable = [s for s in sections if not s.excluded and segmented[s.section][0]["status"] == "ok"]
     rows = [segmented[s.section][0] for s in usable]
     largest_mm2 = max((float(row["tissue_mm2"]) for row in rows), default=0.0)
     finest_um = max((float(row["spacing_um"]) for row in rows), default=0.0)
@@ -185,7 +185,9 @@ def _row(finding: Finding, sections: list[Section]) -> Row:
     if finding.kind == MIRRORED:
         words = {None: "mirrored", True: "not mirrored, against what is written"}
         found = words.get(section.mirrored, "mirrored, against what is written")
-        return _said(section, found, finding, f"{manual}, mirrored {'no' if section.mirrored else 'yes'}")
+        return _said(
+            section, found, finding, f"{manual}, mirrored {'no' if section.mirrored else 'yes'}"
+        )
     if finding.kind == SWAPPED:
         found = f"swapped with {others[0]}"
         remedy = f"config/sections.tsv: exchange the images of {section.section} and {others[0]}"
