@@ -13,9 +13,8 @@ from cytopipe.alignment.audit import (
     SWAPPED,
     Compare,
     audit,
-    hands,
-    marginals,
 )
+from cytopipe.alignment.hands import hands, marginals
 from cytopipe.alignment.likeness import likeness
 from cytopipe.alignment.views import View, make_view
 from cytopipe.commands.audit import PARAMS
@@ -106,7 +105,7 @@ def test_confidence_is_less_where_there_is_less_to_see() -> None:
             for other in range(one + 1, min(COUNT, one + 1 + PARAMS.hand_reach)):
                 plain, mirrored = compare(one, other)
                 table[one, other - one - 1] = plain - mirrored
-        flags, chance = hands(table, PARAMS)
+        flags, chance = hands(table, PARAMS.mirrored_share)
         sure.append(float(chance[12] if flags[12] else 1 - chance[12]))
     assert sure == sorted(sure, reverse=True)
 

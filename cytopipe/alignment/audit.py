@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cytopipe.alignment.hands import hands, weight
 from cytopipe.numerics.geometry import Floats
 
 # likeness of two sections, by their indices: as scanned, and with one of them mirrored
@@ -92,7 +92,7 @@ def audit(count: int, compare: Compare, params: Params) -> list[Finding]:
         return []
     stack = _Stack(list(range(count)), compare, params)
     findings = _order(stack)
-    flags, confidences = hands(_advantages(stack), params)
+    flags, confidences = hands(_advantages(stack), params.mirrored_share)
     for place, index in enumerate(stack.order):
         if flags[place] and confidences[place] >= params.min_confidence:
             findings.append(Finding(index, MIRRORED, (), float(confidences[place])))
@@ -111,75 +111,6 @@ def _advantages(stack: _Stack) -> Floats:
             plain, mirrored = stack.hands(stack.order[place], stack.order[place + step])
             table[place, step - 1] = plain - mirrored
     return table
-
-
-def hands(advantages: Floats, params: Params) -> tuple[NDArray[np.bool_], Floats]:
-    """Which sections are mirrored, and how sure that is (the probability of what is said).
-
-    Each pair votes for equal or different hands; `marginals` weighs all votes at once. What a vote
-    at a distance weighs is estimated from the stack, in turns with the hands.
-
-    Parameters
-    ----------
-    advantages : (sections, reach); row i, column d: evidence that sections i and i + d + 1 are of
-        the same hand, NaN where there is none.
-    """
-    sections, reach = advantages.shape
-    signs = np.ones(sections)
-    chance = np.zeros(sections)
-    for _ in range(5):
-        votes = np.zeros_like(advantages)
-        for step in range(1, reach + 1):
-            column = advantages[: sections - step, step - 1]
-            agreeing = column * signs[:-step] * signs[step:]
-            agreeing = agreeing[np.isfinite(agreeing)]
-            # a pair that shares a tear must not outvote all others
-            most = 2 * max(float(np.median(agreeing)), 0.0) if len(agreeing) else 0.0
-            votes[: sections - step, step - 1] = (
-                2 * np.nan_to_num(np.clip(column, -most, most)) * _weight(agreeing)
-            )
-        chance = marginals(votes, params.mirrored_share)
-        signs = np.where(chance > 0.5, -1.0, 1.0)
-    flags = chance > 0.5
-    return flags, np.where(flags, chance, 1 - chance)
-
-
-def marginals(votes: Floats, share: float) -> Floats:
-    """Probability that each section is mirrored: exact, by sums along the stack.
-
-    Parameters
-    ----------
-    votes : (sections, reach), log odds that sections i and i + d + 1 are of the same hand.
-    share : of mirrored sections beforehand.
-    """
-    sections, reach = votes.shape
-    states = np.arange(2**reach)
-    # bit d of a state: hand of the section d places back
-    bits = (states[:, None] >> np.arange(reach)) & 1
-    field_ = np.log([1 - share, share])
-    following = ((states << 1) & (2**reach - 1))[:, None] | np.array([0, 1])
-    steps = np.zeros((sections, 2**reach, 2))
-    for place in range(sections):
-        for hand in (0, 1):
-            total = np.full(2**reach, field_[hand])
-            for step in range(1, min(reach, place) + 1):
-                same = bits[:, step - 1] == hand
-                total += np.where(same, 0.5, -0.5) * votes[place - step, step - 1]
-            steps[place, :, hand] = total
-    ahead = np.full((sections + 1, 2**reach), -np.inf)
-    ahead[0, 0] = 0.0
-    for place in range(sections):
-        for hand in (0, 1):
-            reached = ahead[place] + steps[place, :, hand]
-            np.logaddexp.at(ahead[place + 1], following[:, hand], reached)
-    back = np.zeros(2**reach)
-    chance = np.zeros(sections)
-    for place in reversed(range(sections)):
-        whole = ahead[place][:, None] + steps[place] + back[following]
-        by_hand = np.logaddexp.reduce(whole, axis=0)
-        chance[place] = np.exp(by_hand[1] - np.logaddexp.reduce(by_hand))
-        back = np.logaddexp.reduce(steps[place] + back[following], axis=1)
-    return chance
 
 
 # --- order
@@ -394,33 +325,24 @@ def _moved(order: list[int], swaps: list[tuple[int, ...]], sure: dict[int, float
 def _longest_rise(values: Sequence[int]) -> set[int]:
     """The values of a longest increasing subsequence."""
     chains: list[list[int]] = []
+    longest: list[int] = []
     for value in values:
-        before = [chain for chain in chains if chain[-1] < value]
-        chains.append([*max(before, key=len, default=[]), value])
-    return set(max(chains, key=len))
+        best: list[int] = []
+        for chain in chains:
+            if chain[-1] < value and len(chain) > len(best):
+                best = chain
+        chains.append([*best, value])
+        longest = chains[-1] if len(chains[-1]) > len(longest) else longest
+    return set(longest)
 
 
 # --- confidence
 
 
-def _weight(values: Sequence[float] | Floats) -> float:
-    """Mean over variance, robustly; 0 where the usual value may as well be none."""
-    if not len(values):
-        return 0.0
-    middle = float(np.median(values))
-    off = np.asarray(values) - middle
-    # values are heavy-tailed: the median deviation alone, or a plain one, would be wrong by far
-    most = 4 * 1.4826 * float(np.median(np.abs(off)))
-    spread = float(np.sqrt(np.mean(np.clip(off, -most, most) ** 2)))
-    # a spread of nothing would make everything certain
-    spread = max(spread, 0.1 * abs(middle), 1e-9)
-    return max(middle, 0.0) / spread**2
-
-
 def _log_odds(value: float, usual: Sequence[float] | Floats, params: Params) -> float:
     """Of the stack not being as its table says, where agreement is `value`."""
     share = params.misplaced_share
-    return float(-2 * value * _weight(usual) + np.log(share / (1 - share)))
+    return float(-2 * value * weight(usual) + np.log(share / (1 - share)))
 
 
 def _probability(log_odds: float) -> float:
