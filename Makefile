@@ -43,6 +43,9 @@ demo-real: .venv/ready
 	@$(BIN)/python workflow/real_sections.py make demo-real config/presets/demo-real.yaml
 	@$(BIN)/python workflow/progress.py demo-real --cores $(CORES) --rerun-incomplete $(REAL)
 	@$(BIN)/python workflow/real_sections.py summary demo-real
+	@$(BIN)/python workflow/real_sections.py spoil demo-real demo-real/spoiled
+	@$(BIN)/python workflow/progress.py demo-real/spoiled --cores $(CORES) --rerun-incomplete $(REAL) --until segmentation
+	@$(BIN)/python workflow/real_sections.py audit demo-real demo-real/spoiled
 
 comparison: demo
 	@$(BIN)/python workflow/progress.py demo --cores $(CORES) --resources mem_mb=6000 --rerun-incomplete --keep-going \

@@ -22,7 +22,17 @@ from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
 
 # modules of cytopipe.commands, in the order in which a lab meets them
-COMMANDS = ("phantom", "template", "add-brain", "check", "queue", "status", "provenance", "export")
+COMMANDS = (
+    "phantom",
+    "template",
+    "add-brain",
+    "check",
+    "queue",
+    "status",
+    "audit",
+    "provenance",
+    "export",
+)
 _SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
 # the chain, in its order
 STAGES = (

@@ -2,6 +2,8 @@
 
     python workflow/real_sections.py make STUDY PRESET
     python workflow/real_sections.py summary STUDY
+    python workflow/real_sections.py spoil STUDY COPY
+    python workflow/real_sections.py audit STUDY COPY
 
 35 brightfield coronal sections, 1024 x 670 px, whose place in the Allen atlas (25 um voxels) stands
 beside them in GLTa.csv. From it follow the numbers that the images themselves do not carry:
@@ -13,6 +15,7 @@ beside them in GLTa.csv. From it follow the numbers that the images themselves d
 - the right of the image is the left of the brain (the atlas' x, left to right, falls along a row).
 """
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,15 +27,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cytopipe.commands import audit as auditing
 from cytopipe.commands.phantom import write_config
 from cytopipe.files import InputError, whole
 from cytopipe.formats import config as study_config
 from cytopipe.formats import images, tables, volumes
+from cytopipe.formats.sections import read_sections
 
 DISTRIBUTION = "DeepSlice==1.2.8"
 FOLDER = "examples/example_brain/GLTa/"
 BRAIN = "GLTa"
 ATLAS_UM = 25.0
+# what `spoil` draws its sections with
+SEED = 5
 
 
 def make(study: Path, preset: Path) -> None:
@@ -132,12 +139,64 @@ def draw(study: Path, segmented: pd.DataFrame, stack: pd.DataFrame, sheet: Path)
         figure.savefig(beside, dpi=80)
 
 
+def drawn(numbers: list[int]) -> tuple[list[int], list[int]]:
+    """Three sections to mirror and two neighbours to swap, at random, none of them twice."""
+    random = np.random.default_rng(SEED)
+    first = int(random.integers(len(numbers) - 1))
+    swapped = numbers[first : first + 2]
+    others = [number for number in numbers if number not in swapped]
+    return sorted(random.choice(others, 3, replace=False).tolist()), swapped
+
+
+def spoil(study: Path, copy: Path) -> None:
+    """A copy of the study's input with the scans of `drawn` mirrored and swapped."""
+    shutil.copytree(study / "config", copy / "config", dirs_exist_ok=True)
+    sections = read_sections(study / "config" / "sections.tsv")
+    mirrored, swapped = drawn([section.section for section in sections])
+    scan_of = {section.section: section.image for section in sections}
+    scan_of.update({swapped[0]: scan_of[swapped[1]], swapped[1]: scan_of[swapped[0]]})
+    for section in sections:
+        target = copy / section.image
+        if target.exists():
+            continue
+        spacing_um = section.spacing_um
+        with images.open_pyramid(study / scan_of[section.section], spacing_um) as pyramid:
+            gray = pyramid.read_level(0)
+        gray = gray[:, ::-1] if section.section in mirrored else gray
+        images.write_pyramid(gray, target, spacing_um, coarsest_um=4 * spacing_um)
+    print(f"a copy with sections {mirrored} mirrored and {swapped} swapped: {copy}")
+
+
+def audit(study: Path, copy: Path) -> None:
+    """Audit the series as it is and the spoiled one, and compare what is found with what was done.
+
+    Nobody knows which sections of the series itself are mirrored: what is found in both is shown
+    apart, since the spoiling did not make it.
+    """
+    mirrored, swapped = drawn([s.section for s in read_sections(study / "config" / "sections.tsv")])
+    done = {(number, "mirrored") for number in mirrored}
+    done |= {(swapped[0], f"swapped with {swapped[1]}"), (swapped[1], f"swapped with {swapped[0]}")}
+    both = []
+    for name, folder in (("as it is", study), ("spoiled", copy)):
+        rows = auditing.rows_of(folder, BRAIN)
+        print(f"audit of the series {name}:")
+        for row in rows:
+            print(f"  {row.section} {row.finding}, confidence {row.confidence:.3f}")
+        print("" if rows else "  nothing found", end="" if rows else "\n")
+        both.append({(row.section, row.finding) for row in rows})
+    before, after = both
+    print(f"of {len(done)} changes named: {len(done & after)}")
+    print(f"named in both, not made here: {sorted(before & after - done)}")
+    print(f"named in the spoiled series alone, wrongly: {sorted(after - before - done)}")
+
+
 if __name__ == "__main__":
     command, *paths = sys.argv[1:]
+    commands = {"make": make, "spoil": spoil, "audit": audit}
     try:
-        if command == "make":
-            make(Path(paths[0]), Path(paths[1]))
-        else:
+        if command == "summary":
             summary(Path(paths[0]))
+        else:
+            commands[command](Path(paths[0]), Path(paths[1]))
     except InputError as error:
         sys.exit(f"demo-real: {error}")

@@ -1,0 +1,349 @@
+"""Which sections are out of order, and which are scanned face down, from how alike sections are.
+
+Nothing is taken from a truth or from other brains: what is usual between neighbours of this very
+stack says how much a contradiction weighs. A measure of agreement is positive where the stack is
+as its table says; its mean m and standard deviation s over the stack (robust: median and median
+absolute deviation) make a value v a log odds of 2 m v / s^2 for the table against the
+contradiction, which would have given -v. With the odds beforehand this is the confidence.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from cytopipe.alignment.hands import hands, weight
+from cytopipe.numerics.geometry import Floats
+
+# likeness of two sections, by their indices: as scanned, and with one of them mirrored
+Compare = Callable[[int, int], tuple[float, float]]
+
+MIRRORED, SWAPPED, ELSEWHERE, NEITHER = "mirrored", "swapped", "elsewhere", "matches neither"
+
+# places; exchanges of sections so far apart are tried throughout, others where one looks foreign
+_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Params:
+    """What the audit looks at.
+
+    Attributes
+    ----------
+    hand_reach, order_reach : places along the stack that evidence on the hand and on the order
+        comes from; the first is not smaller than the second.
+    mirrored_share, misplaced_share : how common such sections are held to be beforehand.
+    min_confidence : findings of less are left out.
+    """
+
+    hand_reach: int
+    order_reach: int
+    mirrored_share: float
+    misplaced_share: float
+    min_confidence: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one section.
+
+    Attributes
+    ----------
+    index : of the section in the stack as the table has it.
+    kind : MIRRORED, SWAPPED, ELSEWHERE or NEITHER.
+    others : indices: the section it is swapped with; those that it belongs between, -1 for none
+        (an end); or its two neighbours.
+    confidence : 0.5 to 1.
+    """
+
+    index: int
+    kind: str
+    others: tuple[int, ...]
+    confidence: float
+
+
+@dataclass
+class _Stack:
+    """Sections in the order found so far, and their likeness, compared when first asked for."""
+
+    order: list[int]
+    compare: Compare
+    params: Params
+    known: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
+
+    def hands(self, one: int, other: int) -> tuple[float, float]:
+        key = (min(one, other), max(one, other))
+        if key not in self.known:
+            self.known[key] = self.compare(*key)
+        return self.known[key]
+
+    def alike(self, one: int, other: int) -> float:
+        return max(self.hands(one, other))
+
+
+def audit(count: int, compare: Compare, params: Params) -> list[Finding]:
+    """All findings on a stack of `count` sections, by index; order first, then hands.
+
+    Neighbours up to a reach are compared with one another; sections that match neither neighbour
+    with all others. Fewer than 8 sections say too little of what is usual: no findings.
+    """
+    if count < 8:
+        return []
+    stack = _Stack(list(range(count)), compare, params)
+    findings = _order(stack)
+    flags, confidences = hands(_advantages(stack), params.mirrored_share)
+    for place, index in enumerate(stack.order):
+        if flags[place] and confidences[place] >= params.min_confidence:
+            findings.append(Finding(index, MIRRORED, (), float(confidences[place])))
+    return sorted(findings, key=lambda finding: (finding.index, finding.kind))
+
+
+# --- hands
+
+
+def _advantages(stack: _Stack) -> Floats:
+    """(places, reach): likeness as scanned less that mirrored, with the 1st, 2nd, ... next."""
+    count, reach = len(stack.order), stack.params.hand_reach
+    table = np.full((count, reach), np.nan)
+    for place in range(count):
+        for step in range(1, min(reach, count - 1 - place) + 1):
+            plain, mirrored = stack.hands(stack.order[place], stack.order[place + step])
+            table[place, step - 1] = plain - mirrored
+    return table
+
+
+# --- order
+
+
+def _order(stack: _Stack) -> list[Finding]:
+    """Put the stack into the order that fits, and say what was moved."""
+    params = stack.params
+    sure: dict[int, float] = {}
+    swaps: list[tuple[int, ...]] = []
+    for _ in range(len(stack.order)):
+        move = _best_swap(stack) or _best_move(stack)
+        if move is None:
+            break
+        order, moved, confidence = move
+        for index in moved:
+            sure[index] = min(confidence, sure.get(index, 1.0))
+        if len(moved) == 2:
+            swaps.append(moved)
+        stack.order = order
+    findings = _moved(stack.order, swaps, sure)
+    named = {finding.index for finding in findings}
+    # the worst first, and without it again: its neighbours are not to blame
+    rest = list(stack.order)
+    while len(rest) > params.hand_reach:
+        usual = _belonging(stack, rest)
+        place = int(np.argmin(usual)) + 1
+        confidence = _probability(_log_odds(usual[place - 1], usual, params))
+        if confidence < params.min_confidence:
+            break
+        index = rest.pop(place)
+        if index not in named:
+            around = (rest[place - 1], rest[place])
+            findings.append(Finding(index, NEITHER, around, confidence))
+    return findings
+
+
+_Move = tuple[list[int], tuple[int, ...], float]
+
+
+def _fits(stack: _Stack) -> Floats:
+    """How much more alike a section is to its neighbours than they to each other; NaN at ends."""
+    fits = np.full(len(stack.order), np.nan)
+    for place in range(1, len(fits) - 1):
+        before, here, after = stack.order[place - 1 : place + 2]
+        across = stack.alike(before, after)
+        fits[place] = 0.5 * (stack.alike(before, here) + stack.alike(here, after)) - across
+    return fits
+
+
+def _belonging(stack: _Stack, order: list[int]) -> Floats:
+    """Likeness of every section but the ends to its neighbours, less halfway to that of strangers.
+
+    Strangers are sections of this stack at the reach of the hands; halfway, so that a stranger
+    comes to minus the usual value.
+    """
+    reach = stack.params.hand_reach
+    next_ = np.array([stack.alike(one, other) for one, other in pairwise(order)])
+    apart = [stack.alike(one, far) for one, far in zip(order, order[reach:], strict=False)]
+    return 0.5 * (next_[1:] + next_[:-1]) - 0.5 * (np.median(next_) + np.median(apart))
+
+
+def _suspects(stack: _Stack) -> list[int]:
+    """Places of sections less alike to their neighbours than those to each other; and both ends."""
+    fits = _fits(stack)
+    return [place for place, fit in enumerate(fits) if not fit > 0]
+
+
+def _swap_votes(stack: _Stack, one: int, other: int) -> list[float]:
+    """What the sections around two places vote for leaving them as they are.
+
+    The mean vote of those nearer to the first, and of those nearer to the other; one number where
+    the stack's end leaves one side.
+    """
+    order, reach, step = stack.order, stack.params.order_reach, abs(one - other)
+    votes: dict[int, list[float]] = {one: [], other: []}
+    for place, index in enumerate(order):
+        apart = abs(place - one), abs(place - other)
+        if 0 in apart or apart[0] == apart[1] or min(apart) > reach:
+            continue
+        if step <= _STEPS and max(apart) >= reach + step:
+            continue
+        near, far = (one, other) if apart[0] < apart[1] else (other, one)
+        votes[near].append(stack.alike(index, order[near]) - stack.alike(index, order[far]))
+    return [float(np.mean(side)) for side in votes.values() if side]
+
+
+def _best_swap(stack: _Stack) -> _Move | None:
+    """The exchange of two sections that the sections around them want most."""
+    count, params = len(stack.order), stack.params
+    tried = {
+        (place, place + step): _swap_votes(stack, place, place + step)
+        for step in range(1, _STEPS + 1)
+        for place in range(count - step)
+    }
+    usual: dict[int, list[list[float]]] = {step: [] for step in range(1, _STEPS + 1)}
+    for (one, other), votes in tried.items():
+        usual[other - one].append(votes)
+    for place in _suspects(stack):
+        target = _best_place(stack, place)
+        for other in range(max(0, target - 1), min(count, target + 2)):
+            if abs(other - place) > _STEPS:
+                pair = (min(place, other), max(place, other))
+                tried[pair] = _swap_votes(stack, *pair)
+    odds = {}
+    for (one, other), votes in tried.items():
+        # the largest step stands for more: sections further apart differ no less
+        like = usual[min(other - one, _STEPS)]
+        # one side alone weighs as much as single sides do
+        means = [v for vs in like for v in (vs if len(votes) == 1 else [float(np.mean(vs))])]
+        mean = float(np.mean(votes))
+        # where the sides disagree by more, a section is foreign or poor, not exchanged
+        if max(votes) < abs(mean):
+            odds[one, other] = _log_odds(mean, means, params)
+    if not odds:
+        return None
+    one, other = max(odds, key=lambda pair: odds[pair])
+    confidence = _probability(odds[one, other])
+    if confidence < params.min_confidence:
+        return None
+    order = list(stack.order)
+    order[one], order[other] = order[other], order[one]
+    return order, (stack.order[one], stack.order[other]), confidence
+
+
+def _best_place(stack: _Stack, place: int) -> int:
+    """The place between whose neighbours the section at `place` would fit best.
+
+    Whatever lies there itself does not count: it may be the other of two exchanged sections.
+    """
+    index, last = stack.order[place], len(stack.order) - 1
+    likeness = []
+    for other in range(last + 1):
+        around = [stack.order[i] for i in (other - 1, other + 1) if 0 <= i <= last]
+        values = [stack.alike(index, i) for i in around if i != index]
+        likeness.append(float(np.mean(values)) if other != place and values else -np.inf)
+    return int(np.argmax(likeness))
+
+
+def _best_move(stack: _Stack) -> _Move | None:
+    """The section that fits best between two others, far from where it is.
+
+    Its likeness to the two on either side of the gap is held against that to its neighbours; what
+    is usual is the likeness of neighbours less that of sections at the reach.
+    """
+    order, params = stack.order, stack.params
+    reach = params.order_reach
+    usual = [
+        stack.alike(one, next_) - stack.alike(one, far)
+        for one, next_, far in zip(order, order[1:], order[reach:], strict=False)
+    ]
+    best: tuple[float, float, int, int] | None = None
+    for place in _suspects(stack):
+        index = order[place]
+        rest = order[:place] + order[place + 1 :]
+        row = [stack.alike(index, i) for i in rest]
+        # between two sections that are less alike to each other, as a section is where it belongs
+        gaps = {
+            gap: mean
+            for gap in range(1, len(rest))
+            if abs(gap - place) > reach
+            and (mean := _at_gap(row, gap)) > stack.alike(rest[gap - 1], rest[gap])
+        }
+        if not gaps:
+            continue
+        gap = max(gaps, key=lambda at: gaps[at])
+        gain = gaps[gap] - _at_gap(row, place)
+        confidence = _probability(_log_odds(-gain, usual, params))
+        if confidence >= params.min_confidence and (best is None or gain > best[0]):
+            best = gain, confidence, place, gap
+    if best is None:
+        return None
+    _, confidence, place, gap = best
+    rest = order[:place] + order[place + 1 :]
+    return rest[:gap] + [order[place]] + rest[gap:], (order[place],), confidence
+
+
+def _at_gap(row: Sequence[float], gap: int) -> float:
+    """Mean likeness to the sections on either side of a gap; an end has one side."""
+    return float(np.mean(row[max(0, gap - 1) : gap + 1]))
+
+
+def _moved(order: list[int], swaps: list[tuple[int, ...]], sure: dict[int, float]) -> list[Finding]:
+    """What has to be said of a new order: exchanges of two, and the fewest sections to move."""
+    findings = []
+    partner: dict[int, int] = {}
+    exchanged = [
+        (i, at)
+        for i, at in enumerate(order)
+        if i < at and order[at] == i and i in sure and at in sure
+    ]
+    for pair in dict.fromkeys([*exchanged, *(tuple(sorted(pair)) for pair in swaps)]):
+        if pair[0] in partner or pair[1] in partner:
+            continue
+        # a section that moved twice was part of no simple exchange
+        once = sum(index in other for index in pair for other in swaps) == 2
+        if pair in exchanged or once:
+            for index, other in (pair, pair[::-1]):
+                partner[index] = other
+                findings.append(Finding(index, SWAPPED, (other,), min(sure[index], sure[other])))
+    # with the exchanges undone, what is still out of order was moved
+    settled = [partner.get(index, index) for index in order]
+    staying = _longest_rise(settled)
+    for place, (index, label) in enumerate(zip(order, settled, strict=True)):
+        if label not in staying and index not in partner:
+            before = order[place - 1] if place else -1
+            after = order[place + 1] if place + 1 < len(order) else -1
+            findings.append(Finding(index, ELSEWHERE, (before, after), sure.get(index, 0.5)))
+    return findings
+
+
+def _longest_rise(values: Sequence[int]) -> set[int]:
+    """The values of a longest increasing subsequence."""
+    chains: list[list[int]] = []
+    longest: list[int] = []
+    for value in values:
+        best: list[int] = []
+        for chain in chains:
+            if chain[-1] < value and len(chain) > len(best):
+                best = chain
+        chains.append([*best, value])
+        longest = chains[-1] if len(chains[-1]) > len(longest) else longest
+    return set(longest)
+
+
+# --- confidence
+
+
+def _log_odds(value: float, usual: Sequence[float] | Floats, params: Params) -> float:
+    """Of the stack not being as its table says, where agreement is `value`."""
+    share = params.misplaced_share
+    return float(-2 * value * weight(usual) + np.log(share / (1 - share)))
+
+
+def _probability(log_odds: float) -> float:
+    return float(1 / (1 + np.exp(-np.clip(log_odds, -50, 50))))

@@ -1,0 +1,206 @@
+"""The audit of order and hand, on stacks whose truth is known."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cytopipe.alignment.audit import (
+    ELSEWHERE,
+    MIRRORED,
+    NEITHER,
+    SWAPPED,
+    Compare,
+    audit,
+)
+from cytopipe.alignment.hands import hands, marginals
+from cytopipe.alignment.likeness import likeness
+from cytopipe.alignment.views import View, make_view
+from cytopipe.commands.audit import PARAMS
+from cytopipe.numerics.geometry import Floats
+
+COUNT = 30
+
+
+def stack_of(
+    order: list[int],
+    mirrored: set[int],
+    asymmetry: float,
+    seed: int,
+    foreign: int = -1,
+    noise_sd: float = 0.03,
+) -> Compare:
+    """Likeness that falls with the true distance, noisy; `order[i]` is what lies at place i.
+
+    `mirrored` are true sections, `asymmetry` is the mean advantage of the right hand over the
+    noise of it (0.03), for neighbours; `noise_sd` that of the likeness.
+    """
+    random = np.random.default_rng(seed)
+    noise = random.normal(0, 1, (2, COUNT, COUNT))
+    noise[0] *= noise_sd
+    # a section of poor quality is less like all others
+    quality = random.uniform(0, 0.1, COUNT)
+
+    def compare(one: int, other: int) -> tuple[float, float]:
+        a, b = sorted((order[one], order[other]))
+        value = 0.15 + 0.45 * np.exp(-(b - a) / 2) + noise[0, a, b] - quality[a] - quality[b]
+        if foreign in (a, b):
+            value = 0.15 + noise[0, a, b] - quality[a] - quality[b]
+        advantage = 0.03 * asymmetry * np.exp(-(b - a - 1) / 5) + 0.03 * noise[1, a, b]
+        if (a in mirrored) != (b in mirrored):
+            advantage = -advantage
+        return float(value), float(value - advantage)
+
+    return compare
+
+
+def found(compare: Compare) -> set[tuple[int, str, tuple[int, ...]]]:
+    return {(f.index, f.kind, f.others) for f in audit(COUNT, compare, PARAMS)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_clean_stack_has_no_findings(seed: int) -> None:
+    assert found(stack_of(list(range(COUNT)), set(), 1.5, seed)) == set()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_stack_of_perfect_symmetry_has_no_mirrored_sections(seed: int) -> None:
+    assert found(stack_of(list(range(COUNT)), {4, 17}, 0.0, seed)) == set()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("one", "other"), [(14, 15), (9, 11), (6, 21), (4, 5), (25, 26)])
+def test_three_mirrored_and_two_swapped_are_named_and_nothing_else(
+    one: int, other: int, seed: int
+) -> None:
+    order = list(range(COUNT))
+    order[one], order[other] = other, one
+    expected = {(one, SWAPPED, (other,)), (other, SWAPPED, (one,))}
+    expected |= {(order.index(section), MIRRORED, ()) for section in (3, 12, 24)}
+    assert found(stack_of(order, {3, 12, 24}, 2.5, seed, noise_sd=0.015)) == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_section_that_belongs_elsewhere(seed: int) -> None:
+    order = list(range(COUNT))
+    order.insert(20, order.pop(5))
+    # true section 5 lies at place 20; 4 and 6 at places 4 and 5
+    assert found(stack_of(order, set(), 2.5, seed, noise_sd=0.015)) == {(20, ELSEWHERE, (4, 5))}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_foreign_section_matches_neither_neighbour(seed: int) -> None:
+    compare = stack_of(list(range(COUNT)), set(), 2.5, seed, foreign=13, noise_sd=0.015)
+    assert found(compare) == {(13, NEITHER, (12, 14))}
+
+
+def test_confidence_is_less_where_there_is_less_to_see() -> None:
+    """Weaker asymmetry: surer of nothing, and at last silent."""
+    sure = []
+    for asymmetry in (2.0, 1.0, 0.6):
+        compare = stack_of(list(range(COUNT)), {12}, asymmetry, 1)
+        table = np.full((COUNT, PARAMS.hand_reach), np.nan)
+        for one in range(COUNT):
+            for other in range(one + 1, min(COUNT, one + 1 + PARAMS.hand_reach)):
+                plain, mirrored = compare(one, other)
+                table[one, other - one - 1] = plain - mirrored
+        flags, chance = hands(table, PARAMS.mirrored_share)
+        sure.append(float(chance[12] if flags[12] else 1 - chance[12]))
+    assert sure == sorted(sure, reverse=True)
+
+
+def test_marginals_against_all_hands_counted_one_by_one() -> None:
+    random = np.random.default_rng(3)
+    sections, reach, share = 8, 3, 0.2
+    votes = random.normal(0.5, 1.5, (sections, reach))
+    total = np.zeros(sections)
+    whole = 0.0
+    for state in product((0, 1), repeat=sections):
+        energy = sum(np.log(share if hand else 1 - share) for hand in state)
+        for i in range(sections):
+            for step in range(1, reach + 1):
+                if i + step < sections:
+                    energy += votes[i, step - 1] * (0.5 if state[i] == state[i + step] else -0.5)
+        weight = np.exp(energy)
+        whole += weight
+        total += weight * np.array(state)
+    np.testing.assert_allclose(marginals(votes, share), total / whole, rtol=1e-9)
+
+
+def test_few_sections_say_nothing() -> None:
+    assert audit(7, lambda one, other: (0.5, 0.1), PARAMS) == []
+
+
+# --- images
+
+
+def sections_of_a_block(count: int, symmetric: bool, seed: int) -> list[tuple[Floats, Floats]]:
+    """Stain and tissue of sections through a block of smooth structure, nearly left-right alike."""
+    random = np.random.default_rng(seed)
+    shape = (3 * count, 90, 120)
+
+    def smooth(sigma: float) -> Floats:
+        values = ndimage.gaussian_filter(random.normal(size=shape), (4, sigma, sigma))
+        return np.asarray(values / values.std())
+
+    structure = smooth(4) + smooth(2)
+    even = (structure + structure[..., ::-1]) / np.sqrt(2)
+    odd = np.zeros(shape) if symmetric else 0.5 * smooth(3)
+    row, column = np.indices(shape[1:])
+    pairs = []
+    for place in range(0, 3 * count, 3):
+        width = 46 + 3 * np.sin(place / 15)
+        tissue = ((row - 45) / 32) ** 2 + ((column - 59.5) / width) ** 2 < 1
+        noise = random.normal(0, 0.2, shape[1:])
+        stain = np.where(tissue, 120 + 25 * (even + odd)[place] + 25 * noise, 240)
+        pairs.append((np.clip(stain, 0, 255), tissue.astype(float)))
+    return pairs
+
+
+def view(number: int, stain: Floats, tissue: Floats, turn_deg: float, flipped: bool) -> View:
+    def turned(layer: Floats, order: int, outside: float) -> Floats:
+        layer = layer[:, ::-1] if flipped else layer
+        return np.asarray(ndimage.rotate(layer, turn_deg, reshape=False, order=order, cval=outside))
+
+    labels = turned(tissue, 0, 0).astype(np.uint8)
+    pixels = turned(stain, 1, 240)
+    return make_view(number, pixels, labels, 50.0, 50.0, 50.0, 119 * 50.0, 89 * 50.0)
+
+
+def image_findings(symmetric: bool, spoiled: bool) -> set[tuple[int, str, tuple[int, ...]]]:
+    count = 12
+    order = list(range(count))
+    if spoiled:
+        order[6], order[7] = order[7], order[6]
+    turns = np.random.default_rng(7).uniform(-12, 12, count)
+    block = sections_of_a_block(count, symmetric, 11)
+    views = [
+        view(place, *block[order[place]], turns[place], spoiled and place in (2, 9))
+        for place in range(count)
+    ]
+
+    def compare(one: int, other: int) -> tuple[float, float]:
+        plain, mirrored = (
+            likeness(views[one], views[other], flipped, np.radians(40)) for flipped in (False, True)
+        )
+        return plain, mirrored
+
+    return {(f.index, f.kind, f.others) for f in audit(count, compare, PARAMS)}
+
+
+def test_images_with_two_mirrored_and_two_swapped() -> None:
+    assert image_findings(symmetric=False, spoiled=True) == {
+        (2, MIRRORED, ()),
+        (6, SWAPPED, (7,)),
+        (7, SWAPPED, (6,)),
+        (9, MIRRORED, ()),
+    }
+
+
+def test_images_of_a_clean_stack() -> None:
+    assert image_findings(symmetric=False, spoiled=False) == set()
+
+
+def test_images_of_perfect_symmetry_tell_no_hand() -> None:
+    assert image_findings(symmetric=True, spoiled=False) == set()
