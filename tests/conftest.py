@@ -1,6 +1,7 @@
 """The truth of the brain of `shell_study` and the phantom of two balls, for several test files."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from cytopipe.phantom import Params, run
 from cytopipe.phantom.brain import Brain, Template, make_brain
 from cytopipe.phantom.study import make_template
 from cytopipe.report.truth_folder import TruthBrain
+
+# the coordinates stage sets it before it loads ANTs, whose results are repeatable in one thread
+# alone; here a test may have loaded it first
+os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

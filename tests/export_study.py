@@ -19,6 +19,7 @@ from shell_study import (
     write_results,
 )
 
+from cytopipe import __main__ as command_line
 from cytopipe.formats import config as study_config
 from cytopipe.formats import surfaces, tables, transforms, volumes
 from cytopipe.numerics.geometry import ras_to_stack, stack_to_ras
@@ -170,3 +171,10 @@ def _write_run(points: pd.DataFrame, results: Path) -> None:
     )
     path = results / "evaluation" / "areas" / "plain" / "predictions.parquet"
     tables.write(tables.PREDICTIONS, answers, path)
+
+
+def export(study: Path, form: str, to: Path) -> Path:
+    """What the command makes of the brain in one format."""
+    place = ["--study", str(study), "--brain", "B01", "--format", form, "--to", str(to)]
+    assert command_line.main(["export", *place]) == 0
+    return to

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from export_study import STACK_VOXEL_MM
+from export_study import STACK_VOXEL_MM, export
 from shell_study import CENTRES, HALF_MM, MIDDLE_MM, shells, template_of
 
-from cytopipe import __main__ as command_line
 from cytopipe.commands.export import brains_of
 from cytopipe.export import neuroglancer
 from cytopipe.export.neuroglancer import Property, write_points, write_tissue
@@ -21,12 +20,6 @@ from cytopipe.formats import tables, volumes
 # bytes and numpy type of the format's property types
 SIZES = {"uint32": (4, "<u4"), "float32": (4, "<f4"), "uint16": (2, "<u2"), "uint8": (1, "u1"),
          "rgb": (3, "3u1")}  # fmt: skip
-
-
-def export(study: Path, form: str, to: Path) -> Path:
-    place = ["--study", str(study), "--brain", "B01", "--format", form, "--to", str(to)]
-    assert command_line.main(["export", *place]) == 0
-    return to
 
 
 @pytest.fixture(scope="module")

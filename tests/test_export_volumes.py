@@ -10,17 +10,10 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk  # noqa: N813, its customary name
 from bidsschematools import rules, schema
-from export_study import BORDER_MM, RIM_MM, STACK_VOXEL_MM, area_of, stack_of_template
+from export_study import BORDER_MM, RIM_MM, STACK_VOXEL_MM, area_of, export, stack_of_template
 from shell_study import CENTRES, MIDDLE_MM, PIAL_MM, WHITE_MM, shells, template_of
 
-from cytopipe import __main__ as command_line
 from cytopipe.export import bids
-
-
-def export(study: Path, form: str, to: Path) -> Path:
-    place = ["--study", str(study), "--brain", "B01", "--format", form, "--to", str(to)]
-    assert command_line.main(["export", *place]) == 0
-    return to
 
 
 @pytest.fixture(scope="module")

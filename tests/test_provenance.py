@@ -1,14 +1,9 @@
 """Every artifact tells what made it: to readers that are not ours, and in the same bytes."""
 
-import ast
 import hashlib
 import html.parser
-import importlib
-import inspect
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +28,6 @@ from cytopipe import __main__ as command_line
 from cytopipe import midline, patches, provenance
 from cytopipe.commands.provenance import read
 from cytopipe.evaluation import charts
-from cytopipe.formats import config as study_config
 from cytopipe.formats import corrections, images, surfaces, tables, transforms, truth_table, volumes
 from cytopipe.formats.sections import Section
 from cytopipe.learning import checkpoints, models, networks
@@ -41,7 +35,6 @@ from cytopipe.report import brain_page
 
 ROOT = Path(__file__).parents[1]
 KEY = "cytopipe_provenance"
-SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 BALL = surfaces.Surface(np.eye(3), np.array([[0, 1, 2]], np.int32))
 IMAGE = np.random.default_rng(0).integers(0, 255, (300, 200), dtype=np.uint8)
 TRUTH = pd.DataFrame(
@@ -380,48 +373,6 @@ def test_a_file_that_is_not_ours_says_so(study: Path, capsys) -> None:
     assert "was not made by a stage of cytopipe" in capsys.readouterr().err
 
 
-def runs_of_stages() -> list[tuple[str, Callable[..., None]]]:
-    return [
-        (f"{stage}.{name}", function)
-        for stage in command_line.STAGES
-        for name, function in inspect.getmembers(
-            importlib.import_module(f"cytopipe.{stage}"), inspect.isfunction
-        )
-        if name == "run" or name.startswith("run_")
-    ]
-
-
-def test_every_run_of_every_stage_says_what_it_writes() -> None:
-    runs = runs_of_stages()
-    assert len(runs) >= len(command_line.STAGES)
-    for name, run in runs:
-        assert getattr(run, "writes", ()), f"{name}: decorate it with provenance.writes"
-
-
-def named(mapping: ast.expr) -> dict[str | None, ast.expr]:
-    assert isinstance(mapping, ast.Dict)
-    return {ast.literal_eval(k): v for k, v in zip(mapping.keys, mapping.values) if k}
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_rule_s_outputs_are_what_its_run_writes(script: Path) -> None:
-    """All arguments that a script makes of snakemake.output, and no other."""
-    (call,) = [
-        node
-        for node in ast.walk(ast.parse(script.read_text()))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr.startswith("run")
-    ]
-    stage, name = ast.unparse(call.func).split(".")
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    if "stage" in given:  # by way of what starts its processes
-        stage, given = ast.literal_eval(given["stage"]), named(given["files"])
-    run = getattr(importlib.import_module(f"cytopipe.{stage}"), name)
-    made = {key for key, value in given.items() if "snakemake.output" in ast.unparse(value)}
-    assert made == set(run.writes)
-
-
 def test_distances_along_the_cortex_tell_it_as_an_array(study: Path) -> None:
     corners = np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
     faces = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]], np.int32)
@@ -439,42 +390,3 @@ def test_distances_along_the_cortex_tell_it_as_an_array(study: Path) -> None:
     assert record["params"] == {"nodes": 6}
     assert record["inputs"]["surfaces"]["R"]["path"] == "R.surf.gii"
     assert read(Path("geodesic.npz")) == record
-
-
-def test_a_rule_and_the_command_line_leave_the_same_bytes(study: Path) -> None:
-    """A disc segmented by Snakemake and by hand; both know the scan, the rows and the params."""
-    rows, columns = np.mgrid[:200, :200]
-    image = np.where(np.hypot(rows - 100, columns - 100) < 70, 110, 235).astype(np.uint8)
-    images.write_pyramid(image + IMAGE[:200] % 12, Path("images/a.ome.tif"), 256, 512)
-    config = study_config.read(ROOT / "config" / "config.yaml")
-    config["segmentation"]["spacing_um"] = 256
-    config["template"] |= {"atlas": None, "areas": None}
-    Path("config").mkdir()
-    Path("config/config.yaml").write_text(yaml.safe_dump(config))
-    Path("config/brains.tsv").write_text("brain\trole\nB01\tseen\n")
-    Path("config/sections.tsv").write_text(
-        "brain\tsection\timage\tspacing_um\tthickness_um\nB01\t0\timages/a.ome.tif\t256\t20\n"
-    )
-    labels = Path("results/segmentation/B01/00000.tif")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    done = subprocess.run(
-        [*command, "--cores", "1", str(labels)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    command_line.main(
-        ["segmentation", "--sections", "config/sections.tsv", "--config", "config/config.yaml"]
-        + ["--images", "images/a.ome.tif", "--labels", "hand/a.tif", "--table", "hand/a.parquet"]
-    )
-    for by_rule, by_hand in (
-        (labels, Path("hand/a.tif")),
-        (labels.with_suffix(".parquet"), Path("hand/a.parquet")),
-    ):
-        assert by_rule.read_bytes() == by_hand.read_bytes()
-    record = read(labels)
-    assert record["command"] == record["stage"] == "segmentation"
-    assert record["params"] == config["segmentation"]
-    assert record["inputs"]["images"] == [
-        {"path": "images/a.ome.tif", "bytes": Path("images/a.ome.tif").stat().st_size}
-    ]
-    assert record["arguments"]["sections"]["rows"] == 1

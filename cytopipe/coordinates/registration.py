@@ -5,6 +5,7 @@ affine, then SyN) on smoothed label images. Same input, same result: one thread,
 """
 
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ import SimpleITK as sitk  # noqa: N813, its customary name
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
+from cytopipe import logs
 from cytopipe.formats.transforms import PointTransform, affine_transform, read
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
 
+_THREADS = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"
 # intensities of background, gray and white matter: the white border counts as much as the pial
 _INTENSITY = np.array([0.0, 1.5, 3.0], np.float32)
 # resolution, turns about the three axes that are tried, and how many of them are followed up
@@ -48,7 +51,9 @@ def register(
     seed : of ANTs.
     """
     # read by ITK when it is loaded: several threads add up in changing order
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+    if "ants" in sys.modules and os.environ.get(_THREADS) != "1":
+        logs.say(f"ants was loaded before {_THREADS}=1 was set: the result is not repeatable")
+    os.environ[_THREADS] = "1"
     import ants
 
     # the argument random_seed of ants.registration is without effect in antspyx 0.6
