@@ -393,3 +393,9 @@ def many_sections(study: dict[str, Path], folder: Path, count: int) -> Path:
         f'<script type="application/json" id="data">{json.dumps(values)}</script>{end}'
     )
     return page
+
+
+def test_nothing_is_marked_where_nothing_is_wrong(browser: Browser, study: dict[str, Path]) -> None:
+    browser.open(study["B01.html"])
+    assert browser.js("byId('problem').textContent") == ""
+    assert browser.js("getComputedStyle(byId('problem')).display") == "none"
