@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 # threads that wait do not spin: on a busy machine spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real comparison test test-slurm check lock clean bench-dag faults
+.PHONY: help demo demo-real comparison test test-slurm check lock clean bench bench-dag faults
 help:
 	@echo "make demo       a phantom study from images to scores, with the error of every stage"
 	@echo "make demo-real  35 real brightfield sections through segmentation to reconstruction"
@@ -17,6 +17,7 @@ help:
 	@echo "make faults     kills, full disks, lost nodes: what was tried and what came of it (an hour)"
 	@echo "make test       checks and tests; make check: the static part, in seconds"
 	@echo "make test-slurm the small study on a private Slurm on this host against a local run (11 minutes)"
+	@echo "make bench      each kernel beside the library that does the same; writes benchmarks/results.md"
 	@echo "make bench-dag  what a dry run of ten brains takes, before and after a run"
 	@echo "make clean      removes what the demos and the checks wrote, and .venv"
 
@@ -69,6 +70,11 @@ test: check
 
 test-slurm: .venv/ready
 	@$(BIN)/python tests/slurm/run.py
+
+# BENCH="slicing surf" tries some alone. Libraries that only the comparison needs are installed first
+bench: .venv/ready
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
+	@$(BIN)/python benchmarks/side_by_side.py $(BENCH)
 
 bench-dag: .venv/ready
 	@PYTHONPATH=tests $(BIN)/python benchmarks/dag.py
