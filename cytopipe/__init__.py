@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytopipe import compiled
+
 if TYPE_CHECKING:
     from cytopipe.learning.models import Model
 
 __version__ = "0.1.0"
+
+# before any module that has kernels is imported
+compiled.keep()
 
 
 def load_model(folder: Path | str, device: str = "cpu") -> "Model":

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
-from scipy.stats import chi2
+from scipy.special import chdtr, chdtrc  # scipy.stats takes a second to load
 
 from cytopipe.alignment.stack import Link, Place
 
@@ -157,8 +157,8 @@ def _scale(off_um: Floats, last_um: float, spare: int) -> float:
     if np.isinf(last_um):
         return float(np.sqrt((off_um**2).sum() / (FREEDOMS * spare)))
     bounded = np.minimum(off_um, HUBER * last_um) ** 2
-    inside = FREEDOMS * chi2.cdf(HUBER**2, FREEDOMS + 2)
-    expected = inside + HUBER**2 * chi2.sf(HUBER**2, FREEDOMS)
+    inside = FREEDOMS * chdtr(FREEDOMS + 2, HUBER**2)
+    expected = inside + HUBER**2 * chdtrc(FREEDOMS, HUBER**2)
     return float(np.sqrt(bounded.sum() / (expected * spare)))
 
 

@@ -71,7 +71,7 @@ def edges_between(first: Mask, second: Mask) -> int:
     return int(_edges_between(first, second))
 
 
-@njit(inline="always")
+@njit(cache=True, inline="always")
 def _root(parents: Ints, i: int) -> int:
     while parents[i] != i:
         parents[i] = parents[parents[i]]

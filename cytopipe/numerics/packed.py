@@ -42,19 +42,19 @@ def last_word(columns: int) -> np.uint64:
     return (ONE << used) - ONE if used else ALL
 
 
-@njit(inline="always")
+@njit(cache=True, inline="always")
 def from_left(word: np.uint64, before: np.uint64) -> np.uint64:
     """At each pixel, its left neighbour."""
     return (word << ONE) | (before >> _TOP)
 
 
-@njit(inline="always")
+@njit(cache=True, inline="always")
 def from_right(word: np.uint64, after: np.uint64) -> np.uint64:
     """At each pixel, its right neighbour."""
     return (word >> ONE) | (after << _TOP)
 
 
-@njit(inline="always")
+@njit(cache=True, inline="always")
 def position(bit: np.uint64) -> int:
     """Position of the only bit that is set: the number of bits below it."""
     x = bit - ONE
