@@ -4,9 +4,9 @@
     make bench BENCH="slicing surf"    # some, printed alone
 
 A module of `benchmarks/works` has a function `works()`, which makes its inputs and returns a list
-of Work. Each module is run in a process of its own, on the threads that this file allows, so that
-neither memory nor compiled code of one touches another. Ours and the peer take turns: what else
-the machine does meets both alike.
+of Work. Each module is run in a process of its own, held to one thread, so that neither memory nor
+compiled code of one touches another. Ours and the peer take turns: what else the machine does
+meets both alike.
 """
 
 import importlib
@@ -25,6 +25,8 @@ from typing import Any
 
 import pandas as pd
 import yaml
+
+from cytopipe import threads
 
 WORKS = Path(__file__).parent / "works"
 RESULTS = Path(__file__).parent / "results.md"
@@ -103,21 +105,26 @@ def measure(work: Work) -> Line:
         work.peer,
         f"{table['ours'].median():.3g}",
         f"{table['peer'].median():.3g}",
-        f"{ratio:.1f} ({ratios.min():.1f} to {ratios.max():.1f})",
+        f"{_short(ratio)} ({_short(ratios.min())} to {_short(ratios.max())})",
         f"{work.goal:.2g}",
         "yes" if ratio >= work.goal and agrees else "**no**",
         agreement,
     )
 
 
+def _short(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}"
+
+
 def run_module(name: str) -> None:
-    """Measure one module's works and print their lines as JSON, and the memory at the end."""
+    """Measure one module's works; prints their lines and the largest memory (GB) as JSON."""
     sys.path.insert(0, str(WORKS.parent))
     module = importlib.import_module(f"works.{name}")
-    lines = [measure(work) for work in module.works()]
-    print(pd.DataFrame(map(asdict, lines)).to_json(orient="records"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    print(f"{name}: {peak:.2f} GB at most", file=sys.stderr)
+    # what the rules of these stages give
+    threads.use(1)
+    lines = [asdict(measure(work)) for work in module.works()]
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    print(json.dumps({"lines": lines, "peak_gb": peak_gb}))
 
 
 def machine() -> str:
@@ -143,21 +150,24 @@ def main(names: list[str]) -> int:
     every = sorted(path.stem for path in WORKS.glob("*.py") if path.stem != "__init__")
     if unknown := set(names) - set(every):
         raise SystemExit(f"no works {', '.join(sorted(unknown))}; there are {', '.join(every)}")
-    tables = []
+    tables, memory = [], []
     for name in names or every:
         command = [sys.executable, __file__, "--module", name]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        tables.append(pd.DataFrame(json.loads(done.stdout)))
-        print(as_markdown(tables[-1]), flush=True)
+        found = json.loads(done.stdout)
+        tables.append(pd.DataFrame(found["lines"]))
+        memory.append(f"{name} {found['peak_gb']:.1f} GB")
+        print(as_markdown(tables[-1]), f"at most {memory[-1]}", sep="\n", flush=True)
     lines = pd.concat(tables)
     if not names:
         RESULTS.write_text(
             "# Each kernel beside its peer\n\nWritten by `make bench`. Seconds are medians; "
-            "ratios the median of the turns (least to most).\n\n"
+            "ratios the median of the turns (least to most). Both are held to one thread, unless "
+            "the line says two.\n\n"
             + machine()
             + "\n\n"
             + as_markdown(lines)
-            + "\n"
+            + f"\n\nLargest memory, input and peer included: {', '.join(memory)}.\n"
         )
     return 0 if (lines["met"] == "yes").all() else 1
 
