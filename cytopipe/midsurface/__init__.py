@@ -21,7 +21,7 @@ from cytopipe.formats import tables, volumes
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
-from cytopipe.numerics import laplace, meshes
+from cytopipe.numerics import laplace, meshes, topology
 
 VERSION = 1
 SIDES = {"L": 1, "R": 2}
@@ -117,7 +117,7 @@ def run(
 
 def fill_cavities(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Enclosed background (ventricles, lost tissue) counts as white matter: it has no pial side."""
-    enclosed = ndimage.binary_fill_holes(labels > 0) & (labels == 0)
+    enclosed = topology.without_cavities(labels > 0) & (labels == 0)
     return np.where(enclosed, 2, labels).astype(np.uint8)
 
 
