@@ -48,7 +48,12 @@ def two_balls(callosum: bool) -> tuple[volumes.Volume, np.ndarray]:
     return empty, np.where(labels > 0, np.where(radius["L"] < radius["R"], 1, 2), 0)
 
 
-def run(folder: Path, tissue: volumes.Volume, params: midsurface.Params = PARAMS) -> None:
+def run(
+    folder: Path,
+    tissue: volumes.Volume,
+    params: midsurface.Params = PARAMS,
+    threads: int = 1,
+) -> None:
     volumes.write(tissue, folder / "tissue.nii.gz")
     midsurface.run(
         brain="B1",
@@ -59,6 +64,7 @@ def run(folder: Path, tissue: volumes.Volume, params: midsurface.Params = PARAMS
         thickness={side: folder / f"{side}_thickness.shape.gii" for side in "LR"},
         curvature={side: folder / f"{side}_curvature.shape.gii" for side in "LR"},
         table=folder / "surfaces.parquet",
+        threads=threads,
         params=params,
     )
 
@@ -188,8 +194,9 @@ def test_cavities_count_as_white_matter() -> None:
     assert (filled != labels).sum() == 8
 
 
-def test_same_bytes(tmp_path: Path, shells: Path) -> None:
-    run(tmp_path, two_balls(callosum=False)[0])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_same_bytes(tmp_path: Path, shells: Path, threads: int) -> None:
+    run(tmp_path, two_balls(callosum=False)[0], threads=threads)
     for path in sorted(shells.iterdir()):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
