@@ -122,7 +122,9 @@ def _pack(labels: Any, colour: int) -> Any:
         starts[i + 1] = block
         for j in range(lines):
             odd = (i + j + colour) & 1
-            for place in np.flatnonzero(holds[i + 1, j + 1]):
+            for place in range(width // BLOCK):
+                if not holds[i + 1, j + 1, place]:
+                    continue
                 first = ((i + 1) * (lines + 2) + j + 1) * width + place * BLOCK
                 blocks[block] = 2 * first + odd
                 for lane in range(BLOCK):
