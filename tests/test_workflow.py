@@ -271,6 +271,9 @@ def test_a_script_only_renames(path: Path) -> None:
     # Snakemake 9 puts `snakemake` into the script; there is nothing to import it from
     assert "from snakemake" not in path.read_text()
     for node in ast.walk(tree):
+        # a script whose stage starts processes is read by them too
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
+            continue
         assert not isinstance(node, ast.If | ast.For | ast.While | ast.FunctionDef | ast.Try)
 
 
