@@ -10,6 +10,6 @@ reconstruction.run_volume(
     stack=Path(snakemake.input.stack),
     volume=Path(snakemake.output.volume),
     repairs=Path(snakemake.output.repairs),
-    threads=snakemake.threads,
+    workers=snakemake.threads,
     params=reconstruction.Params(**snakemake.params.reconstruction),
 )
