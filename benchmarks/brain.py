@@ -43,6 +43,7 @@ PRESET = ROOT / "config" / "presets" / "bench-brain.yaml"
 BRAIN = "B01"
 SPACING_UM = 64.0
 MEMORY_MB = 8000  # that jobs may ask for at a time
+RUN = "run.tsv"
 TARGET = f"results/coordinates/{BRAIN}/points.parquet"
 # a brain in paraffin has half of its volume left; so has fsaverage 465 sections of 0.3 mm
 SHRUNK = 0.8
@@ -142,14 +143,16 @@ class Memory(threading.Thread):
 def run_chain(study: Path, cores: int) -> None:
     """Run Snakemake up to the points; wall time, processor time and memory go to run.tsv.
 
+    What a run that did not end left is removed: its part of the time would be missing.
+
     Raises
     ------
     SystemExit
         If a job fails.
     """
-    if (study / TARGET).exists():
-        print(f"{study}: has been run; --again removes its results first")
-        return
+    for name in ("results", "benchmarks", "logs", ".snakemake"):
+        shutil.rmtree(study / name, ignore_errors=True)
+    (study / RUN).unlink(missing_ok=True)
     command = [sys.executable, str(ROOT / "workflow" / "progress.py"), str(study)]
     start = time.perf_counter()
     command += ["--cores", str(cores), "--resources", f"mem_mb={MEMORY_MB}", "--rerun-incomplete"]
@@ -168,7 +171,7 @@ def run_chain(study: Path, cores: int) -> None:
         "processor_s": used.ru_utime + used.ru_stime,
         "memory_gb": memory.most_gb,
     }
-    pd.DataFrame([row]).to_csv(study / "run.tsv", sep="\t", index=False)
+    pd.DataFrame([row]).to_csv(study / RUN, sep="\t", index=False)
 
 
 def costs(study: Path) -> pd.DataFrame:
@@ -191,7 +194,7 @@ def costs(study: Path) -> pd.DataFrame:
 
 def show(study: Path) -> None:
     """Print each stage's share, and what the whole took."""
-    table, run = costs(study), pd.read_csv(study / "run.tsv", sep="\t").iloc[0]
+    table, run = costs(study), pd.read_csv(study / RUN, sep="\t").iloc[0]
     table["share"] = table["processor_s"] / table["processor_s"].sum()
     print(f"\n{study.name} sections, {run['cores']:.0f} cores")
     print(
@@ -205,7 +208,7 @@ def show(study: Path) -> None:
 def show_growth(folder: Path) -> None:
     """Print processor seconds a section of every size that has been run."""
     studies = sorted(
-        (path.parent for path in folder.glob("*/run.tsv")), key=lambda study: int(study.name)
+        (path.parent for path in folder.glob(f"*/{RUN}")), key=lambda study: int(study.name)
     )
     if len(studies) < 2:
         return
@@ -272,10 +275,10 @@ def main() -> None:
     make_study(folder / "phantom", study, options.sections)
     if options.phantom_only:
         return
-    if options.again:
-        for name in ("results", "benchmarks", "logs", ".snakemake"):
-            shutil.rmtree(study / name, ignore_errors=True)
-    run_chain(study, options.cores)
+    if options.again or not (study / RUN).exists():
+        run_chain(study, options.cores)
+    else:
+        print(f"{study}: has been run; --again removes its results first")
     show(study)
     show_growth(folder)
     show_machine(folder / "phantom", options.cores)

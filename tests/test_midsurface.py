@@ -53,7 +53,7 @@ def run(
     tissue: volumes.Volume,
     params: midsurface.Params = PARAMS,
     given: list[Path] | None = None,
-    threads: int = 1,
+    workers: int = 1,
 ) -> None:
     volumes.write(tissue, folder / "tissue.nii.gz")
     midsurface.run(
@@ -66,7 +66,7 @@ def run(
         thickness={side: folder / f"{side}_thickness.shape.gii" for side in "LR"},
         curvature={side: folder / f"{side}_curvature.shape.gii" for side in "LR"},
         table=folder / "surfaces.parquet",
-        threads=threads,
+        workers=workers,
         params=params,
     )
 
@@ -196,9 +196,9 @@ def test_cavities_count_as_white_matter() -> None:
     assert (filled != labels).sum() == 8
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_same_bytes(tmp_path: Path, shells: Path, threads: int) -> None:
-    run(tmp_path, two_balls(callosum=False)[0], threads=threads)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_same_bytes(tmp_path: Path, shells: Path, workers: int) -> None:
+    run(tmp_path, two_balls(callosum=False)[0], workers=workers)
     for path in sorted(shells.iterdir()):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 

@@ -87,7 +87,7 @@ class Study:
         params: reconstruction.Params = PARAMS,
         exclusion: Path | None = None,
         given: Path | None = None,
-        threads: int = 1,
+        workers: int = 1,
     ) -> None:
         chunks: dict[str, list[int]] = {"00000": [], "00016": []}
         for number in self.numbers:
@@ -107,7 +107,7 @@ class Study:
             given=[given] if given else [],
             volume=self.folder / "whole.nii.gz",
             repairs=self.folder / "repairs-whole.parquet",
-            threads=threads,
+            workers=workers,
             params=params,
         )
         reconstruction.run(
@@ -357,11 +357,11 @@ def test_no_section_is_an_error_that_says_so(tmp_path: Path) -> None:
         study.run()
 
 
-def test_same_bytes_on_any_number_of_threads(tmp_path: Path) -> None:
+def test_same_bytes_on_any_number_of_workers(tmp_path: Path) -> None:
     outputs = []
-    for threads in (1, 3):
+    for workers in (1, 3):
         study = Study(tmp_path)
-        study.run(threads=threads)
+        study.run(workers=workers)
         outputs.append(
             [(tmp_path / name).read_bytes() for name in ("tissue.nii.gz", "repairs.parquet")]
         )

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cytopipe import logs, provenance
+from cytopipe import logs, provenance, threads
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
@@ -26,7 +26,6 @@ from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
 from cytopipe.numerics import laplace, meshes, topology
-from cytopipe.threads import use as use_threads
 
 VERSION = 1
 SIDES = {"L": 1, "R": 2}
@@ -72,7 +71,7 @@ def run(
     thickness: dict[str, Path],
     curvature: dict[str, Path],
     table: Path,
-    threads: int = 1,
+    workers: int = 1,
     params: Params,
 ) -> None:
     """Compute depth, hemispheres and both mid-surfaces of one brain.
@@ -85,7 +84,7 @@ def run(
     hemispheres : written: uint8 0 background, 1 left, 2 right.
     surfaces, thickness, curvature : written, a file for each of "L" and "R": mid-surface, mm, 1/mm.
     table : written last: SURFACES, a row a hemisphere.
-    threads : from two on, the hemispheres are computed side by side; the result is the same.
+    workers : from two on, the hemispheres are computed side by side; the result is the same.
 
     Raises
     ------
@@ -108,7 +107,7 @@ def run(
             tissue_sides = volumes.Volume(sides, labels.affine)
             check_place(laid[0], tissue_sides, side, given[0].parent, name)
     work = [(labels, sides == side, ready[name], params) for name, side in SIDES.items()]
-    for (name, side), found in zip(SIDES.items(), _side_by_side(work, threads), strict=True):
+    for (name, side), found in zip(SIDES.items(), _side_by_side(work, workers), strict=True):
         if found is None:
             raise InputError(
                 f"{tissue}: no white matter in hemisphere {name}; look at the reconstruction"
@@ -145,15 +144,15 @@ class Hemisphere:
 
 
 def _side_by_side(
-    work: list[tuple[volumes.Volume, NDArray[np.bool_], Given | None, Params]], threads: int
+    work: list[tuple[volumes.Volume, NDArray[np.bool_], Given | None, Params]], workers: int
 ) -> Iterator[Hemisphere | None]:
-    """`_hemisphere` of each, in order; with several threads each in a process of its own."""
-    if threads < 2:
+    """`_hemisphere` of each, in order; with several workers each in a process of its own."""
+    if workers < 2:
         yield from map(_hemisphere, *zip(*work, strict=True))
         return
     # processes: the libraries of meshes hold Python's lock; spawned, so that none of the parent's
     # threads is missed
-    with ProcessPoolExecutor(len(work), get_context("spawn"), use_threads, (1,)) as pool:
+    with ProcessPoolExecutor(len(work), get_context("spawn"), threads.use, (1,)) as pool:
         yield from pool.map(_hemisphere, *zip(*work, strict=True))
 
 

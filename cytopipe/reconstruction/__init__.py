@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -69,7 +68,7 @@ def run_volume(
     given: list[Path],
     volume: Path,
     repairs: Path,
-    threads: int = 1,
+    workers: int = 1,
     params: Params,
 ) -> None:
     """Stack the labels of one brain into a volume, with all that a person may leave out.
@@ -83,15 +82,13 @@ def run_volume(
     volume : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm. Masks are drawn on
         it.
     repairs : written: REPAIRS table of the defects.
-    threads : sections at a time; does not change the result.
+    workers : sections at a time; does not change the result.
 
     Raises
     ------
     InputError
         If fewer than two sections can be placed, or the ready-made volume does not fit them.
     """
-    # sections are what runs side by side; OpenCV would take every core for each
-    cv2.setNumThreads(1)
     sections = placed_sections(labels, tables, stack)
     if len(sections) < 2:
         raise InputError(
@@ -105,7 +102,7 @@ def run_volume(
     grid = shapes.grid_around(sections, params.voxel_mm, MARGIN_VOXELS)
     logs.say(f"{brain}: {len(sections)} sections on {grid.shape} voxels")
     planes = shapes.section_planes(
-        sections, grid, params.smoothing_voxels, params.sulcus_voxels, brain, threads
+        sections, grid, params.smoothing_voxels, params.sulcus_voxels, brain, workers
     )
     found = repair.repair_defects(
         planes,

@@ -133,9 +133,9 @@ def section_planes(
     smoothing_voxels: float,
     sulcus_voxels: float,
     brain: str,
-    threads: int = 1,
+    workers: int = 1,
 ) -> Planes:
-    """Signed distances of each section at the voxel centres of its plane, `threads` at a time."""
+    """Signed distances of each section at the voxel centres of its plane, `workers` at a time."""
     shape = (len(sections), grid.shape[0], grid.shape[2])
     planes = Planes(
         np.empty(shape, np.float32),
@@ -151,7 +151,7 @@ def section_planes(
             sections[number], ras, grid.voxel_mm, smoothing_voxels, sulcus_voxels
         )
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         # the filters let other threads run
         for _ in logs.progress(
             pool.map(fill, range(len(sections))), len(sections), f"{brain}: planes"

@@ -15,6 +15,6 @@ if __name__ == "__main__":
         thickness={side: Path(snakemake.output[f"thickness_{side}"]) for side in "LR"},
         curvature={side: Path(snakemake.output[f"curvature_{side}"]) for side in "LR"},
         table=Path(snakemake.output.table),
-        threads=snakemake.threads,
+        workers=snakemake.threads,
         params=midsurface.Params(**snakemake.params.midsurface),
     )
