@@ -219,6 +219,18 @@ POINTS = _table(
     _STATUS,
 )
 
+# coordinates/{brain}/checks.parquet
+CHECKS = _table(
+    "checks",
+    ("brain", "str", "", "brain"),
+    ("check", "str", "", "what was looked at"),
+    ("value", "float64", "", "what was found; NaN where there was nothing to look at"),
+    ("unit", "str", "", "unit of value and limit"),
+    ("limit", "str", "", "e.g. at most 0.01; empty if only reported"),
+    ("status", "str", "", "ok, failed, or empty if only reported"),
+    ("remedy", "str", "", "where to look and what to do if it failed"),
+)
+
 PATCHES = _table(
     "patches",
     ("point_id", "str", "", "the point at the patch's centre; brain-section-aN if annotated"),

@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from cytopipe.commands import queue
 from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
+from cytopipe.formats import transform_table
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import (
     chunk_of,
@@ -26,6 +27,12 @@ try:
     SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
     study_config.check_brains(SECTIONS, ROLES)
     DECIDED = corrected(SECTIONS, Path("manual"))
+    # manual/{brain}/transforms.tsv and what it names
+    GIVEN = {
+        brain: [table, *transform_table.files_of(table)]
+        for brain in ROLES
+        if (table := Path("manual", brain, transform_table.NAME)).is_file()
+    }
 except InputError as error:
     raise WorkflowError(
         f"{error}\n(study folder: {Path.cwd()}; another one: snakemake --directory STUDY, e.g. demo after `make demo`)"
@@ -187,6 +194,16 @@ def manual(pattern):
         return [path] if path in present(f"manual/{w.brain}") else []
 
     return of_brain
+
+
+def given_transforms(w):
+    """manual/{brain}/transforms.tsv and the files that it names, or nothing."""
+    return [str(path) for path in GIVEN.get(w.brain, [])]
+
+
+def anchoring_target(w):
+    """The volume whose voxels anchorings count, where the brain has a table of transforms."""
+    return (config["coordinates"]["anchoring_target"] or []) if w.brain in GIVEN else []
 
 
 def manual_exclusion(w):
