@@ -194,6 +194,7 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
         "stacks": [study["stack.parquet"]],
         "surfaces": [study["surfaces.parquet"]],
         "points": [study["points.parquet"]],
+        "checks": [study["checks.parquet"]],
         "metrics": {},
         "scores": [],
         "figures": [],
@@ -205,6 +206,27 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
     assert first == (tmp_path / "b.html").read_text()
     # neither truth nor training: said so, not shown empty
     assert "No network was trained" in first and "No scores" in first and "phantom" not in first
+
+
+def test_failed_checks_of_the_way_to_the_template_stand_out(
+    study: dict[str, Path], tmp_path: Path
+) -> None:
+    """On the brain's page in red, first, and with what to do; on the study's by their number."""
+    page = study["B01.html"].read_text()
+    assert "folded tissue" in page and "at most 0.001" in page
+    good = tables.read(tables.CHECKS, study["checks.parquet"])
+    bad = good.assign(check="on its side", value=0.02, limit="at least 0.95", status="failed")
+    both = pd.concat([good, bad.assign(remedy="turn <it>")])
+    tables.write(tables.CHECKS, both, tmp_path / "checks.parquet")
+    page = write_brain_page(study | {"checks.parquet": tmp_path / "checks.parquet"}, tmp_path)
+    text = page.read_text()
+    assert re.search(r'class="missed">0\.02 share</td>.*at least 0\.95', text)
+    assert "turn &lt;it&gt;" in text and text.index("on its side") < text.index("folded tissue")
+    kinds = (tables.STACK, tables.SURFACES, tables.POINTS)
+    rows = [tables.read(kind, study[f"{kind.name}.parquet"]) for kind in kinds]
+    counts = [study_page.brain_cells(*rows, checks)[-1] for checks in (good, both)]
+    assert counts == [{"text": "0", "bad": False}, {"text": "1", "bad": True}]
+    assert study_page.BRAIN_COLUMNS[-1] == "failed checks"
 
 
 def test_figures_of_the_same_content_are_the_same_text() -> None:

@@ -159,6 +159,13 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     ),
     "manual/B03/exclusion.nii.gz": lambda study: study.save("manual/B03/exclusion.nii.gz"),
     "manual/B03/to-colin27.h5": lambda study: study.save("manual/B03/to-colin27.h5"),
+    "manual/B03/transforms.tsv and a file that it names": lambda study: (
+        study.save("manual/B03/m.txt"),
+        study.save(
+            "manual/B03/transforms.tsv",
+            "from\tto\tfile\ttype\tmoves\tframe\nstack\tcolin27\tm.txt\tmatrix\tpoints\tRAS\n",
+        ),
+    ),
     "an atlas, template.atlas or .areas": lambda study: study.save("template/atlas.nii.gz"),
     "the template, template.tissue": lambda study: study.save("template/tissue.nii.gz"),
     "an outlined area, areas/B01/00015.geojson": lambda study: study.save(

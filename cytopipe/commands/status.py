@@ -99,6 +99,7 @@ def lines_of(
         ]
         lines.append(f"    files: {', '.join(counts)}")
     lines += [f"    {text}" for text in section_notes(study, brain, found)]
+    lines += [f"    {text}" for text in failed_checks(study, brain)]
     return lines
 
 
@@ -226,6 +227,22 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
             f"{len(open_numbers)} proposals to look at: {proposed}; answers go to {answered}"
         )
     return notes
+
+
+def failed_checks(study: Path, brain: str) -> list[str]:
+    """What the coordinates stage found wrong with the way to the template."""
+    path = study / "results" / "coordinates" / brain / "checks.parquet"
+    if not path.exists():
+        return []
+    try:
+        checks = tables.read(tables.CHECKS, path)
+    except InputError as error:
+        return [str(error)]
+    return [
+        f"CHECK FAILED: {row['check']}: {row['value']:.3g} {row['unit']}, {row['limit']}; "
+        f"{row['remedy']}"
+        for row in checks[checks["status"] == "failed"].to_dict("records")
+    ]
 
 
 def _sections_in(path: Path) -> set[str]:

@@ -19,7 +19,7 @@ from cytopipe.report import brain_page, bundle, section_files, section_numbers, 
 from cytopipe.report.params import Params
 from cytopipe.report.truth import run_truth
 
-VERSION = 3
+VERSION = 4
 
 __all__ = ["Params", "run", "run_brain", "run_truth"]
 
@@ -43,6 +43,7 @@ def run_brain(
     table: Path,
     midlines: list[Path],
     points: Path,
+    checks: Path,
     template: Path,
     earlier: Path | None,
     max_rotation_deg: float,
@@ -58,6 +59,7 @@ def run_brain(
     labels, segmentations : label file and table of each chunk.
     proposed : what the alignment proposes, in the form of manual/{brain}/sections.tsv.
     table : SURFACES.
+    checks : CHECKS.
     template : tissue volume of the template.
     earlier : `numbers` of an earlier run, to be compared with. None for none.
     max_rotation_deg : of the alignment, for the hand that it did not choose.
@@ -128,6 +130,7 @@ def run_brain(
         maps["thickness"],
         tables.read(tables.SURFACES, table),
         located,
+        tables.read(tables.CHECKS, checks),
     )
     brain_page.write_page("brain.html", values, page)
 
@@ -158,6 +161,7 @@ def run(
     stacks: list[Path],
     surfaces: list[Path],
     points: list[Path],
+    checks: list[Path],
     metrics: dict[str, Path],
     scores: list[Path],
     figures: list[Path],
@@ -169,7 +173,8 @@ def run(
     Parameters
     ----------
     roles : role of each brain.
-    pages, stacks, surfaces, points : page and tables of each brain, in the order of `roles`.
+    pages, stacks, surfaces, points, checks : page and tables of each brain, in the order of
+        `roles`.
     metrics : METRICS of each run.
     scores : SCORES of all tasks and runs.
     figures : {task}/{run}/figures.html of them; the page links to them and shows the .png beside.
@@ -184,10 +189,11 @@ def run(
                 tables.read(tables.STACK, of_brain[1]),
                 tables.read(tables.SURFACES, of_brain[2]),
                 tables.read(tables.POINTS, of_brain[3]),
+                tables.read(tables.CHECKS, of_brain[4]),
             ),
         }
         for (brain, role), of_brain in zip(
-            roles.items(), zip(pages, stacks, surfaces, points, strict=True), strict=True
+            roles.items(), zip(pages, stacks, surfaces, points, checks, strict=True), strict=True
         )
     ]
     found = [tables.read(tables.SCORES, path) for path in scores]

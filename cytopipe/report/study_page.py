@@ -18,6 +18,7 @@ BRAIN_COLUMNS = (
     "Euler number R",
     "usable points",
     "with a coordinate",
+    "failed checks",
 )
 # metrics (how their names begin) of which the largest of a line is bold
 MORE_IS_BETTER = ("macro_f1", "weighted_f1", "top1", "top3", "r2 ", "purity_area", "adjusted_rand")
@@ -29,12 +30,13 @@ def cell(text: str, bad: bool = False) -> dict[str, Any]:
 
 
 def brain_cells(
-    stack: pd.DataFrame, surfaces: pd.DataFrame, points: pd.DataFrame
+    stack: pd.DataFrame, surfaces: pd.DataFrame, points: pd.DataFrame, checks: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """A brain's line, in the order of BRAIN_COLUMNS."""
     placed = stack["angle_rad"].notna()
     euler = dict(zip(surfaces["hemisphere"], surfaces["euler"], strict=True))
     usable = points["status"] == "ok"
+    failed = int((checks["status"] == "failed").sum())
     located = (usable & points["x_mm"].notna()).sum() / max(int(usable.sum()), 1)
     return [
         cell(str(len(stack))),
@@ -44,6 +46,7 @@ def brain_cells(
         *(cell(str(euler.get(h, "none")), euler.get(h) != 2) for h in "LR"),
         cell(f"{int(usable.sum()):,}", not usable.any()),
         cell(f"{located:.0%}", located < 0.95),
+        cell(str(failed), failed > 0),
     ]
 
 

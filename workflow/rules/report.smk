@@ -22,6 +22,7 @@ rule report_brain:
         table="results/midsurface/{brain}/surfaces.parquet",
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         points="results/coordinates/{brain}/points.parquet",
+        checks="results/coordinates/{brain}/checks.parquet",
         template=config["template"]["tissue"],
         earlier=earlier_numbers_of_brain,
     output:
@@ -94,6 +95,7 @@ rule report:
         stacks=brains_of("results/alignment/{brain}/stack.parquet"),
         surfaces=brains_of("results/midsurface/{brain}/surfaces.parquet"),
         points=brains_of("results/coordinates/{brain}/points.parquet"),
+        checks=brains_of("results/coordinates/{brain}/checks.parquet"),
         models=expand("results/pretraining/{run}/model/weights.safetensors", run=RUNS),
         metrics=expand("results/pretraining/{run}/metrics.parquet", run=RUNS),
         scores=every_task("scores.parquet"),
