@@ -195,6 +195,7 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
         "surfaces": [study["surfaces.parquet"]],
         "points": [study["points.parquet"]],
         "checks": [study["checks.parquet"]],
+        "audits": [],
         "metrics": {},
         "scores": [],
         "figures": [],
@@ -205,7 +206,30 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
     first = (tmp_path / "a.html").read_text()
     assert first == (tmp_path / "b.html").read_text()
     # neither truth nor training: said so, not shown empty
+    assert "audit" not in first
     assert "No network was trained" in first and "No scores" in first and "phantom" not in first
+
+
+def test_what_the_audit_found_is_proposed_on_both_pages(study: dict[str, Path]) -> None:
+    index = study["index.html"].read_text()
+    rows = re.findall(r'<a href="B01.html#section=(\d+)">\d+</a></td>.*?<td>([\d.]+)</td>', index)
+    assert rows == [("1120", "0.991"), ("1220", "0.930")]
+    assert "swapped with 1320" in index and "exchange &lt;them&gt;" in index
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page_of(study))
+    assert data is not None
+    of = {row["section"]: row["proposed"] for row in json.loads(data[1])["rows"]}
+    # the alignment proposed 1120 as well
+    assert of[1120] == {
+        "mirrored": "yes",
+        "excluded": "",
+        "notes": "with 1020 3 inliers; audit: mirrored, confidence 0.991",
+    }
+    assert of[1220]["mirrored"] == "" and "audit: swapped with 1320" in of[1220]["notes"]
+    assert of[2120]["excluded"] == "yes" and of[1020] is None
+
+
+def page_of(study: dict[str, Path]) -> str:
+    return study["B01.html"].read_text()
 
 
 def test_failed_checks_of_the_way_to_the_template_stand_out(

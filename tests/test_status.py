@@ -162,3 +162,13 @@ def test_a_failed_check_is_said_of_a_finished_brain_too(study: Study, capsys) ->
     assert said.startswith("B01 (seen, 4 sections): done\n")
     assert "CHECK FAILED: on its side: 0.02 share, at least 0.95; turn it" in said
     assert said.count("CHECK FAILED") == 1
+
+
+def test_findings_of_the_audit_wait_until_they_are_answered(study: Study, capsys) -> None:
+    study.finish("report")
+    audited = study.folder / "results" / "alignment" / "B01" / "audit-sections.tsv"
+    found = [Proposal(15, mirrored=True), Proposal(480, notes="swapped with 495")]
+    write_proposals(found, audited, "B01")
+    assert f"2 findings of the audit to look at: {audited}" in study.says(capsys)
+    (study.manual / "sections.tsv").write_text("section\tmirrored\n15\tno\n480\t\n")
+    assert "to look at" not in study.says(capsys)

@@ -214,7 +214,10 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
             statuses |= dict(zip(frame["section"], frame["status"], strict=True))
         proposed = stack.with_name("proposed-sections.tsv")
         answered = study / "manual" / brain / "sections.tsv"
-        open_numbers = _sections_in(proposed) - _sections_in(answered)
+        audited = stack.with_name("audit-sections.tsv")
+        given = _sections_in(answered)
+        open_numbers = _sections_in(proposed) - given
+        open_findings = _sections_in(audited) - given
     except InputError as error:
         return [str(error)]
     for status in Counter(statuses.values()):
@@ -225,6 +228,11 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     if open_numbers:
         notes.append(
             f"{len(open_numbers)} proposals to look at: {proposed}; answers go to {answered}"
+        )
+    if open_findings:
+        notes.append(
+            f"{len(open_findings)} findings of the audit to look at: {audited}; answers go to "
+            f"{answered}"
         )
     return notes
 

@@ -142,6 +142,15 @@ STACK = _table(
     ("status", "str", "", "ok, uncertain, blank, excluded, or why it has no transform"),
 )
 
+AUDIT = _table(
+    "audit",
+    ("brain", "str", "", "brain"),
+    ("section", "int64", "", "section number"),
+    ("finding", "str", "", "mirrored, swapped, belongs elsewhere, or matches neither neighbour"),
+    ("confidence", "float64", "", "0.5 to 1"),
+    ("remedy", "str", "", "what to write where, once a person has looked at it"),
+)
+
 REPAIRS = _table(
     "repairs",
     ("brain", "str", "", "brain"),

@@ -50,6 +50,16 @@ def brain_cells(
     ]
 
 
+def audit_rows(audit: pd.DataFrame) -> list[dict[str, Any]]:
+    """Findings of the audit, the surest first in each brain."""
+    ordered = audit.sort_values(["brain", "confidence", "section"], ascending=[True, False, True])
+    return [
+        {str(name): value for name, value in row.items()}
+        | {"confidence": f"{row['confidence']:.3f}"}
+        for row in ordered.to_dict("records")
+    ]
+
+
 def score_tasks(
     scores: pd.DataFrame, task_pages: Mapping[str, Mapping[str, str]]
 ) -> list[dict[str, Any]]:
@@ -112,6 +122,7 @@ def page_values(
     scores: pd.DataFrame,
     truth: pd.DataFrame | None,
     task_pages: Mapping[str, Mapping[str, str]],
+    audit: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """Everything that the template `study.html` needs.
 
@@ -120,6 +131,7 @@ def page_values(
     brains : brain, role, page and cells of each brain.
     metrics : METRICS of each run.
     task_pages : see `score_tasks`.
+    audit : AUDIT of all brains; None where no audit was asked for.
     """
     trained = {run: table for run, table in metrics.items() if len(table)}
     runs = [
@@ -134,6 +146,7 @@ def page_values(
     return {
         "brains": brains,
         "brain_columns": BRAIN_COLUMNS,
+        "audit": None if audit is None else audit_rows(audit),
         "training": markup(figures.training_figure(trained)) if runs else "",
         "runs": runs,
         "tasks": score_tasks(scores, task_pages),

@@ -2,6 +2,7 @@
 # Everything here runs for every job of the DAG: look-ups only, no file is opened per section.
 
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +52,8 @@ CHUNKS = {brain: [c for b, c in OF_CHUNK if b == brain] for brain in BRAINS}
 # what a person decides about sections concerns their places: scans are segmented all the same,
 # and a row of one chunk does not touch the others
 ROWS = {(s.brain, s.section): s.row() for s in DECIDED}
+# the audit looks at hand and order; where a section lies is nothing to it
+AUDITED = {(s.brain, s.section): replace(s, onto="").row() for s in DECIDED}
 SCANS = {
     (s.brain, s.section): s.scan_row(excluded=s.excluded and decided.excluded)
     for s, decided in zip(SECTIONS, DECIDED)
@@ -130,6 +133,16 @@ def images_of_chunk(w):
     return [image_of(s) for s in OF_CHUNK[w.brain, w.chunk]]
 
 
+def images_of_brain(w):
+    return [image_of(s) for s in OF_BRAIN[w.brain]]
+
+
+def audit_of_brain(w):
+    """What the audit proposes, where study.audit asks for one."""
+    wanted = config["study"]["audit"]
+    return f"results/alignment/{w.brain}/audit-sections.tsv" if wanted else []
+
+
 def scans_of_chunk(w):
     return rows_of(OF_CHUNK[w.brain, w.chunk], SCANS)
 
@@ -153,6 +166,10 @@ def rows_of_chunk_and_before(w):
 
 def rows_of_brain(w):
     return rows_of(OF_BRAIN[w.brain])
+
+
+def audited_rows_of_brain(w):
+    return rows_of(OF_BRAIN[w.brain], AUDITED)
 
 
 def chunks_of(pattern):
