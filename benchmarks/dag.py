@@ -1,8 +1,8 @@
 """What a plan costs: `snakemake -n` of a study of ten brains, before and after everything has run.
 
     make bench-dag
-    first dry run: jobs 566 seconds 4.2 megabytes 236, 3.9 s of processor
-    no-op: jobs 0 seconds 4.1 megabytes 268, 3.8 s of processor
+    first dry run: jobs 576 seconds 3.9 megabytes 223, ...
+    no-op: jobs 0 seconds 3.6 megabytes 255, ...
 
 Images and results are empty files; those of the finished study have Snakemake's records of a run.
 `benchmarks/dag.py STUDY ...` measures studies that there are.

@@ -1,5 +1,7 @@
+import library_laplace2d as library
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cytopipe.numerics.laplace2d import LIMIT, REACHED, WALL, interpolate, solve_laplace, walk
 
@@ -46,6 +48,37 @@ def test_the_solution_meets_the_discrete_equation():
     padded = np.pad(known, 1, mode="edge")  # no flux through the image's border
     around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
     np.testing.assert_allclose(around[unknown], 4 * known[unknown], atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (37, 1), (50, 63), (64, 31), (90, 128)])
+def test_equals_a_direct_solver(shape):
+    """Masks of many pieces, with both kinds of borders, insulation and the image's own border."""
+    rng = np.random.default_rng(shape)
+    unknown = ndimage.gaussian_filter(rng.normal(size=shape), 2) > -0.05
+    values = rng.choice([0.0, 1.0, 0.3, np.nan], shape)
+    centred = rng.random(shape) < 0.3
+    expected = library.solve_laplace(unknown, values, centred)
+    field = solve_laplace(unknown, values, centred, tolerance=1e-7)
+    assert np.array_equal(np.isnan(field[unknown]), np.isnan(expected[unknown]))
+    np.testing.assert_allclose(field[unknown], expected[unknown], atol=1e-5)
+    # the usual tolerance: what the points are moved by
+    usual = solve_laplace(unknown, values, centred)
+    np.testing.assert_allclose(usual[unknown], expected[unknown], atol=1e-3)
+
+
+def test_the_value_beyond_a_border_puts_the_given_one_on_the_face():
+    rng = np.random.default_rng(5)
+    unknown = ndimage.gaussian_filter(rng.normal(size=(40, 50)), 2) > 0
+    values, centred = rng.random((40, 50)), rng.random((40, 50)) < 0.3
+    field = solve_laplace(unknown, values, centred)
+    inside = np.pad(np.where(unknown, field, np.nan), 1, constant_values=np.nan)
+    around = np.stack([inside[:-2, 1:-1], inside[2:, 1:-1], inside[1:-1, :-2], inside[1:-1, 2:]])
+    beside = ~unknown & ~np.isnan(around).all(axis=0)
+    mean = np.nanmean(around[:, beside], axis=0)
+    np.testing.assert_allclose(
+        field[beside], np.where(centred, values, 2 * values)[beside] - mean * ~centred[beside], 1e-5
+    )
+    assert np.isnan(field[~unknown & ~beside]).all()
 
 
 def test_a_piece_without_a_border_is_unknown():

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from cytopipe.alignment.audit import (
     ELSEWHERE,
     MIRRORED,
@@ -73,7 +71,6 @@ def rows_of(
     sections, images : all of the brain with what a person decided, and their scans or pyramids.
     segmented : row of SEGMENTATION and label file of each section, by its number.
     """
-    cv2.setNumThreads(1)
     usable = [
         (section, image)
         for section, image in zip(sections, images, strict=True)

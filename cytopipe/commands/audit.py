@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cytopipe import logs
+from cytopipe import logs, threads
 from cytopipe.alignment import auditing
 from cytopipe.alignment.auditing import Row
 from cytopipe.files import InputError, whole
@@ -54,6 +54,7 @@ def rows_of(study: Path, brain: str) -> list[Row]:
     InputError
         For a brain that is not there or not segmented.
     """
+    threads.use(1)
     config_path = study / "config" / "config.yaml"
     if not config_path.exists():
         raise InputError(f"{study} has no config/config.yaml; name a study with --study")

@@ -14,11 +14,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.morphology import skeletonize
 
+from cytopipe.numerics.components import touching
 from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.laplace2d import REACHED, Mask, interpolate, solve_laplace, walk
+from cytopipe.numerics.windows import beside, count, nearest
 
 Target = Literal["laplacian", "skeleton"]
 GRAY, WHITE = 1, 2
@@ -84,14 +85,9 @@ def depth_field(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     NaN in pieces of gray matter that do not touch both, and away from gray matter.
     """
     gray = labels == GRAY
-    pieces, count = ndimage.label(gray)
-    two_sided = np.ones(count + 1, bool)
-    for side in (0, WHITE):
-        touched = pieces[ndimage.binary_dilation(labels == side) & gray]
-        two_sided &= np.bincount(touched, minlength=count + 1) > 0
-    two_sided[0] = False
-    values = np.where(labels == WHITE, 1.0, 0.0)
-    return solve_laplace(two_sided[pieces], np.where(gray, np.nan, values), np.zeros_like(gray))
+    pial, white = (touching(gray, beside(labels, GRAY, side)) for side in (0, WHITE))
+    values = np.where(gray, np.nan, labels == WHITE)
+    return solve_laplace(pial & white, values, np.zeros_like(gray))
 
 
 def enter(gray: Mask, points_px: Floats, max_move_px: float) -> tuple[Floats, Floats, Mask]:
@@ -105,13 +101,12 @@ def enter(gray: Mask, points_px: Floats, max_move_px: float) -> tuple[Floats, Fl
     points = np.array(points_px, np.float64)
     moved = np.zeros(len(points))
     entered = _at(gray, points)
-    if not gray.any():
-        return points, moved, entered
-    nearest = ndimage.distance_transform_edt(~gray, return_distances=False, return_indices=True)
     row, column, _ = _pixels(gray, points)
-    goal = np.column_stack([nearest[1][row, column], nearest[0][row, column]]).astype(np.float64)
+    # a point is up to 0.71 from the centre of its pixel
+    row, column = nearest(gray, row, column, max_move_px + 1)
+    goal = np.column_stack([column, row]).astype(np.float64)
     distance = np.linalg.norm(goal - points, axis=1)
-    move = ~entered & (distance <= max_move_px)
+    move = ~entered & (row >= 0) & (distance <= max_move_px)
     points[move], moved[move] = goal[move], distance[move]
     return points, moved, entered | move
 
@@ -123,13 +118,8 @@ def tissue_share(labels: NDArray[np.uint8], points_px: Floats, window_px: float)
     share is of what a network would see.
     """
     reach = max(0, round((window_px - 1) / 2))
-    padded = np.pad(labels > 0, reach + 1)
-    sums = np.pad(padded.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
     row, column, inside = _pixels(labels, points_px)
-    top, left = row + 1, column + 1
-    bottom, right = top + 2 * reach + 1, left + 2 * reach + 1
-    total = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    return np.where(inside, total / (2 * reach + 1) ** 2, 0.0)
+    return np.where(inside, count(labels > 0, row, column, reach) / (2 * reach + 1) ** 2, 0.0)
 
 
 def _cropped(

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from cytopipe.numerics.components import touching
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 REACHED, LIMIT, FLAT, WALL = 0, 1, 2, 3
+BLOCK = 16  # fields of a row that are worked on together: two or four vectors of a processor
+ROUND = 16  # half sweeps between two looks at the residual
 
 
 def solve_laplace(
@@ -39,57 +42,18 @@ def solve_laplace(
     other neighbours the value that puts the Dirichlet value on the face by linear
     interpolation; NaN elsewhere and in pieces that touch no boundary.
     """
-    inside = np.pad(unknown, 1)
-    known = np.pad(np.where(unknown, np.nan, values), 1, constant_values=np.nan)
-    weight = np.where(np.isnan(known), 0.0, np.where(np.pad(centred, 1), 1.0, 2.0))
-    pull = weight * np.nan_to_num(known)
-    diagonal = np.zeros(inside.shape, np.float32)
-    source = np.zeros(inside.shape, np.float32)
-    contacts = np.zeros(inside.shape, np.int8)
-    middle = (slice(1, -1), slice(1, -1))
-    for there in _NEIGHBOURS:
-        diagonal[middle] += (inside + weight)[there]
-        source[middle] += pull[there]
-        contacts[middle] += weight[there] > 0
-    contacts[~inside] = 0
-    inverse = np.divide(1, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0)
-    field = np.where(inside, np.float32(0.5), np.float32(0))
+    unknown = np.ascontiguousarray(unknown)
+    known = np.where(unknown, np.nan, values)
+    reds, blacks, borders, contacts = _pack(unknown, known, centred)
     # a strip of n pixels wants 2 / (1 + sin(pi / n)). The slowest piece, a crown or two banks
     # without a sulcus, is some three times as wide as the mean, 2 area / border
-    width = max(3.0, 3 * 2 * inside.sum() / max(1, int(contacts.sum(dtype=np.int64))))
+    width = max(3.0, 3 * 2 * np.count_nonzero(unknown) / max(1, contacts))
     relaxation = np.float32(2 / (1 + np.sin(np.pi / width)))
-    _sweep(field, source, inverse, _runs(inside), relaxation, np.float32(tolerance), max_sweeps)
-
+    for _ in range(0, max_sweeps, ROUND // 2):
+        if _sweep(*reds, *blacks, relaxation) < tolerance:
+            break
     # a piece without a border is all initial guess
-    pieces, count = ndimage.label(inside)
-    bounded = np.bincount(pieces.ravel(), contacts.ravel(), count + 1) > 0
-    solution = np.where(inside & bounded[pieces], field, np.nan)
-    total, faces = np.zeros(inside.shape), np.zeros(inside.shape)
-    for there in _NEIGHBOURS:
-        valid = ~np.isnan(solution[there])
-        total[middle] += np.where(valid, solution[there], 0.0)
-        faces[middle] += valid
-    beside = ~inside & (faces > 0) & ~np.isnan(known)
-    mean = total / np.maximum(faces, 1)
-    outer = np.where(np.pad(centred, 1), known, 2 * known - mean)
-    return np.asarray(np.where(beside, outer, solution)[middle], np.float32)
-
-
-def gradient(field: NDArray[np.float32], where: Mask) -> tuple[Floats, Floats]:
-    """Central differences along x and y at the pixels `where`; 0 elsewhere.
-
-    A neighbour that is NaN takes the pixel's own value (no flux).
-    """
-    padded = np.pad(field.astype(np.float64), 1, constant_values=np.nan)
-    own = padded[1:-1, 1:-1]
-    up, down, left, right = (
-        np.where(np.isnan(padded[there]), own, padded[there]) for there in _NEIGHBOURS
-    )
-    usable = where & ~np.isnan(own)
-    return (
-        np.asarray(np.where(usable, (right - left) / 2, 0.0)),
-        np.asarray(np.where(usable, (down - up) / 2, 0.0)),
-    )
+    return np.asarray(_unpack(reds[0], blacks[0], touching(unknown, borders), known, centred))
 
 
 def interpolate(field: NDArray[np.float32], points_px: Floats) -> Floats:
@@ -120,62 +84,169 @@ def walk(
     -------
     (n, 2) where the walks ended, and how: REACHED, LIMIT, FLAT (no gradient) or WALL.
     """
-    along_x, along_y = gradient(field, allowed)
     ends = np.array(points_px, np.float64)
     how = np.zeros(len(ends), np.int64)
-    _walk(field, along_x, along_y, allowed, ends, target, np.asarray(limits_px), step_px, how)
+    _walk(field, allowed, ends, target, np.asarray(limits_px, np.float64), step_px, how)
     return ends, how
 
 
-# slices of a padded array that bring the upper, lower, left and right neighbour to a pixel
-_NEIGHBOURS = (
-    (slice(0, -2), slice(1, -1)),
-    (slice(2, None), slice(1, -1)),
-    (slice(1, -1), slice(0, -2)),
-    (slice(1, -1), slice(2, None)),
-)
+@njit(cache=True)
+def _pack(unknown: Any, known: Any, centred: Any) -> Any:
+    """The equations as a checkerboard whose red and black fields are stored apart.
+
+    Pixel (row, column) of the image, which gets a frame of one pixel, is number
+    (column + 1) // 2 of row + 1 of the colour (row + column) % 2: what a half sweep reads and
+    writes is contiguous.
+
+    Returns
+    -------
+    Of each colour the field: 0.5 where unknown, else what the pixel adds to a neighbour's sum; 1
+    over the weights of that sum, 0 where known; the blocks (see `_blocks`). Then the unknown
+    pixels beside a known one, and the number of such faces.
+    """
+    rows, columns = unknown.shape
+    # a block more: the right neighbours of the last field
+    width = (columns // 2 + 2 + 2 * BLOCK - 1) // BLOCK * BLOCK
+    field = np.zeros((2, rows + 2, width), np.float32)
+    inverse = np.zeros_like(field)
+    borders = np.zeros_like(unknown)
+    contacts = 0
+    for y in range(rows):
+        for x in range(columns):
+            colour, place = (y + x) & 1, (x + 1) >> 1
+            if not unknown[y, x]:
+                if not np.isnan(known[y, x]):
+                    weight = 1 if centred[y, x] else 2
+                    field[colour, y + 1, place] = weight * known[y, x]
+                continue
+            weights = 0
+            for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                v, u = y + down, x + right
+                if v < 0 or u < 0 or v >= rows or u >= columns:
+                    continue
+                if unknown[v, u]:
+                    weights += 1
+                elif not np.isnan(known[v, u]):
+                    weights += 1 if centred[v, u] else 2
+                    borders[y, x] = True
+                    contacts += 1
+            field[colour, y + 1, place] = 0.5
+            if weights > 0:
+                inverse[colour, y + 1, place] = np.float32(1) / np.float32(weights)
+    reds = field[0], inverse[0], *_blocks(inverse[0])
+    blacks = field[1], inverse[1], *_blocks(inverse[1])
+    return reds, blacks, borders, contacts
 
 
 @njit(cache=True)
-def _runs(mask: Any) -> Any:
-    """(n, 3) row, first column and end column of the runs of a mask whose border is empty."""
-    rows, columns = mask.shape
-    runs = np.empty((mask.size // 2 + 1, 3), np.int32)
+def _blocks(inverse: Any) -> Any:
+    """First fields of the blocks of BLOCK fields with an unknown; where each row's blocks start."""
+    rows, width = inverse.shape
+    blocks = np.empty(inverse.size // BLOCK, np.uint64)
+    starts = np.zeros(rows + 1, np.int64)
     count = 0
     for row in range(rows):
-        column = 0
-        while column < columns:
-            if mask[row, column]:
-                first = column
-                while mask[row, column]:
-                    column += 1
-                runs[count, 0], runs[count, 1], runs[count, 2] = row, first, column
+        starts[row] = count
+        for first in range(0, width, BLOCK):
+            if inverse[row, first : first + BLOCK].any():
+                blocks[count] = row * width + first
                 count += 1
-            column += 1
-    return runs[:count].copy()
+    starts[rows] = count
+    return blocks[:count].copy(), starts
+
+
+@njit(cache=True)
+def _sweep(
+    red: Any,
+    red_inverse: Any,
+    red_blocks: Any,
+    red_starts: Any,
+    black: Any,
+    black_inverse: Any,
+    black_blocks: Any,
+    black_starts: Any,
+    relaxation: Any,
+) -> Any:
+    """ROUND half sweeps; returns the largest residual met in the last two.
+
+    Half sweep h follows its predecessor one row behind, which gives what one after the other
+    gives, with the rows between them still in the processor's cache.
+    """
+    rows, width = red.shape
+    reds, red_weights = red.reshape(-1), red_inverse.reshape(-1)
+    blacks, black_weights = black.reshape(-1), black_inverse.reshape(-1)
+    largest = np.float32(0)
+    for ahead in range(1, rows + ROUND - 2):
+        for half in range(max(0, ahead - rows + 2), min(ROUND, ahead)):
+            row = ahead - half
+            measure = half >= ROUND - 2
+            if half % 2 == 0:
+                blocks = red_blocks[red_starts[row] : red_starts[row + 1]]
+                odd = row & 1
+                change = _relax(reds, blacks, red_weights, blocks, width, odd, relaxation, measure)
+            else:
+                blocks = black_blocks[black_starts[row] : black_starts[row + 1]]
+                odd = (row + 1) & 1
+                change = _relax(
+                    blacks, reds, black_weights, blocks, width, odd, relaxation, measure
+                )
+            largest = max(largest, change)
+    return largest
 
 
 @njit(cache=True, fastmath=True)
-def _sweep(
-    field: Any, source: Any, inverse: Any, runs: Any, relaxation: Any, tolerance: Any, most: int
-) -> None:
-    for _ in range(most):
-        largest = np.float32(0)
-        for colour in range(2):
-            for run in range(runs.shape[0]):
-                y, first, end = runs[run, 0], runs[run, 1], runs[run, 2]
-                for x in range(first + ((y + first + colour) & 1), end, 2):
-                    change = (
-                        field[y - 1, x]
-                        + field[y + 1, x]
-                        + field[y, x - 1]
-                        + field[y, x + 1]
-                        + source[y, x]
-                    ) * inverse[y, x] - field[y, x]
-                    field[y, x] += relaxation * change
-                    largest = max(largest, abs(change))
-        if largest < tolerance:
-            return
+def _relax(
+    own: Any,
+    other: Any,
+    inverse: Any,
+    blocks: Any,
+    width: int,
+    odd: int,
+    relaxation: Any,
+    measure: bool,
+) -> Any:
+    """One half sweep of one row; the left neighbours of `odd` columns have their own number."""
+    largest, zero = np.float32(0), np.float32(0)
+    # unsigned: no test for negative indices, which would keep the loop from being vectorised
+    up, left, right = np.uint64(width), np.uint64(1 - odd), np.uint64(odd)
+    for first in blocks:
+        if measure:
+            for lane in range(BLOCK):
+                i = first + np.uint64(lane)
+                around = other[i - up] + other[i + up] + other[i - left] + other[i + right]
+                change = abs(around * inverse[i] - own[i])
+                largest = max(largest, change if inverse[i] > zero else zero)
+        for lane in range(BLOCK):
+            i = first + np.uint64(lane)
+            around = other[i - up] + other[i + up] + other[i - left] + other[i + right]
+            change = around * inverse[i] - own[i]
+            own[i] += (relaxation if inverse[i] > zero else zero) * change
+    return largest
+
+
+@njit(cache=True)
+def _unpack(red: Any, black: Any, solved: Any, known: Any, centred: Any) -> Any:
+    """The image of the solution, with the values beyond its borders (see `solve_laplace`)."""
+    rows, columns = solved.shape
+    image = np.full((rows, columns), np.nan, np.float32)
+    for y in range(rows):
+        for x in range(columns):
+            if solved[y, x]:
+                colour = black if (y + x) & 1 else red
+                image[y, x] = colour[y + 1, (x + 1) >> 1]
+    for y in range(rows):
+        for x in range(columns):
+            if np.isnan(known[y, x]):
+                continue
+            total, faces = 0.0, 0
+            for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                v, u = y + down, x + right
+                if 0 <= v < rows and 0 <= u < columns and solved[v, u]:
+                    total += image[v, u]
+                    faces += 1
+            if faces > 0:
+                image[y, x] = known[y, x] if centred[y, x] else 2 * known[y, x] - total / faces
+    return image
 
 
 @njit(cache=True)
@@ -201,7 +272,24 @@ def _interpolate(field: Any, points: Any) -> Any:
 
 
 @njit(cache=True)
-def _slope(along_x: Any, along_y: Any, allowed: Any, x: float, y: float) -> Any:
+def _difference(field: Any, row: int, column: int, down: int, right: int) -> float:
+    """Central difference; a neighbour without a value takes the pixel's own (no flux)."""
+    rows, columns = field.shape
+    own = before = after = np.float64(field[row, column])
+    if np.isnan(own):
+        return 0.0
+    v, u = row + down, column + right
+    if v < rows and u < columns and not np.isnan(field[v, u]):
+        after = np.float64(field[v, u])
+    v, u = row - down, column - right
+    if v >= 0 and u >= 0 and not np.isnan(field[v, u]):
+        before = np.float64(field[v, u])
+    return (after - before) / 2
+
+
+@njit(cache=True)
+def _slope(field: Any, allowed: Any, x: float, y: float) -> Any:
+    """Gradient along x and y, bilinear between the allowed ones of four pixels."""
     rows, columns = allowed.shape
     left, top = int(np.floor(x)), int(np.floor(y))
     gx = gy = weights = 0.0
@@ -209,8 +297,8 @@ def _slope(along_x: Any, along_y: Any, allowed: Any, x: float, y: float) -> Any:
         for column in range(left, left + 2):
             if 0 <= row < rows and 0 <= column < columns and allowed[row, column]:
                 weight = (1 - abs(y - row)) * (1 - abs(x - column))
-                gx += weight * along_x[row, column]
-                gy += weight * along_y[row, column]
+                gx += weight * _difference(field, row, column, 0, 1)
+                gy += weight * _difference(field, row, column, 1, 0)
                 weights += weight
     if weights > 0:
         return gx / weights, gy / weights
@@ -227,8 +315,6 @@ def _is_allowed(allowed: Any, x: float, y: float) -> bool:
 @njit(cache=True)
 def _walk(
     field: Any,
-    along_x: Any,
-    along_y: Any,
     allowed: Any,
     points: Any,
     target: float,
@@ -247,13 +333,13 @@ def _walk(
                 break
             length = min(step, limits[i] - gone)
             # midpoint rule: the slope half a step ahead
-            gx, gy = _slope(along_x, along_y, allowed, x, y)
+            gx, gy = _slope(field, allowed, x, y)
             slope = np.sqrt(gx * gx + gy * gy)
             if not slope > 1e-5:
                 how[i] = FLAT
                 break
             half = 0.5 * length * uphill / slope
-            gx2, gy2 = _slope(along_x, along_y, allowed, x + half * gx, y + half * gy)
+            gx2, gy2 = _slope(field, allowed, x + half * gx, y + half * gy)
             slope2 = np.sqrt(gx2 * gx2 + gy2 * gy2)
             if slope2 > 1e-5:
                 gx, gy, slope = gx2, gy2, slope2
