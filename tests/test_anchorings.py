@@ -150,6 +150,7 @@ def test_markers_move_what_lies_between_them_by_triangles(tmp_path: Path) -> Non
     np.testing.assert_allclose(found.to_shares(plain.to_voxels(wanted)), places, atol=1e-9)
     assert np.isnan(found.to_voxels(np.array([[1.2, 0.5]]))).all()
     assert not found.folded.any() and len(found.folded) == 4
+    assert not plain.folded.any()
 
 
 def test_markers_that_fold_the_image_are_known(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_many_markers_come_back(tmp_path: Path) -> None:
         ({"anchoring": [1, 2, 3]}, "nine numbers"),
         ({"anchoring": [*BY_HAND["RAS"][:8], float("nan")]}, "nine numbers"),
         ({"anchoring": [1, 2, 3, 1, 0, 0, 2, 0, 0]}, "spans no plane"),
-        ({"width": 0}, "0 x 500 px"),
+        ({"width": -999, "markers": [[1, 2, 3, 4]]}, "-999 x 500 px, and markers count"),
         ({"markers": [[1, 2, 30, 30], [5, 6, 30, 30]]}, "two markers lie on one point"),
         ({"markers": [[1, 2, float("nan"), 30]]}, "a marker that is no number"),
         ({"markers": [[1, 2]]}, "not a series"),
@@ -222,6 +223,15 @@ def test_a_volume_without_a_place_is_refused(tmp_path: Path) -> None:
     path = write_target(tmp_path / "nowhere.nii.gz", "RAS", code=0)
     with pytest.raises(InputError, match="does not say where it lies"):
         anchorings.read_target(path)
+
+
+def test_deepslice_may_not_know_the_size_of_its_images(tmp_path: Path) -> None:
+    known = anchorings.read(write_series(tmp_path / "s.json")).slices[7]
+    unknown = anchorings.read(write_series(tmp_path / "s.json", width=-999, height=-999)).slices[7]
+    shares = shares_of(PIXELS)
+    np.testing.assert_array_equal(unknown.to_voxels(shares), known.to_voxels(shares))
+    assert not unknown.folded.any()
+    anchorings.check_image(unknown, 60_000, 52_000, "s.json")  # nothing to hold it against
 
 
 def test_a_part_of_the_scan_is_refused(tmp_path: Path) -> None:

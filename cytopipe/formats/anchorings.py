@@ -66,7 +66,7 @@ class Anchoring:
 
     Attributes
     ----------
-    width, height : of the image that was anchored, px.
+    width, height : of the image that was anchored, px; NaN where the file does not say.
     origin, across, down : (3,) o, u and v, voxels.
     markers : (n, 4) of VisuAlign, px; n = 0 without.
     """
@@ -83,20 +83,20 @@ class Anchoring:
 
         NaN further than a tenth outside an image that has markers.
         """
-        size = np.array([self.width, self.height])
-        places = self._moved(shares * size, image_to_plane=True) / size
+        places = self._moved(shares, image_to_plane=True)
         return self.origin + places[:, :1] * self.across + places[:, 1:] * self.down
 
     def to_shares(self, voxels: Floats) -> Floats:
         """Places in the image of (n, 3) anchoring coordinates, dropped onto its plane."""
         plane = np.stack([self.across, self.down], axis=1)
-        size = np.array([self.width, self.height])
-        places = (voxels - self.origin) @ np.linalg.pinv(plane).T * size
-        return self._moved(places, image_to_plane=False) / size
+        places = (voxels - self.origin) @ np.linalg.pinv(plane).T
+        return self._moved(places, image_to_plane=False)
 
     @property
     def folded(self) -> NDArray[np.bool_]:
         """(triangles,) whether the markers turn a part of the image over."""
+        if not len(self.markers):
+            return np.zeros(0, bool)
         image, plane, triangles = self._triangles()
         return _area(image[triangles]) * _area(plane[triangles]) <= 0
 
@@ -109,9 +109,11 @@ class Anchoring:
         plane = np.concatenate([corners, self.markers[:, :2]])
         return image, plane, Delaunay(image).simplices
 
-    def _moved(self, points: Floats, image_to_plane: bool) -> Floats:
+    def _moved(self, shares: Floats, image_to_plane: bool) -> Floats:
         if not len(self.markers):
-            return points
+            return shares
+        size = np.array([self.width, self.height])
+        points = shares * size
         image, plane, triangles = self._triangles()
         source, target = (image, plane) if image_to_plane else (plane, image)
         moved = np.full(points.shape, np.nan)
@@ -120,11 +122,11 @@ class Anchoring:
             edges = np.stack([b - a, c - a], axis=1)
             if abs(np.linalg.det(edges)) < 1e-9:
                 continue
-            shares = (points - a) @ np.linalg.inv(edges).T
-            inside = (shares >= -1e-9).all(axis=1) & (shares.sum(axis=1) <= 1 + 1e-9)
+            weights = (points - a) @ np.linalg.inv(edges).T
+            inside = (weights >= -1e-9).all(axis=1) & (weights.sum(axis=1) <= 1 + 1e-9)
             to, along, beside = target[triangle]
-            moved[inside] = to + shares[inside] @ np.stack([along - to, beside - to])
-        return moved
+            moved[inside] = to + weights[inside] @ np.stack([along - to, beside - to])
+        return moved / size
 
 
 @dataclass(frozen=True)
@@ -250,13 +252,15 @@ def check_target(series: Series, target: Target) -> None:
 
 
 def check_image(anchoring: Anchoring, columns: float, rows: float, where: str) -> None:
-    """The anchored image shows the whole scan, reduced or not.
+    """The anchored image shows the whole scan, reduced or not; nothing if its size is not known.
 
     Raises
     ------
     InputError
         If its sides are in another relation, by more than a pixel and half a per cent.
     """
+    if np.isnan(anchoring.width):
+        return
     expected = anchoring.width * rows / columns
     if abs(expected - anchoring.height) > 1 + 0.005 * anchoring.height:
         raise InputError(
@@ -268,11 +272,17 @@ def check_image(anchoring: Anchoring, columns: float, rows: float, where: str) -
 
 def _anchoring(row: dict[str, Any], numbers: Any, where: str) -> Anchoring:
     values = np.array(numbers, np.float64)
-    width, height = float(row["width"]), float(row["height"])
+    width, height = (float(row.get(name, np.nan)) for name in ("width", "height"))
     if values.shape != (9,) or not np.isfinite(values).all():
         raise InputError(f"{where}: its anchoring is {numbers}; nine numbers are needed")
+    # DeepSlice writes -999 for sizes that it does not know; without markers none is needed
     if not (width > 0 and height > 0 and math.isfinite(width * height)):
-        raise InputError(f"{where}: its image is {width:g} x {height:g} px; save the series again")
+        if row.get("markers"):
+            raise InputError(
+                f"{where}: its image is {width:g} x {height:g} px, and markers count its pixels; "
+                "save the series again in VisuAlign"
+            )
+        width = height = np.nan
     origin, across, down = values.reshape(3, 3)
     if np.linalg.norm(np.cross(across, down)) < 1e-6:
         raise InputError(f"{where}: its anchoring {numbers} spans no plane; anchor it again")
