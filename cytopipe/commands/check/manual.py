@@ -9,13 +9,16 @@ import tifffile
 
 from cytopipe.commands.check.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.commands.check.scans import Looked
-from cytopipe.coordinates.chains import read_given
+from cytopipe.coordinates.chains import read_given as read_chains
 from cytopipe.files import InputError
 from cytopipe.formats import masks, transform_table, transforms, volumes
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import Section
+from cytopipe.midsurface import SIDES
+from cytopipe.midsurface.given import KINDS, name_of, read_given
 from cytopipe.segmentation import read_manual
 
+TISSUE = "tissue.nii.gz"
 MASKS = ("exclusion.nii.gz", "exclusion.seg.nrrd")
 
 
@@ -47,16 +50,18 @@ def _of_brain(
     template = config["template"]["name"]
     given = f"to-{template}{config['coordinates']['given_suffix']}"
     table = folder / transform_table.NAME
-    named, findings = _chains(study, brain, table, sections, config)
-    known = ("sections.tsv", *MASKS, given, transform_table.NAME)
+    chained, findings = _chains(study, brain, table, sections, config)
+    surfaces = [name_of(side, kind) for side in SIDES for kind in KINDS]
+    known = ("sections.tsv", TISSUE, *MASKS, given, transform_table.NAME, *surfaces)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or path.name.startswith("."):
             continue
         if name.startswith("segmentation/"):
             findings.append(_segmentation(path, brain, shapes))
-        elif name not in known and path not in named:
-            remedy = f"known are {', '.join(known)} and segmentation/00420.tif"
+        elif name not in known and path not in chained:
+            named = ", ".join([*known[: -len(surfaces)], "hemi-{L,R}_{mid,pial,white}.surf.gii"])
+            remedy = f"known are {named} and segmentation/00420.tif"
             findings.append(Finding(WARNING, "manual", f"{path}: is not read", remedy, brain))
     try:
         decided = corrected(sections, study / "manual")
@@ -67,6 +72,7 @@ def _of_brain(
     except InputError as error:
         findings.append(of_error(error, "manual", brain))
     findings.append(_mask(study, brain, config))
+    findings += _ready_made(folder, brain)
     if (folder / given).exists():
         findings.append(_transform(folder / given, brain, config))
     return findings
@@ -83,7 +89,7 @@ def _chains(
     named: list[Path] = []
     try:
         named = transform_table.files_of(table)
-        found = read_given(
+        found = read_chains(
             table,
             brain,
             config["template"]["name"],
@@ -96,6 +102,30 @@ def _chains(
     own = len({*found.sections, *found.anchored})
     text = f"{table}: {'a transform of the brain, ' if found.whole else ''}{own} sections with one"
     return named, [Finding(OK, "manual", text, "", brain)]
+
+
+def _ready_made(folder: Path, brain: str) -> list[Finding]:
+    """Tissue and surfaces that take the place of ours; whether they fit the run will see."""
+    findings = []
+    if (folder / TISSUE).exists():
+        try:
+            found = volumes.read_tissue(folder / TISSUE)
+            shape = " x ".join(map(str, found.data.shape))
+            text = f"{folder / TISSUE}: takes the place of the stacked sections, {shape} voxels"
+            findings.append(Finding(OK, "manual", text, "", brain))
+        except InputError as error:
+            findings.append(of_error(error, "manual", brain))
+    paths = sorted(folder.glob("hemi-*.surf.gii"))
+    for side in SIDES:
+        try:
+            ready = read_given(paths, side)
+        except InputError as error:
+            findings.append(of_error(error, "manual", brain))
+            continue
+        if ready is not None:
+            text = f"{folder}: hemisphere {side}: {ready[0].status}"
+            findings.append(Finding(OK, "manual", text, "", brain))
+    return findings
 
 
 def _transform(path: Path, brain: str, config: Mapping[str, Any]) -> Finding:
