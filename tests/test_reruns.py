@@ -24,7 +24,7 @@ NUMBERS = (0, 15, 480, 495, 960, 975)
 SCAN = ("B01", 480)  # no pyramid yet
 CONFIG = {
     **ATLAS,
-    "study": {"annotations": "annotations"},
+    "study": {"annotations": "annotations", "audit": True},
     "patches": {
         "datasets": {
             "annotated": DEFAULTS["patches"]["datasets"]["areas"] | {"source": "annotations"}

@@ -67,7 +67,7 @@ rule alignment_audit:
     threads: 1
     resources:
         mem_mb=sized(1500),
-        runtime=of_sections(10, 0.2),
+        runtime=of_sections(20, 1),
     params:
         sections=audited_rows_of_brain,
         alignment=config["alignment"],
