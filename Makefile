@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 # threads that wait do not spin: on a busy machine spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real comparison test test-slurm check lock clean bench bench-dag faults
+.PHONY: help demo demo-real comparison test test-slurm check lock clean bench bench-brain bench-dag faults
 help:
 	@echo "make demo       a phantom study from images to scores, with the error of every stage"
 	@echo "make demo-real  35 real brightfield sections through segmentation to reconstruction"
@@ -18,6 +18,7 @@ help:
 	@echo "make test       checks and tests; make check: the static part, in seconds"
 	@echo "make test-slurm the small study on a private Slurm on this host against a local run (11 minutes)"
 	@echo "make bench      each kernel beside the library that does the same; writes benchmarks/results.md"
+	@echo "make bench-brain  a whole brain of true size on CORES=2: what each stage costs (hours with its phantom)"
 	@echo "make bench-dag  what a dry run of ten brains takes, before and after a run"
 	@echo "make clean      removes what the demos and the checks wrote, and .venv"
 
@@ -76,6 +77,11 @@ bench: .venv/ready
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
 	@PYTHONPATH=tests $(BIN)/python benchmarks/side_by_side.py $(BENCH)
 
+# SECTIONS=116 runs a part of the same brain; AGAIN=--again removes the results of this size first
+SECTIONS ?= 465
+bench-brain: .venv/ready
+	@$(BIN)/python benchmarks/brain.py demo-brain --sections $(SECTIONS) --cores $(CORES) $(AGAIN)
+
 bench-dag: .venv/ready
 	@PYTHONPATH=tests $(BIN)/python benchmarks/dag.py
 
@@ -84,4 +90,4 @@ lock:
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
-	rm -rf demo-real demo-faults && find demo -mindepth 1 ! -name profile.yaml ! -name seconds.tsv -delete
+	rm -rf demo-real demo-faults demo-brain && find demo -mindepth 1 ! -name profile.yaml ! -name seconds.tsv -delete

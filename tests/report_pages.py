@@ -7,6 +7,7 @@ import pandas as pd
 from shell_study import FULL_UM, write_results, write_truth
 
 from cytopipe import report
+from cytopipe.alignment.auditing import Row
 from cytopipe.formats import corrections, images, tables
 from cytopipe.formats.sections import Section
 from cytopipe.report.truth_folder import TruthBrain
@@ -33,6 +34,7 @@ def write_brain_page(files: dict[str, Path], root: Path, earlier: Path | None = 
         stack=files["stack.parquet"],
         pairs=files["pairs.parquet"],
         proposed=files["proposed-sections.tsv"],
+        audit=files.get("audit-sections.tsv"),
         tissue=files["tissue.nii.gz"],
         repairs=files["repairs.parquet"],
         surfaces={h: files[f"mid-{h}.surf.gii"] for h in "LR"},
@@ -41,6 +43,7 @@ def write_brain_page(files: dict[str, Path], root: Path, earlier: Path | None = 
         table=files["surfaces.parquet"],
         midlines=[files["midline.parquet"]],
         points=files["points.parquet"],
+        checks=files["checks.parquet"],
         template=files["tissue.nii.gz"],
         earlier=earlier,
         max_rotation_deg=60,
@@ -82,6 +85,15 @@ def write_pages(root: Path) -> dict[str, Path]:
         corrections.Proposal(2120, excluded=True, notes="unaligned"),
     ]
     corrections.write_proposals(proposals, files["proposed-sections.tsv"], "B01")
+    found = [Row(1220, "swapped with 1320", 0.93, "config/sections.tsv: exchange <them>")]
+    found.append(Row(1120, "mirrored", 0.991, "mirrored yes", True))
+    files["audit-sections.tsv"] = root / "results" / "audit-sections.tsv"
+    rows = [row.proposal() for row in found]
+    corrections.write_proposals(rows, files["audit-sections.tsv"], "B01")
+    files["audit.parquet"] = root / "results" / "audit.parquet"
+    columns = tables.AUDIT.names[1:]
+    frame = pd.DataFrame([[getattr(row, c) for c in columns] for row in found], columns=columns)
+    tables.write(tables.AUDIT, frame.assign(brain="B01"), files["audit.parquet"])
     write_brain_page(files, root)
     scores = [
         {"run": run, "task": "areas", "split": s, "fold": 0, "metric": "macro_f1", "value": v}
@@ -117,6 +129,8 @@ def write_pages(root: Path) -> dict[str, Path]:
         stacks=[files["stack.parquet"]],
         surfaces=[files["surfaces.parquet"]],
         points=[files["points.parquet"]],
+        checks=[files["checks.parquet"]],
+        audits=[files["audit.parquet"]],
         metrics={"spatialnce": root / "metrics.parquet", "untrained": root / "untrained.parquet"},
         scores=[root / "scores.parquet"],
         figures=[root / "evaluation" / "areas" / "spatialnce" / "figures.html"],

@@ -240,7 +240,7 @@ def write_results(truth: TruthBrain, study: Path) -> dict[str, Path]:
         for name in (
             "labels.tif", "segmentation.parquet", "stack.parquet", "pairs.parquet",
             "tissue.nii.gz", "repairs.parquet", "surfaces.parquet", "midline.parquet",
-            "points.parquet", "affine.h5", "mid-L.surf.gii", "mid-R.surf.gii",
+            "points.parquet", "checks.parquet", "affine.h5", "mid-L.surf.gii", "mid-R.surf.gii",
             "thickness-L.shape.gii", "thickness-R.shape.gii",
         )
     }  # fmt: skip
@@ -293,6 +293,9 @@ def write_results(truth: TruthBrain, study: Path) -> dict[str, Path]:
     points["x_cut_um"] += 500
     tables.write(tables.MIDLINE, points[tables.MIDLINE.names], files["midline.parquet"])
     tables.write(tables.POINTS, points[tables.POINTS.names], files["points.parquet"])
+    check = {"brain": "B01", "check": "folded tissue", "value": 0.0, "unit": "share"}
+    check |= {"limit": "at most 0.001", "status": "ok", "remedy": ""}
+    tables.write(tables.CHECKS, pd.DataFrame([check]), files["checks.parquet"])
     matrix = np.eye(4)
     matrix[:3, :3] = TO_TEMPLATE.T
     matrix[:3, 3] = (4, -2, 3)  # 3 mm off

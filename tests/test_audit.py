@@ -1,11 +1,14 @@
 """The audit of order and hand, on stacks whose truth is known."""
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
+from cytopipe import alignment
 from cytopipe.alignment.audit import (
     ELSEWHERE,
     MIRRORED,
@@ -14,10 +17,15 @@ from cytopipe.alignment.audit import (
     Compare,
     audit,
 )
+from cytopipe.alignment.auditing import PARAMS
 from cytopipe.alignment.hands import hands, marginals
 from cytopipe.alignment.likeness import likeness
 from cytopipe.alignment.views import View, make_view
-from cytopipe.commands.audit import PARAMS
+from cytopipe.formats import config as study_config
+from cytopipe.formats.corrections import corrected
+from cytopipe.formats.images import write_labels, write_pyramid
+from cytopipe.formats.sections import Section
+from cytopipe.formats.tables import AUDIT, SEGMENTATION, read, write
 from cytopipe.numerics.geometry import Floats
 
 COUNT = 30
@@ -204,3 +212,50 @@ def test_images_of_a_clean_stack() -> None:
 
 def test_images_of_perfect_symmetry_tell_no_hand() -> None:
     assert image_findings(symmetric=True, spoiled=False) == set()
+
+
+# --- files
+
+
+def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
+    """Section 2 of 12 is scanned face down; 9 is too, and a person has said so."""
+    block = sections_of_a_block(12, False, 11)
+    turns = np.random.default_rng(7).uniform(-12, 12, 12)
+    pages, sections, rows = [], [], []
+    blank = {c.name: "" if c.dtype == "str" else 0 for c in SEGMENTATION.columns}
+    for place, (stain, tissue) in enumerate(block):
+        flipped = place in (2, 9)
+        layers = [
+            ndimage.rotate(layer[:, ::-1] if flipped else layer, turns[place], reshape=False,
+                           order=order, cval=outside)
+            for layer, order, outside in ((stain, 1, 240), (tissue, 0, 0))
+        ]  # fmt: skip
+        image = tmp_path / f"{place}.ome.tif"
+        write_pyramid(np.clip(layers[0], 0, 255).astype(np.uint8), image, 50.0, 200.0, tile=64)
+        pages.append(layers[1].astype(np.uint8))
+        sections.append(Section("B01", place, str(image), 50.0, 20.0, mirrored=place == 9 or None))
+        row = {"brain": "B01", "section": place, "page": place, "spacing_um": 50.0}
+        row |= {"full_spacing_um": 50.0, "width_um": 119 * 50.0, "height_um": 89 * 50.0}
+        row |= {"tissue_mm2": pages[-1].sum() * 0.05**2, "status": "ok"}
+        rows.append(blank | row)
+    write_labels(pages, tmp_path / "labels.tif")
+    write(SEGMENTATION, pd.DataFrame(rows), tmp_path / "table.parquet")
+    settings = study_config.read(study_config.DEFAULTS)["alignment"]
+    alignment.run_audit(
+        sections=sections,
+        images=[Path(section.image) for section in sections],
+        tables=[tmp_path / "table.parquet"],
+        labels=[tmp_path / "labels.tif"],
+        found=tmp_path / "audit.parquet",
+        proposed=tmp_path / "sections.tsv",
+        params=alignment.Params(**settings),
+    )
+    (found,) = read(AUDIT, tmp_path / "audit.parquet").to_dict("records")
+    assert (found["section"], found["finding"]) == (2, "mirrored")
+    assert found["confidence"] >= PARAMS.min_confidence
+    # copied as it is, the proposal is the decision
+    manual = tmp_path / "manual" / "B01"
+    manual.mkdir(parents=True)
+    (tmp_path / "sections.tsv").rename(manual / "sections.tsv")
+    decided = corrected(sections, tmp_path / "manual")
+    assert [s.section for s in decided if s.mirrored] == [2, 9]

@@ -111,6 +111,13 @@ def broken_transform(study: SmallStudy) -> None:
     (study.manual / "to-colin27.h5").write_bytes(b"nothing")
 
 
+def chain_to_nowhere(study: SmallStudy) -> None:
+    np.savetxt(study.manual / "m.txt", np.eye(4))
+    (study.manual / "transforms.tsv").write_text(
+        "from\tto\tfile\ttype\tmoves\tframe\nstack\tmni\tm.txt\tmatrix\tpoints\tRAS\n"
+    )
+
+
 def corrected_number(study: SmallStudy) -> None:
     (study.manual / "sections.tsv").write_text("section\tmirrored\n16\tyes\n")
 
@@ -159,6 +166,7 @@ def unknown_key(study: SmallStudy) -> None:
         (two_masks, "mask", "", "two masks", "delete one"),
         (mask_of_three_channels, "mask", "", "a mask is three-dimensional", "one label map"),
         (broken_transform, "manual", "", "to-colin27.h5", ""),
+        (chain_to_nowhere, "manual", "", "the chain ends in 'mni', the template is", "add the"),
         (corrected_number, "manual", "", "there is no section 16", "correct the number"),
         (atlas_elsewhere, "template", "", "1 areas, 0 % on gray matter", "one template"),
         (atlas_without_a_name, "template", "", "atlas.nii.gz", ""),
@@ -248,3 +256,14 @@ def test_too_little_disk_is_an_error(study: SmallStudy, monkeypatch, capsys) -> 
     status, found = check(study)
     assert status == 1
     assert found.loc[found["level"] == "error", "subject"].tolist() == ["disk"]
+
+
+def test_a_table_of_transforms_and_its_files_are_read(study: SmallStudy) -> None:
+    chain_to_nowhere(study)
+    table = study.manual / "transforms.tsv"
+    table.write_text(table.read_text().replace("mni", "colin27"))
+    status, found = check(study)
+    assert status == 0
+    said = found.loc[found["subject"] == "manual", "finding"]
+    assert said.str.contains("transforms.tsv: a transform of the brain, 0 sections with").any()
+    assert not said.str.contains("is not read").any()

@@ -25,6 +25,8 @@ PARAMS = coordinates.Params(
     seed=1,
     given_suffix=".h5",
     given_moves="points",
+    anchoring_target=None,
+    anchoring_axes="own",
     atlas_sigma_mm=1.0,
     atlas_reach_mm=4.0,
 )
@@ -217,8 +219,12 @@ def study(tmp_path, brain, template, cortex):
         "atlas": tmp_path / "atlas.nii.gz",
         "areas": tmp_path / "areas.tsv",
         "given": None,
+        "chains": None,
+        "chain_files": [],
+        "target": None,
         "transform": tmp_path / "to-phantom.h5",
         "affine": tmp_path / "affine-to-phantom.h5",
+        "checks": tmp_path / "checks.parquet",
         "points": tmp_path / "points.parquet",
         "params": PARAMS,
     }

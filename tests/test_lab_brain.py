@@ -1,4 +1,4 @@
-"""A folder and a BIDS data set of a lab: added, checked, run, corrected, and run again."""
+"""A folder and a BIDS data set of a lab: added, checked, run, corrected, run again, exported."""
 
 import json
 import re
@@ -10,7 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
+import shapely
+import tifffile
+from shapely.geometry import shape
 from slice_pairs import about_centre, brain_slice, displaced
 from small_study import ROOT, SmallStudy
 
@@ -18,7 +22,7 @@ from cytopipe import __main__ as command_line
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.images import write_pyramid
 from cytopipe.formats.sections import read_sections
-from cytopipe.formats.tables import STACK, read
+from cytopipe.formats.tables import POINTS, SEGMENTATION, STACK, read, write
 
 NUMBERS = (10, 20, 30, 40)
 FACE_DOWN = 30
@@ -113,3 +117,45 @@ def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, ca
     assert command_line.main(["status", "--study", folder]) == 0
     said = capsys.readouterr().out
     assert "1 excluded: 40" in said and "proposals to look at" not in said
+
+    export_to_qupath(study, alignment.parents[1])
+
+
+def export_to_qupath(study: SmallStudy, results: Path) -> None:
+    """Outlines of the sections on their scans, read by shapely and tifffile.
+
+    Four slices carry no surface, and so no points: a row of them in each section is laid down.
+    """
+    segmented = pd.concat(
+        [read(SEGMENTATION, path) for path in sorted((results / "segmentation/B21").glob("*.par*"))]
+    ).set_index("section")
+    blank = {c.name: "" if c.dtype == "str" else 0 for c in POINTS.columns}
+    middle_um = segmented[["width_um", "height_um"]] / 2
+    rows = [
+        blank
+        | {"point_id": f"B21-{n}-{i}", "brain": "B21", "section": n, "hemisphere": "L"}
+        | {"x_um": middle_um.at[n, "width_um"] + 1000.0 * i, "y_um": middle_um.at[n, "height_um"]}
+        | {"template": study.config["template"]["name"], "status": "ok"}
+        for n in NUMBERS
+        for i in range(4)
+    ]
+    (results / "coordinates/B21").mkdir(parents=True)
+    write(POINTS, pd.DataFrame(rows), results / "coordinates/B21/points.parquet")
+    to = study.folder / "exported"
+    words = ["--study", str(study.folder), "--brain", "B21", "--to", str(to)]
+    assert command_line.main(["export", *words, "--format", "geojson"]) == 0
+    index = pd.read_csv(to / "sections.csv").set_index("section")
+    assert index.index.tolist() == list(NUMBERS)
+    for number, row in index.iterrows():
+        features = json.loads((to / row["file"]).read_text())["features"]
+        shapes = [shape(feature["geometry"]) for feature in features]
+        outlines = shapely.union_all([s for s in shapes if s.geom_type == "MultiPolygon"])
+        mm2 = outlines.area * (row["pixel_um"] / 1000) ** 2
+        assert mm2 == pytest.approx(segmented.at[number, "tissue_mm2"], rel=0.01)
+        # pixels of the scan itself, counted from the corner: tissue is dark, the ground bright
+        scan = tifffile.imread(study.folder / row["image"], level=0)[::3, ::3]
+        y, x = 3 * np.indices(scan.shape) + 0.5
+        inside = shapely.contains_xy(outlines, x, y)
+        assert np.median(scan[inside]) < 200 < np.median(scan[~inside])
+        (line,) = (s for s in shapes if s.geom_type == "LineString")
+        assert line.length * row["pixel_um"] == pytest.approx(3000, abs=1)  # rounded

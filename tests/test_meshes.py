@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage import measure
 
 from cytopipe.numerics import meshes, topology
@@ -140,3 +141,10 @@ def test_nudge_settles_every_ambiguous_cell(seed: int) -> None:
     field = np.random.default_rng(seed + 100).random(solid.shape).astype(np.float32)
     faces = meshes.marching_cubes(topology.nudge(field, solid), 0.5)[1]
     assert meshes.euler_number(faces) == 2 * measure.euler_number(solid, connectivity=1)
+
+
+def test_cavities_are_those_of_scipy() -> None:
+    solid = np.random.default_rng(1).uniform(size=(14, 15, 16)) < 0.75
+    filled = topology.without_cavities(solid)
+    assert np.array_equal(filled, ndimage.binary_fill_holes(solid))
+    assert filled.sum() > solid.sum()

@@ -53,6 +53,7 @@ def run(
     tissue: volumes.Volume,
     params: midsurface.Params = PARAMS,
     given: list[Path] | None = None,
+    workers: int = 1,
 ) -> None:
     volumes.write(tissue, folder / "tissue.nii.gz")
     midsurface.run(
@@ -65,6 +66,7 @@ def run(
         thickness={side: folder / f"{side}_thickness.shape.gii" for side in "LR"},
         curvature={side: folder / f"{side}_curvature.shape.gii" for side in "LR"},
         table=folder / "surfaces.parquet",
+        workers=workers,
         params=params,
     )
 
@@ -194,8 +196,9 @@ def test_cavities_count_as_white_matter() -> None:
     assert (filled != labels).sum() == 8
 
 
-def test_same_bytes(tmp_path: Path, shells: Path) -> None:
-    run(tmp_path, two_balls(callosum=False)[0])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_same_bytes(tmp_path: Path, shells: Path, workers: int) -> None:
+    run(tmp_path, two_balls(callosum=False)[0], workers=workers)
     for path in sorted(shells.iterdir()):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 

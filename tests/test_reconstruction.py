@@ -87,6 +87,7 @@ class Study:
         params: reconstruction.Params = PARAMS,
         exclusion: Path | None = None,
         given: Path | None = None,
+        workers: int = 1,
     ) -> None:
         chunks: dict[str, list[int]] = {"00000": [], "00016": []}
         for number in self.numbers:
@@ -106,6 +107,7 @@ class Study:
             given=[given] if given else [],
             volume=self.folder / "whole.nii.gz",
             repairs=self.folder / "repairs-whole.parquet",
+            workers=workers,
             params=params,
         )
         reconstruction.run(
@@ -355,15 +357,51 @@ def test_no_section_is_an_error_that_says_so(tmp_path: Path) -> None:
         study.run()
 
 
-def test_same_bytes(tmp_path: Path) -> None:
+def test_same_bytes_on_any_number_of_workers(tmp_path: Path) -> None:
     outputs = []
-    for _ in range(2):
+    for workers in (1, 3):
         study = Study(tmp_path)
-        study.run()
+        study.run(workers=workers)
         outputs.append(
             [(tmp_path / name).read_bytes() for name in ("tissue.nii.gz", "repairs.parquet")]
         )
     assert outputs[0] == outputs[1]
+
+
+def test_distances_do_not_depend_on_the_empty_part_of_a_scan() -> None:
+    """Only the surroundings of the tissue are computed; the whole scan gives the same distances."""
+    rows, columns = np.indices((600, 700))
+    disc = (rows - 260) ** 2 + (columns - 380) ** 2
+    labels = ((disc < 120**2).astype(np.uint8) + (disc < 60**2)).astype(np.uint8)
+    section = reconstruction.shapes.Placed(
+        lambda: labels,
+        SPACING_UM / 4,
+        SPACING_UM / 4,
+        geometry.Placement(False, 0.0, geometry.Rigid(0.1, 300.0, -200.0, "B1/00001", "stack")),
+        0.0,
+        "R",
+    )
+    grid = reconstruction.shapes.Grid((200, 3, 200), 0.3, np.array([-10.0, 0.0, -50.0]))
+    planes = reconstruction.shapes.section_planes([section], grid, 0.33, 0.8, "B1")
+    ras = np.zeros((200, 200, 3))
+    ras[..., 0], ras[..., 2] = grid.axis_mm(0)[:, None], grid.axis_mm(2)[None]
+    column, row = np.moveaxis(
+        section.stack_to_pixels(geometry.ras_to_stack(ras, "R")[..., :2]), -1, 0
+    )
+    away_mm = np.hypot(row - 260, column - 380) * SPACING_UM / 4 / 1000
+    far = reconstruction.shapes.FARTHEST_MM
+    for plane, radius_px in ((planes.tissue[0], 120), (planes.white[0], 60)):
+        true_mm = np.clip(radius_px * SPACING_UM / 4 / 1000 - away_mm, -far, far)
+        # smoothing rounds the disc's middle off, where all directions meet
+        assert np.abs(plane - true_mm)[away_mm > 1].max() < 0.1
+    assert (planes.tissue[0] == -far).any()
+
+
+def test_the_median_of_three_is_that_of_numpy() -> None:
+    three = np.random.default_rng(1).normal(size=(3, 40, 50)).astype(np.float32)
+    three[1, :20] = three[0, :20]
+    median = reconstruction.repair._median(*three)
+    assert np.array_equal(median, np.median(three, axis=0)) and median.dtype == np.float32
 
 
 def test_narrow_sulci_stay_open() -> None:

@@ -194,6 +194,8 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
         "stacks": [study["stack.parquet"]],
         "surfaces": [study["surfaces.parquet"]],
         "points": [study["points.parquet"]],
+        "checks": [study["checks.parquet"]],
+        "audits": [],
         "metrics": {},
         "scores": [],
         "figures": [],
@@ -204,7 +206,51 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
     first = (tmp_path / "a.html").read_text()
     assert first == (tmp_path / "b.html").read_text()
     # neither truth nor training: said so, not shown empty
+    assert "audit" not in first
     assert "No network was trained" in first and "No scores" in first and "phantom" not in first
+
+
+def test_what_the_audit_found_is_proposed_on_both_pages(study: dict[str, Path]) -> None:
+    index = study["index.html"].read_text()
+    rows = re.findall(r'<a href="B01.html#section=(\d+)">\d+</a></td>.*?<td>([\d.]+)</td>', index)
+    assert rows == [("1120", "0.991"), ("1220", "0.930")]
+    assert "swapped with 1320" in index and "exchange &lt;them&gt;" in index
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page_of(study))
+    assert data is not None
+    of = {row["section"]: row["proposed"] for row in json.loads(data[1])["rows"]}
+    # the alignment proposed 1120 as well
+    assert of[1120] == {
+        "mirrored": "yes",
+        "excluded": "",
+        "notes": "with 1020 3 inliers; audit: mirrored, confidence 0.991",
+    }
+    assert of[1220]["mirrored"] == "" and "audit: swapped with 1320" in of[1220]["notes"]
+    assert of[2120]["excluded"] == "yes" and of[1020] is None
+
+
+def page_of(study: dict[str, Path]) -> str:
+    return study["B01.html"].read_text()
+
+
+def test_failed_checks_of_the_way_to_the_template_stand_out(
+    study: dict[str, Path], tmp_path: Path
+) -> None:
+    """On the brain's page in red, first, and with what to do; on the study's by their number."""
+    page = study["B01.html"].read_text()
+    assert "folded tissue" in page and "at most 0.001" in page
+    good = tables.read(tables.CHECKS, study["checks.parquet"])
+    bad = good.assign(check="on its side", value=0.02, limit="at least 0.95", status="failed")
+    both = pd.concat([good, bad.assign(remedy="turn <it>")])
+    tables.write(tables.CHECKS, both, tmp_path / "checks.parquet")
+    page = write_brain_page(study | {"checks.parquet": tmp_path / "checks.parquet"}, tmp_path)
+    text = page.read_text()
+    assert re.search(r'class="missed">0\.02 share</td>.*at least 0\.95', text)
+    assert "turn &lt;it&gt;" in text and text.index("on its side") < text.index("folded tissue")
+    kinds = (tables.STACK, tables.SURFACES, tables.POINTS)
+    rows = [tables.read(kind, study[f"{kind.name}.parquet"]) for kind in kinds]
+    counts = [study_page.brain_cells(*rows, checks)[-1] for checks in (good, both)]
+    assert counts == [{"text": "0", "bad": False}, {"text": "1", "bad": True}]
+    assert study_page.BRAIN_COLUMNS[-1] == "failed checks"
 
 
 def test_figures_of_the_same_content_are_the_same_text() -> None:

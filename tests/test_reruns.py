@@ -24,7 +24,7 @@ NUMBERS = (0, 15, 480, 495, 960, 975)
 SCAN = ("B01", 480)  # no pyramid yet
 CONFIG = {
     **ATLAS,
-    "study": {"annotations": "annotations"},
+    "study": {"annotations": "annotations", "audit": True},
     "patches": {
         "datasets": {
             "annotated": DEFAULTS["patches"]["datasets"]["areas"] | {"source": "annotations"}
@@ -161,6 +161,13 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "manual/B03/tissue.nii.gz": lambda study: study.save("manual/B03/tissue.nii.gz"),
     "manual/B03/hemi-L_mid.surf.gii": lambda study: study.save("manual/B03/hemi-L_mid.surf.gii"),
     "manual/B03/to-colin27.h5": lambda study: study.save("manual/B03/to-colin27.h5"),
+    "manual/B03/transforms.tsv and a file that it names": lambda study: (
+        study.save("manual/B03/m.txt"),
+        study.save(
+            "manual/B03/transforms.tsv",
+            "from\tto\tfile\ttype\tmoves\tframe\nstack\tcolin27\tm.txt\tmatrix\tpoints\tRAS\n",
+        ),
+    ),
     "an atlas, template.atlas or .areas": lambda study: study.save("template/atlas.nii.gz"),
     "the template, template.tissue": lambda study: study.save("template/tissue.nii.gz"),
     "an outlined area, areas/B01/00015.geojson": lambda study: study.save(

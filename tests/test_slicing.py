@@ -62,6 +62,28 @@ def test_an_open_mesh_gives_open_polylines(sphere):
     assert line.lengths.sum() == pytest.approx(np.pi * 10, rel=0.1)
 
 
+def test_three_faces_on_an_edge_give_two_polylines():
+    """Of a mesh that is no manifold; no point is lost."""
+    vertices = np.array([[0, 0, 0], [0, 0, 2], [1, 0, 1], [-1, 1, 1], [-1, -1, 1]], float)
+    faces = np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4]], np.int32)
+    lines = cut_mesh(vertices, faces, 2, np.array([0.6, 5.0, 1.4]))
+    for level in (0, 2):
+        assert sorted(len(line.points) for line in lines[level]) == [2, 3]
+        assert not any(line.closed for line in lines[level])
+    assert lines[1] == []
+
+
+def test_many_planes_at_once_are_cut_as_one_by_one(sphere):
+    vertices, faces, _ = sphere
+    levels = np.random.default_rng(0).uniform(-11, 11, 50)
+    for level, lines in zip(levels, cut_mesh(vertices, faces, 0, levels), strict=True):
+        (alone,) = cut_mesh(vertices, faces, 0, np.array([level]))
+        assert len(lines) == len(alone)
+        for line, other in zip(lines, alone, strict=True):
+            np.testing.assert_array_equal(line.points, other.points)
+            np.testing.assert_array_equal(line.edges, other.edges)
+
+
 def test_values_are_interpolated_along_edges(sphere):
     vertices, faces, _ = sphere
     (line,) = cut_mesh(vertices, faces, 1, np.array([2.5]))[0]

@@ -147,3 +147,28 @@ def test_proposals_wait_until_they_are_answered(study: Study, capsys) -> None:
     assert "1 proposals to look at" in study.says(capsys)
     (study.manual / "sections.tsv").write_text("section\tmirrored\n15\tno\n480\t\n")
     assert "to look at" not in study.says(capsys)
+
+
+def test_a_failed_check_is_said_of_a_finished_brain_too(study: Study, capsys) -> None:
+    study.finish("report")
+    row = {"brain": "B01", "check": "on its side", "value": 0.02, "unit": "share"}
+    rows = [
+        row | {"limit": "at least 0.95", "status": status, "remedy": "turn it"}
+        for status in ("failed", "ok", "")
+    ]
+    path = study.folder / "results" / "coordinates" / "B01" / "checks.parquet"
+    tables.write(tables.CHECKS, pd.DataFrame(rows), path)
+    said = study.says(capsys)
+    assert said.startswith("B01 (seen, 4 sections): done\n")
+    assert "CHECK FAILED: on its side: 0.02 share, at least 0.95; turn it" in said
+    assert said.count("CHECK FAILED") == 1
+
+
+def test_findings_of_the_audit_wait_until_they_are_answered(study: Study, capsys) -> None:
+    study.finish("report")
+    audited = study.folder / "results" / "alignment" / "B01" / "audit-sections.tsv"
+    found = [Proposal(15, mirrored=True), Proposal(480, notes="swapped with 495")]
+    write_proposals(found, audited, "B01")
+    assert f"2 findings of the audit to look at: {audited}" in study.says(capsys)
+    (study.manual / "sections.tsv").write_text("section\tmirrored\n15\tno\n480\t\n")
+    assert "to look at" not in study.says(capsys)

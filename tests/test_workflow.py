@@ -68,6 +68,7 @@ def test_a_new_study_runs_every_stage_for_every_brain(study: Path) -> None:
         "segmentation": 6,
         "alignment_pairs": 6,
         "alignment": 3,
+        "alignment_audit": 0,  # study.audit is false
         "reconstruction_volume": 3,
         "reconstruction": 3,
         "midsurface": 3,
@@ -271,6 +272,9 @@ def test_a_script_only_renames(path: Path) -> None:
     # Snakemake 9 puts `snakemake` into the script; there is nothing to import it from
     assert "from snakemake" not in path.read_text()
     for node in ast.walk(tree):
+        # a script whose stage starts processes is read by them too
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
+            continue
         assert not isinstance(node, ast.If | ast.For | ast.While | ast.FunctionDef | ast.Try)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import provenance
+from cytopipe.alignment import auditing
 from cytopipe.alignment import stack as stacking
 from cytopipe.alignment.corrections import given_between, given_places, proposals
 from cytopipe.alignment.features import Features, features_of
@@ -24,11 +25,11 @@ from cytopipe.files import InputError
 from cytopipe.formats.corrections import write_proposals
 from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.sections import Section, chunk_of
-from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
+from cytopipe.formats.tables import AUDIT, PAIRS, SEGMENTATION, STACK, read, write
 from cytopipe.logs import progress, say
 from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
 
-__all__ = ["Params", "run_pairs", "run_stack"]
+__all__ = ["Params", "run_audit", "run_pairs", "run_stack"]
 
 VERSION = 2
 
@@ -158,6 +159,40 @@ def run_stack(
     write_proposals(proposals(sections, found, mirrored, statuses), proposed, brain)
     write(PAIRS, _pairs_frame(brain, found), all_pairs)
     write(STACK, pd.DataFrame(rows, columns=STACK.names), stack)
+
+
+@provenance.writes("found", "proposed")
+def run_audit(
+    *,
+    sections: list[Section],
+    images: list[Path],
+    tables: list[Path],
+    labels: list[Path],
+    found: Path,
+    proposed: Path,
+    params: Params,
+) -> None:
+    """Find sections that are mirrored, swapped or misplaced, from their images alone (`audit`).
+
+    Parameters
+    ----------
+    sections, images : all of one brain, and their scans or pyramids.
+    tables, labels : segmentation of its chunks.
+    found : written, `tables.AUDIT`, a row a finding.
+    proposed : written last, the same in the form of manual/{brain}/sections.tsv.
+    """
+    segmented = _segmented(tables, labels)
+    for section in sections:
+        _status(section, segmented)
+    pages = {number: (row, row["labels"]) for number, row in segmented.items()}
+    rows = auditing.rows_of(sections, images, pages, float(np.radians(params.max_rotation_deg)))
+    brain = sections[0].brain
+    for row in rows:
+        say(f"{brain} {row.section}: {row.finding}, confidence {row.confidence:.3f}")
+    columns = [name for name in AUDIT.names if name != "brain"]
+    frame = pd.DataFrame([[getattr(row, c) for c in columns] for row in rows], columns=columns)
+    write(AUDIT, frame.assign(brain=brain), found)
+    write_proposals([row.proposal() for row in rows], proposed, brain)
 
 
 def _segmented(tables: list[Path], labels: list[Path]) -> dict[int, dict[str, Any]]:

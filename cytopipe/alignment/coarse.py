@@ -5,6 +5,7 @@ with mahotas: 57 inliers at 5 degrees, 15 at 20); so the moving section is turne
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -73,6 +74,9 @@ def search(
     return Coarse(Rigid(angle, float(x), float(y), "moving", "fixed"), value)
 
 
+# both hands of a section and of the two before it: each is met in several pairs, and the blur of a
+# section of 64 um to coarse pixels is half the cost of a pair
+@lru_cache(maxsize=8)
 def _picture(view: View, flipped: bool, coarse_um: float) -> tuple[NDArray[np.complex64], Floats]:
     """The section at coarse pixels of exactly `coarse_um`, and its tissue's centroid.
 

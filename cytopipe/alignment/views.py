@@ -12,7 +12,7 @@ from cytopipe.numerics import geometry
 from cytopipe.numerics.geometry import Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity: what is derived of one can be kept
 class View:
     """A usable section at the working resolution.
 

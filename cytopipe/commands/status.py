@@ -99,6 +99,7 @@ def lines_of(
         ]
         lines.append(f"    files: {', '.join(counts)}")
     lines += [f"    {text}" for text in section_notes(study, brain, found)]
+    lines += [f"    {text}" for text in failed_checks(study, brain)]
     return lines
 
 
@@ -213,7 +214,10 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
             statuses |= dict(zip(frame["section"], frame["status"], strict=True))
         proposed = stack.with_name("proposed-sections.tsv")
         answered = study / "manual" / brain / "sections.tsv"
-        open_numbers = _sections_in(proposed) - _sections_in(answered)
+        audited = stack.with_name("audit-sections.tsv")
+        given = _sections_in(answered)
+        open_numbers = _sections_in(proposed) - given
+        open_findings = _sections_in(audited) - given
     except InputError as error:
         return [str(error)]
     for status in Counter(statuses.values()):
@@ -225,7 +229,28 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
         notes.append(
             f"{len(open_numbers)} proposals to look at: {proposed}; answers go to {answered}"
         )
+    if open_findings:
+        notes.append(
+            f"{len(open_findings)} findings of the audit to look at: {audited}; answers go to "
+            f"{answered}"
+        )
     return notes
+
+
+def failed_checks(study: Path, brain: str) -> list[str]:
+    """What the coordinates stage found wrong with the way to the template."""
+    path = study / "results" / "coordinates" / brain / "checks.parquet"
+    if not path.exists():
+        return []
+    try:
+        checks = tables.read(tables.CHECKS, path)
+    except InputError as error:
+        return [str(error)]
+    return [
+        f"CHECK FAILED: {row['check']}: {row['value']:.3g} {row['unit']}, {row['limit']}; "
+        f"{row['remedy']}"
+        for row in checks[checks["status"] == "failed"].to_dict("records")
+    ]
 
 
 def _sections_in(path: Path) -> set[str]:

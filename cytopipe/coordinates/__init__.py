@@ -4,6 +4,7 @@ CytoNet paper, section 3.4: spatial proximity is measured in a common reference 
 that a lab already has is used as it is; otherwise the reconstruction is registered to the template.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import logs, provenance
+from cytopipe.coordinates import checks as checking
 from cytopipe.coordinates.atlas import area_at
+from cytopipe.coordinates.chains import Given, of_section, read_given
 from cytopipe.coordinates.direction import (
     affine_part,
     check_hemispheres,
@@ -27,9 +30,11 @@ from cytopipe.formats import masks, tables, transforms, volumes
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.formats.transforms import Moves, PointTransform, affine_transform, has_inverted_field
 from cytopipe.formats.volumes import Volume, regular_affine
+from cytopipe.numerics import chain as frames
+from cytopipe.numerics.chain import Chain
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Params:
     seed : of the registration.
     given_suffix : ending of a transform laid down by a person, which decides its format.
     given_moves : what such a file moves from stack to template, "points" or "image".
+    anchoring_target : path of the volume whose voxels anchorings count, or None.
+    anchoring_axes : where the axes run along which they are counted: "own", or e.g. "RAS".
     atlas_sigma_mm : width of the Gaussian by which labels around a point are weighted.
     atlas_reach_mm : labels further away do not count.
     """
@@ -50,11 +57,13 @@ class Params:
     seed: int
     given_suffix: str
     given_moves: Moves
+    anchoring_target: str | None
+    anchoring_axes: str
     atlas_sigma_mm: float
     atlas_reach_mm: float
 
 
-@provenance.writes("transform", "affine", "points")
+@provenance.writes("transform", "affine", "checks", "points")
 def run(
     *,
     brain: str,
@@ -67,8 +76,12 @@ def run(
     atlas: Path | None,
     areas: Path | None,
     given: Path | None,
+    chains: Path | None,
+    chain_files: list[Path],
+    target: Path | None,
     transform: Path,
     affine: Path,
+    checks: Path,
     points: Path,
     params: Params,
 ) -> None:
@@ -83,22 +96,41 @@ def run(
     template_name : name of the template space.
     atlas, areas : label volume in the template space and the table of its labels, or None.
     given : a ready-made transform (`formats.transforms.read`), or None to register.
+    chains : table of ready-made transforms (`formats.transform_table`), or None.
+    chain_files : what it names, which are inputs too.
+    target : the volume whose voxels the anchorings count, or None.
     transform : ITK composite to write. It moves POINTS from the stack to the template (in ITK's
         LPS); to resample the stack's images on the template its inverse is needed.
     affine : the same for its affine part alone, a measure of what the rest is worth.
+    checks : CHECKS table to write: is the way to the template sound.
     points : POINTS table to write, last.
 
     Raises
     ------
     InputError
         If the transform exchanges left and right, front and back or top and bottom, or overlaps
-        the brains less than its affine part or its inverse do.
+        the brains less than its affine part or its inverse do; if a table of transforms is none.
     """
     brain_tissue, goal = volumes.read_tissue(tissue), volumes.read_tissue(template)
     if not (brain_tissue.data > 0).any():
         raise InputError(f"{tissue}: holds no tissue; look at the reconstruction's log")
-    if given is not None:
-        found = _given(given, brain_tissue, brain, template_name, params)
+    places = tables.read(tables.STACK, stack).set_index("section", drop=False)
+    laid_down = Given()
+    if chains is not None:
+        known = set(places.index)
+        laid_down = read_given(chains, brain, template_name, target, params.anchoring_axes, known)
+        if given is not None and laid_down.whole is not None:
+            raise InputError(
+                f"{given} and {chains} both give a transform of the whole brain; remove one"
+            )
+    if laid_down.whole is not None:
+        logs.say(f"{brain}: using {chains}")
+        found = _usable(laid_down.whole, brain_tissue, brain, template_name, params)
+        remedy = f"correct {chains}"
+    elif given is not None:
+        logs.say(f"{brain}: using {given}, which moves {params.given_moves}")
+        full = transforms.read(given, brain, template_name, params.given_moves)
+        found = _usable(full, brain_tissue, brain, template_name, params)
         remedy = f"set coordinates.given_moves to the other value, or correct {given}"
     else:
         logs.say(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
@@ -120,9 +152,16 @@ def run(
     check_overlap(dice["transform"], dice["affine"], dice["inverse"], f"{brain} to {template_name}")
 
     midline = pd.concat([tables.read(tables.MIDLINE, path) for path in midlines], ignore_index=True)
-    frame = points_of_brain(midline, found.full, image_right)
+    ways = {
+        number: of_section(
+            places.loc[number].to_dict(), 1.0, image_right, found.full, laid_down
+        ).since(frames.section(f"{brain}/{number}"))
+        for number in sorted({*laid_down.sections, *laid_down.anchored})
+    }
+    frame = points_of_brain(midline, found.full, image_right, ways)
     check_hemispheres(_template_mm(frame), frame["hemisphere"].to_numpy(str), remedy)
-    places = tables.read(tables.STACK, stack).set_index("section")
+    # an anchored plane does not depend on the stack
+    places.loc[list(laid_down.anchored), "sigma_um"] = 0.0
     frame["sigma_mm"] = sigma_mm(
         _template_mm(frame),
         frame["hemisphere"].to_numpy(str),
@@ -138,8 +177,15 @@ def run(
             params.atlas_reach_mm,
         )
     logs.say(f"{brain}: {len(frame)} points {frame['status'].value_counts().to_dict()}")
+    judged = checking.table_of(
+        brain, found.full, ways, laid_down, brain_tissue, goal, frame, image_right,
+        dice["transform"],
+    )  # fmt: skip
+    for row in judged[judged["status"] == checking.FAILED].to_dict("records"):
+        logs.say(f"{brain}: check failed: {row['check']}: {row['value']:.3g}, {row['limit']}")
     transforms.write(found.full, transform)
     transforms.write(found.affine, affine)
+    tables.write(tables.CHECKS, judged, checks)
     tables.write(tables.POINTS, frame, points)
 
 
@@ -189,15 +235,23 @@ def run_proposal(
 
 
 def points_of_brain(
-    midline: pd.DataFrame, transform: PointTransform, image_right: ImageRight
+    midline: pd.DataFrame,
+    transform: PointTransform,
+    image_right: ImageRight,
+    ways: Mapping[int, Chain],
 ) -> pd.DataFrame:
     """POINTS rows of MIDLINE rows: template coordinates, no errors and no areas yet.
+
+    `ways` lead from the section frame to the template for sections that have one of their own.
 
     A point that the transform does not cover has no coordinate (NaN) and, unless it was marked
     before, the status `outside_template`.
     """
     stack_um = midline[["x_stack_um", "y_stack_um", "z_stack_um"]].to_numpy(np.float64)
     template_mm = transform(stack_to_ras(stack_um, image_right))
+    for section, way in ways.items():
+        rows = (midline["section"] == section).to_numpy(bool)
+        template_mm[rows] = way(midline.loc[rows, ["x_um", "y_um"]].to_numpy(np.float64))
     frame = midline.drop(columns=["x_cut_um", "y_cut_um"])
     frame[["x_mm", "y_mm", "z_mm"]] = template_mm
     frame["sigma_mm"] = np.nan
@@ -212,11 +266,10 @@ def _template_mm(frame: pd.DataFrame) -> Floats:
     return frame[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
 
 
-def _given(
-    path: Path, tissue: Volume, brain: str, template_name: str, params: Params
+def _usable(
+    full: PointTransform, tissue: Volume, brain: str, template_name: str, params: Params
 ) -> Registration:
-    logs.say(f"{brain}: using {path}, which moves {params.given_moves}")
-    full = transforms.read(path, brain, template_name, params.given_moves)
+    """A given transform in a form that can be written, and its affine part."""
     if has_inverted_field(full):
         low = tissue.to_mm(np.zeros(3))
         high = tissue.to_mm(np.array(tissue.data.shape) - 1)

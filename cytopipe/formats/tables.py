@@ -142,6 +142,15 @@ STACK = _table(
     ("status", "str", "", "ok, uncertain, blank, excluded, or why it has no transform"),
 )
 
+AUDIT = _table(
+    "audit",
+    ("brain", "str", "", "brain"),
+    ("section", "int64", "", "section number"),
+    ("finding", "str", "", "mirrored, swapped, belongs elsewhere, or matches neither neighbour"),
+    ("confidence", "float64", "", "0.5 to 1"),
+    ("remedy", "str", "", "what to write where, once a person has looked at it"),
+)
+
 REPAIRS = _table(
     "repairs",
     ("brain", "str", "", "brain"),
@@ -217,6 +226,18 @@ POINTS = _table(
     ("area", "str", "", "atlas label at the point; empty outside the atlas"),
     ("area_probability", "float64", "", "probability of that label"),
     _STATUS,
+)
+
+# coordinates/{brain}/checks.parquet
+CHECKS = _table(
+    "checks",
+    ("brain", "str", "", "brain"),
+    ("check", "str", "", "what was looked at"),
+    ("value", "float64", "", "what was found; NaN where there was nothing to look at"),
+    ("unit", "str", "", "unit of value and limit"),
+    ("limit", "str", "", "e.g. at most 0.01; empty if only reported"),
+    ("status", "str", "", "ok, failed, or empty if only reported"),
+    ("remedy", "str", "", "where to look and what to do if it failed"),
 )
 
 PATCHES = _table(

@@ -94,12 +94,17 @@ class PointTransform:
 
 def affine_transform(matrix: Floats, source: str, target: str) -> PointTransform:
     """Of a (4, 4) matrix that moves points, RAS mm."""
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    lps = flip @ np.asarray(matrix, np.float64) @ flip
+    lps = between_ras_and_lps(matrix)
     itk = sitk.AffineTransform(3)
     itk.SetMatrix(lps[:3, :3].ravel().tolist())
     itk.SetTranslation(lps[:3, 3].tolist())
     return PointTransform(source, target, (Step(itk),))
+
+
+def between_ras_and_lps(matrix: Floats) -> Floats:
+    """The (4, 4) matrix that does in LPS what `matrix` does in RAS, and the other way round."""
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return np.asarray(flip @ np.asarray(matrix, np.float64) @ flip)
 
 
 def field_transform(
@@ -180,6 +185,7 @@ def read_matrix(path: Path) -> Floats:
         If it is no 4x4 matrix of finite numbers whose last row is 0 0 0 1, mirrors, or stretches or
         moves further than one brain in millimetres needs to become another.
     """
+    require(path, "check its name")
     remedy = "write 4 rows of 4 numbers, RAS mm (nothing else; # starts a comment)"
     try:
         lines = [line.split("#")[0].replace(",", " ") for line in path.read_text().splitlines()]

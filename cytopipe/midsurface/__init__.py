@@ -6,7 +6,10 @@ hemispheres are told apart and handles are cut on voxels BEFORE surfaces are mad
 reconstruction changes no topology and closes what is open.
 """
 
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +17,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cytopipe import logs, provenance
+from cytopipe import logs, provenance, threads
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
-from cytopipe.midsurface.given import check_place, read_given
+from cytopipe.midsurface.given import Given, check_place, read_given
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
-from cytopipe.numerics import laplace, meshes
+from cytopipe.numerics import laplace, meshes, topology
 
 VERSION = 1
 SIDES = {"L": 1, "R": 2}
@@ -68,6 +71,7 @@ def run(
     thickness: dict[str, Path],
     curvature: dict[str, Path],
     table: Path,
+    workers: int = 1,
     params: Params,
 ) -> None:
     """Compute depth, hemispheres and both mid-surfaces of one brain.
@@ -80,6 +84,7 @@ def run(
     hemispheres : written: uint8 0 background, 1 left, 2 right.
     surfaces, thickness, curvature : written, a file for each of "L" and "R": mid-surface, mm, 1/mm.
     table : written last: SURFACES, a row a hemisphere.
+    workers : from two on, the hemispheres are computed side by side; the result is the same.
 
     Raises
     ------
@@ -98,38 +103,87 @@ def run(
     whole_depth = np.full(sides.shape, np.nan, np.float32)
     rows = []
     for name, side in SIDES.items():
-        field, where = hemisphere_depth(labels, sides == side, params.laplace_tolerance)
-        if not (field.data > 0.5).any():
+        if (laid := ready[name]) is not None:
+            tissue_sides = volumes.Volume(sides, labels.affine)
+            check_place(laid[0], tissue_sides, side, given[0].parent, name)
+    work = [(labels, sides == side, ready[name], params) for name, side in SIDES.items()]
+    for (name, side), found in zip(SIDES.items(), _side_by_side(work, workers), strict=True):
+        if found is None:
             raise InputError(
                 f"{tissue}: no white matter in hemisphere {name}; look at the reconstruction"
             )
+        surface, where = found.surface, found.where
         cortex = (sides[where] == side) & (labels.data[where] == 1)
-        inner = field.data[(slice(MARGIN_VOXELS, -MARGIN_VOXELS),) * 3]
-        whole_depth[where][cortex] = inner[cortex]
-        surface, lengths = ready[name] or (None, None)
-        if surface is None:
-            surface = midsurface(
-                field, params.poisson_depth, params.edge_mm, params.remesh_iterations
-            )
-        else:
-            check_place(surface, volumes.Volume(sides, labels.affine), side, given[0].parent, name)
+        whole_depth[where][cortex] = found.depth[cortex]
         logs.say(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
         gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
-        if lengths is None:
-            lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
-        bend = meshes.mean_curvature(surface.vertices, surface.faces)
-        for values, path in ((lengths, thickness[name]), (bend, curvature[name])):
-            smooth = meshes.smooth_map(values, surface.faces, params.smoothing_rounds)
-            gifti.write_map(smooth, path, name)
+        gifti.write_map(found.thickness_mm, thickness[name], name)
+        gifti.write_map(found.curvature_per_mm, curvature[name], name)
         rows.append(_row(brain, name, surface, params.edge_mm))
     volumes.write(volumes.Volume(whole_depth, labels.affine), depth)
     volumes.write(volumes.Volume(sides, labels.affine), hemispheres)
     tables.write(tables.SURFACES, pd.DataFrame(rows), table)
 
 
+@dataclass(frozen=True)
+class Hemisphere:
+    """What is computed of one hemisphere.
+
+    Attributes
+    ----------
+    where : its box in the brain's volume.
+    depth : (i, j, k) in that box.
+    thickness_mm, curvature_per_mm : a value a vertex, averaged over neighbours.
+    """
+
+    where: tuple[slice, ...]
+    depth: NDArray[np.float32]
+    surface: Midsurface
+    thickness_mm: NDArray[np.float64]
+    curvature_per_mm: NDArray[np.float64]
+
+
+def _side_by_side(
+    work: list[tuple[volumes.Volume, NDArray[np.bool_], Given | None, Params]], workers: int
+) -> Iterator[Hemisphere | None]:
+    """`_hemisphere` of each, in order; with several workers each in a process of its own."""
+    if workers < 2:
+        yield from map(_hemisphere, *zip(*work, strict=True))
+        return
+    # processes: the libraries of meshes hold Python's lock; spawned, so that none of the parent's
+    # threads is missed
+    with ProcessPoolExecutor(len(work), get_context("spawn"), threads.use, (1,)) as pool:
+        yield from pool.map(_hemisphere, *zip(*work, strict=True))
+
+
+def _hemisphere(
+    labels: volumes.Volume, mask: NDArray[np.bool_], given: Given | None, params: Params
+) -> Hemisphere | None:
+    """Depth, surface, thickness and curvature of the part of a brain in `mask`.
+
+    A given surface (and thickness) is taken as it is. None without white matter.
+    """
+    field, where = hemisphere_depth(labels, mask, params.laplace_tolerance)
+    if not (field.data > 0.5).any():
+        return None
+    surface, lengths = given or (
+        midsurface(field, params.poisson_depth, params.edge_mm, params.remesh_iterations),
+        None,
+    )
+    if lengths is None:
+        lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
+    bend = meshes.mean_curvature(surface.vertices, surface.faces)
+    thickness_mm, curvature_per_mm = (
+        meshes.smooth_map(values, surface.faces, params.smoothing_rounds)
+        for values in (lengths, bend)
+    )
+    inner = field.data[(slice(MARGIN_VOXELS, -MARGIN_VOXELS),) * 3]
+    return Hemisphere(where, inner, surface, thickness_mm, curvature_per_mm)
+
+
 def fill_cavities(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Enclosed background (ventricles, lost tissue) counts as white matter: it has no pial side."""
-    enclosed = ndimage.binary_fill_holes(labels > 0) & (labels == 0)
+    enclosed = topology.without_cavities(labels > 0) & (labels == 0)
     return np.where(enclosed, 2, labels).astype(np.uint8)
 
 

@@ -16,14 +16,16 @@ KINDS = ("mid", "pial", "white")
 LEAST_SHARE = 0.5
 
 
+# a mid-surface, and the thickness in mm where it is given too
+Given = tuple[Midsurface, NDArray[np.float64] | None]
+
+
 def name_of(hemisphere: str, kind: str) -> str:
     """The file's name under manual/{brain}/."""
     return f"hemi-{hemisphere}_{kind}.surf.gii"
 
 
-def read_given(
-    paths: list[Path], hemisphere: str
-) -> tuple[Midsurface, NDArray[np.float64] | None] | None:
+def read_given(paths: list[Path], hemisphere: str) -> Given | None:
     """A hemisphere's mid-surface and thickness in mm, as far as files give them.
 
     Parameters

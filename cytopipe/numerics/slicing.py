@@ -71,23 +71,18 @@ def cut_mesh(
     start = np.zeros(len(levels) + 1, np.int64)
     _count_segments(heights, faces, levels[order], start)
     start = np.cumsum(start)
-    ends = np.empty((int(start[-1]), 2, 2), np.int64)
-    _fill_segments(heights, faces, levels[order], start[:-1].copy(), ends)
+    segments = np.empty((int(start[-1]), 2, 2), np.int64)
+    _fill_segments(heights, faces, levels[order], start[:-1].copy(), segments)
+    ends = segments.reshape(-1, 2)
+    nodes, offsets, closed, planes = _chain(ends, start)
+    edges = ends[nodes]
+    level = np.repeat(levels[order][planes], np.diff(offsets))
+    points, weights = _points(np.ascontiguousarray(vertices, np.float64), axis, edges, level)
     cuts: list[list[Polyline]] = [[] for _ in levels]
-    for place, number in enumerate(order):
-        segments = ends[start[place] : start[place + 1]]
-        if not len(segments):
-            continue
-        nodes, offsets, closed = _chain(segments.reshape(-1, 2), len(vertices))
-        for piece in range(len(closed)):
-            edges = segments.reshape(-1, 2)[nodes[offsets[piece] : offsets[piece + 1]]]
-            low, high = heights[edges[:, 0]], heights[edges[:, 1]]
-            weights = (levels[number] - low) / (high - low)
-            points = vertices[edges[:, 0]] + weights[:, None] * (
-                vertices[edges[:, 1]] - vertices[edges[:, 0]]
-            )
-            points[:, axis] = levels[number]
-            cuts[number].append(Polyline(points, edges, weights, bool(closed[piece])))
+    for piece, plane in enumerate(planes):
+        part = slice(offsets[piece], offsets[piece + 1])
+        line = Polyline(points[part], edges[part], weights[part], bool(closed[piece]))
+        cuts[order[plane]].append(line)
     return cuts
 
 
@@ -178,47 +173,88 @@ def _fill_segments(heights: Any, faces: Any, levels: Any, position: Any, ends: A
 
 
 @njit(cache=True)
-def _chain(ends: Any, vertices: int) -> Any:
-    """Join segments that share an edge.
+def _points(vertices: Any, axis: int, edges: Any, levels: Any) -> Any:
+    """Where edges (n, 2) meet their levels (n,): points and shares of the second vertex."""
+    points, weights = np.empty((len(edges), 3)), np.empty(len(edges))
+    for i in range(len(edges)):
+        u, v = edges[i]
+        low, high = vertices[u, axis], vertices[v, axis]
+        weights[i] = (levels[i] - low) / (high - low)
+        for k in range(3):
+            points[i, k] = vertices[u, k] + weights[i] * (vertices[v, k] - vertices[u, k])
+        points[i, axis] = levels[i]
+    return points, weights
 
-    `ends` holds the edges of ends 2 s and 2 s + 1 of segment s. Returns the ends in the order
-    of the polylines, where each polyline starts, and whether it is closed.
+
+@njit(cache=True)
+def _partners(ends: Any, partner: Any, table: Any) -> None:
+    """The end of another segment on the same edge, -1 where there is none.
+
+    `table` is an empty hash table of a power of two of places, and is left empty.
+    """
+    last = np.int64(table.size - 1)
+    for end in range(ends.shape[0]):
+        u, v = ends[end]
+        place = (u * 73856093 ^ v * 19349663) & last
+        while table[place] >= 0 and (ends[table[place], 0] != u or ends[table[place], 1] != v):
+            place = (place + 1) & last
+        other = table[place]
+        # of more than two on an edge, of a mesh that is no manifold, the first two are joined
+        if other < 0 or partner[other] >= 0:
+            table[place] = end
+        else:
+            partner[end], partner[other] = other, end
+    table[:] = -1
+
+
+@njit(cache=True)
+def _chain(ends: Any, starts: Any) -> Any:
+    """Join segments of one plane that share an edge.
+
+    `ends` holds the edges of ends 2 s and 2 s + 1 of segment s; `starts` the first segment of
+    each plane. Returns the ends in the order of the polylines, where each polyline starts,
+    whether it is closed, and its plane.
     """
     total = ends.shape[0]
-    keys = ends[:, 0] * np.int64(vertices) + ends[:, 1]
-    order = np.argsort(keys, kind="mergesort")
     partner = np.full(total, -1, np.int64)
-    i = 0
-    while i < total - 1:
-        if keys[order[i]] == keys[order[i + 1]]:
-            partner[order[i]], partner[order[i + 1]] = order[i + 1], order[i]
-            i += 2
-        else:
-            i += 1
     seen = np.zeros(total // 2, np.bool_)
     # an open polyline of m segments has m + 1 points
-    nodes = np.empty(2 * total, np.int64)
+    nodes = np.empty(total, np.int64)
     offsets = np.zeros(total // 2 + 1, np.int64)
     closed = np.zeros(total // 2, np.bool_)
+    planes = np.empty(total // 2, np.int64)
+    most = 2 * np.max(np.diff(starts)) if starts.size > 1 else 0
+    size = 16
+    while size < 2 * most:
+        size *= 2
+    whole_table = np.full(size, -1, np.int64)
     count = pieces = 0
-    for only_open in (True, False):
-        for start in range(total):
-            if seen[start // 2] or (only_open and partner[start] >= 0):
-                continue
-            end = start
-            while True:
-                seen[end // 2] = True
-                nodes[count] = end
-                count += 1
-                far = end ^ 1
-                end = partner[far]
-                if end < 0:
-                    nodes[count] = far
+    for plane in range(starts.size - 1):
+        first, last = 2 * starts[plane], 2 * starts[plane + 1]
+        size = 16
+        while size < 2 * (last - first):
+            size *= 2
+        table = whole_table[:size]
+        _partners(ends[first:last], partner[first:last], table)
+        for only_open in (True, False):
+            for start in range(first, last):
+                if seen[start // 2] or (only_open and partner[start] >= 0):
+                    continue
+                end = start
+                while True:
+                    seen[end // 2] = True
+                    nodes[count] = end
                     count += 1
-                    break
-                if seen[end // 2]:
-                    closed[pieces] = True
-                    break
-            pieces += 1
-            offsets[pieces] = count
-    return nodes[:count], offsets[: pieces + 1], closed[:pieces]
+                    far = end ^ 1
+                    if partner[far] < 0:
+                        nodes[count] = far
+                        count += 1
+                        break
+                    end = first + partner[far]
+                    if seen[end // 2]:
+                        closed[pieces] = True
+                        break
+                planes[pieces] = plane
+                pieces += 1
+                offsets[pieces] = count
+    return nodes[:count], offsets[: pieces + 1], closed[:pieces], planes[:pieces]

@@ -65,13 +65,28 @@ def correct_topology(solid: NDArray[np.bool_], depth: NDArray[np.float32]) -> ND
     """
     labelled, count = ndimage.label(solid)
     target = labelled == (1 + np.argmax(np.bincount(labelled.ravel())[1:])) if count else solid
-    target = ndimage.binary_fill_holes(target)
+    target = without_cavities(target)
     steps = ndimage.distance_transform_cdt(target, "taxicab").astype(np.int32)
     levels = np.minimum(steps, DEEPEST) * LEVELS_A_STEP
     levels += np.clip((depth - 0.5) * 2 * LEVELS_A_STEP, 0, LEVELS_A_STEP - 1).astype(np.int32)
     seed = int(steps.argmax())
     grown = _grow(target.astype(np.uint8), levels, seed, _NEAR26, _NEAR6, _CENTRE18, _CENTRE6, _ALL)
     return np.asarray(grown, np.bool_)
+
+
+def without_cavities(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`solid` with the background filled that no path over faces joins to the array's border.
+
+    As `scipy.ndimage.binary_fill_holes`, which grows the outside voxel by voxel and takes more
+    than twice as long.
+    """
+    labelled, count = ndimage.label(~solid)
+    outside = np.zeros(count + 1, bool)
+    for axis in range(solid.ndim):
+        for end in (0, -1):
+            outside[labelled.take(end, axis)] = True
+    outside[0] = False
+    return ~outside[labelled]
 
 
 def nudge(

@@ -68,6 +68,7 @@ def run_volume(
     given: list[Path],
     volume: Path,
     repairs: Path,
+    workers: int = 1,
     params: Params,
 ) -> None:
     """Stack the labels of one brain into a volume, with all that a person may leave out.
@@ -81,6 +82,7 @@ def run_volume(
     volume : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm. Masks are drawn on
         it.
     repairs : written: REPAIRS table of the defects.
+    workers : sections at a time; does not change the result.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def run_volume(
     grid = shapes.grid_around(sections, params.voxel_mm, MARGIN_VOXELS)
     logs.say(f"{brain}: {len(sections)} sections on {grid.shape} voxels")
     planes = shapes.section_planes(
-        sections, grid, params.smoothing_voxels, params.sulcus_voxels, brain
+        sections, grid, params.smoothing_voxels, params.sulcus_voxels, brain, workers
     )
     found = repair.repair_defects(
         planes,

@@ -1,6 +1,7 @@
 """From labelled sections to signed distances on a common grid, and from these to a volume."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,9 +128,14 @@ def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def section_planes(
-    sections: list[Placed], grid: Grid, smoothing_voxels: float, sulcus_voxels: float, brain: str
+    sections: list[Placed],
+    grid: Grid,
+    smoothing_voxels: float,
+    sulcus_voxels: float,
+    brain: str,
+    workers: int = 1,
 ) -> Planes:
-    """Signed distances of each section at the voxel centres of its plane."""
+    """Signed distances of each section at the voxel centres of its plane, `workers` at a time."""
     shape = (len(sections), grid.shape[0], grid.shape[2])
     planes = Planes(
         np.empty(shape, np.float32),
@@ -139,29 +145,64 @@ def section_planes(
     ras = np.zeros((grid.shape[0], grid.shape[2], 3))
     ras[..., 0] = grid.axis_mm(0)[:, None]
     ras[..., 2] = grid.axis_mm(2)[None, :]
-    for number, section in enumerate(logs.progress(sections, len(sections), f"{brain}: planes")):
-        stack = geometry.ras_to_stack(ras, section.image_right)[..., :2]
-        pixels = section.stack_to_pixels(stack)
-        labels = np.pad(section.read(), 1)  # a border, so that tissue cut by the image ends there
-        pixels = np.moveaxis(pixels[..., ::-1], -1, 0) + 1
-        pixel_mm = section.spacing_um / 1000
-        voxel_px = grid.voxel_mm / pixel_mm
-        tissue = signed_distance(labels > 0)
-        if sulcus_voxels > 0:
-            tissue = widen_sulci(tissue, sulcus_voxels * voxel_px / 2)
-        for distance, plane in (
-            (tissue, planes.tissue),
-            (signed_distance(labels == 2), planes.white),
+
+    def fill(number: int) -> None:
+        planes.tissue[number], planes.white[number] = _plane(
+            sections[number], ras, grid.voxel_mm, smoothing_voxels, sulcus_voxels
+        )
+
+    with ThreadPoolExecutor(workers) as pool:
+        # the filters let other threads run
+        for _ in logs.progress(
+            pool.map(fill, range(len(sections))), len(sections), f"{brain}: planes"
         ):
-            far = FARTHEST_MM / pixel_mm
-            smooth = ndimage.gaussian_filter(
-                np.clip(distance, -far, far), smoothing_voxels * voxel_px, mode="nearest"
-            )
-            # cval: what lies off the image is background
-            plane[number] = pixel_mm * ndimage.map_coordinates(
-                smooth, pixels, order=1, cval=-far, mode="constant"
-            )
+            pass
     return planes
+
+
+def _plane(
+    section: Placed,
+    ras: NDArray[np.float64],
+    voxel_mm: float,
+    smoothing_voxels: float,
+    sulcus_voxels: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Signed distances in mm of a section's tissue and white matter at points (r, s, 3) RAS mm."""
+    stack = geometry.ras_to_stack(ras, section.image_right)[..., :2]
+    pixels = section.stack_to_pixels(stack)
+    pixel_mm = section.spacing_um / 1000
+    voxel_px = voxel_mm / pixel_mm
+    far, sigma = FARTHEST_MM / pixel_mm, smoothing_voxels * voxel_px
+    # further from the tissue than distances and filters reach, all is background
+    first, labels = _around_tissue(
+        section.read(), int(np.ceil(far + 4 * sigma + sulcus_voxels * voxel_px)) + 2
+    )
+    pixels = np.moveaxis(pixels[..., ::-1], -1, 0) - first[:, None, None]
+    tissue = signed_distance(labels > 0)
+    if sulcus_voxels > 0:
+        tissue = widen_sulci(tissue, sulcus_voxels * voxel_px / 2)
+    found = []
+    for distance in (tissue, signed_distance(labels == 2)):
+        smooth = ndimage.gaussian_filter(np.clip(distance, -far, far), sigma, mode="nearest")
+        # cval: what lies off the image is background
+        at = ndimage.map_coordinates(smooth, pixels, order=1, cval=-far, mode="constant")
+        found.append(pixel_mm * at)
+    return found[0], found[1]
+
+
+def _around_tissue(
+    labels: NDArray[np.uint8], margin: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """The part of a section within `margin` pixels of its tissue, and (row, column) of its first.
+
+    With a border of background, so that tissue cut by the image ends there.
+    """
+    rows, columns = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return np.array([-1, -1]), np.pad(labels, 1)
+    top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
+    part = labels[top : rows[-1] + margin + 1, left : columns[-1] + margin + 1]
+    return np.array([top - 1, left - 1]), np.pad(part, 1)
 
 
 def widen_sulci(tissue: NDArray[np.float32], half_width_px: float) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from cytopipe.report import brain_page, bundle, section_files, section_numbers, 
 from cytopipe.report.params import Params
 from cytopipe.report.truth import run_truth
 
-VERSION = 3
+VERSION = 4
 
 __all__ = ["Params", "run", "run_brain", "run_truth"]
 
@@ -35,6 +35,7 @@ def run_brain(
     stack: Path,
     pairs: Path,
     proposed: Path,
+    audit: Path | None,
     tissue: Path,
     repairs: Path,
     surfaces: dict[str, Path],
@@ -43,6 +44,7 @@ def run_brain(
     table: Path,
     midlines: list[Path],
     points: Path,
+    checks: Path,
     template: Path,
     earlier: Path | None,
     max_rotation_deg: float,
@@ -56,8 +58,10 @@ def run_brain(
     ----------
     sections, images : all sections of the brain and their scans or pyramids, in the same order.
     labels, segmentations : label file and table of each chunk.
-    proposed : what the alignment proposes, in the form of manual/{brain}/sections.tsv.
+    proposed, audit : what alignment and audit propose, in the form of manual/{brain}/sections.tsv;
+        None without an audit.
     table : SURFACES.
+    checks : CHECKS.
     template : tissue volume of the template.
     earlier : `numbers` of an earlier run, to be compared with. None for none.
     max_rotation_deg : of the alignment, for the hand that it did not choose.
@@ -110,7 +114,7 @@ def run_brain(
         brain_page.rows(
             shown,
             sections,
-            proposed_rows(proposed),
+            proposed_rows([proposed] if audit is None else [proposed, audit]),
             measured,
             changes or [],
             segmented,
@@ -128,17 +132,25 @@ def run_brain(
         maps["thickness"],
         tables.read(tables.SURFACES, table),
         located,
+        tables.read(tables.CHECKS, checks),
     )
     brain_page.write_page("brain.html", values, page)
 
 
-def proposed_rows(path: Path) -> dict[int, dict[str, str]]:
-    """What the alignment proposes for sections: mirrored, excluded and notes, "" for nothing."""
-    rows = read_tsv(path, ("section",), corrections.COLUMNS[1:])
-    return {
-        int(row["section"]): {name: row[name] for name in ("mirrored", "excluded", "notes")}
-        for _, row in rows
-    }
+def proposed_rows(paths: list[Path]) -> dict[int, dict[str, str]]:
+    """What is proposed for sections: mirrored, excluded and notes, "" for nothing.
+
+    The first file goes before the next where both propose something; the notes are joined.
+    """
+    found: dict[int, dict[str, str]] = {}
+    for path in paths:
+        for _, row in read_tsv(path, ("section",), corrections.COLUMNS[1:]):
+            before = found.get(int(row["section"]), {})
+            notes = filter(None, (before.get("notes"), row["notes"]))
+            found[int(row["section"])] = {
+                name: before.get(name) or row[name] for name in ("mirrored", "excluded")
+            } | {"notes": "; ".join(notes)}
+    return found
 
 
 def pages_of(segmentation: pd.DataFrame) -> dict[int, tuple[Path, int, float]]:
@@ -158,6 +170,8 @@ def run(
     stacks: list[Path],
     surfaces: list[Path],
     points: list[Path],
+    checks: list[Path],
+    audits: list[Path],
     metrics: dict[str, Path],
     scores: list[Path],
     figures: list[Path],
@@ -169,7 +183,9 @@ def run(
     Parameters
     ----------
     roles : role of each brain.
-    pages, stacks, surfaces, points : page and tables of each brain, in the order of `roles`.
+    pages, stacks, surfaces, points, checks : page and tables of each brain, in the order of
+        `roles`.
+    audits : AUDIT of each brain; empty without audits.
     metrics : METRICS of each run.
     scores : SCORES of all tasks and runs.
     figures : {task}/{run}/figures.html of them; the page links to them and shows the .png beside.
@@ -184,10 +200,11 @@ def run(
                 tables.read(tables.STACK, of_brain[1]),
                 tables.read(tables.SURFACES, of_brain[2]),
                 tables.read(tables.POINTS, of_brain[3]),
+                tables.read(tables.CHECKS, of_brain[4]),
             ),
         }
         for (brain, role), of_brain in zip(
-            roles.items(), zip(pages, stacks, surfaces, points, strict=True), strict=True
+            roles.items(), zip(pages, stacks, surfaces, points, checks, strict=True), strict=True
         )
     ]
     found = [tables.read(tables.SCORES, path) for path in scores]
@@ -201,5 +218,6 @@ def run(
         pd.concat(found) if found else tables.SCORES.empty(),
         None if table is None else truth_table.read(table),
         of_tasks,
+        pd.concat([tables.read(tables.AUDIT, path) for path in audits]) if audits else None,
     )
     brain_page.write_page("study.html", values, page)

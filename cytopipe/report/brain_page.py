@@ -105,6 +105,16 @@ def statuses(points: pd.DataFrame) -> dict[str, Any]:
     return {"columns": columns, "rows": rows}
 
 
+def check_rows(checks: pd.DataFrame) -> list[dict[str, str]]:
+    """CHECKS in words, the failed ones first."""
+    found = [
+        {name: str(row[name]) for name in ("check", "limit", "status", "remedy")}
+        | {"value": f"{row['value']:.3g} {row['unit']}" if np.isfinite(row["value"]) else "nothing"}
+        for row in checks.to_dict("records")
+    ]
+    return sorted(found, key=lambda row: row["status"] != "failed")
+
+
 def summary(
     sections: Sequence[Section], stack: pd.DataFrame, midline: pd.DataFrame, points: pd.DataFrame
 ) -> list[tuple[str, str]]:
@@ -314,6 +324,7 @@ def page_values(
     thickness: dict[str, Any],
     table: pd.DataFrame,
     points: pd.DataFrame,
+    checks: pd.DataFrame,
 ) -> dict[str, Any]:
     """Everything that the template `brain.html` needs."""
     measured = table.assign(
@@ -351,6 +362,7 @@ def page_values(
         "views": views(surfaces, thickness),
         "surfaces": measured.to_dict("records"),
         "statuses": statuses(points),
+        "checks": check_rows(checks),
         "data": data,
         "scripts": markup(scripts),
     }

@@ -18,6 +18,7 @@ BRAIN_COLUMNS = (
     "Euler number R",
     "usable points",
     "with a coordinate",
+    "failed checks",
 )
 # metrics (how their names begin) of which the largest of a line is bold
 MORE_IS_BETTER = ("macro_f1", "weighted_f1", "top1", "top3", "r2 ", "purity_area", "adjusted_rand")
@@ -29,12 +30,13 @@ def cell(text: str, bad: bool = False) -> dict[str, Any]:
 
 
 def brain_cells(
-    stack: pd.DataFrame, surfaces: pd.DataFrame, points: pd.DataFrame
+    stack: pd.DataFrame, surfaces: pd.DataFrame, points: pd.DataFrame, checks: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """A brain's line, in the order of BRAIN_COLUMNS."""
     placed = stack["angle_rad"].notna()
     euler = dict(zip(surfaces["hemisphere"], surfaces["euler"], strict=True))
     usable = points["status"] == "ok"
+    failed = int((checks["status"] == "failed").sum())
     located = (usable & points["x_mm"].notna()).sum() / max(int(usable.sum()), 1)
     return [
         cell(str(len(stack))),
@@ -44,6 +46,17 @@ def brain_cells(
         *(cell(str(euler.get(h, "none")), euler.get(h) != 2) for h in "LR"),
         cell(f"{int(usable.sum()):,}", not usable.any()),
         cell(f"{located:.0%}", located < 0.95),
+        cell(str(failed), failed > 0),
+    ]
+
+
+def audit_rows(audit: pd.DataFrame) -> list[dict[str, Any]]:
+    """Findings of the audit, the surest first in each brain."""
+    ordered = audit.sort_values(["brain", "confidence", "section"], ascending=[True, False, True])
+    return [
+        {str(name): value for name, value in row.items()}
+        | {"confidence": f"{row['confidence']:.3f}"}
+        for row in ordered.to_dict("records")
     ]
 
 
@@ -109,6 +122,7 @@ def page_values(
     scores: pd.DataFrame,
     truth: pd.DataFrame | None,
     task_pages: Mapping[str, Mapping[str, str]],
+    audit: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """Everything that the template `study.html` needs.
 
@@ -117,6 +131,7 @@ def page_values(
     brains : brain, role, page and cells of each brain.
     metrics : METRICS of each run.
     task_pages : see `score_tasks`.
+    audit : AUDIT of all brains; None where no audit was asked for.
     """
     trained = {run: table for run, table in metrics.items() if len(table)}
     runs = [
@@ -131,6 +146,7 @@ def page_values(
     return {
         "brains": brains,
         "brain_columns": BRAIN_COLUMNS,
+        "audit": None if audit is None else audit_rows(audit),
         "training": markup(figures.training_figure(trained)) if runs else "",
         "runs": runs,
         "tasks": score_tasks(scores, task_pages),

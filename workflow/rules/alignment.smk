@@ -48,3 +48,29 @@ rule alignment:
         version=version("alignment"),
     script:
         "../scripts/alignment.py"
+
+
+rule alignment_audit:
+    """Propose sections that look mirrored, swapped or misplaced, for a person to decide."""
+    input:
+        images=images_of_brain,
+        tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
+        labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
+    output:
+        found="results/alignment/{brain}/audit.parquet",
+        # in the form of manual/{brain}/sections.tsv
+        proposed="results/alignment/{brain}/audit-sections.tsv",
+    log:
+        "logs/alignment/{brain}/audit.log",
+    benchmark:
+        "benchmarks/alignment/{brain}/audit.tsv"
+    threads: 1
+    resources:
+        mem_mb=sized(1500),
+        runtime=of_sections(20, 1),
+    params:
+        sections=audited_rows_of_brain,
+        alignment=config["alignment"],
+        version=version("alignment"),
+    script:
+        "../scripts/alignment_audit.py"

@@ -2,6 +2,7 @@
 # Everything here runs for every job of the DAG: look-ups only, no file is opened per section.
 
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from cytopipe.commands import queue
 from cytopipe.files import InputError
 from cytopipe.formats import config as study_config
+from cytopipe.formats import transform_table
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import (
     chunk_of,
@@ -26,6 +28,12 @@ try:
     SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
     study_config.check_brains(SECTIONS, ROLES)
     DECIDED = corrected(SECTIONS, Path("manual"))
+    # manual/{brain}/transforms.tsv and what it names
+    GIVEN = {
+        brain: [table, *transform_table.files_of(table)]
+        for brain in ROLES
+        if (table := Path("manual", brain, transform_table.NAME)).is_file()
+    }
 except InputError as error:
     raise WorkflowError(
         f"{error}\n(study folder: {Path.cwd()}; another one: snakemake --directory STUDY, e.g. demo after `make demo`)"
@@ -44,6 +52,8 @@ CHUNKS = {brain: [c for b, c in OF_CHUNK if b == brain] for brain in BRAINS}
 # what a person decides about sections concerns their places: scans are segmented all the same,
 # and a row of one chunk does not touch the others
 ROWS = {(s.brain, s.section): s.row() for s in DECIDED}
+# the audit looks at hand and order; where a section lies is nothing to it
+AUDITED = {(s.brain, s.section): replace(s, onto="").row() for s in DECIDED}
 SCANS = {
     (s.brain, s.section): s.scan_row(excluded=s.excluded and decided.excluded)
     for s, decided in zip(SECTIONS, DECIDED)
@@ -123,6 +133,16 @@ def images_of_chunk(w):
     return [image_of(s) for s in OF_CHUNK[w.brain, w.chunk]]
 
 
+def images_of_brain(w):
+    return [image_of(s) for s in OF_BRAIN[w.brain]]
+
+
+def audit_of_brain(w):
+    """What the audit proposes, where study.audit asks for one."""
+    wanted = config["study"]["audit"]
+    return f"results/alignment/{w.brain}/audit-sections.tsv" if wanted else []
+
+
 def scans_of_chunk(w):
     return rows_of(OF_CHUNK[w.brain, w.chunk], SCANS)
 
@@ -146,6 +166,10 @@ def rows_of_chunk_and_before(w):
 
 def rows_of_brain(w):
     return rows_of(OF_BRAIN[w.brain])
+
+
+def audited_rows_of_brain(w):
+    return rows_of(OF_BRAIN[w.brain], AUDITED)
 
 
 def chunks_of(pattern):
@@ -189,6 +213,16 @@ def manual(pattern):
     return of_brain
 
 
+def given_transforms(w):
+    """manual/{brain}/transforms.tsv and the files that it names, or nothing."""
+    return [str(path) for path in GIVEN.get(w.brain, [])]
+
+
+def anchoring_target(w):
+    """The volume whose voxels anchorings count, where the brain has a table of transforms."""
+    return (config["coordinates"]["anchoring_target"] or []) if w.brain in GIVEN else []
+
+
 def manual_exclusion(w):
     """The mask of what is no cortex, in either form."""
     paths = [f"manual/{w.brain}/exclusion{end}" for end in (".nii.gz", ".seg.nrrd")]
@@ -197,7 +231,9 @@ def manual_exclusion(w):
 
 def manual_surfaces(w):
     """Ready-made surfaces of a brain."""
-    names = [f"hemi-{h}_{kind}.surf.gii" for h in "LR" for kind in ("mid", "pial", "white")]
+    names = [
+        f"hemi-{h}_{kind}.surf.gii" for h in "LR" for kind in ("mid", "pial", "white")
+    ]
     paths = [f"manual/{w.brain}/{name}" for name in names]
     return [path for path in paths if path in present(f"manual/{w.brain}")]
 

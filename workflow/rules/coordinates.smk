@@ -10,9 +10,13 @@ rule coordinates:
         given=manual(
             f"manual/{{brain}}/to-{config['template']['name']}{config['coordinates']['given_suffix']}"
         ),
+        # transforms.tsv first, then what it names
+        chains=given_transforms,
+        target=anchoring_target,
     output:
         transform=f"results/coordinates/{{brain}}/to-{config['template']['name']}.h5",
         affine=f"results/coordinates/{{brain}}/affine-to-{config['template']['name']}.h5",
+        checks="results/coordinates/{brain}/checks.parquet",
         points="results/coordinates/{brain}/points.parquet",
     log:
         "logs/coordinates/{brain}.log",

@@ -20,7 +20,8 @@ rule midsurface:
     # the template too, where distances are measured along its surface
     wildcard_constraints:
         brain="|".join([*BRAINS, "template"]),
-    threads: 1
+    # the hemispheres side by side
+    threads: 2
     resources:
         mem_mb=of_voxels(1200, 130, config["reconstruction"]["voxel_mm"]),
         runtime=of_voxels(20, 1.2, config["reconstruction"]["voxel_mm"]),

@@ -12,7 +12,8 @@ rule reconstruction_volume:
         "logs/reconstruction/{brain}-volume.log",
     benchmark:
         "benchmarks/reconstruction/{brain}-volume.tsv"
-    threads: 1
+    # alone while it runs: the chunks before it are done, the surface waits
+    threads: 2
     resources:
         mem_mb=6000,
         runtime=60,

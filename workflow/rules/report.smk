@@ -1,6 +1,11 @@
 # What a person looks at: a page a brain, a page for the study, and the truth table of a phantom.
 
 TRUTH = "results/report/truth.tsv" if config["study"]["truth"] else []
+AUDITS = (
+    brains_of("results/alignment/{brain}/audit.parquet")
+    if config["study"]["audit"]
+    else []
+)
 
 
 rule report_brain:
@@ -11,6 +16,7 @@ rule report_brain:
         stack="results/alignment/{brain}/stack.parquet",
         pairs="results/alignment/{brain}/pairs.parquet",
         proposed="results/alignment/{brain}/proposed-sections.tsv",
+        audit=audit_of_brain,
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         repairs="results/reconstruction/{brain}/repairs.parquet",
         surface_left="results/midsurface/{brain}/hemi-L_mid.surf.gii",
@@ -22,6 +28,7 @@ rule report_brain:
         table="results/midsurface/{brain}/surfaces.parquet",
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         points="results/coordinates/{brain}/points.parquet",
+        checks="results/coordinates/{brain}/checks.parquet",
         template=config["template"]["tissue"],
         earlier=earlier_numbers_of_brain,
     output:
@@ -94,6 +101,8 @@ rule report:
         stacks=brains_of("results/alignment/{brain}/stack.parquet"),
         surfaces=brains_of("results/midsurface/{brain}/surfaces.parquet"),
         points=brains_of("results/coordinates/{brain}/points.parquet"),
+        checks=brains_of("results/coordinates/{brain}/checks.parquet"),
+        audits=AUDITS,
         models=expand("results/pretraining/{run}/model/weights.safetensors", run=RUNS),
         metrics=expand("results/pretraining/{run}/metrics.parquet", run=RUNS),
         scores=every_task("scores.parquet"),

@@ -11,5 +11,6 @@ reconstruction.run_volume(
     given=[Path(path) for path in snakemake.input.given],
     volume=Path(snakemake.output.volume),
     repairs=Path(snakemake.output.repairs),
+    workers=snakemake.threads,
     params=reconstruction.Params(**snakemake.params.reconstruction),
 )

@@ -8,7 +8,16 @@ report.run(
     roles=snakemake.params.roles,
     **{
         name: [Path(path) for path in files[name]]
-        for name in ("pages", "stacks", "surfaces", "points", "scores", "figures")
+        for name in (
+            "pages",
+            "stacks",
+            "surfaces",
+            "points",
+            "checks",
+            "audits",
+            "scores",
+            "figures",
+        )
     },
     metrics={
         run: Path(path) for run, path in zip(snakemake.params.runs, files.metrics, strict=True)

@@ -14,7 +14,8 @@ report.run_brain(
         for name in ("labels", "segmentations", "midlines")
     },
     **{name: Path(files[name]) for name in ("stack", "pairs", "proposed", "tissue", "repairs")},
-    **{name: Path(files[name]) for name in ("table", "points", "template")},
+    **{name: Path(files[name]) for name in ("table", "points", "checks", "template")},
+    audit=Path(files.audit) if files.audit else None,
     surfaces={"L": Path(files.surface_left), "R": Path(files.surface_right)},
     thickness={"L": Path(files.thickness_left), "R": Path(files.thickness_right)},
     curvature={"L": Path(files.curvature_left), "R": Path(files.curvature_right)},

@@ -9,8 +9,9 @@ import tifffile
 
 from cytopipe.commands.check.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.commands.check.scans import Looked
+from cytopipe.coordinates.chains import read_given as read_chains
 from cytopipe.files import InputError
-from cytopipe.formats import masks, transforms, volumes
+from cytopipe.formats import masks, transform_table, transforms, volumes
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import Section
 from cytopipe.midsurface import SIDES
@@ -46,18 +47,19 @@ def _of_brain(
     config: Mapping[str, Any],
 ) -> list[Finding]:
     folder = study / "manual" / brain
-    findings = []
     template = config["template"]["name"]
     given = f"to-{template}{config['coordinates']['given_suffix']}"
+    table = folder / transform_table.NAME
+    chained, findings = _chains(study, brain, table, sections, config)
     surfaces = [name_of(side, kind) for side in SIDES for kind in KINDS]
-    known = ("sections.tsv", TISSUE, *MASKS, given, *surfaces)
+    known = ("sections.tsv", TISSUE, *MASKS, given, transform_table.NAME, *surfaces)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or path.name.startswith("."):
             continue
         if name.startswith("segmentation/"):
             findings.append(_segmentation(path, brain, shapes))
-        elif name not in known:
+        elif name not in known and path not in chained:
             named = ", ".join([*known[: -len(surfaces)], "hemi-{L,R}_{mid,pial,white}.surf.gii"])
             remedy = f"known are {named} and segmentation/00420.tif"
             findings.append(Finding(WARNING, "manual", f"{path}: is not read", remedy, brain))
@@ -74,6 +76,32 @@ def _of_brain(
     if (folder / given).exists():
         findings.append(_transform(folder / given, brain, config))
     return findings
+
+
+def _chains(
+    study: Path, brain: str, table: Path, sections: list[Section], config: Mapping[str, Any]
+) -> tuple[list[Path], list[Finding]]:
+    """The files that transforms.tsv names, and whether all that it says can be followed."""
+    if not table.exists():
+        return [], []
+    settings = config["coordinates"]
+    target = settings["anchoring_target"]
+    named: list[Path] = []
+    try:
+        named = transform_table.files_of(table)
+        found = read_chains(
+            table,
+            brain,
+            config["template"]["name"],
+            study / target if target else None,
+            settings["anchoring_axes"],
+            {section.section for section in sections},
+        )
+    except InputError as error:
+        return named, [of_error(error, "manual", brain)]
+    own = len({*found.sections, *found.anchored})
+    text = f"{table}: {'a transform of the brain, ' if found.whole else ''}{own} sections with one"
+    return named, [Finding(OK, "manual", text, "", brain)]
 
 
 def _ready_made(folder: Path, brain: str) -> list[Finding]:

@@ -1,0 +1,164 @@
+"""manual/{brain}/transforms.tsv: transforms that a lab already has, one after the other.
+
+One row a transform, in the order in which they are applied. The columns:
+
+section   number of the section; empty for the whole brain
+from, to  names of the spaces. A chain starts in `section` (a section's image, for anchorings) or in
+          `stack` (RAS mm of results/reconstruction/{brain}/tissue.nii.gz) and ends in the template;
+          each row starts where the row before it ended
+file      path of the transform, from the folder of this table
+type      anchoring (QuickNII, VisuAlign, DeepSlice), itk (affine, displacement field, chains of
+          them) or matrix (4 rows of 4 numbers)
+moves     points: T(point in `from`) = point in `to`; image: what a resampler takes, its inverse
+frame     RAS or LPS, mm, of the file's numbers; ITK's files are LPS. Empty for an anchoring
+slice     of an anchoring: number of the slice in the file, where it is not that of the section
+notes     for people
+
+A section's own chain goes before the brain's; sections without one take the brain's, and without
+that the registration.
+"""
+
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+
+from cytopipe.files import InputError
+from cytopipe.formats.sections import STACK, read_tsv, section_number
+
+NAME = "transforms.tsv"
+SECTION = "section"
+ANCHORING, ITK, MATRIX = "anchoring", "itk", "matrix"
+_REQUIRED = ("from", "to", "file", "type")
+_OPTIONAL = ("section", "moves", "frame", "slice", "notes")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One transform of the table.
+
+    Attributes
+    ----------
+    where : file and line, for messages.
+    section : number, or None for the whole brain.
+    file : path of the transform.
+    slice : number of the slice of an anchoring, or None for that of the section.
+    """
+
+    where: str
+    section: int | None
+    source: str
+    target: str
+    file: Path
+    type: str
+    moves: str
+    frame: str
+    slice: int | None
+
+
+def read(path: Path, template: str) -> list[list[Row]]:
+    """The chains of a table: the rows of each, in order.
+
+    Parameters
+    ----------
+    template : name of the space in which every chain has to end.
+
+    Raises
+    ------
+    InputError
+        For a value that is none, spaces that do not meet, a chain that does not start in `section`
+        or `stack` or does not end in the template, or two chains for the same section.
+    """
+    rows = [_row(path, line, cells) for line, cells in read_tsv(path, _REQUIRED, _OPTIONAL)]
+    # a chain's rows stand together; a start begins another
+    chains: list[list[Row]] = []
+    for _, of_section in groupby(rows, key=lambda row: row.section):
+        for number, row in enumerate(of_section):
+            if row.source in (SECTION, STACK):
+                chains.append([row])
+            elif not number:
+                raise InputError(
+                    f"{row.where}: the chain starts in {row.source!r}; it starts in `section` "
+                    "(anchorings) or in `stack`"
+                )
+            else:
+                chains[-1].append(row)
+    for chain in chains:
+        _check(chain, template)
+    starts = [(chain[0].section, chain[0].source) for chain in chains]
+    for number, start in enumerate(starts):
+        # a section takes one way; a brain has one for its anchored sections and one for the rest
+        same = [s for s in starts[:number] if s[0] == start[0] and (s[0] is not None or s == start)]
+        if same:
+            what = "the whole brain" if start[0] is None else f"section {start[0]}"
+            raise InputError(
+                f"{chains[number][0].where}: there is a second chain for {what}; remove one, or "
+                "put its rows together, each starting where the one before ends"
+            )
+    return chains
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that a table names, each once, in order."""
+    rows = [_row(path, line, cells) for line, cells in read_tsv(path, _REQUIRED, _OPTIONAL)]
+    return list(dict.fromkeys(row.file for row in rows))
+
+
+def _row(path: Path, line: int, cells: dict[str, str]) -> Row:
+    where = f"{path} line {line}"
+    for name in _REQUIRED:
+        if not cells[name]:
+            raise InputError(f"{where}: {name} is empty; fill it in (docs/transforms.md)")
+    if cells["type"] not in (ANCHORING, ITK, MATRIX):
+        raise InputError(f"{where}: type is {cells['type']!r}; use {ANCHORING}, {ITK} or {MATRIX}")
+    anchored = cells["type"] == ANCHORING
+    if anchored != (cells["from"] == SECTION):
+        raise InputError(
+            f"{where}: from is {cells['from']!r} and type {cells['type']}; an anchoring, and "
+            "nothing else, starts in `section`"
+        )
+    moves, frame = cells["moves"], cells["frame"]
+    if moves not in (("", "points") if anchored else ("points", "image")):
+        raise InputError(
+            f"{where}: moves is {moves!r}; "
+            + ("an anchoring moves points" if anchored else "use points or image")
+        )
+    allowed = {ANCHORING: ("", "RAS"), ITK: ("LPS",), MATRIX: ("RAS", "LPS")}[cells["type"]]
+    if frame not in allowed:
+        raise InputError(
+            f"{where}: frame is {frame!r}; "
+            + {
+                ANCHORING: "leave it empty: an anchoring counts voxels of its target",
+                ITK: "ITK's files are in LPS: write LPS",
+                MATRIX: "use RAS or LPS",
+            }[cells["type"]]
+        )
+    if cells["slice"] and not (anchored and cells["section"]):
+        raise InputError(
+            f"{where}: slice is {cells['slice']}; only the anchoring of one section has it: give "
+            "its section too, or empty it"
+        )
+    return Row(
+        where=where,
+        section=section_number(cells["section"], where) if cells["section"] else None,
+        source=cells["from"],
+        target=cells["to"],
+        file=path.parent / cells["file"],
+        type=cells["type"],
+        moves=moves or "points",
+        frame=frame or "RAS",
+        slice=section_number(cells["slice"], f"{where}: slice,") if cells["slice"] else None,
+    )
+
+
+def _check(chain: list[Row], template: str) -> None:
+    for before, after in pairwise(chain):
+        if before.target != after.source:
+            raise InputError(
+                f"{after.where}: starts in {after.source!r}, the row before ends in "
+                f"{before.target!r}; put the rows of a chain one after the other, or correct a name"
+            )
+    if chain[-1].target != template:
+        raise InputError(
+            f"{chain[-1].where}: the chain ends in {chain[-1].target!r}, the template is "
+            f"{template!r} (template.name); add the transform to it, or correct the name"
+        )

@@ -1,0 +1,160 @@
+"""A way from one named frame to another, link by link, that can be followed in both directions.
+
+Each link says the frame that it starts from and the one that it leads to, with their units; links
+that do not meet are refused. A chain moves POINTS. The frames are those of `numerics.geometry`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from cytopipe.numerics.geometry import (
+    Floats,
+    FrameError,
+    ImageRight,
+    Placement,
+    pixels_to_section,
+    ras_to_stack,
+    section_to_pixels,
+    stack_to_ras,
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Coordinates by name.
+
+    Attributes
+    ----------
+    name : e.g. "section B01/420", "stack B01", "colin27".
+    unit : px, um, voxels or mm.
+    axes : what the coordinates are, e.g. "R, A, S".
+    """
+
+    name: str
+    unit: str
+    axes: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.axes} {self.unit})"
+
+
+@dataclass(frozen=True)
+class Link:
+    """Carries points from one frame to another, and back; NaN where it does not reach."""
+
+    source: Frame
+    target: Frame
+    forward: Callable[[Floats], Floats]
+    backward: Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Links one after the other.
+
+    Raises
+    ------
+    FrameError
+        If a link does not start in the frame where the one before it ends, or there is none.
+    """
+
+    links: tuple[Link, ...]
+
+    def __post_init__(self) -> None:
+        if not self.links:
+            raise FrameError("a chain of no links leads nowhere")
+        for before, after in pairwise(self.links):
+            if before.target != after.source:
+                raise FrameError(
+                    f"{before.source} -> {before.target} cannot be followed by "
+                    f"{after.source} -> {after.target}"
+                )
+
+    @property
+    def source(self) -> Frame:
+        return self.links[0].source
+
+    @property
+    def target(self) -> Frame:
+        return self.links[-1].target
+
+    def __call__(self, points: Floats) -> Floats:
+        """Points of the last frame, (n, 2) or (n, 3), of points of the first."""
+        for link in self.links:
+            points = link.forward(points)
+        return points
+
+    def back(self, points: Floats) -> Floats:
+        """Points of the first frame of points of the last one."""
+        for link in reversed(self.links):
+            points = link.backward(points)
+        return points
+
+    def then(self, after: "Chain") -> "Chain":
+        """The chain that follows `self` first and `after` second."""
+        return Chain(self.links + after.links)
+
+    def since(self, source: Frame) -> "Chain":
+        """The part that starts in one of the frames on the way."""
+        starts = [link.source for link in self.links]
+        if source not in starts:
+            raise FrameError(f"{self} does not pass through {source}")
+        return Chain(self.links[starts.index(source) :])
+
+    def __str__(self) -> str:
+        return " -> ".join(str(frame) for frame in (self.source, *(x.target for x in self.links)))
+
+
+def pixel(name: str, spacing_um: float) -> Frame:
+    return Frame(f"pixel of {spacing_um:g} um of {name}", "px", "column, row")
+
+
+def section(name: str) -> Frame:
+    return Frame(f"section {name}", "um", "x, y")
+
+
+def stack(name: str) -> Frame:
+    return Frame(f"stack {name}", "um", "x, y, z")
+
+
+def ras(name: str) -> Frame:
+    """The frame of a template, or of a stack as its volumes are written."""
+    return Frame(name, "mm", "R, A, S")
+
+
+def from_pixels(name: str, spacing_um: float, full_spacing_um: float) -> Link:
+    """Pixels of a level to the section frame."""
+    return Link(
+        pixel(name, spacing_um),
+        section(name),
+        lambda points: pixels_to_section(points, spacing_um, full_spacing_um),
+        lambda points: section_to_pixels(points, spacing_um, full_spacing_um),
+    )
+
+
+def into_stack(name: str, brain: str, placement: Placement, z_um: float) -> Link:
+    """The section frame to the stack; back, a point is dropped onto the section's plane."""
+
+    def forward(points: Floats) -> Floats:
+        placed = placement(points)
+        return np.concatenate([placed, np.full((*placed.shape[:-1], 1), z_um)], axis=-1)
+
+    return Link(
+        section(name),
+        stack(brain),
+        forward,
+        lambda points: placement.back(np.asarray(points, np.float64)[..., :2]),
+    )
+
+
+def into_ras(brain: str, image_right: ImageRight) -> Link:
+    """The stack to the frame in which its volumes are written."""
+    return Link(
+        stack(brain),
+        ras(brain),
+        lambda points: stack_to_ras(points, image_right),
+        lambda points: ras_to_stack(points, image_right),
+    )
