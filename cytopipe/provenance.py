@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
 
+from cytopipe import threads
+
 P = ParamSpec("P")
 
 KEY = "cytopipe_provenance"
@@ -64,6 +66,8 @@ _running: list[_Job] = []
 def writes(*outputs: str, stage: str = "") -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Mark a stage's `run`: what it writes while it runs carries its provenance.
 
+    As the one thing that all of them have it also holds libraries to the threads of the job.
+
     Parameters
     ----------
     outputs : those of its arguments that are paths to write; other paths are inputs.
@@ -87,6 +91,7 @@ def writes(*outputs: str, stage: str = "") -> Callable[[Callable[P, None]], Call
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             work = {name: v for name, v in given.arguments.items() if name not in outputs}
+            threads.use(given.arguments.get("threads", 1))
             _running.append(_Job(of_stage, of_stage + part, work))
             try:
                 run(*args, **kwargs)

@@ -48,11 +48,17 @@ def two_balls(callosum: bool) -> tuple[volumes.Volume, np.ndarray]:
     return empty, np.where(labels > 0, np.where(radius["L"] < radius["R"], 1, 2), 0)
 
 
-def run(folder: Path, tissue: volumes.Volume, params: midsurface.Params = PARAMS) -> None:
+def run(
+    folder: Path,
+    tissue: volumes.Volume,
+    params: midsurface.Params = PARAMS,
+    given: list[Path] | None = None,
+) -> None:
     volumes.write(tissue, folder / "tissue.nii.gz")
     midsurface.run(
         brain="B1",
         tissue=folder / "tissue.nii.gz",
+        given=given or [],
         depth=folder / "depth.nii.gz",
         hemispheres=folder / "hemispheres.nii.gz",
         surfaces={side: folder / f"{side}.surf.gii" for side in "LR"},

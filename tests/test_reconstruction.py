@@ -82,7 +82,12 @@ class Study:
         disc = np.linalg.norm(points - where_mm, axis=-1) < radius_mm
         page[disc & np.isin(page, over)] = label
 
-    def run(self, params: reconstruction.Params = PARAMS, exclusion: Path | None = None) -> None:
+    def run(
+        self,
+        params: reconstruction.Params = PARAMS,
+        exclusion: Path | None = None,
+        given: Path | None = None,
+    ) -> None:
         chunks: dict[str, list[int]] = {"00000": [], "00016": []}
         for number in self.numbers:
             chunks["00000" if number < 16 else "00016"].append(number)
@@ -98,6 +103,7 @@ class Study:
             labels=[self.folder / f"{chunk}.tif" for chunk in chunks],
             tables=[self.folder / f"{chunk}.parquet" for chunk in chunks],
             stack=self.folder / "stack.parquet",
+            given=[given] if given else [],
             volume=self.folder / "whole.nii.gz",
             repairs=self.folder / "repairs-whole.parquet",
             params=params,

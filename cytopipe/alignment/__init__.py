@@ -9,7 +9,6 @@ that cannot be aligned are bridged.
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -55,8 +54,6 @@ def run_pairs(
     chunk, chunk_span : this chunk; a pair belongs to the chunk of its moving section.
     pairs : written, `tables.PAIRS`; statuses that need the whole brain come with `run_stack`.
     """
-    # the rule gives one thread; OpenCV would take all
-    cv2.setNumThreads(1)
     segmented = _segmented(tables, labels)
     usable = [
         (section, image)

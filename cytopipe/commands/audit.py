@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from cytopipe import logs
+from cytopipe import logs, threads
 from cytopipe.alignment.audit import (
     ELSEWHERE,
     MIRRORED,
@@ -94,7 +93,7 @@ def rows_of(study: Path, brain: str) -> list[Row]:
     InputError
         For a brain that is not there or not segmented.
     """
-    cv2.setNumThreads(1)
+    threads.use(1)
     config_path = study / "config" / "config.yaml"
     if not config_path.exists():
         raise InputError(f"{study} has no config/config.yaml; name a study with --study")

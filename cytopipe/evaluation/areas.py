@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from cytopipe import provenance
@@ -157,14 +156,13 @@ def run_areas(
     scores, html, png : the table (SCORES), page and picture to write.
     predictions : what the first seed's probe of the backbone's features answers (PREDICTIONS).
     run_name : the run whose features these are.
-    threads : CPU threads for torch.
+    threads : that libraries may take (`cytopipe.threads`).
 
     Raises
     ------
     InputError
         If fewer than two areas can be trained on, or a point has no row among the features.
     """
-    torch.set_num_threads(threads)
     table = tables.read(tables.PATCHES, patches)
     values = features_of(table, features, rows)
     data = labelled(table, values, None, patches.stem)
@@ -217,7 +215,6 @@ def run_cross_validation(
 
     The others are those of `run_areas`.
     """
-    torch.set_num_threads(threads)
     found: list[Score] = []
     by_brain: dict[str, list[Score]] = {}
     for fold, (brain, path) in enumerate(patches.items()):

@@ -134,7 +134,7 @@ def run_attention(
     weights : final.pt of the run.
     scores, html, png : the table (SCORES), page and picture to write.
     run_name : name of the run.
-    threads : CPU threads for torch.
+    threads : that libraries may take (`cytopipe.threads`).
 
     Raises
     ------
@@ -142,7 +142,6 @@ def run_attention(
         If the run's network has no transformer, the data set lacks an area, or a patch cannot be
         read.
     """
-    torch.set_num_threads(threads)
     device = distributed.world().device
     encoder, trained = checkpoints.load_encoder(weights)
     encoder.to(device)

@@ -205,14 +205,13 @@ def run_finetuning(
     atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
     scores, html, png : the table (SCORES), page and picture to write.
     run_name : name of the run.
-    threads : CPU threads for torch.
+    threads : that libraries may take (`cytopipe.threads`).
 
     Raises
     ------
     InputError
         If fewer than two areas can be trained on, a patch cannot be read, or the loss is no number.
     """
-    torch.set_num_threads(threads)
     table = tables.read(tables.PATCHES, patches)
     data = labelled(table, None, None, patches.stem)
     steps = hops(read_atlas(*atlas), data.areas) if atlas else None

@@ -223,7 +223,7 @@ def run_layers(
     weights : final.pt of the run.
     scores, html, png : the table (SCORES), page and picture to write.
     run_name : name of the run.
-    threads : CPU threads for torch.
+    threads : that libraries may take (`cytopipe.threads`).
 
     Raises
     ------
@@ -231,7 +231,6 @@ def run_layers(
         If no fraction has a patch a fold, there is no test patch, or a patch does not suit the
         network.
     """
-    torch.set_num_threads(threads)
     device = distributed.world().device
     table = tables.read(tables.LAYER_PATCHES, patches)
     encoder, _ = checkpoints.load_encoder(weights)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.metrics import r2_score
@@ -237,14 +236,13 @@ def run_shortcuts(
     weights : final.pt of the run, for turned patches; None for features without a network.
     patch_px, spacing_um : of the patches that the run's features are of.
     scores, html, png : the table (SCORES) and the figures to write.
-    threads : CPU threads for torch.
+    threads : that libraries may take (`cytopipe.threads`).
 
     Raises
     ------
     InputError
         If rows and points differ, no brain has a usable point, or a patch cannot be read.
     """
-    torch.set_num_threads(threads)
     kinds = {"backbone": backbone, "projected": projected}
     kinds = {split: arrays for split, arrays in kinds.items() if arrays}
     samples = {

@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -151,14 +150,13 @@ def run_structure(
     scores : the table to write (SCORES): `split` is features or profiles, the metric e.g. `r2
         thickness_mm, 16 components` or `r2 thickness_mm, raw`.
     html, png : the figures to write.
-    threads : CPU threads for torch.
+    threads : that libraries may take (`cytopipe.threads`).
 
     Raises
     ------
     InputError
         If no more points than folds have features, or an optional input does not fit.
     """
-    torch.set_num_threads(threads)
     found = {FEATURES: _read(points, features, rows, params)}
     if profiles and profile_rows:
         found[PROFILES] = _read(points, profiles, profile_rows, params)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from cytopipe import provenance
@@ -56,7 +55,7 @@ def run_network(
     weights : final.pt of a pretraining run.
     backbone, projected : float32 .npy arrays (points, features) to write.
     rows : the table of their rows to write (FEATURE_ROWS), last.
-    threads : CPU threads for torch.
+    threads : that libraries may take (`cytopipe.threads`).
 
     Raises
     ------
@@ -68,7 +67,7 @@ def run_network(
         (f"{section.brain} section {section.section}", section.image, section.spacing_um, members)
         for section, members in sections_of(table, sections)
     ]
-    _embed(table, groups, weights, backbone, projected, threads, params)
+    _embed(table, groups, weights, backbone, projected, params)
     write_rows(table.point_id, table.status, rows)
 
 
@@ -104,7 +103,7 @@ def run_patches(
         first = table.iloc[members[0]]
         name = f"{first.brain} section {first.section}"
         groups.append((name, first.image, float(first.full_spacing_um), np.asarray(members)))
-    _embed(table, groups, weights, backbone, projected, threads, params)
+    _embed(table, groups, weights, backbone, projected, params)
     write_rows(table.point_id, pd.Series("ok", index=table.index), rows)
 
 
@@ -114,7 +113,6 @@ def _embed(
     weights: Path,
     backbone: Path,
     projected: Path,
-    threads: int,
     params: NetworkParams,
 ) -> None:
     """Write both arrays, a row for each of `table`; NaN for one that is in no group.
@@ -123,7 +121,6 @@ def _embed(
     ----------
     groups : name, image, pixel size of its level 0 and rows of each section.
     """
-    torch.set_num_threads(threads)
     encoder, trained = checkpoints.load_encoder(weights)
     encoder.to(distributed.world().device)
     with ExitStack() as stack:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cytopipe import threads
 from cytopipe.files import InputError
 from cytopipe.formats.images import Pyramid, open_pyramid
 from cytopipe.learning.augmentation import Augmentation, draw
@@ -240,4 +241,14 @@ def load(
     patches: Patches, batches: list[list[Key]], workers: int, pinned: bool
 ) -> DataLoader[Batch]:
     """Batches in order, read by `workers` processes (0: by this one)."""
-    return DataLoader(patches, batch_sampler=batches, num_workers=workers, pin_memory=pinned)
+    return DataLoader(
+        patches,
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=pinned,
+        worker_init_fn=_start_worker,
+    )
+
+
+def _start_worker(number: int) -> None:
+    threads.use(1)

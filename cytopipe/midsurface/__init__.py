@@ -18,6 +18,7 @@ from cytopipe import logs, provenance
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
+from cytopipe.midsurface.given import check_place, read_given
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
@@ -60,6 +61,7 @@ def run(
     *,
     brain: str,
     tissue: Path,
+    given: list[Path],
     depth: Path,
     hemispheres: Path,
     surfaces: dict[str, Path],
@@ -73,6 +75,7 @@ def run(
     Parameters
     ----------
     tissue : label volume of the reconstruction, stack RAS mm.
+    given : ready-made surfaces, which take the place of those at half depth (`given.read_given`).
     depth : written: float32, 0 pial to 1 white matter, NaN outside the cortex.
     hemispheres : written: uint8 0 background, 1 left, 2 right.
     surfaces, thickness, curvature : written, a file for each of "L" and "R": mid-surface, mm, 1/mm.
@@ -81,7 +84,8 @@ def run(
     Raises
     ------
     InputError
-        If the volume is not isotropic or a hemisphere has no cortex around white matter.
+        If the volume is not isotropic, a hemisphere has no cortex around white matter, or a
+        ready-made surface does not fit.
     """
     labels = volumes.read_tissue(tissue)
     if np.ptp(labels.voxel_mm) > 1e-3 * labels.voxel_mm[0]:
@@ -89,6 +93,7 @@ def run(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
         )
     labels = volumes.Volume(fill_cavities(labels.data.astype(np.uint8)), labels.affine)
+    ready = {name: read_given(given, name) for name in SIDES}
     sides = separate(labels, params.band_mm, params.plane_only_from_mm)
     whole_depth = np.full(sides.shape, np.nan, np.float32)
     rows = []
@@ -101,10 +106,17 @@ def run(
         cortex = (sides[where] == side) & (labels.data[where] == 1)
         inner = field.data[(slice(MARGIN_VOXELS, -MARGIN_VOXELS),) * 3]
         whole_depth[where][cortex] = inner[cortex]
-        surface = midsurface(field, params.poisson_depth, params.edge_mm, params.remesh_iterations)
+        surface, lengths = ready[name] or (None, None)
+        if surface is None:
+            surface = midsurface(
+                field, params.poisson_depth, params.edge_mm, params.remesh_iterations
+            )
+        else:
+            check_place(surface, volumes.Volume(sides, labels.affine), side, given[0].parent, name)
         logs.say(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
         gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
-        lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
+        if lengths is None:
+            lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
         bend = meshes.mean_curvature(surface.vertices, surface.faces)
         for values, path in ((lengths, thickness[name]), (bend, curvature[name])):
             smooth = meshes.smooth_map(values, surface.faces, params.smoothing_rounds)

@@ -14,7 +14,7 @@ import tifffile
 import yaml
 from numpy.typing import NDArray
 
-from cytopipe import logs
+from cytopipe import logs, threads
 from cytopipe.files import InputError, whole
 from cytopipe.formats import images, surfaces, tables, volumes
 from cytopipe.numerics.geometry import ras_to_stack
@@ -63,6 +63,7 @@ def run(*, study: Path, params: Params) -> None:
             f"{record}: this study holds a phantom of other parameters; remove the folders images, "
             f"template, annotations and truth of {study} to make it anew, or choose another folder"
         )
+    threads.use(1)
     template = make_template(study / "template", params)
     made: list[Made] = []
     if params.workers > 1:
@@ -88,6 +89,7 @@ def run(*, study: Path, params: Params) -> None:
 
 def _start_worker() -> None:
     logs.to(None)
+    threads.use(1)
 
 
 def _record(params: Params) -> dict[str, object]:

@@ -51,7 +51,7 @@ def run(
     final : weights, plan, params and classes, for `learning.checkpoints.load_encoder`.
     metrics : a row an epoch (METRICS).
     record : the params, with versions and size of the data set, as YAML.
-    threads : CPU threads for torch.
+    threads : that libraries may take (`cytopipe.threads`).
 
     Raises
     ------
@@ -59,7 +59,6 @@ def run(
         If the data set lacks what the loss needs or is smaller than a batch, a batch cannot be
         shared by the processes, a patch cannot be read, or the loss is no number.
     """
-    torch.set_num_threads(threads)
     with distributed.joined() as world:
         table = tables.read(tables.PATCHES, patches)
         table = objectives.trained_on(table, params.loss, patches.stem)

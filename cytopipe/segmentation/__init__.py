@@ -7,7 +7,6 @@ is cleaned) stands in the config. Labels are at one working resolution for a who
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import tifffile
@@ -67,8 +66,6 @@ def run(
     pages: list[Labels] = []
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
-    # one thread is what the rule was given; OpenCV would take every core
-    cv2.setNumThreads(1)
     pairs = zip(sections, images, strict=True)
     for section, image in progress(pairs, len(sections), "sections segmented"):
         found = Segmented.empty("excluded")

@@ -85,7 +85,13 @@ def main(arguments: list[str]) -> int:
                     print(line.markdown(), flush=True)
                     lines.append(line)
             # the other families are tried all the same
-            except (AssertionError, OSError, subprocess.SubprocessError, psutil.Error) as error:
+            except (
+                AssertionError,
+                LookupError,
+                OSError,
+                subprocess.SubprocessError,
+                psutil.Error,
+            ) as error:
                 traceback.print_exc()
                 lines.append(Line(name, "", f"the trial itself broke off: {error!r}", False))
             print(f"{name}: {(time.monotonic() - start) / 60:.1f} min", flush=True)

@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import tifffile
 
 from faults import runs, studies
 from faults.studies import Job
@@ -34,8 +36,14 @@ def lines(finished: Path, folder: Path, seed: int) -> Iterator[Line]:
 def _own_image(study: Path, finished: Path, job: Job) -> Path:
     """An image that the job reads, as a file of the copy alone."""
     images = [name for name in job.inputs if name.startswith("images/")]
-    if not images:  # training finds them in its data set
-        images = sorted(set(pd.read_parquet(finished / job.inputs[0])["image"]))
+    if not images:  # a data set names them; otherwise those of the brain's sections are read
+        table = next(name for name in job.inputs if name.endswith(".parquet"))
+        rows = pd.read_parquet(finished / table)
+        if "image" in rows:
+            images = sorted(set(rows["image"]))
+        else:
+            folder = finished / "images" / str(rows["brain"].iloc[0])
+            images = sorted(str(path.relative_to(finished)) for path in folder.iterdir())
     name = images[len(images) // 2]
     (study / name).unlink()
     shutil.copy2(finished / name, study / name)
@@ -71,7 +79,7 @@ def _judge(study: Path, finished: Path, job: Job, image: Path, status: int, log:
     named = image.name in end or f"{brain} section {int(number)}" in end
     if status:
         return "the job stops and names the image" if named else f"WRONG: unnamed: {log[-200:]!r}"
-    if not studies.wrong(study, finished, job):
+    if all(_same_values(study / name, finished / name) for name in job.outputs):
         return "what was cut off is not read: the same result"
     page = next((study / name for name in job.outputs if name.endswith(".html")), None)
     if page is not None and "not readable" in page.read_text():
@@ -80,8 +88,18 @@ def _judge(study: Path, finished: Path, job: Job, image: Path, status: int, log:
     return f"its row says {rows}" if rows not in ("ok", "") else "WRONG: another result, no word"
 
 
-def _status_of_section(study: Path, job: Job, image: Path) -> str:
+def _same_values(one: Path, other: Path) -> bool:
+    """Whether results hold the same; what they tell of their making has the image's size in it."""
+    if one.suffix == ".parquet":
+        return pd.read_parquet(one).equals(pd.read_parquet(other))
+    if one.suffix == ".tif":
+        with tifffile.TiffFile(one) as ours, tifffile.TiffFile(other) as theirs:
+            pages = zip(ours.pages, theirs.pages, strict=True)
+            return all(np.array_equal(a.asarray(), b.asarray()) for a, b in pages)
+    return studies.digest(one) == studies.digest(other)
 
+
+def _status_of_section(study: Path, job: Job, image: Path) -> str:
     table = next((name for name in job.outputs if name.endswith(".parquet")), None)
     if table is None:
         return ""
