@@ -75,7 +75,7 @@ test-slurm: .venv/ready
 # BENCH="slicing surf" tries some alone. Libraries that only the comparison needs are installed first
 bench: .venv/ready
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
-	@$(BIN)/python benchmarks/side_by_side.py $(BENCH)
+	@PYTHONPATH=tests $(BIN)/python benchmarks/side_by_side.py $(BENCH)
 
 # SECTIONS=116 runs a part of the same brain; AGAIN=--again removes the results of this size first
 SECTIONS ?= 465

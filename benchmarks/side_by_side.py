@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 WORKS = Path(__file__).parent / "works"
 RESULTS = Path(__file__).parent / "results.md"
@@ -31,6 +32,12 @@ VERSIONS = [
     *("numpy", "numba", "scipy", "scikit-image", "opencv-python-headless", "mahotas", "trimesh"),
     *("pymeshlab", "open3d", "tifffile", "imagecodecs", "zarr", "rasterio"),
 ]
+
+
+def settings(section: str) -> dict[str, Any]:
+    """The values of a section of config/config.yaml."""
+    config = yaml.safe_load((WORKS.parents[1] / "config" / "config.yaml").read_text())
+    return dict(config[section])
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def measure(work: Work) -> Line:
         f"{table['ours'].median():.3g}",
         f"{table['peer'].median():.3g}",
         f"{ratio:.1f} ({ratios.min():.1f} to {ratios.max():.1f})",
-        f"{work.goal:g}",
+        f"{work.goal:.2g}",
         "yes" if ratio >= work.goal and agrees else "**no**",
         agreement,
     )

@@ -52,12 +52,14 @@ def run(
     folder: Path,
     tissue: volumes.Volume,
     params: midsurface.Params = PARAMS,
+    given: list[Path] | None = None,
     workers: int = 1,
 ) -> None:
     volumes.write(tissue, folder / "tissue.nii.gz")
     midsurface.run(
         brain="B1",
         tissue=folder / "tissue.nii.gz",
+        given=given or [],
         depth=folder / "depth.nii.gz",
         hemispheres=folder / "hemispheres.nii.gz",
         surfaces={side: folder / f"{side}.surf.gii" for side in "LR"},

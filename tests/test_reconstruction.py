@@ -86,6 +86,7 @@ class Study:
         self,
         params: reconstruction.Params = PARAMS,
         exclusion: Path | None = None,
+        given: Path | None = None,
         workers: int = 1,
     ) -> None:
         chunks: dict[str, list[int]] = {"00000": [], "00016": []}
@@ -103,6 +104,7 @@ class Study:
             labels=[self.folder / f"{chunk}.tif" for chunk in chunks],
             tables=[self.folder / f"{chunk}.parquet" for chunk in chunks],
             stack=self.folder / "stack.parquet",
+            given=[given] if given else [],
             volume=self.folder / "whole.nii.gz",
             repairs=self.folder / "repairs-whole.parquet",
             workers=workers,

@@ -158,6 +158,8 @@ CHANGES: dict[str, Callable[[Study], object]] = {
         "section\tonto\tangle_rad\tx_um\ty_um\n975\tstack\t0.1\t5\t5\n",
     ),
     "manual/B03/exclusion.nii.gz": lambda study: study.save("manual/B03/exclusion.nii.gz"),
+    "manual/B03/tissue.nii.gz": lambda study: study.save("manual/B03/tissue.nii.gz"),
+    "manual/B03/hemi-L_mid.surf.gii": lambda study: study.save("manual/B03/hemi-L_mid.surf.gii"),
     "manual/B03/to-colin27.h5": lambda study: study.save("manual/B03/to-colin27.h5"),
     "an atlas, template.atlas or .areas": lambda study: study.save("template/atlas.nii.gz"),
     "the template, template.tissue": lambda study: study.save("template/tissue.nii.gz"),

@@ -21,6 +21,7 @@ from cytopipe import logs, provenance, threads
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
+from cytopipe.midsurface.given import Given, check_place, read_given
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
@@ -63,6 +64,7 @@ def run(
     *,
     brain: str,
     tissue: Path,
+    given: list[Path],
     depth: Path,
     hemispheres: Path,
     surfaces: dict[str, Path],
@@ -77,6 +79,7 @@ def run(
     Parameters
     ----------
     tissue : label volume of the reconstruction, stack RAS mm.
+    given : ready-made surfaces, which take the place of those at half depth (`given.read_given`).
     depth : written: float32, 0 pial to 1 white matter, NaN outside the cortex.
     hemispheres : written: uint8 0 background, 1 left, 2 right.
     surfaces, thickness, curvature : written, a file for each of "L" and "R": mid-surface, mm, 1/mm.
@@ -86,7 +89,8 @@ def run(
     Raises
     ------
     InputError
-        If the volume is not isotropic or a hemisphere has no cortex around white matter.
+        If the volume is not isotropic, a hemisphere has no cortex around white matter, or a
+        ready-made surface does not fit.
     """
     labels = volumes.read_tissue(tissue)
     if np.ptp(labels.voxel_mm) > 1e-3 * labels.voxel_mm[0]:
@@ -94,10 +98,15 @@ def run(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
         )
     labels = volumes.Volume(fill_cavities(labels.data.astype(np.uint8)), labels.affine)
+    ready = {name: read_given(given, name) for name in SIDES}
     sides = separate(labels, params.band_mm, params.plane_only_from_mm)
     whole_depth = np.full(sides.shape, np.nan, np.float32)
     rows = []
-    work = [(labels, sides == side, params) for side in SIDES.values()]
+    for name, side in SIDES.items():
+        if (laid := ready[name]) is not None:
+            tissue_sides = volumes.Volume(sides, labels.affine)
+            check_place(laid[0], tissue_sides, side, given[0].parent, name)
+    work = [(labels, sides == side, ready[name], params) for name, side in SIDES.items()]
     for (name, side), found in zip(SIDES.items(), _side_by_side(work, workers), strict=True):
         if found is None:
             raise InputError(
@@ -135,7 +144,7 @@ class Hemisphere:
 
 
 def _side_by_side(
-    work: list[tuple[volumes.Volume, NDArray[np.bool_], Params]], workers: int
+    work: list[tuple[volumes.Volume, NDArray[np.bool_], Given | None, Params]], workers: int
 ) -> Iterator[Hemisphere | None]:
     """`_hemisphere` of each, in order; with several workers each in a process of its own."""
     if workers < 2:
@@ -148,17 +157,21 @@ def _side_by_side(
 
 
 def _hemisphere(
-    labels: volumes.Volume, mask: NDArray[np.bool_], params: Params
+    labels: volumes.Volume, mask: NDArray[np.bool_], given: Given | None, params: Params
 ) -> Hemisphere | None:
     """Depth, surface, thickness and curvature of the part of a brain in `mask`.
 
-    None without white matter.
+    A given surface (and thickness) is taken as it is. None without white matter.
     """
     field, where = hemisphere_depth(labels, mask, params.laplace_tolerance)
     if not (field.data > 0.5).any():
         return None
-    surface = midsurface(field, params.poisson_depth, params.edge_mm, params.remesh_iterations)
-    lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
+    surface, lengths = given or (
+        midsurface(field, params.poisson_depth, params.edge_mm, params.remesh_iterations),
+        None,
+    )
+    if lengths is None:
+        lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
     bend = meshes.mean_curvature(surface.vertices, surface.faces)
     thickness_mm, curvature_per_mm = (
         meshes.smooth_map(values, surface.faces, params.smoothing_rounds)

@@ -20,6 +20,7 @@ from cytopipe.formats import images, volumes
 from cytopipe.formats import tables as kinds
 from cytopipe.numerics import geometry
 from cytopipe.reconstruction import repair, shapes
+from cytopipe.reconstruction.given import read_given
 
 VERSION = 1
 MARGIN_VOXELS = 4
@@ -64,6 +65,7 @@ def run_volume(
     labels: list[Path],
     tables: list[Path],
     stack: Path,
+    given: list[Path],
     volume: Path,
     repairs: Path,
     workers: int = 1,
@@ -75,6 +77,8 @@ def run_volume(
     ----------
     labels, tables : label file and SEGMENTATION table of each chunk, in the same order.
     stack : STACK table of the brain.
+    given : a ready-made tissue volume that takes the place of the stacked labels
+        (`given.read_given`), or nothing.
     volume : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm. Masks are drawn on
         it.
     repairs : written: REPAIRS table of the defects.
@@ -83,7 +87,7 @@ def run_volume(
     Raises
     ------
     InputError
-        If fewer than two sections can be placed.
+        If fewer than two sections can be placed, or the ready-made volume does not fit them.
     """
     sections = placed_sections(labels, tables, stack)
     if len(sections) < 2:
@@ -91,6 +95,10 @@ def run_volume(
             f"{stack}: {len(sections)} sections have tissue and a transform, two are needed; "
             "look at the alignment of this brain"
         )
+    if given:
+        volumes.write(read_given(given[0], sections), volume)
+        kinds.write(kinds.REPAIRS, repair.table(brain, []), repairs)
+        return
     grid = shapes.grid_around(sections, params.voxel_mm, MARGIN_VOXELS)
     logs.say(f"{brain}: {len(sections)} sections on {grid.shape} voxels")
     planes = shapes.section_planes(

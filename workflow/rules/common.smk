@@ -195,6 +195,13 @@ def manual_exclusion(w):
     return [path for path in paths if path in present(f"manual/{w.brain}")]
 
 
+def manual_surfaces(w):
+    """Ready-made surfaces of a brain."""
+    names = [f"hemi-{h}_{kind}.surf.gii" for h in "LR" for kind in ("mid", "pial", "white")]
+    paths = [f"manual/{w.brain}/{name}" for name in names]
+    return [path for path in paths if path in present(f"manual/{w.brain}")]
+
+
 def proposed_exclusion(w):
     """The template's mask on the brain, where there is one and a person has not drawn any."""
     if config["template"]["exclusion"] is None or manual_exclusion(w):

@@ -2,6 +2,7 @@ rule midsurface:
     """Compute the depth in the cortex and the closed surface at half depth, a hemisphere each."""
     input:
         tissue=tissue_of,
+        given=manual_surfaces,
     output:
         depth="results/midsurface/{brain}/depth.nii.gz",
         hemispheres="results/midsurface/{brain}/hemispheres.nii.gz",

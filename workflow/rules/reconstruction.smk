@@ -1,9 +1,10 @@
 rule reconstruction_volume:
-    """Stack the labels of a brain's sections into one volume, with defects repaired."""
+    """Stack the labels of a brain's sections into one volume, with defects repaired, or take a given one."""
     input:
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
         tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
+        given=manual("manual/{brain}/tissue.nii.gz"),
     output:
         volume="results/reconstruction/{brain}/whole.nii.gz",
         repairs="results/reconstruction/{brain}/repairs-whole.parquet",

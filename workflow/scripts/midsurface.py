@@ -8,6 +8,7 @@ if __name__ == "__main__":
     midsurface.run(
         brain=snakemake.wildcards.brain,
         tissue=Path(snakemake.input.tissue),
+        given=[Path(path) for path in snakemake.input.given],
         depth=Path(snakemake.output.depth),
         hemispheres=Path(snakemake.output.hemispheres),
         surfaces={side: Path(snakemake.output[f"surface_{side}"]) for side in "LR"},

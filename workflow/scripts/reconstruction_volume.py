@@ -8,6 +8,7 @@ reconstruction.run_volume(
     labels=[Path(path) for path in snakemake.input.labels],
     tables=[Path(path) for path in snakemake.input.tables],
     stack=Path(snakemake.input.stack),
+    given=[Path(path) for path in snakemake.input.given],
     volume=Path(snakemake.output.volume),
     repairs=Path(snakemake.output.repairs),
     workers=snakemake.threads,

@@ -13,8 +13,11 @@ from cytopipe.files import InputError
 from cytopipe.formats import masks, transforms, volumes
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import Section
+from cytopipe.midsurface import SIDES
+from cytopipe.midsurface.given import KINDS, name_of, read_given
 from cytopipe.segmentation import read_manual
 
+TISSUE = "tissue.nii.gz"
 MASKS = ("exclusion.nii.gz", "exclusion.seg.nrrd")
 
 
@@ -46,7 +49,8 @@ def _of_brain(
     findings = []
     template = config["template"]["name"]
     given = f"to-{template}{config['coordinates']['given_suffix']}"
-    known = ("sections.tsv", *MASKS, given)
+    surfaces = [name_of(side, kind) for side in SIDES for kind in KINDS]
+    known = ("sections.tsv", TISSUE, *MASKS, given, *surfaces)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or path.name.startswith("."):
@@ -54,7 +58,8 @@ def _of_brain(
         if name.startswith("segmentation/"):
             findings.append(_segmentation(path, brain, shapes))
         elif name not in known:
-            remedy = f"known are {', '.join(known)} and segmentation/00420.tif"
+            named = ", ".join([*known[: -len(surfaces)], "hemi-{L,R}_{mid,pial,white}.surf.gii"])
+            remedy = f"known are {named} and segmentation/00420.tif"
             findings.append(Finding(WARNING, "manual", f"{path}: is not read", remedy, brain))
     try:
         decided = corrected(sections, study / "manual")
@@ -65,8 +70,33 @@ def _of_brain(
     except InputError as error:
         findings.append(of_error(error, "manual", brain))
     findings.append(_mask(study, brain, config))
+    findings += _ready_made(folder, brain)
     if (folder / given).exists():
         findings.append(_transform(folder / given, brain, config))
+    return findings
+
+
+def _ready_made(folder: Path, brain: str) -> list[Finding]:
+    """Tissue and surfaces that take the place of ours; whether they fit the run will see."""
+    findings = []
+    if (folder / TISSUE).exists():
+        try:
+            found = volumes.read_tissue(folder / TISSUE)
+            shape = " x ".join(map(str, found.data.shape))
+            text = f"{folder / TISSUE}: takes the place of the stacked sections, {shape} voxels"
+            findings.append(Finding(OK, "manual", text, "", brain))
+        except InputError as error:
+            findings.append(of_error(error, "manual", brain))
+    paths = sorted(folder.glob("hemi-*.surf.gii"))
+    for side in SIDES:
+        try:
+            ready = read_given(paths, side)
+        except InputError as error:
+            findings.append(of_error(error, "manual", brain))
+            continue
+        if ready is not None:
+            text = f"{folder}: hemisphere {side}: {ready[0].status}"
+            findings.append(Finding(OK, "manual", text, "", brain))
     return findings
 
 

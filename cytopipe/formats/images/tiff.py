@@ -117,7 +117,7 @@ class TiffStore:
         """Pixels of a box as stored; only the tiles or strips that it touches are decoded."""
         page = self._pages[level]
         color = (3,) if self.channels == 3 else ()
-        pixels = np.full((box.height, box.width, *color), page.nodata, page.dtype)
+        pixels = np.empty((box.height, box.width, *color), page.dtype)
         if _plain(page):
             self._read_rows(page, level, box, pixels)
             return pixels, []
@@ -134,20 +134,19 @@ class TiffStore:
                 ]
                 place = _place(page, index)
                 held = [segment for segment in found if segment is not None]
+                rows_of = slice(max(place.row - box.row, 0), place.row + place.height - box.row)
+                columns_of = slice(
+                    max(place.column - box.column, 0), place.column + place.width - box.column
+                )
+                target = pixels[rows_of, columns_of]
                 if len(held) < len(found):
                     absent.append(place)
+                    target[...] = page.nodata
                     continue
                 segment = held[0] if len(held) == 1 else np.concatenate(held, axis=-1)
                 segment = segment[..., :3] if color else segment[..., 0]
-                r0, r1 = (
-                    max(box.row, place.row),
-                    min(box.row + box.height, place.row + len(segment)),
-                )
-                c0 = max(box.column, place.column)
-                c1 = min(box.column + box.width, place.column + segment.shape[1])
-                pixels[r0 - box.row : r1 - box.row, c0 - box.column : c1 - box.column] = segment[
-                    r0 - place.row : r1 - place.row, c0 - place.column : c1 - place.column
-                ]
+                r0, c0 = max(box.row - place.row, 0), max(box.column - place.column, 0)
+                target[...] = segment[r0 : r0 + target.shape[0], c0 : c0 + target.shape[1]]
         return pixels, absent
 
     def _decoded(self, page: Any, level: int, index: int) -> NDArray[Any] | None:

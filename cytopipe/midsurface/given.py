@@ -1,0 +1,105 @@
+"""Surfaces that a lab already has, in place of those that the depth would give."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytopipe.files import InputError
+from cytopipe.formats import surfaces as gifti
+from cytopipe.formats.volumes import Volume, labels_at
+from cytopipe.midsurface.surface import Midsurface
+from cytopipe.numerics import meshes
+
+KINDS = ("mid", "pial", "white")
+# below this share of its vertices in its hemisphere a surface lies elsewhere
+LEAST_SHARE = 0.5
+
+
+# a mid-surface, and the thickness in mm where it is given too
+Given = tuple[Midsurface, NDArray[np.float64] | None]
+
+
+def name_of(hemisphere: str, kind: str) -> str:
+    """The file's name under manual/{brain}/."""
+    return f"hemi-{hemisphere}_{kind}.surf.gii"
+
+
+def read_given(paths: list[Path], hemisphere: str) -> Given | None:
+    """A hemisphere's mid-surface and thickness in mm, as far as files give them.
+
+    Parameters
+    ----------
+    paths : `hemi-{L,R}_{mid,pial,white}.surf.gii`, in stack RAS mm. A mid-surface is taken as it
+        is; without one it is the mean of pial and white, vertex by vertex, whose distance is the
+        thickness.
+
+    Returns
+    -------
+    The surface, and the thickness where pial and white are given; None without any file.
+
+    Raises
+    ------
+    InputError
+        If pial and white are not both there, or surfaces do not have the same triangles.
+    """
+    found = {
+        kind: path for path in paths for kind in KINDS if path.name == name_of(hemisphere, kind)
+    }
+    if not found:
+        return None
+    if ("pial" in found) != ("white" in found):
+        alone = found.get("pial", found.get("white"))
+        other = name_of(hemisphere, "white" if "pial" in found else "pial")
+        raise InputError(
+            f"{alone}: lay down {other} as well, or {name_of(hemisphere, 'mid')} alone"
+        )
+    read = {kind: gifti.read(path) for kind, path in found.items()}
+    first = next(iter(read))
+    for kind, surface in read.items():
+        same = len(surface.vertices) == len(read[first].vertices)
+        if not (same and np.array_equal(surface.faces, read[first].faces)):
+            raise InputError(
+                f"{found[kind]}: other vertices or triangles than {found[first].name}; the "
+                "surfaces of a hemisphere must correspond vertex by vertex"
+            )
+        if not np.isfinite(surface.vertices).all():
+            raise InputError(f"{found[kind]}: a vertex is no number; write it again")
+    thickness = None
+    if "pial" in read:
+        pial, white = read["pial"].vertices, read["white"].vertices
+        thickness = np.asarray(np.linalg.norm(pial - white, axis=1), np.float64)
+        vertices = read["mid"].vertices if "mid" in read else (pial + white) / 2
+    else:
+        vertices = read["mid"].vertices
+    faces = read[first].faces
+    if meshes.signed_volume(vertices, faces) < 0:
+        faces = meshes.flipped(faces)
+    euler = meshes.euler_number(faces)
+    names = ", ".join(sorted(path.name for path in found.values()))
+    whole = "ok, " if euler == 2 and meshes.is_closed_manifold(faces) else "not a closed sphere, "
+    return Midsurface(vertices, faces, euler, 0, 0, f"{whole}ready-made: {names}"), thickness
+
+
+def check_place(surface: Midsurface, sides: Volume, side: int, where: Path, name: str) -> None:
+    """Raise InputError where a given surface lies beside the tissue or in the other hemisphere.
+
+    Parameters
+    ----------
+    sides : 0 background, 1 left, 2 right, stack RAS mm.
+    side : 1 or 2, that of the surface.
+    where, name : the folder and the hemisphere, for the message.
+    """
+    at = labels_at(sides, surface.vertices)
+    own, other = (float(np.mean(at == number)) for number in (side, 3 - side))
+    files = f"{where}/hemi-{name}_*.surf.gii"
+    if own + other < LEAST_SHARE:
+        raise InputError(
+            f"{files}: only {own + other:.0%} of the vertices lie on the brain's tissue; the "
+            "surface is to be in stack RAS mm (docs/new-brain.md)"
+        )
+    if other > own:
+        raise InputError(
+            f"{files}: {other:.0%} of the vertices lie in the other hemisphere; exchange the files "
+            "of L and R, or correct study.image_right"
+        )
