@@ -14,7 +14,7 @@ from cytopipe.numerics.laplace import laplace_depth
 VOXEL_MM = 0.3
 MOST_ERROR = 1e-3
 # where either is below MOST_ERROR, found by trying
-SWEEPS, RESIDUAL = 40, 1e-5
+SWEEPS, RESIDUAL = 40, 8e-6
 
 Depth = NDArray[np.float32]
 
