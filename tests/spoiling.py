@@ -76,6 +76,10 @@ def mask(data: np.ndarray, at: float = 0.0) -> Spoil:
     return lambda study: study.volume("manual/B01/exclusion.nii.gz", data, 1.0, at)
 
 
+def ready_tissue(data: np.ndarray) -> Spoil:
+    return lambda study: study.volume("manual/B01/tissue.nii.gz", data)
+
+
 def template(name: str, data: np.ndarray) -> Spoil:
     return lambda study: study.volume(f"template/{name}.nii.gz", data)
 

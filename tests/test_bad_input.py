@@ -16,6 +16,7 @@ from spoiling import (
     given_matrix,
     mask,
     nothing,
+    ready_tissue,
     rows,
     setting,
     template,
@@ -223,6 +224,48 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         by_hand,
         "the value 7",
         "use 0 background",
+    ),
+    "ready-made tissue in 4D": (
+        ready_tissue(np.zeros((9, 9, 9, 3), np.uint8)),
+        CHECK,
+        r"B01.tissue.nii.gz: of shape \(9, 9, 9, 3\)",
+        "is three-dimensional",
+    ),
+    "ready-made tissue of other labels": (
+        ready_tissue(np.full((9, 9, 9), 3, np.uint8)),
+        CHECK,
+        "B01.tissue.nii.gz: .*values 3 to 3",
+        "holds 0 .background., 1",
+    ),
+    "probabilities for tissue": (
+        ready_tissue(np.full((9, 9, 9), 0.4, np.float32)),
+        CHECK,
+        "B01.tissue.nii.gz: .*values 0.4 to 0.4",
+        "nothing between",
+    ),
+    "unreadable ready-made tissue": (
+        written("manual/B01/tissue.nii.gz", b"hello"),
+        CHECK,
+        "B01.tissue.nii.gz",
+        "not a readable NIfTI",
+    ),
+    "unreadable ready-made surface": (
+        written("manual/B01/hemi-L_mid.surf.gii", b"hello"),
+        CHECK,
+        "hemi-L_mid.surf.gii",
+        "not a GIfTI surface",
+    ),
+    "another program's obj": (
+        written("manual/B01/hemi-L_mid.obj", b"v 0 0 0\nf 1 1 1\n"),
+        CHECK,
+        "hemi-L_mid.obj: not a surface in MNI's .obj",
+        "as .surf.gii",
+    ),
+    "pial without white": (
+        written("manual/B01/hemi-R_pial.surf.gii", b""),
+        CHECK,
+        "hemi-R_pial.surf.gii",
+        "lay down hemi-R_white.surf.gii as well",
     ),
     # config and template
     "misspelt key": (

@@ -107,12 +107,39 @@ def test_a_middle_alone_takes_its_thickness_from_the_depth(tmp_path: Path) -> No
     assert table.loc["R", "status"] == "ok"
 
 
-@pytest.mark.parametrize("spoilt", ["swapped", "elsewhere", "alone", "other triangles", "NaN"])
+def test_beside_the_cortex_a_middle_has_no_thickness(tmp_path: Path) -> None:
+    """Half of a sphere pushed out of the cortex: NaN there, the other half as before."""
+    given = [path for path in balls(tmp_path, {"mid": 6.4}) if "hemi-L" in path.name]
+    read = surfaces.read(given[0])
+    off = read.vertices - shells.CENTRE_MM["L"]
+    out = (np.abs(off[:, 2]) > 4.5)[:, None]
+    surfaces.write(
+        surfaces.Surface(shells.CENTRE_MM["L"] + off * np.where(out, 1.6, 1), read.faces),
+        given[0],
+        "L",
+    )
+    shells.run(tmp_path, shells.two_balls(callosum=False)[0], given=given)
+    thickness = surfaces.read_map(tmp_path / "L_thickness.shape.gii")
+    np.testing.assert_array_equal(np.isnan(thickness), out[:, 0])
+    np.testing.assert_allclose(thickness[~out[:, 0]], shells.OUTER_MM - shells.INNER_MM, atol=0.35)
+    table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").set_index("hemisphere")
+    said = f"no thickness at {int(out.sum())} vertices beside the cortex"
+    assert said in table.loc["L", "status"]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    ["swapped", "elsewhere", "alone", "twice", "inside out", "other triangles", "NaN"],
+)
 def test_surfaces_that_do_not_fit_are_refused(tmp_path: Path, spoilt: str) -> None:
     given = balls(tmp_path, {"pial": 8.0, "white": 5.0}, swapped=spoilt == "swapped")
     read = surfaces.read(given[0])
     if spoilt == "alone":
         given = given[1:]
+    elif spoilt == "twice":
+        given.append(given[0].with_suffix("").with_suffix(".obj"))
+    elif spoilt == "inside out":
+        given = balls(tmp_path, {"pial": 5.0, "white": 8.0})
     elif spoilt == "elsewhere":
         for path in given[:2]:
             far = surfaces.read(path)
@@ -125,6 +152,8 @@ def test_surfaces_that_do_not_fit_are_refused(tmp_path: Path, spoilt: str) -> No
     said = {
         "swapped": "exchange the files of L and R",
         "elsewhere": "lie on the brain's tissue",
+        "twice": "hemi-L_pial.obj: one surface; delete one",
+        "inside out": "the pial surface is the outer one, exchange the files",
         "alone": "lay down hemi-L_pial.surf.gii as well",
         "other triangles": "vertex by vertex",
         "NaN": "a vertex is no number",

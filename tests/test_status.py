@@ -95,6 +95,23 @@ def test_a_missing_mask_waits_for_a_person(study: Study, capsys) -> None:
     assert "to run at reconstruction" in study.says(capsys)
 
 
+def test_ready_made_tissue_and_surfaces_are_named(study: Study, capsys) -> None:
+    study.finish("report")
+    (study.manual / "hemi-L_inflated.surf.gii").touch()  # of no use
+    assert "ready-made" not in study.says(capsys)
+    for name in ("tissue.nii.gz", "hemi-L_pial.surf.gii", "hemi-L_white.obj"):
+        (study.manual / name).touch()
+    said = study.says(capsys)
+    assert (
+        f"ready-made tissue, in place of the stacked sections: tissue.nii.gz in {study.manual}\n"
+        in said
+    )
+    assert (
+        "surfaces, in place of those at half depth: hemi-L_pial.surf.gii, hemi-L_white.obj in"
+        in said
+    )
+
+
 def test_a_failure_says_why(study: Study, capsys) -> None:
     study.finish("coordinates")
     study.log("midline", "10:00:00 section 0: 5 points\n10:00:01 error: a.tif: torn; rescan\nit\n")

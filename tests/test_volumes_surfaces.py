@@ -104,3 +104,68 @@ def test_a_file_that_is_no_surface_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "text.gii").write_text("no surface")
     with pytest.raises(InputError, match=r"text\.gii: not a GIfTI surface"):
         surfaces.read(tmp_path / "text.gii")
+
+
+def obj_text(surface: surfaces.Surface, colours: int) -> str:
+    """A surface as BigBrain's are written, by the description of the format at BIC."""
+    count, triangles = len(surface.vertices), len(surface.faces)
+    lines = [f"P 0.3 0.3 0.4 10 1 {count}"]
+    lines += [" {:.6f} {:.6f} {:.6f}".format(*vertex) for vertex in surface.vertices]
+    lines += ["", *[" 0 0 1"] * count, "", f" {triangles}"]
+    rows = {0: 1, 1: triangles, 2: count}[colours]
+    lines += [f" {colours}" + " 1 1 1 1", *[" 1 1 1 1"] * (rows - 1), ""]
+    lines += [" " + " ".join(str(3 * n) for n in range(1, triangles + 1)), ""]
+    lines += [" " + " ".join(map(str, surface.faces.ravel()))]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("colours", [0, 1, 2])
+def test_surfaces_in_the_form_of_mni_are_read(tmp_path: Path, colours: int) -> None:
+    vertices = np.random.default_rng(2).normal(size=(5, 3)).round(6)
+    faces = np.array([[0, 1, 2], [2, 1, 4], [3, 0, 1], [4, 3, 2]], np.int32)
+    wanted = surfaces.Surface(vertices, faces)
+    (tmp_path / "a.obj").write_text(obj_text(wanted, colours))
+    found = surfaces.read(tmp_path / "a.obj")
+    np.testing.assert_allclose(found.vertices, vertices)
+    np.testing.assert_array_equal(found.faces, faces)
+
+
+@pytest.mark.parametrize("spoilt", ["wavefront", "binary", "cut off", "quads", "corner"])
+def test_an_obj_that_cannot_be_read_is_refused_by_name(tmp_path: Path, spoilt: str) -> None:
+    faces = np.array([[0, 1, 2], [2, 1, 3]], np.int32)
+    text = obj_text(surfaces.Surface(np.eye(4, 3), faces + 9 * (spoilt == "corner")), 0)
+    content = {
+        "wavefront": b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
+        "binary": b"p\x00\xff\x80",
+        "cut off": text[: len(text) - 4].encode(),
+        "quads": text.replace(" 3 6", " 4 6").encode(),
+        "corner": text.encode(),
+    }
+    (tmp_path / "a.obj").write_bytes(content[spoilt])
+    said = "corners 9 to 12; write" if spoilt == "corner" else "not a surface in MNI's .obj"
+    with pytest.raises(InputError, match=said) as told:
+        surfaces.read(tmp_path / "a.obj")
+    assert str(tmp_path / "a.obj") in str(told.value)
+
+
+def test_spoilt_data_and_corners_without_vertex_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.surf.gii"
+    surfaces.write(surfaces.Surface(np.eye(3), np.array([[0, 1, 7]])), path)
+    with pytest.raises(InputError, match="3 vertices and corners 0 to 7"):
+        surfaces.read(path)
+    content = path.read_bytes()
+    at = content.index(b"<Data>") + 10
+    path.write_bytes(content[:at] + b"####" + content[at + 4 :])
+    with pytest.raises(InputError, match="not a GIfTI surface"):
+        surfaces.read(path)
+
+
+@pytest.mark.parametrize("half", [0.5, 1.4])
+def test_what_lies_between_labels_is_no_tissue(tmp_path: Path, half: float) -> None:
+    data = np.ones((4, 4, 4), np.float32)
+    volumes.write(volumes.Volume(data, np.eye(4)), tmp_path / "a.nii.gz")
+    assert volumes.read_tissue(tmp_path / "a.nii.gz").data.dtype == np.uint8
+    data[1, 1, 1] = half
+    volumes.write(volumes.Volume(data, np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match="nothing between"):
+        volumes.read_tissue(tmp_path / "a.nii.gz")

@@ -25,6 +25,7 @@ DONE, RUNNING, WAITING, FAILED, OPEN = "done", "running", "waiting for a person"
 _SHOWN = 12
 # what a log ends with if its process did not (logs.to), after the time of day
 _END = re.compile(r"^\d\d:\d\d:\d\d (error: .*|stopped by an error)$", re.MULTILINE)
+_SURFACE = re.compile(r"hemi-[LR]_(mid|pial|white)(\.surf\.gii|\.obj)")
 _RULE_FAILED = re.compile(r"^Error in rule \w+:\n(?: +.*\n)*? +output: (.*)$", re.MULTILINE)
 
 
@@ -98,6 +99,7 @@ def lines_of(
             if stage.files
         ]
         lines.append(f"    files: {', '.join(counts)}")
+    lines += [f"    {text}" for text in ready_made(study / "manual" / brain)]
     lines += [f"    {text}" for text in section_notes(study, brain, found)]
     lines += [f"    {text}" for text in failed_checks(study, brain)]
     return lines
@@ -137,6 +139,21 @@ def stages_of(
         Stage("midline", each("midline", chunks, ".parquet")),
         Stage("coordinates", [one("coordinates", "points.parquet", brain)]),
         Stage("report", [(results / "report" / f"{brain}.html", logs / "report" / f"{brain}.log")]),
+    ]
+
+
+def ready_made(manual: Path) -> list[str]:
+    """Which files of a person take the place of what stages would make."""
+    names = sorted(path.name for path in manual.glob("*") if path.is_file())
+    tissue = [name for name in names if name == "tissue.nii.gz"]
+    surfaces = [name for name in names if _SURFACE.fullmatch(name)]
+    return [
+        f"ready-made {what}, in place of {stage}: {', '.join(files)} in {manual}"
+        for what, stage, files in (
+            ("tissue", "the stacked sections", tissue),
+            ("surfaces", "those at half depth", surfaces),
+        )
+        if files
     ]
 
 

@@ -1,5 +1,7 @@
-"""GIfTI surfaces and per-vertex maps in RAS mm."""
+"""Surfaces (GIfTI, MNI `.obj`) and per-vertex maps in RAS mm."""
 
+import binascii
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,23 +55,73 @@ def write(
         beside.write_bytes(image.to_bytes())
 
 
+# what a GIfTI file that is none, or was cut off or spoilt on its way, raises in nibabel
+_UNREADABLE = (
+    nib.filebasedimages.ImageFileError,
+    ExpatError,
+    AttributeError,
+    OSError,
+    binascii.Error,
+    zlib.error,
+)
+
+
 def read(path: Path) -> Surface:
-    """Read a surface, `.gii` or `.gii.gz`.
+    """Read a surface, `.gii`, `.gii.gz` or the text form of MNI's `.obj`.
 
     Raises
     ------
     InputError
-        If the file is missing or holds no point set with triangles.
+        If the file is missing, holds no point set with triangles, or a triangle has a corner that
+        is no vertex.
     """
     require(path, "check the path in the config")
+    if path.suffix == ".obj":
+        surface = _read_obj(path)
+    else:
+        try:
+            image = nib.load(path)
+            surface = Surface(
+                image.agg_data("pointset").astype(np.float64),
+                image.agg_data("triangle").astype(np.int32),
+            )
+        except _UNREADABLE as error:
+            raise InputError(f"{path}: not a GIfTI surface ({error})") from error
+    faces, count = surface.faces, len(surface.vertices)
+    if not len(faces) or faces.min() < 0 or faces.max() >= count:
+        corners = f"corners {faces.min()} to {faces.max()}" if len(faces) else "no triangles"
+        raise InputError(f"{path}: {count} vertices and {corners}; write the surface again")
+    return surface
+
+
+def _read_obj(path: Path) -> Surface:
+    """Read polygons as MNI's tools and BigBrain write them (bic_obj, not Wavefront's `.obj`).
+
+    Numbers in this order: 5 of the surface, n, n vertices, n normals, m, kind of colour (0 one, 1 a
+    polygon, 2 a vertex), colours of 4, m ends of polygons, corners.
+    """
     try:
-        image = nib.load(path)
+        words = path.read_text(encoding="ascii").split()
+    except UnicodeDecodeError:
+        words = []
+    remedy = "write it as text with triangles (`P` first; Wavefront is another), or as .surf.gii"
+    try:
+        if words[0] != "P":
+            raise ValueError("it does not begin with P")
+        count = int(words[6])
+        at = 7 + 6 * count
+        triangles, kind = int(words[at]), int(words[at + 1])
+        at += 2 + 4 * {0: 1, 1: triangles, 2: count}[kind]
+        ends = np.array(words[at : at + triangles], np.int64)
+        if not np.array_equal(ends, 3 * np.arange(1, triangles + 1)):
+            raise ValueError("its polygons are not all triangles")
+        at += triangles
         return Surface(
-            image.agg_data("pointset").astype(np.float64),
-            image.agg_data("triangle").astype(np.int32),
+            np.array(words[7 : 7 + 3 * count], np.float64).reshape(count, 3),
+            np.array(words[at : at + 3 * triangles], np.int32).reshape(triangles, 3),
         )
-    except (nib.filebasedimages.ImageFileError, ExpatError, AttributeError, OSError) as error:
-        raise InputError(f"{path}: not a GIfTI surface ({error})") from error
+    except (ValueError, IndexError, KeyError) as error:
+        raise InputError(f"{path}: not a surface in MNI's .obj ({error}); {remedy}") from error
 
 
 def write_map(values: NDArray[Any], path: Path, hemisphere: str = "") -> None:

@@ -195,7 +195,12 @@ _POINT_2D = (
     ("nx", "float64", "", "surface normal, stack frame, towards the pial surface"),
     ("ny", "float64", "", "surface normal, stack frame, towards the pial surface"),
     ("nz", "float64", "", "surface normal, stack frame, towards the pial surface"),
-    ("thickness_mm", "float64", "mm", "cortical thickness"),
+    (
+        "thickness_mm",
+        "float64",
+        "mm",
+        "cortical thickness; NaN where a ready-made surface leaves it",
+    ),
     ("curvature_per_mm", "float64", "1/mm", "mean curvature, positive on gyral crowns"),
     (
         "cutting_angle_deg",

@@ -85,11 +85,13 @@ def read_tissue(path: Path) -> Volume:
     """
     volume = read(path)
     labels = np.rint(volume.data)  # other programs store labels as floating point
-    if labels.ndim != 3 or not np.isin(labels, (0, 1, 2)).all():
+    # halves are no labels: probabilities, or labels that were interpolated
+    whole_numbers = np.allclose(labels, volume.data, rtol=0, atol=1e-3)
+    if labels.ndim != 3 or not whole_numbers or not np.isin(labels, (0, 1, 2)).all():
         raise InputError(
             f"{path}: of shape {volume.data.shape} with values {volume.data.min():g} to "
             f"{volume.data.max():g}; a tissue volume is three-dimensional and holds "
-            "0 (background), 1 (gray) and 2 (white matter)"
+            "0 (background), 1 (gray) and 2 (white matter), nothing between"
         )
     return Volume(labels.astype(np.uint8), volume.affine)
 

@@ -21,7 +21,7 @@ from cytopipe import logs, provenance, threads
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
-from cytopipe.midsurface.given import Given, check_place, read_given
+from cytopipe.midsurface.given import Given, check_place, read_given, within_cortex
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
@@ -172,6 +172,8 @@ def _hemisphere(
     )
     if lengths is None:
         lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
+        if given:
+            surface, lengths = within_cortex(surface, lengths, labels)
     bend = meshes.mean_curvature(surface.vertices, surface.faces)
     thickness_mm, curvature_per_mm = (
         meshes.smooth_map(values, surface.faces, params.smoothing_rounds)

@@ -1,5 +1,6 @@
 """Surfaces that a lab already has, in place of those that the depth would give."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cytopipe.midsurface.surface import Midsurface
 from cytopipe.numerics import meshes
 
 KINDS = ("mid", "pial", "white")
+ENDINGS = (".surf.gii", ".obj")
 # below this share of its vertices in its hemisphere a surface lies elsewhere
 LEAST_SHARE = 0.5
 
@@ -20,9 +22,9 @@ LEAST_SHARE = 0.5
 Given = tuple[Midsurface, NDArray[np.float64] | None]
 
 
-def name_of(hemisphere: str, kind: str) -> str:
+def name_of(hemisphere: str, kind: str, ending: str = ENDINGS[0]) -> str:
     """The file's name under manual/{brain}/."""
-    return f"hemi-{hemisphere}_{kind}.surf.gii"
+    return f"hemi-{hemisphere}_{kind}{ending}"
 
 
 def read_given(paths: list[Path], hemisphere: str) -> Given | None:
@@ -30,9 +32,9 @@ def read_given(paths: list[Path], hemisphere: str) -> Given | None:
 
     Parameters
     ----------
-    paths : `hemi-{L,R}_{mid,pial,white}.surf.gii`, in stack RAS mm. A mid-surface is taken as it
-        is; without one it is the mean of pial and white, vertex by vertex, whose distance is the
-        thickness.
+    paths : `hemi-{L,R}_{mid,pial,white}.surf.gii` or `.obj`, in stack RAS mm. A mid-surface is
+        taken as it is; without one it is the mean of pial and white, vertex by vertex, whose
+        distance is the thickness.
 
     Returns
     -------
@@ -41,11 +43,16 @@ def read_given(paths: list[Path], hemisphere: str) -> Given | None:
     Raises
     ------
     InputError
-        If pial and white are not both there, or surfaces do not have the same triangles.
+        If pial and white are not both there or exchanged, a surface is there twice, or they do not
+        have the same triangles.
     """
-    found = {
-        kind: path for path in paths for kind in KINDS if path.name == name_of(hemisphere, kind)
-    }
+    found: dict[str, Path] = {}
+    for path in paths:
+        for kind in KINDS:
+            if path.name in [name_of(hemisphere, kind, ending) for ending in ENDINGS]:
+                if kind in found:
+                    raise InputError(f"{found[kind]} and {path.name}: one surface; delete one")
+                found[kind] = path
     if not found:
         return None
     if ("pial" in found) != ("white" in found):
@@ -68,6 +75,16 @@ def read_given(paths: list[Path], hemisphere: str) -> Given | None:
     thickness = None
     if "pial" in read:
         pial, white = read["pial"].vertices, read["white"].vertices
+        # of an open surface the volume means nothing
+        closed = meshes.is_closed_manifold(read["pial"].faces)
+        inside, outside = (
+            abs(meshes.signed_volume(vertices, read["pial"].faces)) for vertices in (white, pial)
+        )
+        if closed and inside > outside:
+            raise InputError(
+                f"{found['pial']}: encloses {outside / 1000:.4g} cm3, {found['white'].name} "
+                f"{inside / 1000:.4g} cm3; the pial surface is the outer one, exchange the files"
+            )
         thickness = np.asarray(np.linalg.norm(pial - white, axis=1), np.float64)
         vertices = read["mid"].vertices if "mid" in read else (pial + white) / 2
     else:
@@ -81,6 +98,30 @@ def read_given(paths: list[Path], hemisphere: str) -> Given | None:
     return Midsurface(vertices, faces, euler, 0, 0, f"{whole}ready-made: {names}"), thickness
 
 
+def within_cortex(
+    surface: Midsurface, lengths: NDArray[np.float64], labels: Volume
+) -> tuple[Midsurface, NDArray[np.float64]]:
+    """Thickness of the vertices that lie in the cortex, NaN of others, and how many they are.
+
+    The tissue and a surface from elsewhere need not agree to the voxel, and beside the cortex there
+    is no depth to follow.
+
+    Parameters
+    ----------
+    lengths : (v,) mm.
+    labels : tissue, stack RAS mm.
+
+    Returns
+    -------
+    The surface, whose status names the number, and the thickness.
+    """
+    cortex = labels_at(labels, surface.vertices) == 1
+    if cortex.all():
+        return surface, lengths
+    beside = f"{surface.status}; no thickness at {int((~cortex).sum())} vertices beside the cortex"
+    return replace(surface, status=beside), np.where(cortex, lengths, np.nan)
+
+
 def check_place(surface: Midsurface, sides: Volume, side: int, where: Path, name: str) -> None:
     """Raise InputError where a given surface lies beside the tissue or in the other hemisphere.
 
@@ -92,7 +133,7 @@ def check_place(surface: Midsurface, sides: Volume, side: int, where: Path, name
     """
     at = labels_at(sides, surface.vertices)
     own, other = (float(np.mean(at == number)) for number in (side, 3 - side))
-    files = f"{where}/hemi-{name}_*.surf.gii"
+    files = f"{where}/hemi-{name}_*"
     if own + other < LEAST_SHARE:
         raise InputError(
             f"{files}: only {own + other:.0%} of the vertices lie on the brain's tissue; the "

@@ -138,8 +138,14 @@ def mean_curvature(vertices: Vertices, faces: Faces) -> NDArray[np.float64]:
 
 
 def smooth_map(values: NDArray[np.float64], faces: Faces, rounds: int) -> NDArray[np.float64]:
-    """Average a map (v,) that often over each vertex and its neighbours."""
+    """Average a map (v,) that often over each vertex and its neighbours; NaN stays as it is."""
     average = _average(faces, len(values))
+    known = np.isfinite(values)
+    if not known.all():
+        for _ in range(rounds):
+            mean = average @ np.where(known, values, 0) / np.maximum(average @ known, 1e-9)
+            values = np.where(known, mean, np.nan)
+        return np.asarray(values)
     for _ in range(rounds):
         values = average @ values
     return np.asarray(values)

@@ -231,10 +231,12 @@ def manual_exclusion(w):
 
 def manual_surfaces(w):
     """Ready-made surfaces of a brain."""
-    names = [
-        f"hemi-{h}_{kind}.surf.gii" for h in "LR" for kind in ("mid", "pial", "white")
+    paths = [
+        f"manual/{w.brain}/hemi-{h}_{kind}{ending}"
+        for h in "LR"
+        for kind in ("mid", "pial", "white")
+        for ending in (".surf.gii", ".obj")
     ]
-    paths = [f"manual/{w.brain}/{name}" for name in names]
     return [path for path in paths if path in present(f"manual/{w.brain}")]
 
 

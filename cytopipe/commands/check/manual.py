@@ -1,5 +1,6 @@
 """What a person laid down under manual/, and what a person is asked for."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cytopipe.formats import masks, transform_table, transforms, volumes
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import Section
 from cytopipe.midsurface import SIDES
-from cytopipe.midsurface.given import KINDS, name_of, read_given
+from cytopipe.midsurface.given import ENDINGS, KINDS, name_of, read_given
 from cytopipe.segmentation import read_manual
 
 TISSUE = "tissue.nii.gz"
@@ -51,7 +52,7 @@ def _of_brain(
     given = f"to-{template}{config['coordinates']['given_suffix']}"
     table = folder / transform_table.NAME
     chained, findings = _chains(study, brain, table, sections, config)
-    surfaces = [name_of(side, kind) for side in SIDES for kind in KINDS]
+    surfaces = [name_of(*it) for it in itertools.product(SIDES, KINDS, ENDINGS)]
     known = ("sections.tsv", TISSUE, *MASKS, given, transform_table.NAME, *surfaces)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -60,7 +61,9 @@ def _of_brain(
         if name.startswith("segmentation/"):
             findings.append(_segmentation(path, brain, shapes))
         elif name not in known and path not in chained:
-            named = ", ".join([*known[: -len(surfaces)], "hemi-{L,R}_{mid,pial,white}.surf.gii"])
+            named = ", ".join(
+                [*known[: -len(surfaces)], "hemi-{L,R}_{mid,pial,white}{.surf.gii,.obj}"]
+            )
             remedy = f"known are {named} and segmentation/00420.tif"
             findings.append(Finding(WARNING, "manual", f"{path}: is not read", remedy, brain))
     try:
@@ -115,7 +118,7 @@ def _ready_made(folder: Path, brain: str) -> list[Finding]:
             findings.append(Finding(OK, "manual", text, "", brain))
         except InputError as error:
             findings.append(of_error(error, "manual", brain))
-    paths = sorted(folder.glob("hemi-*.surf.gii"))
+    paths = sorted(folder.glob("hemi-*"))
     for side in SIDES:
         try:
             ready = read_given(paths, side)
