@@ -24,6 +24,7 @@ PARAMS = midsurface.Params(
     remesh_iterations=8,
     farthest_mm=6.0,
     smoothing_rounds=2,
+    open_sulci=False,
 )
 
 
