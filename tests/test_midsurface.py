@@ -24,6 +24,7 @@ PARAMS = midsurface.Params(
     remesh_iterations=8,
     farthest_mm=6.0,
     smoothing_rounds=2,
+    open_sulci=False,
 )
 
 
@@ -211,3 +212,9 @@ def test_errors_name_the_volume(tmp_path: Path) -> None:
     oblong = replace(tissue, affine=tissue.affine @ np.diag([1, 2, 1, 1]))
     with pytest.raises(InputError, match="isotropic"):
         run(tmp_path, oblong)
+
+
+def test_open_sulci_leaves_gyri_as_they_are(shells: Path, tmp_path: Path) -> None:
+    run(tmp_path, two_balls(callosum=False)[0], replace(PARAMS, open_sulci=True))
+    with_it, without = (volumes.read(f / "depth.nii.gz").data for f in (tmp_path, shells))
+    np.testing.assert_array_equal(with_it, without)

@@ -1,7 +1,5 @@
 """The pages: what they show lies where it is said to lie, and they need nothing else."""
 
-import base64
-import gzip
 import json
 import re
 from pathlib import Path
@@ -10,21 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_pages import write_brain_page, write_pages
-from shell_study import CENTRES, FULL_UM, MIDDLE_MM, WIDTH_UM, ball
+from shell_study import FULL_UM, WIDTH_UM, ball
 
 from cytopipe import report
 from cytopipe.files import InputError
 from cytopipe.formats import tables, truth_table
 from cytopipe.formats.surfaces import Surface
-from cytopipe.formats.volumes import Volume, regular_affine
-from cytopipe.numerics import meshes
-from cytopipe.numerics.geometry import Rigid, mirror
+from cytopipe.numerics.geometry import mirror
 from cytopipe.report import (
-    bundle,
     figures,
-    hands,
     renderings,
-    section_files,
     section_numbers,
     study_page,
     thumbnails,
@@ -294,93 +287,6 @@ def test_text_from_tables_cannot_become_markup(tmp_path: Path) -> None:
     brain = {"brain": "<script>", "role": "seen", "page": "a.html", "cells": []}
     report.brain_page.write_page("study.html", values | {"brains": [brain]}, tmp_path / "a.html")
     assert "<script>" not in (tmp_path / "a.html").read_text()
-
-
-# --- what is laid beside the page
-
-
-def unpacked(values: dict) -> np.ndarray:
-    content = gzip.decompress(base64.b64decode(values["gzip"]))
-    return np.frombuffer(content, values["dtype"]).reshape(values["shape"])
-
-
-def test_arrays_come_back_from_the_page_s_form() -> None:
-    for array in (np.arange(24, dtype=np.int16).reshape(2, 3, 4) - 7, np.float32([0.5, -3])):
-        assert np.array_equal(unpacked(json.loads(json.dumps(bundle.packed(array)))), array)
-
-
-def test_a_thinned_volume_keeps_labels_in_their_place() -> None:
-    data = np.zeros((60, 40, 30), np.uint8)
-    data[10:50, 5:35, 4:26] = 1
-    data[30, 20, 15] = 2
-    volume = Volume(data, regular_affine(0.5, np.array([-10.0, 3.0, 7.0])))
-    for longest in (100, 30):
-        values = bundle.volume_values(volume, longest)
-        labels = unpacked(values["labels"])
-        assert max(labels.shape) <= longest
-        places = np.argwhere(labels == 1) * values["spacing_mm"] + values["origin_mm"]
-        before = volume.to_mm(np.argwhere(data == 1))
-        off = values["spacing_mm"][0]
-        assert places.min(axis=0) == pytest.approx(before.min(axis=0), abs=off)
-        assert places.max(axis=0) == pytest.approx(before.max(axis=0), abs=off)
-        assert values["spacing_mm"] == [0.5 if longest == 100 else 1.0] * 3
-
-
-def test_a_decimated_surface_stays_where_it_is_with_its_map() -> None:
-    both = {h: ball(h, MIDDLE_MM) for h in "LR"}
-    height = {h: s.vertices[:, 2] for h, s in both.items()}
-    values = bundle.surface_values(both, {"height": height}, 2000)
-    vertices, faces = unpacked(values["vertices"]) / 100, unpacked(values["faces"])
-    assert 1900 <= len(faces) <= 2000
-    left = np.unique(faces[: values["left_faces"]])
-    assert vertices[left, 0].max() < 0 < vertices[np.unique(faces[values["left_faces"] :]), 0].min()
-    radius = np.linalg.norm(vertices[left] - CENTRES["L"], axis=1)
-    assert np.abs(radius - MIDDLE_MM).max() < 0.2
-    # the value of the nearest vertex: an edge of the full mesh is 0.9 mm long
-    assert np.abs(unpacked(values["maps"]["height"]) - vertices[:, 2]).max() < 0.9
-    assert meshes.is_closed_manifold(faces[: values["left_faces"]])
-
-
-def test_paths_are_the_outlines_to_half_a_pixel() -> None:
-    angle = np.linspace(0, 2 * np.pi, 2000)
-    circle = 30_000 + 20_000 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    path = section_files.path_of([circle], 100)
-    start, rest = re.fullmatch(r"M(\d+ \d+)l(.*)z", path).groups()
-    steps = [np.array(pair.split(), int) for pair in re.findall(r"-?\d+ -?\d+", rest)]
-    corners = np.cumsum([np.array(start.split(), int), *steps], axis=0) * section_files.UNIT_UM
-    assert 20 < len(corners) < 200
-    middles = (corners + np.roll(corners, 1, axis=0)) / 2
-    for places in (corners, middles):
-        assert np.abs(np.linalg.norm(places - 30_000, axis=1) - 20_000).max() < 110
-
-
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    with bundle.whole_folder(tmp_path / "B01") as folder:
-        (folder / "old").touch()
-    with pytest.raises(RuntimeError), bundle.whole_folder(tmp_path / "B01") as folder:
-        (folder / "half").touch()
-        raise RuntimeError
-    assert [path.name for path in tmp_path.rglob("*")] == ["B01", "old"]
-    with bundle.whole_folder(tmp_path / "B01") as folder:
-        (folder / "new").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["B01", "new"]
-
-
-@pytest.mark.parametrize("flipped", [False, True])
-def test_the_other_hand_is_laid_where_its_outline_fits(flipped: bool) -> None:
-    columns, rows = np.meshgrid(np.arange(0, 60_000, 1000.0), np.arange(0, 40_000, 1000.0))
-    plane = np.stack([columns, rows], axis=-1).reshape(-1, 2)
-    shape = (plane[:, 0] < 20_000) | (plane[:, 1] < 12_000)  # an L: of one hand, one way up
-    fixed = hands.Outline(plane[shape] + (7000, 3000), 90_000, 1000)
-    back = Rigid(np.radians(-21), 9000, -4000, "fixed", "moving")
-    moved = back(fixed.points_um)
-    moving = hands.Outline(mirror(moved, 90_000) if flipped else moved, 90_000, 1000)
-    rigid, dice = hands.lay(fixed, moving, flipped, np.radians(60))
-    assert np.degrees(rigid.angle_rad) == pytest.approx(21, abs=1.5)
-    off = rigid(moved) - fixed.points_um
-    assert np.linalg.norm(off, axis=1).max() < 2000 and dice > 0.9
-    # an L is not its own mirror image
-    assert hands.lay(fixed, moving, not flipped, np.radians(60))[1] < 0.85
 
 
 # --- numbers of the sections

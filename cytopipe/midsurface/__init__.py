@@ -25,7 +25,7 @@ from cytopipe.midsurface.given import Given, check_place, read_given, within_cor
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
-from cytopipe.numerics import laplace, meshes, topology
+from cytopipe.numerics import laplace, meshes, sulci, topology
 
 VERSION = 1
 SIDES = {"L": 1, "R": 2}
@@ -47,6 +47,7 @@ class Params:
     farthest_mm : a thickness streamline ends at this length to either side.
     smoothing_rounds : thickness and curvature are averaged over neighbouring vertices that often;
         both carry the staircase of the voxels.
+    open_sulci : fused banks are carved open before the Laplacian (`sulci.open_sulci`).
     """
 
     band_mm: float
@@ -57,6 +58,7 @@ class Params:
     remesh_iterations: int
     farthest_mm: float
     smoothing_rounds: int
+    open_sulci: bool
 
 
 @provenance.writes("depth", "hemispheres", "surfaces", "thickness", "curvature", "table")
@@ -98,6 +100,11 @@ def run(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
         )
     labels = volumes.Volume(fill_cavities(labels.data.astype(np.uint8)), labels.affine)
+    if params.open_sulci:
+        fused = sulci.fused_banks(labels.data)
+        logs.say(f"{brain}: {int(fused.sum())} voxels between fused banks carved open")
+        opened = np.where(fused, 0, labels.data).astype(np.uint8)
+        labels = volumes.Volume(opened, labels.affine)
     ready = {name: read_given(given, name) for name in SIDES}
     sides = separate(labels, params.band_mm, params.plane_only_from_mm)
     whole_depth = np.full(sides.shape, np.nan, np.float32)
