@@ -38,10 +38,20 @@ def whole(path: Path) -> Iterator[Path]:
     _writable(path.parent)
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        yield beside
-        with open(beside, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(beside, path)
+        with full_disk_named(path):
+            yield beside
+            with open(beside, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Where a disk is full, raise an InputError that names `path` and says what to do."""
+    try:
+        yield
     except Exception as error:
         # some libraries pass on no more than the system's words
         full = [os.strerror(number) for number in _NO_ROOM if os.strerror(number) in str(error)]
@@ -52,8 +62,6 @@ def whole(path: Path) -> Iterator[Path]:
                 "quota) and start again: nothing that was finished is lost"
             ) from error
         raise
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextmanager

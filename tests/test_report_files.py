@@ -1,6 +1,7 @@
 """What is laid beside a brain's page: arrays, volumes, surfaces, paths as it unpacks them."""
 
 import base64
+import errno
 import gzip
 import json
 import re
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from shell_study import CENTRES, MIDDLE_MM, ball
 
+from cytopipe.files import InputError
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics import meshes
 from cytopipe.numerics.geometry import Rigid, mirror
@@ -81,6 +83,14 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with bundle.whole_folder(tmp_path / "B01") as folder:
         (folder / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["B01", "new"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    told = pytest.raises(InputError, match=r"B01: could not be written .*make room")
+    with told, bundle.whole_folder(tmp_path / "B01"):
+        raise full
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("flipped", [False, True])

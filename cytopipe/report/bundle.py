@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe.files import full_disk_named
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics import meshes
@@ -32,7 +33,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
-        yield beside
+        with full_disk_named(path):
+            yield beside
         if path.exists():
             shutil.rmtree(path)
         beside.rename(path)

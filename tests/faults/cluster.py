@@ -227,16 +227,18 @@ def _master_killed(cluster: Cluster, finished: Path, study: Path, job: Job, at_o
         status, said = runs.run(study, *ARGUMENTS, *job.outputs, env=cluster.env)
         explained = status != 0 and "--unlock" in said
         runs.run(study, "--unlock")
-        second = runs.start(study, *ARGUMENTS, *job.outputs, env=cluster.env)
         words = "started again when the queue is empty"
-        twice = False
+        refused = ""
         if at_once:
             words = "started again at once"
-            twice = bool(
-                runs.until(lambda: _script(study, old) or second.process.poll() is not None)
-            )
-            twice = twice and second.process.poll() is None
+            status, said = runs.run(study, *ARGUMENTS, *job.outputs, env=cluster.env)
+            if status and "jobs are in Slurm's queue" in said:
+                refused = "; a start beside it is refused until it has ended"
+            explained = explained and bool(refused)
             old.resume()
+            runs.until(lambda: not cluster.queue())
+            runs.run(study, "--unlock")
+        second = runs.start(study, *ARGUMENTS, *job.outputs, env=cluster.env)
         line = _ended(
             "Snakemake killed with a job in the queue",
             words,
@@ -244,8 +246,11 @@ def _master_killed(cluster: Cluster, finished: Path, study: Path, job: Job, at_o
             watcher,
             finished,
             study,
-            "the lock is explained; the job in the queue goes on" if left and explained else "",
+            f"the lock is explained; the job in the queue goes on{refused}",
         )
         runs.until(lambda: not cluster.queue())
-    duplicate = "; the job was submitted again and ran twice side by side" if twice else ""
-    return Line(line.fault, line.tried, line.outcome + duplicate, line.held)
+    if left and not explained:
+        return Line(
+            line.fault, line.tried, f"the second start is not explained: {said[-300:]!r}", False
+        )
+    return line

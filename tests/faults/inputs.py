@@ -75,7 +75,7 @@ def _truncated(finished: Path, study: Path, job: Job, cuts: list[float]) -> Line
 
 def _judge(study: Path, finished: Path, job: Job, image: Path, status: int, log: str) -> str:
     brain, number = image.name.split(".")[0].split("_")
-    end = log[log.rfind("error") :]
+    end = log[log.rfind("error") :] if "error" in log else log[-500:]
     named = image.name in end or f"{brain} section {int(number)}" in end
     if status:
         return "the job stops and names the image" if named else f"WRONG: unnamed: {log[-200:]!r}"
