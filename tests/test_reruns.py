@@ -160,6 +160,7 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "manual/B03/exclusion.nii.gz": lambda study: study.save("manual/B03/exclusion.nii.gz"),
     "manual/B03/tissue.nii.gz": lambda study: study.save("manual/B03/tissue.nii.gz"),
     "manual/B03/hemi-L_mid.surf.gii": lambda study: study.save("manual/B03/hemi-L_mid.surf.gii"),
+    "manual/B03/hemi-R_white.obj": lambda study: study.save("manual/B03/hemi-R_white.obj"),
     "manual/B03/to-colin27.h5": lambda study: study.save("manual/B03/to-colin27.h5"),
     "manual/B03/transforms.tsv and a file that it names": lambda study: (
         study.save("manual/B03/m.txt"),
