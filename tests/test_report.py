@@ -283,7 +283,7 @@ def test_missed_goals_and_best_scores_stand_out() -> None:
 
 
 def test_text_from_tables_cannot_become_markup(tmp_path: Path) -> None:
-    values = study_page.page_values([], {}, tables.SCORES.empty(), None, {})
+    values = study_page.page_values([], {}, tables.SCORES.empty(), None, {}, None)
     brain = {"brain": "<script>", "role": "seen", "page": "a.html", "cells": []}
     report.brain_page.write_page("study.html", values | {"brains": [brain]}, tmp_path / "a.html")
     assert "<script>" not in (tmp_path / "a.html").read_text()

@@ -268,7 +268,7 @@ def test_one_stage_one_name(stage: str) -> None:
 def test_a_script_only_renames(path: Path) -> None:
     tree = ast.parse(path.read_text())
     code = [line for line in path.read_text().splitlines() if line.strip()]
-    assert len(code) < 25
+    assert len(code) < 30
     # Snakemake 9 puts `snakemake` into the script; there is nothing to import it from
     assert "from snakemake" not in path.read_text()
     for node in ast.walk(tree):
