@@ -4,11 +4,11 @@
 
 Slurm is installed where it may be (root on Debian), started privately on this host and stopped at
 the end. The study is made twice. One is run on this machine, its training as four processes of
-torchrun, undisturbed; at the same time the other through slurm/profile.yaml, changed as
-tests/slurm/profile.yaml says, its training as two nodes of two processes that meet their time
-limit. On the way Snakemake is killed once, and a second start is refused. Then all files under
-results/ must have the same bytes, and another start must have nothing to do. FOLDER (a temporary
-one by default) is kept when something fails.
+torchrun, undisturbed; the other through slurm/profile.yaml, changed as tests/slurm/profile.yaml
+says, its training as two nodes of two processes that meet their time limit. On the way Snakemake is
+killed once, and a second start is refused. Then all files under results/ must have the same bytes,
+and another start must have nothing to do. FOLDER (a temporary one by default) is kept when
+something fails.
 """
 
 import json
@@ -162,13 +162,6 @@ def choose_epochs(study: Path, log: Path) -> int:
     return max(20, min(1000, round(TRAINING_S * max(map(float, speeds)) / count)))
 
 
-def start_local_run(study: Path, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as said:
-        return subprocess.Popen(
-            snakemake(study, *LOCAL), stdout=said, stderr=subprocess.STDOUT, cwd=REPOSITORY
-        )
-
-
 def set_epochs(study: Path, epochs: int) -> None:
     path = study / "config" / "config.yaml"
     config = study_config.read(path)
@@ -285,7 +278,6 @@ def test(folder: Path) -> None:
     log = folder / "log.txt"
     local, slurm, profile = folder / "local", folder / "slurm", folder / "profile"
     cluster = Cluster(folder / "cluster")
-    rest: subprocess.Popen[bytes] | None = None
     step("Slurm: install where it is missing", lambda: install_slurm(log))
     step("Slurm: start two nodes on this host", lambda: cluster.start(log))
     try:
@@ -303,8 +295,10 @@ def test(folder: Path) -> None:
         for study in (local, slurm):
             set_epochs(study, epochs)
 
-        # side by side: a run on Slurm mostly waits, for starts of jobs and for news of their ends
-        rest = start_local_run(local, folder / "local.txt")
+        def finish() -> None:
+            must(call(log, *snakemake(local, *LOCAL)) == 0, f"the local run failed; see {log}")
+
+        step("local run to its end, the training as 4 processes of torchrun", finish)
         step(
             "Slurm: kill Snakemake while jobs run; a second start is refused, the jobs end",
             lambda: kill_and_refuse(slurm, profile, cluster, log),
@@ -313,16 +307,9 @@ def test(folder: Path) -> None:
             "Slurm: the whole run, the training as 2 nodes x 2 processes beyond its time limit",
             lambda: run_on_slurm(slurm, profile, cluster, log),
         )
-        step(
-            "local run to its end, the training as 4 processes of torchrun; begun beside Slurm's",
-            lambda: must(rest.wait() == 0, f"the local run failed; see {folder / 'local.txt'}"),
-        )
         step("compare results/ of both", lambda: compare(local, slurm))
         step("a third start", lambda: run_again(slurm, profile, cluster, log))
     finally:
-        if rest is not None and rest.poll() is None:
-            rest.terminate()  # what fails elsewhere ends it too
-            rest.wait()
         cluster.stop(log)
 
 
