@@ -10,6 +10,7 @@ import trimesh
 
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, volumes
+from cytopipe.reconstruction.given import agreement, clearly_better
 
 
 def tissue_volume(folder: Path, voxel_mm: float = 0.25, shift_mm: float = 0.0) -> Path:
@@ -59,6 +60,90 @@ def test_a_volume_that_does_not_fit_is_refused(tmp_path: Path, spoilt: str) -> N
         study.run(given=given)
     assert str(given) in str(told.value)
     assert not (tmp_path / "whole.nii.gz").exists()
+
+
+def lopsided(stack_mm: np.ndarray) -> np.ndarray:
+    """The slices' brain with its white matter off the middle, other along each axis."""
+    off = stack_mm - slices.CENTRE
+    gray = ((off / slices.GRAY) ** 2).sum(-1) < 1
+    white = (((off - [1.2, -0.9, 1.0]) / slices.WHITE) ** 2).sum(-1) < 1
+    return (gray.astype(np.uint8) + (white & gray)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        ((0,), "sections' labels flipped left-right .*, or study.image_right,"),
+        ((1,), "sections' labels flipped posterior-anterior .*correct its data or affine:"),
+        ((2,), "sections' labels flipped inferior-superior .*correct its data or affine:"),
+        ((0, 1), "sections' labels flipped left-right and posterior-anterior "),
+        ("gray", "no white matter .label 2., which 3.% of the sections' tissue is"),
+        ("white", "no gray matter .label 1., which 6.% of the sections' tissue is"),
+        ("exchanged", "gray and white matter agree with the sections' at -0.9"),
+        ("scattered", "gray and white matter agree with the sections' at -?0.0"),
+        ("right", "moved 0.5. mm towards left"),
+        ("anterior", "moved 0.5. mm towards posterior"),
+        ("inferior", "moved 0.5. mm towards superior"),
+    ],
+)
+def test_a_volume_of_other_labels_than_the_sections_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: tuple[int, ...] | str, said: str
+) -> None:
+    monkeypatch.setattr(slices, "labels_at", lopsided)
+    study = slices.Study(tmp_path)
+    path = tissue_volume(tmp_path)
+    study.run(given=path)  # as it is it passes
+    (tmp_path / "whole.nii.gz").unlink()
+    found = volumes.read(path)
+    data, affine = found.data, found.affine.copy()
+    # as far off for a brain of 17 mm as 6 mm are for a human one
+    shifts = {"right": (0, 1.0), "anterior": (1, 1.0), "inferior": (2, -1.0)}
+    if isinstance(spoilt, tuple):
+        data = np.flip(data, spoilt)
+    elif spoilt in shifts:
+        axis, by_mm = shifts[spoilt]
+        affine[axis, 3] += by_mm
+    elif spoilt == "scattered":
+        data = np.where(data, np.random.default_rng(0).integers(1, 3, data.shape), 0)
+    else:
+        now = {"gray": (0, 1, 1), "white": (0, 2, 2), "exchanged": (0, 2, 1)}[spoilt]
+        data = np.array(now)[data]
+    volumes.write(volumes.Volume(data.astype(np.uint8), affine), path)
+    with pytest.raises(InputError, match=said) as told:
+        study.run(given=path)
+    assert str(path) in str(told.value)
+    assert not (tmp_path / "whole.nii.gz").exists()
+
+
+def test_what_no_section_can_tell_passes(tmp_path: Path) -> None:
+    """The limit: a brain with mirror halves may be flipped, any by a voxel off."""
+    study = slices.Study(tmp_path)
+    path = tissue_volume(tmp_path)
+    found = volumes.read(path)
+    affine = found.affine.copy()
+    affine[1, 3] += 0.25
+    volumes.write(volumes.Volume(np.flip(found.data, 0), affine), path)
+    study.run(given=path)
+    np.testing.assert_array_equal(study.tissue.data, np.flip(found.data, 0))
+
+
+@pytest.mark.parametrize("runs", [2, 3, 12])
+def test_better_is_what_gains_more_than_it_differs(runs: int) -> None:
+    random = np.random.default_rng(1)
+    false = [clearly_better(0.3 * random.normal(size=runs)) for _ in range(4000)]
+    # a hundredth, by the draw
+    assert np.mean(false) < 0.016
+    assert clearly_better(np.full(runs, 0.1) + 0.001 * np.arange(runs))
+    assert not clearly_better(np.full(runs, 0.01))
+    assert not clearly_better(np.array([0.5]))
+
+
+def test_agreement_is_0_by_chance_and_1_for_the_same() -> None:
+    random = np.random.default_rng(2)
+    sections = np.minimum(random.integers(0, 6, 200_000), 2)  # classes of different shares
+    for volume, value in ((sections, 1.0), (random.permutation(sections), 0.0), (0 * sections, 0)):
+        counts = np.bincount(3 * sections + volume, minlength=9).reshape(1, 3, 3)
+        assert agreement(counts)[0] == pytest.approx(value, abs=0.01)
 
 
 def balls(folder: Path, radius_mm: dict[str, float], swapped: bool = False) -> list[Path]:
