@@ -218,3 +218,20 @@ def test_open_sulci_leaves_gyri_as_they_are(shells: Path, tmp_path: Path) -> Non
     run(tmp_path, two_balls(callosum=False)[0], replace(PARAMS, open_sulci=True))
     with_it, without = (volumes.read(f / "depth.nii.gz").data for f in (tmp_path, shells))
     np.testing.assert_array_equal(with_it, without)
+    assert (tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").voxels_opened == 0).all()
+
+
+def test_the_table_counts_what_was_carved_open(tmp_path: Path) -> None:
+    """A slit narrower than a voxel into the left ball: its banks are fused."""
+    tissue, _ = two_balls(callosum=False)
+    mm = tissue.to_mm(np.moveaxis(np.indices(tissue.data.shape), 0, -1)) - CENTRE_MM["L"]
+    # cortex to both sides of the plane R = 0 from above down to the middle
+    below = np.maximum(-mm[..., 2], 0)
+    bank = (np.hypot(mm[..., 0], below) < OUTER_MM - INNER_MM) & (tissue.data == 2)
+    bank &= np.linalg.norm(mm, axis=-1) < OUTER_MM
+    tissue.data[bank] = 1
+    for open_sulci, said in ((False, "0"), (True, "some")):
+        run(tmp_path, tissue, replace(PARAMS, open_sulci=open_sulci))
+        table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").set_index("hemisphere")
+        assert table.loc["R", "voxels_opened"] == 0
+        assert (table.loc["L", "voxels_opened"] > 0) == (said == "some")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from cytopipe import logs
 from cytopipe.formats import volumes
 from cytopipe.midsurface import hemisphere_depth
 from cytopipe.midsurface.surface import midsurface
@@ -45,6 +46,37 @@ def test_distance_from_a_plane_is_exact() -> None:
     np.testing.assert_allclose(distance[4:10], expected, atol=1e-5)
     assert (distance[:4] == 0).all()
     assert (distance[-2:] == sulci.FARTHEST).all()
+
+
+def winding(legs: int, length: int = 9) -> tuple[np.ndarray, np.ndarray]:
+    """A way of cortex one voxel wide, back and forth from white matter; labels and its voxels."""
+    way = []
+    for leg in range(legs):
+        along = range(length) if leg % 2 == 0 else range(length)[::-1]
+        way += [(2 * leg, k) for k in along]
+        way.append((2 * leg + 1, way[-1][1]))
+    cells = np.array(way[:-1])
+    labels = np.zeros((2 * legs, 3, length), np.uint8)
+    labels[cells[:, 0], 1, cells[:, 1]] = 1
+    labels[0, 1, 0] = 2
+    return labels, cells
+
+
+def test_distance_along_a_winding_way_is_its_length(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, cells = winding(40)
+    steps = np.arange(1, len(cells)) - 0.5
+    monkeypatch.setattr(logs.logger, "propagate", True)
+    with caplog.at_level("INFO", logs.logger.name):
+        distance = sulci.distance_from_white(labels)
+        np.testing.assert_allclose(distance[cells[1:, 0], 1, cells[1:, 1]], steps)
+        assert not caplog.text
+        monkeypatch.setattr(sulci, "MOST_ROUNDS", 6)
+        distance = sulci.distance_from_white(labels)
+    assert distance[cells[-1, 0], 1, cells[-1, 1]] == sulci.FARTHEST
+    assert "warning: the distance from the white matter still changes" in caplog.text
+    assert "after 6 rounds" in caplog.text
 
 
 @pytest.mark.parametrize("gap", [0.3, 0.8])

@@ -171,6 +171,7 @@ SURFACES = _table(
     ("euler_before", "int64", "", "Euler number of the isosurface without topology correction"),
     ("voxels_removed", "int64", "", "voxels taken from the solid to correct its topology"),
     ("voxels_added", "int64", "", "voxels added to the solid to correct its topology"),
+    ("voxels_opened", "int64", "", "voxels carved open between fused banks (open_sulci)"),
     ("vertices", "int64", "", "vertices of the final mesh"),
     ("edge_median_mm", "float64", "mm", "median edge length"),
     ("edge_in_range", "float64", "", "share of edges within 0.8 to 1.33 of the target"),

@@ -27,7 +27,7 @@ from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
 from cytopipe.numerics import laplace, meshes, sulci, topology
 
-VERSION = 1
+VERSION = 2
 SIDES = {"L": 1, "R": 2}
 MARGIN_VOXELS = 3
 
@@ -100,6 +100,7 @@ def run(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
         )
     labels = volumes.Volume(fill_cavities(labels.data.astype(np.uint8)), labels.affine)
+    fused = None
     if params.open_sulci:
         fused = sulci.fused_banks(labels.data)
         logs.say(f"{brain}: {int(fused.sum())} voxels between fused banks carved open")
@@ -126,7 +127,8 @@ def run(
         gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
         gifti.write_map(found.thickness_mm, thickness[name], name)
         gifti.write_map(found.curvature_per_mm, curvature[name], name)
-        rows.append(_row(brain, name, surface, params.edge_mm))
+        row = _row(brain, name, surface, params.edge_mm)
+        rows.append(row | {"voxels_opened": 0 if fused is None else _beside(fused, sides == side)})
     volumes.write(volumes.Volume(whole_depth, labels.affine), depth)
     volumes.write(volumes.Volume(sides, labels.affine), hemispheres)
     tables.write(tables.SURFACES, pd.DataFrame(rows), table)
@@ -213,6 +215,11 @@ def hemisphere_depth(
     part = np.pad(part, MARGIN_VOXELS)
     depth = laplace.continued(laplace.laplace_depth(part, tolerance), part)
     return volumes.Volume(depth, affine), where
+
+
+def _beside(carved: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> int:
+    """How many carved voxels touch a hemisphere's tissue; between hemispheres they are of both."""
+    return int((ndimage.binary_dilation(tissue, np.ones((3, 3, 3), bool)) & carved).sum())
 
 
 def _row(brain: str, name: str, surface: Midsurface, edge_mm: float) -> dict[str, object]:

@@ -11,6 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytopipe import logs
+
 # a meeting of fronts counts as one of banks from this share of the usual thickness on: below it
 # lie the walls of a fundus, which meet beneath it in every open sulcus
 SHARE = 0.8
@@ -20,7 +22,9 @@ FALL = 0.4
 # a meeting that stays this near the outside is the fundus of an open sulcus, or a dent
 DEEPER_VOXELS = 2
 FARTHEST = np.float32(1e6)
-MOST_ROUNDS = 6
+# a brain needs 2 or 3; each round goes around some bends of a way
+MOST_ROUNDS = 100
+SETTLED = 1e-3  # voxels
 
 _ALL = [(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)]
 _STEPS = np.array([step for step in _ALL if step > (0, 0, 0)], np.int64)
@@ -38,7 +42,7 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     -------
     (i, j, k) from the face of the white matter to a voxel's centre; 0 in white matter, 1e6 outside
     and where no way leads. First order, by sweeps in the eight directions (Zhao, Mathematics of
-    Computation 74 (2005) 603).
+    Computation 74 (2005) 603) until nothing changes; the log says where `MOST_ROUNDS` do not do.
     """
     padded = np.ascontiguousarray(np.pad(labels, 1))
     # the centres of white voxels lie half a voxel behind their faces
@@ -48,8 +52,13 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
         for direction in range(8):
             signs = (1 - 2 * (direction & 1), 1 - (direction & 2), 1 - (direction & 4) // 2)
             change = max(change, _sweep(distance, padded, *signs))
-        if change < 1e-3:
+        if change < SETTLED:
             break
+    else:
+        logs.say(
+            f"warning: the distance from the white matter still changes by {change:.3g} voxels "
+            f"after {MOST_ROUNDS} rounds; look for labels of thin, winding cortex"
+        )
     return np.ascontiguousarray(np.maximum(distance, 0)[1:-1, 1:-1, 1:-1])
 
 

@@ -19,7 +19,7 @@ from cytopipe.report import brain_page, bundle, section_files, section_numbers, 
 from cytopipe.report.params import Params
 from cytopipe.report.truth import run_truth
 
-VERSION = 4
+VERSION = 5
 
 __all__ = ["Params", "run", "run_brain", "run_truth"]
 
