@@ -1,5 +1,6 @@
 """The pages of the study of `shell_study`, for the tests that read them and that open them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ PARAMS = report.Params(
 )
 
 
-def write_brain_page(files: dict[str, Path], root: Path, earlier: Path | None = None) -> Path:
+def write_brain_page(
+    files: dict[str, Path], root: Path, earlier: Path | None = None, given: Sequence[Path] = ()
+) -> Path:
     """B01.html and what lies beside it under `root`, of the results of `write_results`."""
     scanned = {int(p.name[:5]): p for p in sorted(files["labels.tif"].parent.glob("*.ome.tif"))}
     report.run_brain(
@@ -45,6 +48,7 @@ def write_brain_page(files: dict[str, Path], root: Path, earlier: Path | None = 
         points=files["points.parquet"],
         checks=files["checks.parquet"],
         template=files["tissue.nii.gz"],
+        given=list(given),
         earlier=earlier,
         max_rotation_deg=60,
         numbers=root / "B01.tsv",

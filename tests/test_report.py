@@ -180,6 +180,14 @@ def test_a_brain_s_files_are_the_same_when_made_again(
         assert (here / name).read_bytes() == (there / name).read_bytes(), name
 
 
+def test_the_page_says_what_is_ready_made(study: dict[str, Path], tmp_path: Path) -> None:
+    assert "Ready-made" not in study["B01.html"].read_text()
+    given = [tmp_path / name for name in ("tissue.nii.gz", "hemi-L_mid.surf.gii")]
+    text = write_brain_page(study, tmp_path, given=given).read_text()
+    named = [f"<code>manual/B01/{path.name}</code>" for path in given]
+    assert re.search(rf"Ready-made, in place of what .*:\n{named[0]}, {named[1]}\.</p>", text)
+
+
 def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Path) -> None:
     again = {
         "roles": {"B01": "seen"},

@@ -46,6 +46,7 @@ def run_brain(
     points: Path,
     checks: Path,
     template: Path,
+    given: list[Path],
     earlier: Path | None,
     max_rotation_deg: float,
     numbers: Path,
@@ -63,6 +64,7 @@ def run_brain(
     table : SURFACES.
     checks : CHECKS.
     template : tissue volume of the template.
+    given : ready-made tissue and surfaces, which took the place of ours; the page names them.
     earlier : `numbers` of an earlier run, to be compared with. None for none.
     max_rotation_deg : of the alignment, for the hand that it did not choose.
     numbers : written: the numbers of each section, TSV.
@@ -133,6 +135,7 @@ def run_brain(
         tables.read(tables.SURFACES, table),
         located,
         tables.read(tables.CHECKS, checks),
+        [path.name for path in given],
     )
     brain_page.write_page("brain.html", values, page)
 

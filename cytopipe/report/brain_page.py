@@ -325,8 +325,14 @@ def page_values(
     table: pd.DataFrame,
     points: pd.DataFrame,
     checks: pd.DataFrame,
+    given: Sequence[str],
 ) -> dict[str, Any]:
-    """Everything that the template `brain.html` needs."""
+    """Everything that the template `brain.html` needs.
+
+    Parameters
+    ----------
+    given : names of ready-made files that took the place of ours.
+    """
     measured = table.assign(
         thickness_mm=[float(np.nanmedian(thickness[h])) for h in table["hemisphere"]]
     )
@@ -357,6 +363,7 @@ def page_values(
         "sides": {"right": {"R": "the right hemisphere", "L": "the left hemisphere"}[right]},
         "colours": COLOURS,
         "changes": changes,
+        "given": given,
         "repair_colours": figures.REPAIR_COLOURS,
         "legend": markup(figures.thickness_legend()),
         "views": views(surfaces, thickness),

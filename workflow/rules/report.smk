@@ -30,6 +30,8 @@ rule report_brain:
         points="results/coordinates/{brain}/points.parquet",
         checks="results/coordinates/{brain}/checks.parquet",
         template=config["template"]["tissue"],
+        given_tissue=manual("manual/{brain}/tissue.nii.gz"),
+        given_surfaces=manual_surfaces,
         earlier=earlier_numbers_of_brain,
     output:
         numbers="results/report/{brain}.tsv",

@@ -19,6 +19,7 @@ report.run_brain(
     surfaces={"L": Path(files.surface_left), "R": Path(files.surface_right)},
     thickness={"L": Path(files.thickness_left), "R": Path(files.thickness_right)},
     curvature={"L": Path(files.curvature_left), "R": Path(files.curvature_right)},
+    given=[Path(path) for path in [*files.given_tissue, *files.given_surfaces]],
     earlier=Path(files.earlier) if files.earlier else None,
     max_rotation_deg=snakemake.params.max_rotation_deg,
     numbers=Path(snakemake.output.numbers),
