@@ -27,7 +27,7 @@ from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.surface import Midsurface, midsurface
 from cytopipe.numerics import laplace, meshes, sulci, topology
 
-VERSION = 1
+VERSION = 2
 SIDES = {"L": 1, "R": 2}
 MARGIN_VOXELS = 3
 
