@@ -16,8 +16,8 @@ def shell(inner: float, outer: float, size: int) -> tuple[np.ndarray, np.ndarray
     return labels, radius
 
 
-def direct(labels: np.ndarray) -> np.ndarray:
-    """The same equations by sparse LU: the definition; boundary values on the voxels' faces."""
+def equations(labels: np.ndarray) -> tuple[sparse.csc_matrix, np.ndarray]:
+    """Matrix and right side of the cortex voxels in turn; boundary values on the voxels' faces."""
     labels = np.pad(labels, 1)
     cortex = np.argwhere(labels == 1)
     number = np.full(labels.shape, -1)
@@ -33,9 +33,24 @@ def direct(labels: np.ndarray) -> np.ndarray:
         right += 2 * (labels[at] == 2)
         diagonal += labels[at] != 1
     matrix.setdiag(diagonal)
+    return matrix.tocsc(), right
+
+
+def direct(labels: np.ndarray) -> np.ndarray:
+    """The same equations by sparse LU: the definition."""
+    matrix, right = equations(labels)
     depth = (labels == 2).astype(float)
-    depth[tuple(cortex.T)] = linalg.spsolve(matrix.tocsc(), right)
-    return depth[1:-1, 1:-1, 1:-1]
+    depth[labels == 1] = linalg.spsolve(matrix, right)
+    return depth
+
+
+def converged(labels: np.ndarray) -> np.ndarray:
+    """The same equations by scipy's conjugate gradients in double precision."""
+    matrix, right = equations(labels)
+    depth = (labels == 2).astype(float)
+    depth[labels == 1], failed = linalg.cg(matrix, right, rtol=1e-11)
+    assert not failed
+    return depth
 
 
 def test_shell_follows_the_formula() -> None:
@@ -56,6 +71,60 @@ def test_equals_a_direct_solver() -> None:
     for tolerance in (1e-3, 1e-5):
         error = np.abs(laplace_depth(labels, tolerance) - direct(labels)).max()
         assert error < tolerance
+
+
+def bank(thickness: int, width: int) -> np.ndarray:
+    """Two banks without a sulcus between them: cortex from white matter to white matter."""
+    labels = np.full((thickness + 2, width + 2, width + 2), 2, np.uint8)
+    labels[1:-1, 1:-1, 1:-1] = 1
+    return labels
+
+
+def bridge() -> np.ndarray:
+    """A ribbon over white matter, with a bridge of 1 voxel to a lump far from any."""
+    labels = np.zeros((40, 30, 30), np.uint8)
+    labels[:6], labels[6:12] = 2, 1
+    labels[12:16, 15, 15] = 1
+    labels[16:, 4:26, 4:26] = 1
+    return labels
+
+
+def narrow() -> np.ndarray:
+    """A ribbon 2 voxels thick and 3 wide, 200 long, that widens into a flat one 24 thick."""
+    labels = np.zeros((200, 12, 30), np.uint8)
+    labels[:, :, 0] = 2
+    labels[:160, 4:7, 1:3] = 1
+    labels[160:, :, 1:25] = 1
+    labels[160:, :, 25:] = 2
+    return labels
+
+
+SHAPES = {
+    "banks, 8 thick": bank(8, 12),
+    "banks, 24 thick": bank(24, 40),
+    "banks, 48 thick": bank(48, 40),
+    "bank beside a ribbon": np.concatenate([bank(30, 28), shell(8, 12, 30)[0]]),
+    "bridge": bridge(),
+    "narrow": narrow(),
+    "stretched": shell(5.0, 9.0, 24)[0].repeat(3, axis=2),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-4])
+def test_ends_within_its_tolerance(name: str, tolerance: float) -> None:
+    """Also where the cortex is thicker than the acceleration guesses."""
+    error = np.abs(laplace_depth(SHAPES[name], tolerance) - converged(SHAPES[name])).max()
+    assert error < tolerance
+
+
+@pytest.mark.parametrize("thickness", [30, 60, 100])
+def test_thick_banks_end_within_tolerance(thickness: int) -> None:
+    """All around white matter the depth is 1; the thicker, the slower the iteration."""
+    labels = np.full((thickness + 2, 202, 202), 2, np.uint8)
+    labels[1:-1, 1:-1, 1:-1] = 1
+    depth = laplace_depth(labels, 1e-3, most_sweeps=3000)
+    assert np.abs(depth - 1).max() < 1e-3
 
 
 def plain(labels: np.ndarray, sweeps: int) -> np.ndarray:

@@ -19,4 +19,4 @@ from cytopipe.phantom.study import run
 
 __all__ = ["VERSION", "Params", "run"]
 
-VERSION = 2
+VERSION = 3
