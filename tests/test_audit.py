@@ -15,11 +15,11 @@ from cytopipe.alignment.audit import (
     NEITHER,
     SWAPPED,
     Compare,
+    Pair,
     audit,
 )
-from cytopipe.alignment.auditing import PARAMS
+from cytopipe.alignment.auditing import PARAMS, pair_of
 from cytopipe.alignment.hands import hands, marginals
-from cytopipe.alignment.likeness import likeness
 from cytopipe.alignment.views import View, make_view
 from cytopipe.formats import config as study_config
 from cytopipe.formats.corrections import corrected
@@ -38,19 +38,23 @@ def stack_of(
     seed: int,
     foreign: int = -1,
     noise_sd: float = 0.03,
+    lean: float = 0.0,
 ) -> Compare:
     """Likeness that falls with the true distance, noisy; `order[i]` is what lies at place i.
 
     `mirrored` are true sections, `asymmetry` is the mean advantage of the right hand over the
-    noise of it (0.03), for neighbours; `noise_sd` that of the likeness.
+    noise of it (0.03), for neighbours; `noise_sd` that of the likeness; `lean` is by how much the
+    left half of a section is more like the right half of a later one than the other way round,
+    over the noise of it (0.07).
     """
     random = np.random.default_rng(seed)
+    halves = np.random.default_rng([seed, 1]).normal(0, 0.07, (2, COUNT, COUNT))
     noise = random.normal(0, 1, (2, COUNT, COUNT))
     noise[0] *= noise_sd
     # a section of poor quality is less like all others
     quality = random.uniform(0, 0.1, COUNT)
 
-    def compare(one: int, other: int) -> tuple[float, float]:
+    def compare(one: int, other: int) -> Pair:
         a, b = sorted((order[one], order[other]))
         value = 0.15 + 0.45 * np.exp(-(b - a) / 2) + noise[0, a, b] - quality[a] - quality[b]
         if foreign in (a, b):
@@ -58,7 +62,13 @@ def stack_of(
         advantage = 0.03 * asymmetry * np.exp(-(b - a - 1) / 5) + 0.03 * noise[1, a, b]
         if (a in mirrored) != (b in mirrored):
             advantage = -advantage
-        return float(value), float(value - advantage)
+        # unlike halves meet in the mirrored picture of equal hands, else in that as scanned
+        sign = -0.07 * lean if a in mirrored else 0.07 * lean
+        same = (a in mirrored) == (b in mirrored)
+        plain_left = halves[0, a, b] + (0 if same else sign)
+        mirrored_left = halves[1, a, b] + (sign if same else 0)
+        pair = Pair(float(value), float(value - advantage), plain_left, mirrored_left)
+        return pair if order[one] < order[other] else pair.turned()
 
     return compare
 
@@ -103,6 +113,24 @@ def test_a_foreign_section_matches_neither_neighbour(seed: int) -> None:
     assert found(compare) == {(13, NEITHER, (12, 14))}
 
 
+@pytest.mark.parametrize("lean", [3.0, -3.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stack_cut_askew_tells_the_hand_of_its_end_though_no_pair_does(
+    seed: int, lean: float
+) -> None:
+    mirrored = {0, 19}
+    compare = stack_of(list(range(COUNT)), mirrored, 0.0, seed, lean=lean)
+    assert found(compare) == {(section, MIRRORED, ()) for section in mirrored}
+
+
+def test_what_halves_say_turns_with_the_order() -> None:
+    """Sections 10 and 11 are exchanged, and 10 is mirrored."""
+    order = list(range(COUNT))
+    order[10], order[11] = 11, 10
+    compare = stack_of(order, {10}, 0.0, 2, noise_sd=0.015, lean=2.0)
+    assert found(compare) == {(10, SWAPPED, (11,)), (11, SWAPPED, (10,)), (11, MIRRORED, ())}
+
+
 def test_confidence_is_less_where_there_is_less_to_see() -> None:
     """Weaker asymmetry: surer of nothing, and at last silent."""
     sure = []
@@ -111,9 +139,9 @@ def test_confidence_is_less_where_there_is_less_to_see() -> None:
         table = np.full((COUNT, PARAMS.hand_reach), np.nan)
         for one in range(COUNT):
             for other in range(one + 1, min(COUNT, one + 1 + PARAMS.hand_reach)):
-                plain, mirrored = compare(one, other)
-                table[one, other - one - 1] = plain - mirrored
-        flags, chance = hands(table, PARAMS.mirrored_share)
+                pair = compare(one, other)
+                table[one, other - one - 1] = pair.plain - pair.mirrored
+        flags, chance = hands(table, np.zeros((COUNT, 2)), PARAMS.mirrored_share)
         sure.append(float(chance[12] if flags[12] else 1 - chance[12]))
     assert sure == sorted(sure, reverse=True)
 
@@ -122,10 +150,12 @@ def test_marginals_against_all_hands_counted_one_by_one() -> None:
     random = np.random.default_rng(3)
     sections, reach, share = 8, 3, 0.2
     votes = random.normal(0.5, 1.5, (sections, reach))
+    own = random.normal(0.5, 1.5, sections)
     total = np.zeros(sections)
     whole = 0.0
     for state in product((0, 1), repeat=sections):
         energy = sum(np.log(share if hand else 1 - share) for hand in state)
+        energy += sum((-0.5 if hand else 0.5) * vote for hand, vote in zip(state, own, strict=True))
         for i in range(sections):
             for step in range(1, reach + 1):
                 if i + step < sections:
@@ -133,18 +163,23 @@ def test_marginals_against_all_hands_counted_one_by_one() -> None:
         weight = np.exp(energy)
         whole += weight
         total += weight * np.array(state)
-    np.testing.assert_allclose(marginals(votes, share), total / whole, rtol=1e-9)
+    np.testing.assert_allclose(marginals(votes, own, share), total / whole, rtol=1e-9)
 
 
 def test_few_sections_say_nothing() -> None:
-    assert audit(7, lambda one, other: (0.5, 0.1), PARAMS) == []
+    assert audit(7, lambda one, other: Pair(0.5, 0.1, 0.0, 0.0), PARAMS) == []
 
 
 # --- images
 
 
-def sections_of_a_block(count: int, symmetric: bool, seed: int) -> list[tuple[Floats, Floats]]:
-    """Stain and tissue of sections through a block of smooth structure, nearly left-right alike."""
+def sections_of_a_block(
+    count: int, symmetric: bool, seed: int, ahead: float = 0.0
+) -> list[tuple[Floats, Floats]]:
+    """Stain and tissue of sections through a block of smooth structure, nearly left-right alike.
+
+    Their left edge lies `ahead` sections further on than the midline, their right one further back.
+    """
     random = np.random.default_rng(seed)
     shape = (3 * count, 90, 120)
 
@@ -156,12 +191,15 @@ def sections_of_a_block(count: int, symmetric: bool, seed: int) -> list[tuple[Fl
     even = (structure + structure[..., ::-1]) / np.sqrt(2)
     odd = np.zeros(shape) if symmetric else 0.5 * smooth(3)
     row, column = np.indices(shape[1:])
+    block = even + odd
+    depth = 3 * ahead * (59.5 - column) / 46
     pairs = []
     for place in range(0, 3 * count, 3):
         width = 46 + 3 * np.sin(place / 15)
         tissue = ((row - 45) / 32) ** 2 + ((column - 59.5) / width) ** 2 < 1
         noise = random.normal(0, 0.2, shape[1:])
-        stain = np.where(tissue, 120 + 25 * (even + odd)[place] + 25 * noise, 240)
+        cut = ndimage.map_coordinates(block, [place + depth, row, column], order=1, mode="nearest")
+        stain = np.where(tissue, 120 + 25 * cut + 25 * noise, 240)
         pairs.append((np.clip(stain, 0, 255), tissue.astype(float)))
     return pairs
 
@@ -188,11 +226,8 @@ def image_findings(symmetric: bool, spoiled: bool) -> set[tuple[int, str, tuple[
         for place in range(count)
     ]
 
-    def compare(one: int, other: int) -> tuple[float, float]:
-        plain, mirrored = (
-            likeness(views[one], views[other], flipped, np.radians(40)) for flipped in (False, True)
-        )
-        return plain, mirrored
+    def compare(one: int, other: int) -> Pair:
+        return pair_of(views[one], views[other], np.radians(40))
 
     return {(f.index, f.kind, f.others) for f in audit(count, compare, PARAMS)}
 
@@ -212,6 +247,20 @@ def test_images_of_a_clean_stack() -> None:
 
 def test_images_of_perfect_symmetry_tell_no_hand() -> None:
     assert image_findings(symmetric=True, spoiled=False) == set()
+
+
+def test_halves_tell_which_way_a_section_is_cut() -> None:
+    """A symmetric block cut askew; the second section lies ahead, so that left goes with right."""
+    block = sections_of_a_block(12, True, 11, ahead=0.5)
+    views = [view(place, *block[place], 8.0 - place, False) for place in (4, 5, 6)]
+    flipped = [view(place, *block[place], 8.0 - place, True) for place in (4, 5, 6)]
+    reach = np.radians(40)
+    for one, other in ((0, 1), (1, 2)):
+        assert pair_of(views[one], views[other], reach).mirrored_left > 0.05
+        assert pair_of(views[other], views[one], reach).mirrored_left < -0.05
+        assert pair_of(flipped[one], flipped[other], reach).mirrored_left < -0.05
+        assert pair_of(views[one], flipped[other], reach).plain_left > 0.05
+        assert pair_of(flipped[one], views[other], reach).plain_left < -0.05
 
 
 # --- files

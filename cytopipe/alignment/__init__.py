@@ -31,7 +31,7 @@ from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
 
 __all__ = ["Params", "run_audit", "run_pairs", "run_stack"]
 
-VERSION = 2
+VERSION = 3
 
 
 @provenance.writes("pairs")

@@ -10,14 +10,36 @@ contradiction, which would have given -v. With the odds beforehand this is the c
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from cytopipe.alignment.hands import hands, weight
 from cytopipe.numerics.geometry import Floats
 
-# likeness of two sections, by their indices: as scanned, and with one of them mirrored
-Compare = Callable[[int, int], tuple[float, float]]
+
+class Pair(NamedTuple):
+    """Likeness of two sections as scanned and with the second mirrored, and of their halves.
+
+    Attributes
+    ----------
+    plain, mirrored : of the whole sections.
+    plain_left, mirrored_left : likeness in the image's left half of the first less that in its
+        right half, the second section as scanned and mirrored.
+    """
+
+    plain: float
+    mirrored: float
+    plain_left: float
+    mirrored_left: float
+
+    def turned(self) -> "Pair":
+        """The same with the second section as the first."""
+        return self._replace(mirrored_left=-self.mirrored_left)
+
+
+# of two sections, by their indices, the smaller first
+Compare = Callable[[int, int], Pair]
 
 MIRRORED, SWAPPED, ELSEWHERE, NEITHER = "mirrored", "swapped", "elsewhere", "matches neither"
 
@@ -70,16 +92,16 @@ class _Stack:
     order: list[int]
     compare: Compare
     params: Params
-    known: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
+    known: dict[tuple[int, int], Pair] = field(default_factory=dict)
 
-    def hands(self, one: int, other: int) -> tuple[float, float]:
+    def pair(self, one: int, other: int) -> Pair:
         key = (min(one, other), max(one, other))
         if key not in self.known:
             self.known[key] = self.compare(*key)
-        return self.known[key]
+        return self.known[key] if one < other else self.known[key].turned()
 
     def alike(self, one: int, other: int) -> float:
-        return max(self.hands(one, other))
+        return max(self.pair(one, other)[:2])
 
 
 def audit(count: int, compare: Compare, params: Params) -> list[Finding]:
@@ -92,7 +114,7 @@ def audit(count: int, compare: Compare, params: Params) -> list[Finding]:
         return []
     stack = _Stack(list(range(count)), compare, params)
     findings = _order(stack)
-    flags, confidences = hands(_advantages(stack), params.mirrored_share)
+    flags, confidences = hands(_advantages(stack), _leans(stack), params.mirrored_share)
     for place, index in enumerate(stack.order):
         if flags[place] and confidences[place] >= params.min_confidence:
             findings.append(Finding(index, MIRRORED, (), float(confidences[place])))
@@ -108,9 +130,31 @@ def _advantages(stack: _Stack) -> Floats:
     table = np.full((count, reach), np.nan)
     for place in range(count):
         for step in range(1, min(reach, count - 1 - place) + 1):
-            plain, mirrored = stack.hands(stack.order[place], stack.order[place + step])
-            table[place, step - 1] = plain - mirrored
+            pair = stack.pair(stack.order[place], stack.order[place + step])
+            table[place, step - 1] = pair.plain - pair.mirrored
     return table
+
+
+def _leans(stack: _Stack) -> Floats:
+    """(places, 2): by how much a section's left half looks further on; by the next, the previous.
+
+    Let the left halves of a stack show t steps more than the right ones. Then the left half of a
+    section is |k - t| steps from the right half of the k-th next, its right half k + t from the
+    left one, and like halves are k apart. Unlike halves meet in the mirrored picture where hands
+    are equal, and otherwise in that as scanned, with the sign of the first section's hand: the sum
+    of the two tells the hand of the first section, their difference that of the second. A half
+    that is poor counts one way with the next and the other way with the previous sections.
+    """
+    count, reach = len(stack.order), stack.params.hand_reach
+    leans = np.full((count, 2, reach), np.nan)
+    for place in range(count):
+        for step in range(1, min(reach, count - 1 - place) + 1):
+            pair = stack.pair(stack.order[place], stack.order[place + step])
+            leans[place, 0, step - 1] = pair.mirrored_left + pair.plain_left
+            leans[place + step, 1, step - 1] = pair.mirrored_left - pair.plain_left
+    some = np.isfinite(leans)
+    total = np.where(some, leans, 0).sum(axis=2)
+    return np.where(some.any(axis=2), total / np.maximum(some.sum(axis=2), 1), np.nan)
 
 
 # --- order

@@ -10,6 +10,7 @@ from cytopipe.alignment.audit import (
     NEITHER,
     SWAPPED,
     Finding,
+    Pair,
     Params,
     audit,
 )
@@ -81,15 +82,11 @@ def rows_of(
     finest_um = max((float(row["spacing_um"]) for row in rows), default=0.0)
     spacing_um = max(1000 * largest_mm2**0.5 / _PIXELS, finest_um)
     views = [_view(s, image, *segmented[s.section], spacing_um) for s, image in usable]
-    compared: dict[tuple[int, int], tuple[float, float]] = {}
+    compared: dict[tuple[int, int], Pair] = {}
 
-    def compare(one: int, other: int) -> tuple[float, float]:
+    def compare(one: int, other: int) -> Pair:
         if (one, other) not in compared:
-            plain, mirrored = (
-                likeness(views[one], views[other], flipped, max_rotation_rad)
-                for flipped in (False, True)
-            )
-            compared[one, other] = plain, mirrored
+            compared[one, other] = pair_of(views[one], views[other], max_rotation_rad)
         return compared[one, other]
 
     numbers = range(len(views))
@@ -99,6 +96,14 @@ def rows_of(
             compare(one, other)
     ordered = [section for section, _ in usable]
     return [_row(finding, ordered) for finding in audit(len(views), compare, PARAMS)]
+
+
+def pair_of(one: View, other: View, max_rotation_rad: float) -> Pair:
+    """Two sections of a stack compared in both hands; the rotation between them is limited."""
+    plain, mirrored = (likeness(one, other, flipped, max_rotation_rad) for flipped in (False, True))
+    return Pair(
+        plain.whole, mirrored.whole, plain.left - plain.right, mirrored.left - mirrored.right
+    )
 
 
 def _view(
