@@ -96,8 +96,8 @@ def _registered(
     return np.asarray(found, np.float32)
 
 
-# a section is the fixed one in several pairs, and in both hands
-@lru_cache(maxsize=8)
+# one that looks odd is compared with all others, each of them the fixed one; 0.1 MB a section
+@lru_cache(maxsize=512)
 def _left(view: View, max_rotation_rad: float) -> NDArray[np.bool_]:
     """Which pixels of the padded section lie left of its midline, as the image shows it.
 
