@@ -39,6 +39,7 @@ localrules:
 # one block: Snakemake keeps the last
 onstart:
     refuse_second_start()
+    stay_with_squeue()
     # the lock is held: what is unfinished under results/ now belongs to a process that was killed
     for path in sweep("results"):
         logger.info(f"deleted what a killed process left: {path}")

@@ -1,5 +1,6 @@
 """The audit of order and hand, on stacks whose truth is known."""
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -8,17 +9,10 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from cytopipe import alignment
-from cytopipe.alignment.audit import (
-    ELSEWHERE,
-    MIRRORED,
-    NEITHER,
-    SWAPPED,
-    Compare,
-    Pair,
-    audit,
-)
+from cytopipe import alignment, logs
+from cytopipe.alignment.audit import MOST_SEARCHED, Compare, Pair, audit
 from cytopipe.alignment.auditing import PARAMS, pair_of
+from cytopipe.alignment.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED
 from cytopipe.alignment.hands import hands, marginals
 from cytopipe.alignment.views import View, make_view
 from cytopipe.formats import config as study_config
@@ -111,6 +105,28 @@ def test_a_section_that_belongs_elsewhere(seed: int) -> None:
 def test_a_foreign_section_matches_neither_neighbour(seed: int) -> None:
     compare = stack_of(list(range(COUNT)), set(), 2.5, seed, foreign=13, noise_sd=0.015)
     assert found(compare) == {(13, NEITHER, (12, 14))}
+
+
+def test_sections_that_look_odd_by_noise_alone_do_not_make_the_audit_endless(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 150
+    noise = np.random.default_rng(0).normal(0, 0.1, (count, count))
+    asked = set()
+
+    def compare(one: int, other: int) -> Pair:
+        asked.add((one, other))
+        value = float(0.15 + 0.45 * np.exp(-abs(one - other) / 2) + noise[one, other])
+        return Pair(value, value, 0.0, 0.0)
+
+    monkeypatch.setattr(logs.logger, "propagate", True)
+    with caplog.at_level("INFO", logs.logger.name):
+        audit(count, compare, PARAMS)
+    assert re.search(
+        r"\d+ more sections look odd and were held against their neighbours", caplog.text
+    )
+    # neighbours, those compared with all, and the neighbours of places that were tried
+    assert len(asked) < count * (PARAMS.hand_reach + MOST_SEARCHED + 12)
 
 
 @pytest.mark.parametrize("lean", [3.0, -3.0])

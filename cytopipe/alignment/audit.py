@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cytopipe import logs
+from cytopipe.alignment.findings import MIRRORED, NEITHER, Finding, findings_of
 from cytopipe.alignment.hands import hands, weight
 from cytopipe.numerics.geometry import Floats
 
@@ -41,10 +43,11 @@ class Pair(NamedTuple):
 # of two sections, by their indices, the smaller first
 Compare = Callable[[int, int], Pair]
 
-MIRRORED, SWAPPED, ELSEWHERE, NEITHER = "mirrored", "swapped", "elsewhere", "matches neither"
-
 # places; exchanges of sections so far apart are tried throughout, others where one looks foreign
 _STEPS = 3
+# sections that are compared with the whole stack, at most: where many look odd it is the noise, and
+# four cost as much as all neighbours do
+MOST_SEARCHED = 24
 
 
 @dataclass(frozen=True)
@@ -66,25 +69,6 @@ class Params:
     min_confidence: float
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was found about one section.
-
-    Attributes
-    ----------
-    index : of the section in the stack as the table has it.
-    kind : MIRRORED, SWAPPED, ELSEWHERE or NEITHER.
-    others : indices: the section it is swapped with; those that it belongs between, -1 for none
-        (an end); or its two neighbours.
-    confidence : 0.5 to 1.
-    """
-
-    index: int
-    kind: str
-    others: tuple[int, ...]
-    confidence: float
-
-
 @dataclass
 class _Stack:
     """Sections in the order found so far, and their likeness, compared when first asked for."""
@@ -93,6 +77,8 @@ class _Stack:
     compare: Compare
     params: Params
     known: dict[tuple[int, int], Pair] = field(default_factory=dict)
+    searched: set[int] = field(default_factory=set)
+    left_out: set[int] = field(default_factory=set)
 
     def pair(self, one: int, other: int) -> Pair:
         key = (min(one, other), max(one, other))
@@ -107,8 +93,9 @@ class _Stack:
 def audit(count: int, compare: Compare, params: Params) -> list[Finding]:
     """All findings on a stack of `count` sections, by index; order first, then hands.
 
-    Neighbours up to a reach are compared with one another; sections that match neither neighbour
-    with all others. Fewer than 8 sections say too little of what is usual: no findings.
+    Neighbours up to a reach are compared with one another; of the sections that match neither
+    neighbour the worst `MOST_SEARCHED` with all others, and the log says how many were left out.
+    Fewer than 8 sections say too little of what is usual: no findings.
     """
     if count < 8:
         return []
@@ -175,7 +162,11 @@ def _order(stack: _Stack) -> list[Finding]:
         if len(moved) == 2:
             swaps.append(moved)
         stack.order = order
-    findings = _moved(stack.order, swaps, sure)
+    if left_out := stack.left_out - stack.searched:
+        logs.say(
+            f"{len(left_out)} more sections look odd and were held against their neighbours alone"
+        )
+    findings = findings_of(stack.order, swaps, sure)
     named = {finding.index for finding in findings}
     # the worst first, and without it again: its neighbours are not to blame
     rest = list(stack.order)
@@ -218,9 +209,22 @@ def _belonging(stack: _Stack, order: list[int]) -> Floats:
 
 
 def _suspects(stack: _Stack) -> list[int]:
-    """Places of sections less alike to their neighbours than those to each other; and both ends."""
-    fits = _fits(stack)
-    return [place for place, fit in enumerate(fits) if not fit > 0]
+    """Places of sections less alike to their neighbours than those to each other; and both ends.
+
+    The worst come first to the comparison with all others, until `MOST_SEARCHED` had it.
+    """
+    fits = np.nan_to_num(_fits(stack), nan=-np.inf)
+    odd = [stack.order[place] for place in np.argsort(fits, kind="stable") if not fits[place] > 0]
+    new = [index for index in odd if index not in stack.searched]
+    room = MOST_SEARCHED - len(stack.searched)
+    stack.left_out.update(new[room:])
+    if new := new[:room]:
+        for index in logs.progress(new, len(new), "comparing sections that look odd with all"):
+            for other in stack.order:
+                if other != index:
+                    stack.pair(index, other)
+        stack.searched.update(new)
+    return [place for place, index in enumerate(stack.order) if index in stack.searched & set(odd)]
 
 
 def _swap_votes(stack: _Stack, one: int, other: int) -> list[float]:
@@ -231,9 +235,11 @@ def _swap_votes(stack: _Stack, one: int, other: int) -> list[float]:
     """
     order, reach, step = stack.order, stack.params.order_reach, abs(one - other)
     votes: dict[int, list[float]] = {one: [], other: []}
-    for place, index in enumerate(order):
+    near_both = {at + off for at in (one, other) for off in range(-reach, reach + 1)}
+    for place in sorted(p for p in near_both if 0 <= p < len(order)):
+        index = order[place]
         apart = abs(place - one), abs(place - other)
-        if 0 in apart or apart[0] == apart[1] or min(apart) > reach:
+        if 0 in apart or apart[0] == apart[1]:
             continue
         if step <= _STEPS and max(apart) >= reach + step:
             continue
@@ -335,49 +341,6 @@ def _best_move(stack: _Stack) -> _Move | None:
 def _at_gap(row: Sequence[float], gap: int) -> float:
     """Mean likeness to the sections on either side of a gap; an end has one side."""
     return float(np.mean(row[max(0, gap - 1) : gap + 1]))
-
-
-def _moved(order: list[int], swaps: list[tuple[int, ...]], sure: dict[int, float]) -> list[Finding]:
-    """What has to be said of a new order: exchanges of two, and the fewest sections to move."""
-    findings = []
-    partner: dict[int, int] = {}
-    exchanged = [
-        (i, at)
-        for i, at in enumerate(order)
-        if i < at and order[at] == i and i in sure and at in sure
-    ]
-    for pair in dict.fromkeys([*exchanged, *(tuple(sorted(pair)) for pair in swaps)]):
-        if pair[0] in partner or pair[1] in partner:
-            continue
-        # a section that moved twice was part of no simple exchange
-        once = sum(index in other for index in pair for other in swaps) == 2
-        if pair in exchanged or once:
-            for index, other in (pair, pair[::-1]):
-                partner[index] = other
-                findings.append(Finding(index, SWAPPED, (other,), min(sure[index], sure[other])))
-    # with the exchanges undone, what is still out of order was moved
-    settled = [partner.get(index, index) for index in order]
-    staying = _longest_rise(settled)
-    for place, (index, label) in enumerate(zip(order, settled, strict=True)):
-        if label not in staying and index not in partner:
-            before = order[place - 1] if place else -1
-            after = order[place + 1] if place + 1 < len(order) else -1
-            findings.append(Finding(index, ELSEWHERE, (before, after), sure.get(index, 0.5)))
-    return findings
-
-
-def _longest_rise(values: Sequence[int]) -> set[int]:
-    """The values of a longest increasing subsequence."""
-    chains: list[list[int]] = []
-    longest: list[int] = []
-    for value in values:
-        best: list[int] = []
-        for chain in chains:
-            if chain[-1] < value and len(chain) > len(best):
-                best = chain
-        chains.append([*best, value])
-        longest = chains[-1] if len(chains[-1]) > len(longest) else longest
-    return set(longest)
 
 
 # --- confidence

@@ -4,16 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cytopipe.alignment.audit import (
-    ELSEWHERE,
-    MIRRORED,
-    NEITHER,
-    SWAPPED,
-    Finding,
-    Pair,
-    Params,
-    audit,
-)
+from cytopipe.alignment.audit import Pair, Params, audit
+from cytopipe.alignment.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED, Finding
 from cytopipe.alignment.likeness import likeness
 from cytopipe.alignment.views import View, make_view, oriented
 from cytopipe.formats.corrections import Proposal
