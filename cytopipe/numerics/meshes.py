@@ -194,8 +194,10 @@ def remesh(
 
     meshes = pymeshlab.MeshSet()
     meshes.add_mesh(pymeshlab.Mesh(vertices, faces))
+    # vertices are put back onto the surface in any case; testing each change's distance to it costs
+    # a fifth to two fifths of the time and alters next to nothing
     meshes.meshing_isotropic_explicit_remeshing(
-        iterations=iterations, targetlen=pymeshlab.PureValue(edge_mm)
+        iterations=iterations, targetlen=pymeshlab.PureValue(edge_mm), checksurfdist=False
     )
     mesh = meshes.current_mesh()
     return mesh.vertex_matrix().astype(np.float64), mesh.face_matrix().astype(np.int32)
