@@ -225,7 +225,9 @@ def _master_killed(cluster: Cluster, finished: Path, study: Path, job: Job, at_o
         else:
             runs.until(lambda: not cluster.queue())
         status, said = runs.run(study, *ARGUMENTS, *job.outputs, env=cluster.env)
-        explained = status != 0 and "--unlock" in said
+        # where the job has ended meanwhile nothing is left to do, and no lock is asked for
+        explained = "--unlock" in said if status else not at_once
+        lock = "the lock is explained" if status else "nothing is left to do, which needs no lock"
         runs.run(study, "--unlock")
         words = "started again when the queue is empty"
         refused = ""
@@ -233,7 +235,7 @@ def _master_killed(cluster: Cluster, finished: Path, study: Path, job: Job, at_o
             words = "started again at once"
             status, said = runs.run(study, *ARGUMENTS, *job.outputs, env=cluster.env)
             if status and "jobs are in Slurm's queue" in said:
-                refused = "; a start beside it is refused until it has ended"
+                refused = "; the job goes on; a start beside it is refused until it has ended"
             explained = explained and bool(refused)
             old.resume()
             runs.until(lambda: not cluster.queue())
@@ -246,7 +248,7 @@ def _master_killed(cluster: Cluster, finished: Path, study: Path, job: Job, at_o
             watcher,
             finished,
             study,
-            f"the lock is explained; the job in the queue goes on{refused}",
+            f"{lock}{refused}",
         )
         runs.until(lambda: not cluster.queue())
     if left and not explained:
