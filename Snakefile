@@ -39,7 +39,9 @@ localrules:
 # one block: Snakemake keeps the last
 onstart:
     refuse_second_start()
-    stay_with_squeue()
+    queue.stay_with_squeue(
+        getattr(workflow.executor_settings, "status_command", None)
+    )
     # the lock is held: what is unfinished under results/ now belongs to a process that was killed
     for path in sweep("results"):
         logger.info(f"deleted what a killed process left: {path}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import empty_study
 import pytest
+import snakemake_executor_plugin_slurm as plugin
 
 from cytopipe.commands import queue
 from cytopipe.files import InputError
@@ -115,6 +116,16 @@ def test_a_silent_squeue_is_no_empty_queue(study: Path, answers: Path) -> None:
     with pytest.raises(InputError, match="squeue does not answer"):
         queue.refuse_second_start(study, must_know=True)  # no answer is laid down
     queue.refuse_second_start(study, must_know=False)
+
+
+@pytest.mark.parametrize(("asked", "sacct"), [("squeue", False), ("sacct", True), (None, True)])
+def test_the_plugin_stays_with_squeue(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, sacct: bool
+) -> None:
+    monkeypatch.setattr(plugin, "is_query_tool_available", lambda tool: tool != "sinfo")
+    queue.stay_with_squeue(asked)
+    there = [plugin.is_query_tool_available(tool) for tool in ("sacct", "squeue", "sinfo")]
+    assert there == [sacct, True, False]
 
 
 def test_without_slurm_there_are_no_jobs(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,23 @@ def refuse_second_start(study: Path, must_know: bool) -> None:
         )
 
 
+def stay_with_squeue(status_command: str | None) -> None:
+    """Where squeue is to tell what becomes of jobs, keep Snakemake's plugin from changing to sacct.
+
+    The plugin (2.8) does so when slurmctld cannot be asked just then. Without slurmdbd sacct fails,
+    the jobs are forgotten, and the run hangs (docs/reliability.md).
+
+    Parameters
+    ----------
+    status_command : slurm-status-command of the profile; None without Slurm.
+    """
+    if status_command == "squeue":
+        import snakemake_executor_plugin_slurm as plugin
+
+        is_available = plugin.is_query_tool_available
+        plugin.is_query_tool_available = lambda tool: tool != "sacct" and is_available(tool)
+
+
 def _listed(study: Path, jobs: list[Job]) -> str:
     if not jobs:
         return f"{study}: no jobs in Slurm's queue"

@@ -79,21 +79,6 @@ def refuse_second_start():
         raise WorkflowError(str(error)) from None
 
 
-def stay_with_squeue():
-    """Where squeue is to tell the status of jobs, keep the Slurm plugin from changing to sacct.
-
-    Plugin 2.8 does so when slurmctld is away; without slurmdbd sacct fails, the jobs are forgotten
-    and the run hangs.
-    """
-    if getattr(workflow.executor_settings, "status_command", None) == "squeue":
-        import snakemake_executor_plugin_slurm as plugin
-
-        is_available = plugin.is_query_tool_available
-        plugin.is_query_tool_available = lambda tool: (
-            tool != "sacct" and is_available(tool)
-        )
-
-
 @cache
 def version(stage):
     """VERSION of a stage, read as text: importing the stage would cost seconds."""
