@@ -31,12 +31,17 @@ def hemisphere() -> Mesh:
 
 
 def library(vertices: meshes.Vertices, faces: meshes.Faces) -> Mesh:
-    """The same by pymeshlab alone, with its own number of remeshing iterations."""
+    """The same by pymeshlab alone, with its own defaults.
+
+    They are written out: pymeshlab takes over the last values that were given in the process, ours.
+    """
     normals = meshes.vertex_normals(vertices, faces)
     work = pymeshlab.MeshSet()
     work.add_mesh(pymeshlab.Mesh(vertices, faces, v_normals_matrix=normals))
     work.generate_surface_reconstruction_screened_poisson(depth=POISSON_DEPTH, threads=1)
-    work.meshing_isotropic_explicit_remeshing(targetlen=pymeshlab.PureValue(VOXEL_MM))
+    work.meshing_isotropic_explicit_remeshing(
+        iterations=10, checksurfdist=True, targetlen=pymeshlab.PureValue(VOXEL_MM)
+    )
     mesh = work.current_mesh()
     return mesh.vertex_matrix(), mesh.face_matrix()
 
