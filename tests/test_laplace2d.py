@@ -98,3 +98,19 @@ def test_a_walk_arrives_stops_at_its_limit_and_at_walls():
     ends, how = walk(field, fenced, start[:1], 0.5, np.array([20.0]))
     assert how[0] == WALL
     assert ends[0, 1] < 6.5
+
+
+@pytest.mark.parametrize("tolerance, most", [(1e-6, 5e-4), (3e-5, 1e-2)])
+def test_narrow_cortex_beside_lumps_is_solved_from_coarser_images(tolerance, most):
+    """Ribbons 6 px wide and lumps of 60; an image this large has coarser ones, with odd sides."""
+    rng = np.random.default_rng(3)
+    shape = (421, 503)
+    narrow = np.abs(ndimage.gaussian_filter(rng.normal(size=shape), 10)) < 0.006
+    unknown = narrow | (ndimage.gaussian_filter(rng.normal(size=shape), 20) > 0.015)
+    values = np.where(ndimage.gaussian_filter(rng.normal(size=shape), 10) > 0, 1.0, 0.0)
+    centred = np.zeros(shape, bool)
+    expected = library.solve_laplace(unknown, values, centred)
+    field = solve_laplace(unknown, values, centred, tolerance)
+    off = np.abs(field - expected)[unknown]
+    assert np.nanmax(off) < most
+    assert np.nanmean(off) < most / 10

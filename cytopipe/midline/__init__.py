@@ -23,7 +23,7 @@ from cytopipe.midline.cutting import (
 from cytopipe.midline.refinement import Target, refine, tissue_share
 from cytopipe.numerics.geometry import Placement, Rigid, pixels_to_section, section_to_pixels
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)

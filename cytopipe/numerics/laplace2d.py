@@ -12,19 +12,22 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cytopipe.numerics.components import touching
+from cytopipe.numerics.relaxation import BLOCK, omegas, sweep
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 REACHED, LIMIT, FLAT, WALL = 0, 1, 2, 3
-BLOCK = 16  # fields of a row that are worked on together: two or four vectors of a processor
-ROUND = 16  # half sweeps between two looks at the residual
+ROUND = 8  # half sweeps between two looks at the residual
+COARSEST_PX = 64  # an image with a shorter side is solved from a guess of 0.5
 
 
 def solve_laplace(
     unknown: Mask, values: Floats, centred: Mask, tolerance: float = 3e-5, max_sweeps: int = 3000
 ) -> NDArray[np.float32]:
-    """Solve the Laplace equation by red-black successive over-relaxation.
+    """Solve the Laplace equation by red-black over-relaxation, from the solution at half the size.
+
+    The guess from coarser images leaves to the sweeps what is local.
 
     Parameters
     ----------
@@ -34,7 +37,9 @@ def solve_laplace(
     centred : (rows, columns) pixels whose value holds at their centre; the value of the others
         holds on the face towards the unknown.
     tolerance : sweeps end when no pixel is off its neighbours' mean by more than this; the error
-        of the solution is some ten times as large.
+        of the solution is some ten times as large, and up to 200 times in lumps of 50 to 100 px
+        beside cortex that is much narrower.
+    max_sweeps : they end here in any case.
 
     Returns
     -------
@@ -42,18 +47,27 @@ def solve_laplace(
     other neighbours the value that puts the Dirichlet value on the face by linear
     interpolation; NaN elsewhere and in pieces that touch no boundary.
     """
-    unknown = np.ascontiguousarray(unknown)
     known = np.where(unknown, np.nan, values)
-    reds, blacks, borders, contacts = _pack(unknown, known, centred)
-    # a strip of n pixels wants 2 / (1 + sin(pi / n)). The slowest piece, a crown or two banks
-    # without a sulcus, is some three times as wide as the mean, 2 area / border
-    width = max(3.0, 3 * 2 * np.count_nonzero(unknown) / max(1, contacts))
-    relaxation = np.float32(2 / (1 + np.sin(np.pi / width)))
-    for _ in range(0, max_sweeps, ROUND // 2):
-        if _sweep(*reds, *blacks, relaxation) < tolerance:
+    return np.asarray(_solve(np.ascontiguousarray(unknown), known, centred, tolerance, max_sweeps))
+
+
+def _solve(unknown: Mask, known: Floats, centred: Mask, tolerance: float, max_sweeps: int) -> Any:
+    guess = np.zeros((0, 0), np.float32)
+    if min(unknown.shape) >= 2 * COARSEST_PX:
+        unknown_there, known_there, centred_there = _coarser(unknown, known, centred)
+        guess = _solve(unknown_there, known_there, centred_there, tolerance, max_sweeps)
+    borders, contacts = _borders(unknown, known)
+    unknown = touching(unknown, borders)
+    reds, blacks = _pack(unknown, known, centred, guess)
+    # a strip of n pixels has the radius cos(pi / n). The widest pieces, crowns or two banks without
+    # a sulcus, are a few times as wide as the mean, 2 area / border; the guess is good there
+    width = max(3.0, 2 * 2 * np.count_nonzero(unknown) / max(1, contacts))
+    series = omegas(np.cos(np.pi / width), 2 * max_sweeps)
+    steps = (np.uint64(_width(unknown.shape[1])),)
+    for half in range(0, 2 * max_sweeps, ROUND):
+        if sweep(reds, blacks, steps, series[half : half + ROUND]) < tolerance:
             break
-    # a piece without a border is all initial guess
-    return np.asarray(_unpack(reds[0], blacks[0], touching(unknown, borders), known, centred))
+    return _unpack(reds[0], blacks[0], unknown, known, centred)
 
 
 def interpolate(field: NDArray[np.float32], points_px: Floats) -> Floats:
@@ -91,26 +105,74 @@ def walk(
 
 
 @njit(cache=True)
-def _pack(unknown: Any, known: Any, centred: Any) -> Any:
-    """The equations as a checkerboard whose red and black fields are stored apart.
+def _coarser(unknown: Any, known: Any, centred: Any) -> Any:
+    """The equations of an image of half the size, of two by two pixels each.
 
-    Pixel (row, column) of the image, which gets a frame of one pixel, is number
-    (column + 1) // 2 of row + 1 of the colour (row + column) % 2: what a half sweep reads and
-    writes is contiguous.
-
-    Returns
-    -------
-    Of each colour the field: 0.5 where unknown, else what the pixel adds to a neighbour's sum; 1
-    over the weights of that sum, 0 where known; the blocks (see `_blocks`). Then the unknown
-    pixels beside a known one, and the number of such faces.
+    A pixel is centred where one of the four is; unknown where at least three are, so that a sulcus
+    one pixel wide stays open; known otherwise. A known value is the mean of what is known.
     """
+    rows, columns = (unknown.shape[0] + 1) // 2, (unknown.shape[1] + 1) // 2
+    half = np.zeros((rows, columns), np.bool_)
+    values, centres = np.full((rows, columns), np.nan), np.zeros((rows, columns), np.bool_)
+    for y in range(rows):
+        for x in range(columns):
+            unknowns = count = middle_count = 0
+            total = middle_total = 0.0
+            for v in range(2 * y, min(2 * y + 2, unknown.shape[0])):
+                for u in range(2 * x, min(2 * x + 2, unknown.shape[1])):
+                    if unknown[v, u]:
+                        unknowns += 1
+                    elif not np.isnan(known[v, u]):
+                        total += known[v, u]
+                        count += 1
+                        if centred[v, u]:
+                            middle_total += known[v, u]
+                            middle_count += 1
+            if middle_count > 0:
+                centres[y, x], values[y, x] = True, middle_total / middle_count
+            elif unknowns >= 3:
+                half[y, x] = True
+            elif count > 0:
+                values[y, x] = total / count
+    return half, values, centres
+
+
+@njit(cache=True)
+def _borders(unknown: Any, known: Any) -> Any:
+    """The unknown pixels beside a known one, and the number of such faces."""
     rows, columns = unknown.shape
-    # a block more: the right neighbours of the last field
-    width = (columns // 2 + 2 + 2 * BLOCK - 1) // BLOCK * BLOCK
-    field = np.zeros((2, rows + 2, width), np.float32)
-    inverse = np.zeros_like(field)
     borders = np.zeros_like(unknown)
     contacts = 0
+    for y in range(rows):
+        for x in range(columns):
+            if not unknown[y, x]:
+                continue
+            for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                v, u = y + down, x + right
+                if 0 <= v < rows and 0 <= u < columns and not np.isnan(known[v, u]):
+                    borders[y, x] = True
+                    contacts += 1
+    return borders, contacts
+
+
+@njit(cache=True)
+def _width(columns: int) -> int:
+    """Fields of a row of one colour: a block more, for the neighbours of the last field."""
+    return (columns // 2 + 2 + 2 * BLOCK - 1) // BLOCK * BLOCK
+
+
+@njit(cache=True)
+def _pack(unknown: Any, known: Any, centred: Any, guess: Any) -> Any:
+    """The two colours of the checkerboard (see `cytopipe.numerics.relaxation`).
+
+    Pixel (row, column) of the image, which gets a frame of one pixel, is number
+    (column + 1) // 2 of row + 1 of the colour (row + column) % 2. Its field is the guess where it
+    is unknown, else what it adds to a neighbour's sum.
+    """
+    rows, columns = unknown.shape
+    width = _width(columns)
+    field = np.zeros((2, rows + 2, width), np.float32)
+    inverse = np.zeros_like(field)
     for y in range(rows):
         for x in range(columns):
             colour, place = (y + x) & 1, (x + 1) >> 1
@@ -128,106 +190,55 @@ def _pack(unknown: Any, known: Any, centred: Any) -> Any:
                     weights += 1
                 elif not np.isnan(known[v, u]):
                     weights += 1 if centred[v, u] else 2
-                    borders[y, x] = True
-                    contacts += 1
-            field[colour, y + 1, place] = 0.5
+            field[colour, y + 1, place] = _finer(guess, y, x)
             if weights > 0:
                 inverse[colour, y + 1, place] = np.float32(1) / np.float32(weights)
-    reds = field[0], inverse[0], *_blocks(inverse[0])
-    blacks = field[1], inverse[1], *_blocks(inverse[1])
-    return reds, blacks, borders, contacts
+    return (
+        (field[0].reshape(-1), *_blocks(inverse[0], 0)),
+        (field[1].reshape(-1), *_blocks(inverse[1], 1)),
+    )
 
 
 @njit(cache=True)
-def _blocks(inverse: Any) -> Any:
-    """First fields of the blocks of BLOCK fields with an unknown; where each row's blocks start."""
+def _finer(guess: Any, y: int, x: int) -> Any:
+    """Value at a pixel of an image of half the size, bilinear, without pixels of no value."""
+    total = weights = np.float32(0)
+    for v, down in ((y >> 1, 3), ((y >> 1) + 2 * (y & 1) - 1, 1)):
+        for u, across in ((x >> 1, 3), ((x >> 1) + 2 * (x & 1) - 1, 1)):
+            if 0 <= v < guess.shape[0] and 0 <= u < guess.shape[1] and not np.isnan(guess[v, u]):
+                weight = np.float32(down * across)
+                total += weight * guess[v, u]
+                weights += weight
+    return total / weights if weights > 0 else np.float32(0.5)
+
+
+@njit(cache=True)
+def _blocks(inverse: Any, colour: int) -> Any:
+    """Blocks, weights and starts of colour 0 or 1.
+
+    Left neighbours have the field's own number in odd rows of the framed image if 0, in even if 1.
+    """
     rows, width = inverse.shape
     blocks = np.empty(inverse.size // BLOCK, np.uint64)
+    weights = np.empty((inverse.size // BLOCK, BLOCK), np.float32)
     starts = np.zeros(rows + 1, np.int64)
     count = 0
     for row in range(rows):
         starts[row] = count
         for first in range(0, width, BLOCK):
             if inverse[row, first : first + BLOCK].any():
-                blocks[count] = row * width + first
+                blocks[count] = 2 * (row * width + first) + ((row + colour) & 1)
+                weights[count] = inverse[row, first : first + BLOCK]
                 count += 1
     starts[rows] = count
-    return blocks[:count].copy(), starts
+    return blocks[:count].copy(), weights[:count].copy(), starts
 
 
 @njit(cache=True)
-def _sweep(
-    red: Any,
-    red_inverse: Any,
-    red_blocks: Any,
-    red_starts: Any,
-    black: Any,
-    black_inverse: Any,
-    black_blocks: Any,
-    black_starts: Any,
-    relaxation: Any,
-) -> Any:
-    """ROUND half sweeps; returns the largest residual met in the last two.
-
-    Half sweep h follows its predecessor one row behind, which gives what one after the other
-    gives, with the rows between them still in the processor's cache.
-    """
-    rows, width = red.shape
-    reds, red_weights = red.reshape(-1), red_inverse.reshape(-1)
-    blacks, black_weights = black.reshape(-1), black_inverse.reshape(-1)
-    largest = np.float32(0)
-    for ahead in range(1, rows + ROUND - 2):
-        for half in range(max(0, ahead - rows + 2), min(ROUND, ahead)):
-            row = ahead - half
-            measure = half >= ROUND - 2
-            if half % 2 == 0:
-                blocks = red_blocks[red_starts[row] : red_starts[row + 1]]
-                odd = row & 1
-                change = _relax(reds, blacks, red_weights, blocks, width, odd, relaxation, measure)
-            else:
-                blocks = black_blocks[black_starts[row] : black_starts[row + 1]]
-                odd = (row + 1) & 1
-                change = _relax(
-                    blacks, reds, black_weights, blocks, width, odd, relaxation, measure
-                )
-            largest = max(largest, change)
-    return largest
-
-
-@njit(cache=True, fastmath=True)
-def _relax(
-    own: Any,
-    other: Any,
-    inverse: Any,
-    blocks: Any,
-    width: int,
-    odd: int,
-    relaxation: Any,
-    measure: bool,
-) -> Any:
-    """One half sweep of one row; the left neighbours of `odd` columns have their own number."""
-    largest, zero = np.float32(0), np.float32(0)
-    # unsigned: no test for negative indices, which would keep the loop from being vectorised
-    up, left, right = np.uint64(width), np.uint64(1 - odd), np.uint64(odd)
-    for first in blocks:
-        if measure:
-            for lane in range(BLOCK):
-                i = first + np.uint64(lane)
-                around = other[i - up] + other[i + up] + other[i - left] + other[i + right]
-                change = abs(around * inverse[i] - own[i])
-                largest = max(largest, change if inverse[i] > zero else zero)
-        for lane in range(BLOCK):
-            i = first + np.uint64(lane)
-            around = other[i - up] + other[i + up] + other[i - left] + other[i + right]
-            change = around * inverse[i] - own[i]
-            own[i] += (relaxation if inverse[i] > zero else zero) * change
-    return largest
-
-
-@njit(cache=True)
-def _unpack(red: Any, black: Any, solved: Any, known: Any, centred: Any) -> Any:
+def _unpack(reds: Any, blacks: Any, solved: Any, known: Any, centred: Any) -> Any:
     """The image of the solution, with the values beyond its borders (see `solve_laplace`)."""
     rows, columns = solved.shape
+    red, black = reds.reshape(rows + 2, -1), blacks.reshape(rows + 2, -1)
     image = np.full((rows, columns), np.nan, np.float32)
     for y in range(rows):
         for x in range(columns):

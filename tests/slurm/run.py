@@ -102,16 +102,16 @@ class Cluster:
     def stop(self, log: Path) -> None:
         call(log, HERE / "stop.sh", environment=self.environment)
 
-    def jobs(self) -> list[str]:
-        """State and comment of the jobs in the queue."""
+    def running(self) -> list[str]:
+        """Numbers of the jobs that run."""
         found = subprocess.run(
-            ["squeue", "--noheader", "--format=%T %k"],
+            ["squeue", "--noheader", "--states=RUNNING", "--format=%i"],
             env=self.environment,
             capture_output=True,
             text=True,
             check=True,
         )
-        return found.stdout.splitlines()
+        return found.stdout.split()
 
 
 def make_study(study: Path, log: Path) -> None:
@@ -181,11 +181,20 @@ def kill_and_refuse(study: Path, profile: Path, cluster: Cluster, log: Path) -> 
             env=cluster.environment,
             cwd=REPOSITORY,
         )
-        while not any(job.startswith("RUNNING") for job in cluster.jobs()):
+        while not cluster.running():
             must(first.poll() is None, f"Snakemake ended before a job of its ran; see {log}")
             time.sleep(0.5)
         first.kill()
         first.wait()
+    # on a slow machine they would end before the second start looks
+    stopped = cluster.running()
+    must(
+        bool(stopped)
+        and not call(
+            log, "scontrol", "suspend", ",".join(stopped), environment=cluster.environment
+        ),
+        f"the jobs of the killed Snakemake ended too soon, or could not be stopped; see {log}",
+    )
     queue = [sys.executable, "-m", "cytopipe", "queue", "--study", str(study)]
     seen = subprocess.run(
         queue, env=cluster.environment, capture_output=True, text=True, cwd=REPOSITORY
@@ -203,6 +212,7 @@ def kill_and_refuse(study: Path, profile: Path, cluster: Cluster, log: Path) -> 
         second.returncode != 0 and "jobs are in Slurm's queue" in said_by_second,
         f"a second start was not refused:\n{said_by_second}",
     )
+    call(log, "scontrol", "resume", ",".join(stopped), environment=cluster.environment)
     must(
         call(log, *queue, "--wait", environment=cluster.environment) == 0,
         f"waiting for the jobs of the killed Snakemake failed; see {log}",
