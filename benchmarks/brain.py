@@ -7,7 +7,8 @@
 The phantom (config/presets/bench-brain.yaml) is made once in FOLDER/phantom and not counted. A
 size is a study in FOLDER/{sections} which reads the phantom's sections in place: a run of
 neighbours that shows as much tissue a section as the whole brain does. Sections and volume shrink
-alike, so that no cost can hide in a constant: at a wider spacing, the volume's would.
+alike, so that no cost can hide in a constant: at a wider spacing the volume would. A part ends at
+the midline: it has no place in the template of a whole brain, to which it registers upside down.
 
 What is printed is read from the benchmark files that Snakemake writes for each job. A second call
 has nothing to run and prints the same; --again removes the results first.
@@ -45,6 +46,7 @@ SPACING_UM = 64.0
 MEMORY_MB = 8000  # that jobs may ask for at a time
 RUN = "run.tsv"
 TARGET = f"results/coordinates/{BRAIN}/points.parquet"
+WHOLE = 465  # sections; with fewer the study ends before coordinates
 # a brain in paraffin has half of its volume left; so has fsaverage 465 sections of 0.3 mm
 SHRUNK = 0.8
 # as in the order of the chain; a job's benchmark file is benchmarks/{what it is of}
@@ -140,8 +142,8 @@ class Memory(threading.Thread):
             self.most_gb = max(self.most_gb, held / 1e9)
 
 
-def run_chain(study: Path, cores: int) -> None:
-    """Run Snakemake up to the points; wall time, processor time and memory go to run.tsv.
+def run_chain(study: Path, cores: int, whole_brain: bool) -> None:
+    """Run Snakemake to the points, or to the midline; wall and processor time, memory to run.tsv.
 
     What a run that did not end left is removed: its part of the time would be missing.
 
@@ -156,7 +158,7 @@ def run_chain(study: Path, cores: int) -> None:
     command = [sys.executable, str(ROOT / "workflow" / "progress.py"), str(study)]
     start = time.perf_counter()
     command += ["--cores", str(cores), "--resources", f"mem_mb={MEMORY_MB}", "--rerun-incomplete"]
-    process = subprocess.Popen([*command, TARGET])
+    process = subprocess.Popen([*command, TARGET, *([] if whole_brain else ["--until", "midline"])])
     memory = Memory(process.pid)
     memory.start()
     _, status, used = os.wait4(process.pid, 0)
@@ -179,6 +181,8 @@ def costs(study: Path) -> pd.DataFrame:
     rows = []
     for stage, pattern in STAGES.items():
         files = sorted((study / "benchmarks").glob(pattern))
+        if not files and pattern == STAGES["coordinates"]:  # a part of a brain
+            continue
         jobs = pd.concat([pd.read_csv(path, sep="\t", na_values="-") for path in files])
         rows.append(
             {
@@ -215,7 +219,7 @@ def show_growth(folder: Path) -> None:
     a_section = pd.DataFrame(
         {study.name: costs(study)["processor_s"] / int(study.name) for study in studies}
     )
-    a_section.loc["all"] = a_section.sum()
+    a_section.loc["all, to the midline"] = a_section.drop("coordinates", errors="ignore").sum()
     print("\nprocessor seconds a section, by number of sections: constant where growth is linear")
     print(a_section.to_string(float_format=lambda x: f"{x:.3f}"))
 
@@ -263,7 +267,7 @@ def show_machine(phantom: Path, cores: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the phantom and the studies lie")
-    parser.add_argument("--sections", type=int, default=465)
+    parser.add_argument("--sections", type=int, default=WHOLE)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--phantom-only", action="store_true", help="make the sections alone")
     parser.add_argument("--again", action="store_true", help="remove this size's results first")
@@ -276,7 +280,7 @@ def main() -> None:
     if options.phantom_only:
         return
     if options.again or not (study / RUN).exists():
-        run_chain(study, options.cores)
+        run_chain(study, options.cores, options.sections >= WHOLE)
     else:
         print(f"{study}: has been run; --again removes its results first")
     show(study)

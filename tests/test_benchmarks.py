@@ -80,6 +80,9 @@ def test_costs_are_those_of_the_benchmark_files(tmp_path: Path) -> None:
     assert table["jobs"].tolist() == [2, 2, 1, 1, 1, 1, 2, 1]
     assert table.loc["midline", ["seconds", "processor_s"]].tolist() == [4.0, 3.0]
     assert table["gb"].iloc[0] == pytest.approx(1000 * 2**20 / 1e9)
+    # a part of a brain ends before
+    (tmp_path / "benchmarks" / brain.STAGES["coordinates"]).unlink()
+    assert brain.costs(tmp_path).index.tolist() == [s for s in brain.STAGES if s != "coordinates"]
 
 
 def test_the_preset_makes_a_brain_of_true_size() -> None:

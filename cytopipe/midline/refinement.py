@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.morphology import skeletonize
 
 from cytopipe.numerics.components import touching
 from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.laplace2d import REACHED, Mask, interpolate, solve_laplace, walk
+from cytopipe.numerics.thinning import thin
 from cytopipe.numerics.windows import beside, count, nearest
 
 Target = Literal["laplacian", "skeleton"]
@@ -141,7 +141,7 @@ def _cropped(
 
 
 def _skeleton_field(gray: Mask) -> NDArray[np.float32]:
-    skeleton = skeletonize(np.pad(gray, 1))[1:-1, 1:-1]
+    skeleton = thin(gray)
     return solve_laplace(
         gray & ~skeleton, np.where(skeleton, 1.0, np.where(gray, np.nan, 0.0)), skeleton
     )
