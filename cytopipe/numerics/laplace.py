@@ -139,13 +139,13 @@ def _fill(labels: Any, colour: int, field: Any, holds: Any) -> None:
 
 @njit(cache=True)
 def _equations(labels: Any, colour: int, holds: Any, blocks: Any, weights: Any) -> Any:
-    """Fill `blocks` and `weights`; returns where each plane's blocks start."""
+    """Fill `blocks` and `weights`; returns where each line's blocks start."""
     planes, lines, columns = labels.shape
-    starts = np.zeros(planes + 3, np.int64)
+    starts = np.empty((planes, lines + 1), np.int64)
     block = 0
     for i in range(planes):
-        starts[i + 1] = block
         for j in range(lines):
+            starts[i, j] = block
             odd = (i + j + colour) & 1
             for place in range(holds.shape[2]):
                 if not holds[i + 1, j + 1, place]:
@@ -166,7 +166,7 @@ def _equations(labels: Any, colour: int, holds: Any, blocks: Any, weights: Any) 
                         )
                         weights[block, lane] = np.float32(1) / np.float32(6 + beyond)
                 block += 1
-    starts[planes + 1 :] = block
+        starts[i, lines] = block
     return starts
 
 

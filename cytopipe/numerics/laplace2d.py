@@ -221,16 +221,16 @@ def _blocks(inverse: Any, colour: int) -> Any:
     rows, width = inverse.shape
     blocks = np.empty(inverse.size // BLOCK, np.uint64)
     weights = np.empty((inverse.size // BLOCK, BLOCK), np.float32)
-    starts = np.zeros(rows + 1, np.int64)
+    starts = np.empty((rows - 2, 2), np.int64)
     count = 0
-    for row in range(rows):
-        starts[row] = count
+    for row in range(1, rows - 1):
+        starts[row - 1, 0] = count
         for first in range(0, width, BLOCK):
             if inverse[row, first : first + BLOCK].any():
                 blocks[count] = 2 * (row * width + first) + ((row + colour) & 1)
                 weights[count] = inverse[row, first : first + BLOCK]
                 count += 1
-    starts[rows] = count
+        starts[row - 1, 1] = count
     return blocks[:count].copy(), weights[:count].copy(), starts
 
 

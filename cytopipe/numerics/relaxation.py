@@ -9,8 +9,8 @@ writes is contiguous. A colour is a tuple
              one has
     weights  (blocks, BLOCK) float32, 1 over the sum of the weights of a field's neighbours; 0
              where the field is known
-    starts   int64, where the blocks of each layer start: of a row in the plane, of a plane in
-             space; one more than layers
+    starts   (layers, lines + 1) int64, where the blocks of each line of a layer start and the last
+             ones end; in space a layer is a plane, in the plane it is a row, which is one line
 
 The inner loop is written as LLVM's instructions on vectors: numba tests at every block of a plain
 loop whether its arrays overlap, and makes a loop that also looks for the largest residual one of
@@ -26,6 +26,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 BLOCK = 8  # fields of a row that are worked on together; a vector of most processors
+STRIP = 64  # lines of a layer, more than half sweeps at a time: what these need of it fits into L2
 
 
 @njit(cache=True)
@@ -49,8 +50,9 @@ def omegas(radius: float, count: int) -> Any:
 def sweep(red: Any, black: Any, steps: Any, omegas: Any) -> Any:
     """A half sweep for each of `omegas`, red first; returns the largest residual in the last two.
 
-    A half sweep follows its predecessor one layer behind, which gives what one after the other
-    gives, with the layers between them still in the processor's cache.
+    A half sweep follows its predecessor one layer behind, and one line behind in a strip of lines,
+    which gives what one after the other gives, with all between them still in the processor's
+    cache.
 
     Parameters
     ----------
@@ -60,23 +62,26 @@ def sweep(red: Any, black: Any, steps: Any, omegas: Any) -> Any:
     """
     reds, red_blocks, red_weights, red_starts = red
     blacks, black_blocks, black_weights, black_starts = black
-    layers, halves = red_starts.size - 1, omegas.size
+    layers, lines, halves = red_starts.shape[0], red_starts.shape[1] - 1, omegas.size
     largest = np.zeros((2, BLOCK), np.float32)  # before the last two half sweeps, in them
-    for ahead in range(1, layers + halves - 2):
-        for half in range(max(0, ahead - layers + 2), min(halves, ahead)):
-            at, is_last = ahead - half, int(half >= halves - 2)
-            if half % 2 == 0:
-                start, end = red_starts[at], red_starts[at + 1]
-                _relax(
-                    *(reds, blacks, red_blocks, red_weights, start, end),
-                    *(steps, omegas[half], largest[is_last]),
-                )
-            else:
-                start, end = black_starts[at], black_starts[at + 1]
-                _relax(
-                    *(blacks, reds, black_blocks, black_weights, start, end),
-                    *(steps, omegas[half], largest[is_last]),
-                )
+    for strip in range(0, lines + halves, STRIP):
+        for ahead in range(layers + halves - 1):
+            for half in range(max(0, ahead - layers + 1), min(halves, ahead + 1)):
+                layer, is_last = ahead - half, int(half >= halves - 2)
+                first = min(max(strip - half, 0), lines)
+                last = min(max(strip + STRIP - half, 0), lines)
+                if half % 2 == 0:
+                    start, end = red_starts[layer, first], red_starts[layer, last]
+                    _relax(
+                        *(reds, blacks, red_blocks, red_weights, start, end),
+                        *(steps, omegas[half], largest[is_last]),
+                    )
+                else:
+                    start, end = black_starts[layer, first], black_starts[layer, last]
+                    _relax(
+                        *(blacks, reds, black_blocks, black_weights, start, end),
+                        *(steps, omegas[half], largest[is_last]),
+                    )
     return largest[1].max()
 
 
