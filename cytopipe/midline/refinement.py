@@ -4,7 +4,8 @@ The mid-surface went through smoothing and cleaning in 3D, so its cut is not alw
 Two targets:
 
 skeleton   (the paper, 3.2) Laplacian fields between the morphological skeleton of the gray matter
-           (1) and its pial and white boundaries (0); points climb to the skeleton.
+           (1) and its pial and white boundaries (0); points climb to the skeleton. Which of the
+           skeletons the paper does not say; this one is Guo and Hall's.
 laplacian  the 0.5 level of the Laplacian between the outer boundary (0) and the white matter (1),
            the definition of the mid-surface, in the plane.
 """
