@@ -77,7 +77,7 @@ bench: .venv/ready
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
 	@PYTHONPATH=tests $(BIN)/python benchmarks/side_by_side.py $(BENCH)
 
-# SECTIONS=116 runs a part of the same brain; AGAIN=--again removes the results of this size first
+# SECTIONS=116 runs a part of the same brain, to the midline; AGAIN=--again removes the results of this size first
 SECTIONS ?= 465
 bench-brain: .venv/ready
 	@$(BIN)/python benchmarks/brain.py demo-brain --sections $(SECTIONS) --cores $(CORES) $(AGAIN)
