@@ -6,6 +6,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from cytopipe.numerics.laplace import RHO, continued, laplace_depth
+from cytopipe.numerics.relaxation import STRIP
 
 
 def shell(inner: float, outer: float, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -148,7 +149,14 @@ def plain(labels: np.ndarray, sweeps: int) -> np.ndarray:
     return depth[1:-1, 1:-1, 1:-1]
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 40), (7, 5, 31), (30, 4, 33), (9, 21, 90)])
+# the last three have lines of more than one strip, and ones that end where a strip does
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *[(1, 1, 40), (7, 5, 31), (30, 4, 33), (9, 21, 90)],
+        *[(13, STRIP - 1, 17), (5, STRIP, 20), (14, 2 * STRIP + 7, 18)],
+    ],
+)
 def test_the_order_of_the_work_changes_no_bit(shape: tuple[int, int, int]) -> None:
     labels = np.random.default_rng(shape).choice([0, 1, 2], shape, p=[0.1, 0.8, 0.1])
     labels = labels.astype(np.uint8)

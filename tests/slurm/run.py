@@ -31,7 +31,7 @@ REPOSITORY = HERE.parents[1]
 PACKAGES = ["slurmctld", "slurmd", "slurm-client", "munge"]
 PROGRAMS = ["slurmctld", "slurmd", "sbatch", "munged"]
 # seconds of training: more than the time limit leaves it, see tests/slurm/profile.yaml
-TRAINING_S = 45
+TRAINING_S = 50
 RUN = "spatialnce"
 BEGAN = time.monotonic()
 
@@ -145,11 +145,11 @@ LOCAL = (
 
 
 def choose_epochs(study: Path, log: Path) -> int:
-    """Epochs that take four processes TRAINING_S on this machine, from a trial of two."""
+    """Epochs that take four processes TRAINING_S on this machine, from a trial of three."""
     patches = "results/patches/pretrain.parquet"
     must(call(log, *snakemake(study, patches, *LOCAL)) == 0, f"the local run failed; see {log}")
     settings = study_config.read(study / "config" / "config.yaml")["pretraining"]
-    params = {**study_config.merge(settings["common"], settings["runs"][RUN]), "epochs": 2}
+    params = {**study_config.merge(settings["common"], settings["runs"][RUN]), "epochs": 3}
     trial = study / "trial"
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
     words += ["-m", "cytopipe", "pretraining", f"--values={json.dumps(params)}", "--threads=1"]
@@ -158,7 +158,7 @@ def choose_epochs(study: Path, log: Path) -> int:
     said = subprocess.run(words, cwd=study, capture_output=True, text=True)
     shutil.rmtree(trial, ignore_errors=True)
     speeds = re.findall(r"(\d+) patches/s", said.stderr)
-    must(len(speeds) == 2, f"a training of two epochs failed:\n{said.stderr}")
+    must(len(speeds) == 3, f"a training of three epochs failed:\n{said.stderr}")
     count = params["batch_size"] * 8
     return max(20, min(1000, round(TRAINING_S * max(map(float, speeds)) / count)))
 
