@@ -78,15 +78,16 @@ def stage(name: str, part: str, arguments: list[str]) -> int:
     # until a training listens
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     module = importlib.import_module(f"cytopipe.{name}")
+    # names, not functions: some are imported when they are asked for, in seconds
     runs = {
-        found.removeprefix("run").removeprefix("_").replace("_", "-"): function
-        for found, function in inspect.getmembers(module, inspect.isfunction)
+        found.removeprefix("run").removeprefix("_").replace("_", "-"): found
+        for found in sorted(dir(module))
         if found == "run" or found.startswith("run_")
     }
     if part not in runs:
         commands = ", ".join(f"{name}-{key}" if key else name for key in runs)
         raise InputError(f"there is no such stage; use {commands}")
-    run = runs[part]
+    run = getattr(module, runs[part])
     hints = typing.get_type_hints(run)
     parser = argparse.ArgumentParser(
         f"cytopipe {name}-{part}".rstrip("-"),

@@ -156,9 +156,25 @@ def test_a_classifier_names_its_areas(study: Path) -> None:
     assert "hOc1, 4a" in (folder / "README.md").read_text()
 
 
-def test_importing_cytopipe_imports_no_torch() -> None:
-    code = "import sys, cytopipe; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.mark.parametrize(
+    ("uses", "spares"),
+    [
+        ("cytopipe", ["torch", "numpy"]),
+        (
+            "cytopipe.evaluation.run",
+            ["torch", "sklearn", "matplotlib"],
+        ),  # of every job of the stage
+        ("cytopipe.evaluation.run_coordinates", ["torch"]),
+        ("cytopipe.features.run_network", ["torch._dynamo", "sklearn"]),
+    ],
+)
+def test_nothing_is_imported_that_is_not_used(uses: str, spares: list[str]) -> None:
+    """A job of a second would wait ten for torch, its compiler and scikit-learn."""
+    package = ".".join(uses.split(".")[:2])
+    code = f"import sys, {package}; {uses}; print([m for m in {spares} if m in sys.modules])"
+    words = [sys.executable, "-c", code]
+    found = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.yaml"])

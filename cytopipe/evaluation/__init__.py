@@ -1,41 +1,25 @@
-"""Downstream tasks that show what features are worth; a module a task."""
+"""Downstream tasks that show what features are worth; a module a task.
 
-from cytopipe.evaluation.areas import AreaParams, run_areas, run_cross_validation
-from cytopipe.evaluation.attention import AttentionParams, run_attention
-from cytopipe.evaluation.coordinates import CoordinateParams, run_coordinates
-from cytopipe.evaluation.embedding import EmbeddingParams, run_embedding
-from cytopipe.evaluation.finetuning import FinetuningParams, run_finetuning
-from cytopipe.evaluation.layers import LayersParams, run_layers
-from cytopipe.evaluation.parcellation import ParcellationParams, run_parcellation
-from cytopipe.evaluation.retrieval import RetrievalParams, run_retrieval
-from cytopipe.evaluation.samples import run
-from cytopipe.evaluation.shortcuts import ShortcutParams, run_shortcuts
-from cytopipe.evaluation.structure import StructureParams, run_structure
+A module is imported when one of its names is used: torch and scikit-learn take seconds each.
+"""
+
+import lazy_loader
 
 VERSION = 2
 
-__all__ = [
-    "VERSION",
-    "AreaParams",
-    "AttentionParams",
-    "CoordinateParams",
-    "EmbeddingParams",
-    "FinetuningParams",
-    "LayersParams",
-    "ParcellationParams",
-    "RetrievalParams",
-    "ShortcutParams",
-    "StructureParams",
-    "run",
-    "run_areas",
-    "run_attention",
-    "run_coordinates",
-    "run_cross_validation",
-    "run_embedding",
-    "run_finetuning",
-    "run_layers",
-    "run_parcellation",
-    "run_retrieval",
-    "run_shortcuts",
-    "run_structure",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "areas": ["AreaParams", "run_areas", "run_cross_validation"],
+        "attention": ["AttentionParams", "run_attention"],
+        "coordinates": ["CoordinateParams", "run_coordinates"],
+        "embedding": ["EmbeddingParams", "run_embedding"],
+        "finetuning": ["FinetuningParams", "run_finetuning"],
+        "layers": ["LayersParams", "run_layers"],
+        "parcellation": ["ParcellationParams", "run_parcellation"],
+        "retrieval": ["RetrievalParams", "run_retrieval"],
+        "samples": ["run"],
+        "shortcuts": ["ShortcutParams", "run_shortcuts"],
+        "structure": ["StructureParams", "run_structure"],
+    },
+)

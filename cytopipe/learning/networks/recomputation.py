@@ -4,7 +4,7 @@ It costs a second forward pass of the blocks that it is switched on for, of whic
 are kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -20,22 +20,19 @@ class Recomputing(nn.Module):
 
     Attributes
     ----------
-    recomputes : whether they are.
+    recompute : computes a block's output so; None while that is switched off.
     """
 
-    recomputes = False
+    recompute: Callable[[nn.Module, Tensor], Tensor] | None = None
 
     def through(self, block: nn.Module, features: Tensor) -> Tensor:
         """The block's output, computed anew in the backward pass if that is switched on."""
-        if not (self.recomputes and torch.is_grad_enabled()):
+        if self.recompute is None or not torch.is_grad_enabled():
             output: Tensor = block(features)
             return output
-        return _recomputed(block, features)
+        return self.recompute(block, features)
 
 
-# torch.compile takes no context_fn, and where it gives up on a block it would silently update batch
-# norm twice: it leaves these blocks alone
-@torch.compiler.disable
 def _recomputed(block: nn.Module, features: Tensor) -> Tensor:
     output: Tensor = checkpoint(
         block,
@@ -70,8 +67,11 @@ def checkpoint_activations(network: nn.Module) -> None:
             f"gradient checkpointing: {name} has neither residual blocks nor transformer layers; "
             "switch it off for this architecture"
         )
+    # torch.compile takes no context_fn, and where it gives up on a block it would silently update
+    # batch norm twice: it leaves these blocks alone. Not a decorator: that takes seconds to import
+    recompute = torch.compiler.disable(_recomputed)  # type: ignore[no-untyped-call]
     for module in found:
-        module.recomputes = True
+        module.recompute = recompute
 
 
 def _contexts(
