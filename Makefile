@@ -16,7 +16,7 @@ help:
 	@echo "make comparison the papers' objectives side by side on the demo's phantom (an hour)"
 	@echo "make faults     kills, full disks, lost nodes: what was tried and what came of it (an hour)"
 	@echo "make test       checks and tests; make check: the static part, in seconds"
-	@echo "make test-slurm the small study on a private Slurm on this host against a local run (some 11 minutes)"
+	@echo "make test-slurm the small study on a private Slurm on this host against a local run (some 9 minutes)"
 	@echo "make bench      each kernel beside the library that does the same; writes benchmarks/results.md"
 	@echo "make bench-brain  a whole brain of true size on CORES=2: what each stage costs"
 	@echo "make bench-dag  what a dry run of ten brains takes, before and after a run"

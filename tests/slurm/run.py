@@ -3,15 +3,14 @@
     python tests/slurm/run.py [FOLDER]
 
 Slurm is installed where it may be (root on Debian), started privately on this host and stopped at
-the end. The study is made twice. One is run on this machine, its training as four processes of
-torchrun, undisturbed; the other through slurm/profile.yaml, changed as tests/slurm/profile.yaml
-says, its training as two nodes of two processes that meet their time limit. On the way Snakemake is
-killed once, and a second start is refused. Then all files under results/ must have the same bytes,
-and another start must have nothing to do. FOLDER (a temporary one by default) is kept when
-something fails.
+the end. The study is made twice, at the same time. One is run on this machine, its training as four
+processes of torchrun, undisturbed; the other through slurm/profile.yaml, changed as
+tests/slurm/profile.yaml says, its training as two nodes of two processes that meet their time
+limit. On the way Snakemake is killed once, and a second start is refused. Then all files under
+results/ must have the same bytes, and another start must have nothing to do. FOLDER (a temporary
+one by default) is kept when something fails.
 """
 
-import json
 import os
 import re
 import shutil
@@ -30,9 +29,9 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 PACKAGES = ["slurmctld", "slurmd", "slurm-client", "munge"]
 PROGRAMS = ["slurmctld", "slurmd", "sbatch", "munged"]
-# seconds of training: more than the time limit leaves it, see tests/slurm/profile.yaml
-TRAINING_S = 50
 RUN = "spatialnce"
+# enough that Slurm can stop a training after the first
+EPOCHS = 5
 BEGAN = time.monotonic()
 
 
@@ -57,14 +56,21 @@ def step(message: str, do: Callable[[], None]) -> None:
     say(f"    done in {time.monotonic() - start:.0f} s")
 
 
-def call(log: Path, *words: str | Path, environment: dict[str, str] | None = None) -> int:
-    """Run a program, add what it says to a log; its exit status."""
+def begin(
+    log: Path, *words: str | Path, environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program that adds what it says to a log."""
     with log.open("a") as said:
         said.write(f"$ {' '.join(map(str, words))}\n")
         said.flush()
-        return subprocess.run(
+        return subprocess.Popen(
             words, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=REPOSITORY
-        ).returncode
+        )
+
+
+def call(log: Path, *words: str | Path, environment: dict[str, str] | None = None) -> int:
+    """Run a program, add what it says to a log; its exit status."""
+    return begin(log, *words, environment=environment).wait()
 
 
 def install_slurm(log: Path) -> None:
@@ -88,6 +94,8 @@ class Cluster:
         self.environment = {
             **os.environ,
             "SLURM_FOLDER": str(folder),
+            # of a node: other jobs run beside the training, and do not keep it waiting
+            "CPUS": "8",
             "SLURM_CONF": str(folder / "etc" / "slurm.conf"),
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             # all nodes are this host, the names that Slurm gives them lead nowhere
@@ -134,6 +142,8 @@ def snakemake(study: Path, *words: str) -> list[str]:
     return [
         *(sys.executable, str(HERE / "snakemake_asking_often.py")),
         *("--snakefile", str(REPOSITORY / "Snakefile")),
+        # the longest way leads through it
+        *("--prioritize", f"results/pretraining/{RUN}/final.pt"),
         *("--directory", str(study), *words),
     ]
 
@@ -144,49 +154,23 @@ LOCAL = (
 )
 
 
-def choose_epochs(study: Path, log: Path) -> int:
-    """Epochs that take four processes TRAINING_S on this machine, from a trial of three."""
-    patches = "results/patches/pretrain.parquet"
-    must(call(log, *snakemake(study, patches, *LOCAL)) == 0, f"the local run failed; see {log}")
-    settings = study_config.read(study / "config" / "config.yaml")["pretraining"]
-    params = {**study_config.merge(settings["common"], settings["runs"][RUN]), "epochs": 3}
-    trial = study / "trial"
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
-    words += ["-m", "cytopipe", "pretraining", f"--values={json.dumps(params)}", "--threads=1"]
-    words += [f"--patches={patches}", f"--final={trial / 'final.pt'}"]
-    words += [f"--metrics={trial / 'metrics.parquet'}", f"--record={trial / 'params.yaml'}"]
-    said = subprocess.run(words, cwd=study, capture_output=True, text=True)
-    shutil.rmtree(trial, ignore_errors=True)
-    speeds = re.findall(r"(\d+) patches/s", said.stderr)
-    must(len(speeds) == 3, f"a training of three epochs failed:\n{said.stderr}")
-    count = params["batch_size"] * 8
-    return max(20, min(1000, round(TRAINING_S * max(map(float, speeds)) / count)))
-
-
-def set_epochs(study: Path, epochs: int) -> None:
+def set_epochs(study: Path) -> None:
     path = study / "config" / "config.yaml"
     config = study_config.read(path)
     # the other run, untrained, would cost a minute and show nothing more
-    config["pretraining"]["runs"] = {RUN: {"epochs": epochs}}
+    config["pretraining"]["runs"] = {RUN: {"epochs": EPOCHS}}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def kill_and_refuse(study: Path, profile: Path, cluster: Cluster, log: Path) -> None:
     """Kill Snakemake while jobs run; a second start must not begin beside them."""
     words = snakemake(study, "--profile", str(profile))
-    with log.open("a") as said:
-        first = subprocess.Popen(
-            words,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            env=cluster.environment,
-            cwd=REPOSITORY,
-        )
-        while not cluster.running():
-            must(first.poll() is None, f"Snakemake ended before a job of its ran; see {log}")
-            time.sleep(0.5)
-        first.kill()
-        first.wait()
+    first = begin(log, *words, environment=cluster.environment)
+    while not cluster.running():
+        must(first.poll() is None, f"Snakemake ended before a job of its ran; see {log}")
+        time.sleep(0.5)
+    first.kill()
+    first.wait()
     # on a slow machine they would end before the second start looks
     stopped = cluster.running()
     must(
@@ -220,32 +204,44 @@ def kill_and_refuse(study: Path, profile: Path, cluster: Cluster, log: Path) -> 
     )
 
 
+def meet_time_limit(job: str, cluster: Cluster, log: Path) -> None:
+    """Let Slurm warn a training that runs: it stands still until then, as if an epoch were long.
+
+    Slurm looks every 30 s and warns 10 to 40 s before the end, here 5 to 35 s from now.
+    """
+    for words in (
+        ["scancel", "--signal=STOP", job],
+        ["scontrol", "update", f"JobId={job}", "EndTime=now+45seconds"],
+        ["sleep", "37"],
+        # what is left must not be warned again
+        ["scontrol", "update", f"JobId={job}", "TimeLimit=20"],
+        ["scancel", "--signal=CONT", job],
+    ):
+        must(
+            call(log, *words, environment=cluster.environment) == 0, f"{words[0]} failed; see {log}"
+        )
+
+
 def run_on_slurm(study: Path, profile: Path, cluster: Cluster, log: Path) -> None:
-    """The whole run; once the training has met its time limit, it gets a longer one."""
+    """The whole run, with a training that meets its time limit once."""
     logs = study / ".snakemake" / "slurm_logs" / "rule_pretraining" / RUN
 
-    def interrupted() -> list[Path]:
-        return [path for path in logs.glob("*.log") if "interrupted at epoch" in path.read_text()]
+    def job_that_said(text: str) -> str | None:
+        said = (path.stem for path in logs.glob("*.log") if text in path.read_text())
+        return next(said, None)
 
-    longer = False
-    with log.open("a") as said:
-        started = subprocess.Popen(
-            snakemake(study, "--profile", str(profile)),
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            env=cluster.environment,
-            cwd=REPOSITORY,
-        )
-        while started.poll() is None:
-            if not longer and interrupted():
-                job = interrupted()[0].stem
-                words = ["scontrol", "update", f"JobId={job}", "TimeLimit=20"]
-                longer = call(log, *words, environment=cluster.environment) == 0
-            time.sleep(0.5)
+    met = False
+    words = snakemake(study, "--profile", str(profile))
+    started = begin(log, *words, environment=cluster.environment)
+    while started.poll() is None:
+        if not met and (job := job_that_said("patches/s")):
+            meet_time_limit(job, cluster, log)
+            met = True
+        time.sleep(0.2)
     must(started.returncode == 0, f"the run on Slurm failed; see {log}")
     must(
-        bool(interrupted()),
-        f"the training ended before its time limit (did the machine fall idle?); see {logs}",
+        job_that_said("interrupted at epoch") is not None,
+        f"the training ended before Slurm warned it of its time limit; see {logs}",
     )
     text = "".join(path.read_text() for path in sorted(logs.glob("*.log")))
     found = re.findall(
@@ -295,30 +291,26 @@ def test(folder: Path) -> None:
     try:
         write_profile(profile)
         step("make the small study", lambda: make_study(local, log))
+        set_epochs(local)
         shutil.copytree(local, slurm)
-        epochs = 0
-
-        def measure() -> None:
-            nonlocal epochs
-            epochs = choose_epochs(local, log)
-
-        step("local run up to the data sets, and a trial of the training", measure)
-        say(f"    the training gets {epochs} epochs, for some {TRAINING_S} s")
-        for study in (local, slurm):
-            set_epochs(study, epochs)
-
-        def finish() -> None:
-            must(call(log, *snakemake(local, *LOCAL)) == 0, f"the local run failed; see {log}")
-
-        step("local run to its end, the training as 4 processes of torchrun", finish)
-        step(
-            "Slurm: kill Snakemake while jobs run; a second start is refused, the jobs end",
-            lambda: kill_and_refuse(slurm, profile, cluster, log),
-        )
-        step(
-            "Slurm: the whole run, the training as 2 nodes x 2 processes beyond its time limit",
-            lambda: run_on_slurm(slurm, profile, cluster, log),
-        )
+        say("local run, the training as 4 processes of torchrun: begins")
+        beside = folder / "local.txt"
+        local_run = begin(beside, *snakemake(local, *LOCAL))
+        try:
+            step(
+                "Slurm: kill Snakemake while jobs run; a second start is refused, the jobs end",
+                lambda: kill_and_refuse(slurm, profile, cluster, log),
+            )
+            step(
+                "Slurm: the whole run, the training as 2 nodes x 2 processes beyond its time limit",
+                lambda: run_on_slurm(slurm, profile, cluster, log),
+            )
+            step(
+                "local run: to its end",
+                lambda: must(local_run.wait() == 0, f"the local run failed; see {beside}"),
+            )
+        finally:
+            local_run.terminate()
         step("compare results/ of both", lambda: compare(local, slurm))
         step("a third start", lambda: run_again(slurm, profile, cluster, log))
     finally:
