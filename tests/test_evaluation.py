@@ -1,9 +1,11 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, top_k_accuracy_score
 
+from cytopipe import evaluation
 from cytopipe.evaluation.metrics import scores
 from cytopipe.evaluation.probes import Probe, fit_probe
 from cytopipe.learning.optimisers import Optimiser
@@ -17,6 +19,15 @@ OPTIMISER: dict[str, Any] = {
     "trust": 0.02,
     "lars_exclude": "bias",
 }
+
+
+def test_every_task_is_a_name_of_the_package() -> None:
+    """They are imported late, so that a wrong name would show in the job alone."""
+    assert all(callable(getattr(evaluation, name)) for name in evaluation.__all__)
+    tasks = {name.removeprefix("run_") for name in evaluation.__all__ if name.startswith("run_")}
+    scripts = Path(__file__).parents[1] / "workflow" / "scripts"
+    written = {path.stem.removeprefix("evaluation_") for path in scripts.glob("evaluation_*.py")}
+    assert tasks == written
 
 
 def test_scores_by_hand() -> None:
