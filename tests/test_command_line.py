@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cytopipe import __main__ as command_line
-from cytopipe import evaluation
+from cytopipe import midline
 from cytopipe.commands.phantom import write_config
 from cytopipe.formats import config as study_config
 from cytopipe.formats import images, tables
@@ -88,9 +88,9 @@ def test_lists_and_mappings_of_files_are_taken_from_the_command_line(
     ) -> None:
         given.update(parts=parts, brains=brains, maps=maps, none=none, final=final)
 
-    monkeypatch.setattr(evaluation, "run_parts", run_parts, raising=False)
+    monkeypatch.setattr(midline, "run_parts", run_parts, raising=False)
     words = "--parts a b --brains B01=x B02=y --maps L=1,2 R=3 --none"
-    assert command_line.main(["evaluation-parts", *words.split()]) == 0
+    assert command_line.main(["midline-parts", *words.split()]) == 0
     assert given == {
         "parts": [Path("a"), Path("b")],
         "brains": {"B01": Path("x"), "B02": Path("y")},
