@@ -160,10 +160,7 @@ def test_a_classifier_names_its_areas(study: Path) -> None:
     ("uses", "spares"),
     [
         ("cytopipe", ["torch", "numpy"]),
-        (
-            "cytopipe.evaluation.run",
-            ["torch", "sklearn", "matplotlib"],
-        ),  # of every job of the stage
+        ("cytopipe.evaluation.run", ["torch", "sklearn", "matplotlib"]),
         ("cytopipe.evaluation.run_coordinates", ["torch"]),
         ("cytopipe.features.run_network", ["torch._dynamo", "sklearn"]),
     ],
