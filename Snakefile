@@ -29,6 +29,7 @@ include: "workflow/rules/patches.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/truth.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -39,9 +40,7 @@ localrules:
 # one block: Snakemake keeps the last
 onstart:
     refuse_second_start()
-    queue.stay_with_squeue(
-        getattr(workflow.executor_settings, "status_command", None)
-    )
+    correct_slurm_plugin()
     # the lock is held: what is unfinished under results/ now belongs to a process that was killed
     for path in sweep("results"):
         logger.info(f"deleted what a killed process left: {path}")

@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from cytopipe import logs
 from cytopipe.commands.phantom import write_config
 from cytopipe.files import whole
-from cytopipe.formats import config as study_config
 from cytopipe.formats import images, surfaces
+from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESET = ROOT / "config" / "presets" / "bench-brain.yaml"

@@ -19,7 +19,7 @@ from typing import Any
 
 from cytopipe import logs
 from cytopipe.files import InputError
-from cytopipe.formats import config as study_config
+from cytopipe.study import config as study_config
 
 # modules of cytopipe.commands, in the order in which a lab meets them
 COMMANDS = (
@@ -49,13 +49,16 @@ STAGES = (
     "evaluation",
     "report",
 )
+# what runs like a stage but belongs to a phantom study alone
+SCORING = ("truth",)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     if not words or words[0] in ("-h", "--help"):
-        print(f"{__doc__}\non a study: {', '.join(COMMANDS)}\nstages: {', '.join(STAGES)}")
+        stages = ", ".join((*STAGES, *SCORING))
+        print(f"{__doc__}\non a study: {', '.join(COMMANDS)}\nstages: {stages}")
         return 0
     command, rest = words[0], words[1:]
     name, _, part = command.partition("-")
@@ -63,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         if command in COMMANDS:
             module = importlib.import_module(f"cytopipe.commands.{command.replace('-', '_')}")
             return int(module.run(rest))
-        if name in STAGES:
+        if name in (*STAGES, *SCORING):
             return stage(name, part, rest)
     except InputError as error:
         print(f"cytopipe {command}: {error}", file=sys.stderr)
@@ -179,7 +182,7 @@ def _settings(stage_name: str, part: str, path: Path) -> dict[str, Any]:
 
 def _select(table: Path, what: str) -> list[Any]:
     """Sections of a sections.tsv: all, those of a brain, or of a brain from a number to another."""
-    from cytopipe.formats.sections import read_sections
+    from cytopipe.study.sections import read_sections
 
     brain, _, numbers = what.partition(":")
     first, _, last = numbers.partition("-")

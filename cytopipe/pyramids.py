@@ -20,8 +20,8 @@ from cytopipe.formats.images import inverted, open_pyramid
 from cytopipe.formats.images.pyramid import Pyramid, check_spacing, open_store
 from cytopipe.formats.images.store import Store
 from cytopipe.formats.pyramid_writer import Window, checksum, write_pyramid_by_windows
-from cytopipe.formats.sections import Section
 from cytopipe.logs import say
+from cytopipe.study.sections import Section
 
 VERSION = 2
 

@@ -13,7 +13,7 @@ from cytopipe.formats import surfaces
 from cytopipe.phantom import Params, run
 from cytopipe.phantom.brain import Brain, Template, make_brain
 from cytopipe.phantom.study import make_template
-from cytopipe.report.truth_folder import TruthBrain
+from cytopipe.truth.folder import TruthBrain
 
 # the coordinates stage sets it before it loads ANTs, whose results are repeatable in one thread
 # alone; here a test may have loaded it first

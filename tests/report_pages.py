@@ -8,10 +8,11 @@ import pandas as pd
 from shell_study import FULL_UM, write_results, write_truth
 
 from cytopipe import report
-from cytopipe.alignment.auditing import Row
-from cytopipe.formats import corrections, images, tables
-from cytopipe.formats.sections import Section
-from cytopipe.report.truth_folder import TruthBrain
+from cytopipe.alignment.audit.from_files import Row
+from cytopipe.formats import images, tables
+from cytopipe.study import corrections
+from cytopipe.study.sections import Section
+from cytopipe.truth.folder import TruthBrain
 
 PARAMS = report.Params(
     thumbnail_um=600,
@@ -108,7 +109,7 @@ def write_pages(root: Path) -> dict[str, Path]:
     epochs = pd.DataFrame({"epoch": [0, 1], "step": [4, 8], "loss": [3.0, 2.5]})
     tables.write(tables.METRICS, epochs, root / "metrics.parquet")
     tables.write(tables.METRICS, epochs[:0], root / "untrained.parquet")
-    report.run_truth(
+    truth.run(
         folder=root / "truth",
         brains=["B01"],
         labels=[files["labels.tif"]],

@@ -15,8 +15,8 @@ from cytopipe.numerics.geometry import (
     ras_to_stack,
     stack_to_ras,
 )
-from cytopipe.report.truth_folder import TruthBrain
-from cytopipe.report.truth_surfaces import true_mid
+from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.surface_errors import true_mid
 
 PIAL_MM, WHITE_MM = 14.0, 11.0
 MIDDLE_MM = (PIAL_MM + WHITE_MM) / 2

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytopipe import alignment
-from cytopipe.alignment.views import View, make_view
+from cytopipe.alignment.pairwise.prepared_section import View, make_view
 from cytopipe.numerics.geometry import Rigid
 
 FULL_UM, SPACING_UM = 128.0, 256.0

@@ -9,7 +9,7 @@ import tifffile
 from small_study import HEAD, PICTURE, SmallStudy
 
 from cytopipe.formats import images
-from cytopipe.formats.corrections import COLUMNS
+from cytopipe.study.corrections import COLUMNS
 
 Spoil = Callable[[SmallStudy], None]
 

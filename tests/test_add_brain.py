@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytopipe import __main__ as command_line
-from cytopipe.formats import scans, units
+from cytopipe.formats import units
 from cytopipe.formats.images import write_pyramid
-from cytopipe.formats.sections import read_brains, read_sections
+from cytopipe.study import scans
+from cytopipe.study.sections import read_brains, read_sections
 
 SPACING_UM = 64.0
 ROWS, COLUMNS = 60, 80

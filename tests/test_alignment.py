@@ -22,14 +22,14 @@ from slice_pairs import (
 )
 
 from cytopipe import alignment
-from cytopipe.alignment import coarse, registration
-from cytopipe.alignment.features import features_of
-from cytopipe.alignment.pairs import ACCEPTED, UNCERTAIN, align_pair
-from cytopipe.alignment.views import View
+from cytopipe.alignment.pairwise import coarse, image_registration
+from cytopipe.alignment.pairwise.features import features_of
+from cytopipe.alignment.pairwise.pairs import ACCEPTED, UNCERTAIN, align_pair
+from cytopipe.alignment.pairwise.prepared_section import View
 from cytopipe.formats.images import write_labels, write_pyramid
-from cytopipe.formats.sections import Section
 from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
 from cytopipe.numerics.geometry import Rigid, pixels_to_section
+from cytopipe.study.sections import Section
 
 
 @pytest.mark.parametrize("flipped", [False, True])
@@ -105,9 +105,9 @@ def test_overlap_is_dice() -> None:
     image, labels = brain_slice(1)
     one = view(image, labels, 1)
     identity = Rigid(0.0, 0.0, 0.0, "moving", "fixed")
-    assert registration.overlap(one, one, False, identity) == 1
+    assert image_registration.overlap(one, one, False, identity) == 1
     away = replace(identity, x_um=10 * WIDTH_UM)
-    assert registration.overlap(one, one, False, away) == 0
+    assert image_registration.overlap(one, one, False, away) == 0
 
 
 def test_texture_finds_what_anatomy_hides() -> None:

@@ -13,7 +13,7 @@ from slice_pairs import (
     WIDTH_UM,
 )
 
-from cytopipe.alignment.pairs import ACCEPTED, UNCERTAIN, Pair
+from cytopipe.alignment.pairwise.pairs import ACCEPTED, UNCERTAIN, Pair
 from cytopipe.alignment.stack import CONFLICT, choose_base, compose, judge, mirror_flags
 from cytopipe.numerics.geometry import Rigid, mirror, unmirror
 

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from cytopipe.files import InputError
-from cytopipe.formats.annotations import (
+from cytopipe.study.annotations import (
     Contour,
     read_area_labels,
     read_area_names,

@@ -8,7 +8,7 @@ from PIL import Image
 from two_areas import TRAINED, write_study
 
 from cytopipe import evaluation
-from cytopipe.evaluation.attention import chosen_patches, entropy, overlay, share_inside
+from cytopipe.evaluation.tasks.attention import chosen_patches, entropy, overlay, share_inside
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, networks

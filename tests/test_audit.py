@@ -10,17 +10,17 @@ import pytest
 from scipy import ndimage
 
 from cytopipe import alignment, logs
-from cytopipe.alignment.audit import MOST_SEARCHED, Compare, Pair, audit
-from cytopipe.alignment.auditing import PARAMS, pair_of
-from cytopipe.alignment.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED
-from cytopipe.alignment.hands import hands, marginals
-from cytopipe.alignment.views import View, make_view
-from cytopipe.formats import config as study_config
-from cytopipe.formats.corrections import corrected
+from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED
+from cytopipe.alignment.audit.from_files import PARAMS, pair_of
+from cytopipe.alignment.audit.mirroring import hands, marginals
+from cytopipe.alignment.audit.order import MOST_SEARCHED, Compare, Pair, audit
+from cytopipe.alignment.pairwise.prepared_section import View, make_view
 from cytopipe.formats.images import write_labels, write_pyramid
-from cytopipe.formats.sections import Section
 from cytopipe.formats.tables import AUDIT, SEGMENTATION, read, write
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study import config as study_config
+from cytopipe.study.corrections import corrected
+from cytopipe.study.sections import Section
 
 COUNT = 30
 

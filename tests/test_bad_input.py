@@ -29,11 +29,11 @@ from cytopipe import __main__ as command_line
 from cytopipe import segmentation
 from cytopipe.files import InputError
 from cytopipe.formats import atlas, images, tables, volumes
-from cytopipe.formats import config as study_config
-from cytopipe.formats.corrections import corrected
-from cytopipe.formats.masks import read_mask
-from cytopipe.formats.sections import Section, read_brains, read_sections
 from cytopipe.reconstruction import repair
+from cytopipe.study import config as study_config
+from cytopipe.study.corrections import corrected
+from cytopipe.study.masks import read_mask
+from cytopipe.study.sections import Section, read_brains, read_sections
 
 Act = Callable[[SmallStudy], object]
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cytopipe.formats import config as study_config
 from cytopipe.phantom import Params
+from cytopipe.study import config as study_config
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

@@ -15,10 +15,11 @@ from browser import Browser
 from report_pages import write_brain_page, write_pages
 from shell_study import CENTRES, FULL_UM, MIDDLE_MM, SECTIONS
 
-from cytopipe.formats import corrections, tables
-from cytopipe.formats.sections import Section
+from cytopipe.formats import tables
 from cytopipe.numerics.geometry import Rigid
 from cytopipe.report import section_numbers
+from cytopipe.study import corrections
+from cytopipe.study.sections import Section
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from cytopipe.evaluation.cells import (
     read_densities,
 )
 from cytopipe.files import InputError
-from cytopipe.formats import annotations, tables
+from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, networks
+from cytopipe.study import annotations
 
 SIZE_UM = (900.0, 600.0)
 

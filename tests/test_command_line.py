@@ -10,8 +10,8 @@ import yaml
 from cytopipe import __main__ as command_line
 from cytopipe import midline
 from cytopipe.commands.phantom import write_config
-from cytopipe.formats import config as study_config
 from cytopipe.formats import images, tables
+from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
 

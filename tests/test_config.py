@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from cytopipe.files import InputError
-from cytopipe.formats import config as study_config
-from cytopipe.formats.sections import Section
+from cytopipe.study import config as study_config
+from cytopipe.study.sections import Section
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "config" / "schemas"

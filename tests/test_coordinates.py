@@ -11,7 +11,7 @@ from cytopipe.coordinates.direction import (
     check_overlap,
     overlap,
 )
-from cytopipe.coordinates.registration import Registration, initial_affine, register
+from cytopipe.coordinates.template_registration import Registration, initial_affine, register
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.transforms import affine_transform

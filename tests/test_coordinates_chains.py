@@ -19,10 +19,11 @@ from cytopipe import coordinates
 from cytopipe.coordinates.chains import Given, of_section, read_given
 from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError
-from cytopipe.formats import tables, transform_table, transforms, volumes
+from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.transforms import between_ras_and_lps
 from cytopipe.numerics import chain as frames
 from cytopipe.numerics.geometry import FrameError, Rigid, mirror, stack_to_ras
+from cytopipe.study import transform_table
 
 HEAD = "section\tfrom\tto\tfile\ttype\tmoves\tframe\tslice\n"
 # a scan of 600 x 500 px of 100 um

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytopipe.evaluation.coordinates import CoordinateParams, errors_mm, run_coordinates, transfer
+from cytopipe.evaluation.tasks.coordinates import (
+    CoordinateParams,
+    errors_mm,
+    run_coordinates,
+    transfer,
+)
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 

@@ -21,12 +21,12 @@ from slice_pairs import (
 from test_alignment_stack import chains, exact_pair, straight
 
 from cytopipe.alignment.corrections import given_between, given_places, proposals
-from cytopipe.alignment.pairs import ACCEPTED, PERSON, UNCERTAIN, given_pair
+from cytopipe.alignment.pairwise.pairs import ACCEPTED, PERSON, UNCERTAIN, given_pair
 from cytopipe.alignment.stack import Given, compose
 from cytopipe.files import InputError
-from cytopipe.formats.corrections import COLUMNS, Proposal, corrected, write_proposals
-from cytopipe.formats.sections import Section
 from cytopipe.numerics.geometry import Rigid
+from cytopipe.study.corrections import COLUMNS, Proposal, corrected, write_proposals
+from cytopipe.study.sections import Section
 
 SECTIONS = [Section("B01", number, f"{number}.ome.tif", 1.0, 20.0) for number in (0, 15, 30, 45)]
 OTHERS = [Section("B02", 0, "0.ome.tif", 1.0, 20.0)]

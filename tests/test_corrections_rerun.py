@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from test_workflow import ROOT, write_study
 
-from cytopipe.formats.corrections import COLUMNS
+from cytopipe.study.corrections import COLUMNS
 
 STUB = """from pathlib import Path
 for path in snakemake.output:

@@ -12,11 +12,11 @@ from test_alignment import segmentation_row
 
 from cytopipe import alignment
 from cytopipe.files import InputError
-from cytopipe.formats.corrections import COLUMNS, corrected
 from cytopipe.formats.images import write_labels, write_pyramid
-from cytopipe.formats.sections import Section, read_tsv
 from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
 from cytopipe.numerics.geometry import Rigid
+from cytopipe.study.corrections import COLUMNS, corrected
+from cytopipe.study.sections import Section, read_tsv
 
 NUMBERS = (0, 10, 20)
 TRUE = {0: about_centre(4, 900, -500), 10: about_centre(0, 0, 0), 20: about_centre(-9, -700, 300)}

@@ -10,8 +10,9 @@ import ranks
 import torch
 from striped_study import write_study
 
+from cytopipe.cluster import launching
 from cytopipe.formats import tables
-from cytopipe.learning import checkpoints, distributed, launching
+from cytopipe.learning import checkpoints, distributed
 
 
 def torchrun(rank: int, size: int) -> dict[str, str]:

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity, ward
-from cytopipe.evaluation.embedding import EmbeddingParams, run_embedding, tsne_of, umap_of
 from cytopipe.evaluation.similarity import area_similarity, correlation, unit, within_and_between
+from cytopipe.evaluation.tasks.embedding import EmbeddingParams, run_embedding, tsne_of, umap_of
 from cytopipe.formats import tables
 
 PARAMS = EmbeddingParams(

@@ -15,8 +15,8 @@ from shell_study import BALL, CENTRES, HALF_MM, MIDDLE_MM, PIAL_MM, WHITE_MM, ba
 
 from cytopipe import __main__ as command_line
 from cytopipe.commands.export import brains_of
-from cytopipe.export.carrying import default_reach_mm, over_surface, vertex_normals
 from cytopipe.export.gifti import to_template
+from cytopipe.export.nearest_point import default_reach_mm, over_surface, vertex_normals
 from cytopipe.formats import transforms
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import stack_to_ras

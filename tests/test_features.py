@@ -10,9 +10,9 @@ from cytopipe.features.profiles import ProfileParams, normal_in_section, profile
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
-from cytopipe.formats.sections import Section
 from cytopipe.learning import checkpoints, networks
 from cytopipe.numerics.geometry import Rigid, mirror
+from cytopipe.study.sections import Section
 
 SPACING_UM = 50.0
 

@@ -9,8 +9,8 @@ from test_evaluation import OPTIMISER
 from two_areas import save, write_study
 
 from cytopipe import evaluation
-from cytopipe.evaluation import finetuning
 from cytopipe.evaluation.labelled import labelled
+from cytopipe.evaluation.tasks import finetuning
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 

@@ -10,7 +10,7 @@ import trimesh
 
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, volumes
-from cytopipe.reconstruction.given import agreement, clearly_better
+from cytopipe.reconstruction.supplied_tissue import agreement, clearly_better
 
 
 def tissue_volume(folder: Path, voxel_mm: float = 0.25, shift_mm: float = 0.0) -> Path:

@@ -17,8 +17,8 @@ from cytopipe.formats.images import (
     write_pyramid_by_windows,
 )
 from cytopipe.formats.images import pyramid as reading
-from cytopipe.formats.sections import needs_pyramid
 from cytopipe.numerics.geometry import pixels_to_section
+from cytopipe.study.sections import needs_pyramid
 
 
 def noise(rows, columns, dtype=np.uint8):

@@ -19,10 +19,10 @@ from slice_pairs import about_centre, brain_slice, displaced
 from small_study import ROOT, SmallStudy
 
 from cytopipe import __main__ as command_line
-from cytopipe.formats.corrections import corrected
 from cytopipe.formats.images import write_pyramid
-from cytopipe.formats.sections import read_sections
 from cytopipe.formats.tables import POINTS, SEGMENTATION, STACK, read, write
+from cytopipe.study.corrections import corrected
+from cytopipe.study.sections import read_sections
 
 NUMBERS = (10, 20, 30, 40)
 FACE_DOWN = 30

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from striped_study import params, train, write_study
 
-from cytopipe.learning import launching
+from cytopipe.cluster import launching
 
 
 @pytest.fixture
@@ -176,5 +176,5 @@ def test_a_warning_that_comes_too_early_is_heard(tmp_path: Path) -> None:
 
 def test_launching_imports_no_torch() -> None:
     """The job's script would pay seconds and memory for what only its processes need."""
-    code = "import sys, cytopipe.learning.launching; sys.exit('torch' in sys.modules)"
+    code = "import sys, cytopipe.cluster.launching; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -10,10 +10,11 @@ from sklearn.metrics import f1_score
 from cytopipe import evaluation
 from cytopipe.evaluation.layer_figures import COLOURS
 from cytopipe.evaluation.layer_patches import IGNORED, averaged, cells_of, share_of, squared
-from cytopipe.evaluation.layers import LayerNetwork, f1_of, finetune, probe
+from cytopipe.evaluation.tasks.layers import LayerNetwork, f1_of, finetune, probe
 from cytopipe.files import InputError
-from cytopipe.formats import annotations, tables
+from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, networks
+from cytopipe.study import annotations
 
 PARAMS = evaluation.LayersParams(
     spacing_um=64,

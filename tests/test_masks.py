@@ -8,7 +8,7 @@ import pytest
 from slicer_files import write_segmentation
 
 from cytopipe.files import InputError
-from cytopipe.formats.masks import read_mask
+from cytopipe.study.masks import read_mask
 
 RANDOM = np.random.default_rng(3)
 POINTS = RANDOM.uniform(-30, 30, (4000, 3))

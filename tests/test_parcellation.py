@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytopipe.evaluation.parcellation import (
+from cytopipe.evaluation.samples import Samples
+from cytopipe.evaluation.tasks.parcellation import (
     ParcellationParams,
     cluster,
     matched,
@@ -13,7 +14,6 @@ from cytopipe.evaluation.parcellation import (
     run_parcellation,
     touching_areas,
 )
-from cytopipe.evaluation.samples import Samples
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 

@@ -7,7 +7,7 @@ import pytest
 from cytopipe import patches
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms
-from cytopipe.formats.sections import Section
+from cytopipe.study.sections import Section
 
 ROLES = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
 

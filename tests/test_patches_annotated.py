@@ -12,11 +12,11 @@ from skimage.draw import polygon
 from cytopipe import patches
 from cytopipe.files import InputError
 from cytopipe.formats import tables
-from cytopipe.formats.annotations import Contour, write_contours
 from cytopipe.formats.images import write_pyramid
-from cytopipe.formats.sections import Section
 from cytopipe.patches.contours import inside, masks_of, with_nearest
 from cytopipe.patches.midlines import branches, midline_points, without_spurs
+from cytopipe.study.annotations import Contour, write_contours
+from cytopipe.study.sections import Section
 
 
 def strip(angle: float, length: float, half: float, size: int = 400) -> np.ndarray:

@@ -10,8 +10,8 @@ import pytest
 from cytopipe import patches
 from cytopipe.files import InputError
 from cytopipe.formats import tables
-from cytopipe.formats.annotations import write_cells, write_gray
 from cytopipe.patches.layers import split_layers
+from cytopipe.study.annotations import write_cells, write_gray
 
 
 @pytest.fixture

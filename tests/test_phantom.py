@@ -13,7 +13,6 @@ from ball_phantom import MIDDLE_MM, PIAL_MM, PRESET, WHITE_MM, ball, finer
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, volumes
 from cytopipe.formats.images import halve, open_pyramid
-from cytopipe.formats.sections import read_brains, read_sections
 from cytopipe.numerics.geometry import (
     Rigid,
     mirror,
@@ -26,6 +25,7 @@ from cytopipe.phantom.bending import draw_bend
 from cytopipe.phantom.brain import Brain, Template, make_brain
 from cytopipe.phantom.cutting import coverage, cut, label_volume
 from cytopipe.phantom.rendering import render
+from cytopipe.study.sections import read_brains, read_sections
 
 
 def test_preset_schema_and_params_name_the_same_values() -> None:

@@ -11,7 +11,6 @@ from ball_phantom import MIDDLE_MM, PIAL_MM, WHITE_MM, finer
 
 from cytopipe import patches
 from cytopipe.formats import surfaces, tables
-from cytopipe.formats.annotations import read_cells, read_gray
 from cytopipe.patches.contours import masks_of, rasterised
 from cytopipe.phantom import Params
 from cytopipe.phantom.annotating import areas_at, contours_of, layer_thickness, outlines
@@ -20,6 +19,7 @@ from cytopipe.phantom.cytoarchitecture import LAYERS
 from cytopipe.phantom.handling import Handled
 from cytopipe.phantom.rendering import cell_positions, render
 from cytopipe.phantom.study import handle
+from cytopipe.study.annotations import read_cells, read_gray
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

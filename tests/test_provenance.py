@@ -28,10 +28,11 @@ from cytopipe import __main__ as command_line
 from cytopipe import midline, patches, provenance
 from cytopipe.commands.provenance import read
 from cytopipe.evaluation import charts
-from cytopipe.formats import corrections, images, surfaces, tables, transforms, truth_table, volumes
-from cytopipe.formats.sections import Section
+from cytopipe.formats import images, surfaces, tables, transforms, truth_table, volumes
 from cytopipe.learning import checkpoints, models, networks
 from cytopipe.report import brain_page
+from cytopipe.study import corrections
+from cytopipe.study.sections import Section
 
 ROOT = Path(__file__).parents[1]
 KEY = "cytopipe_provenance"

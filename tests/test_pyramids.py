@@ -15,8 +15,8 @@ from cytopipe.files import InputError
 from cytopipe.formats.images import examine, halve, open_pyramid
 from cytopipe.formats.images.tiff import TiffStore
 from cytopipe.formats.pyramid_writer import level_spacings
-from cytopipe.formats.sections import Section
 from cytopipe.numerics.geometry import pixels_to_section
+from cytopipe.study.sections import Section
 
 FOREIGN = Path(__file__).parent / "foreign_images"
 PARAMS = pyramids.Params(exact_um=20.0, coarsest_um=40.0, tile=32)

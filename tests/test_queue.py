@@ -1,5 +1,6 @@
 """Jobs of a study in Slurm's queue, by a squeue that answers what it is told."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import empty_study
 import pytest
 import snakemake_executor_plugin_slurm as plugin
 
+from cytopipe.cluster import slurm
 from cytopipe.commands import queue
 from cytopipe.files import InputError
 
@@ -43,7 +45,7 @@ def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def answer(folder: Path, *jobs: tuple[str, str, str, Path]) -> None:
     """Lay down what squeue answers next: number, state, comment and log of each job."""
     number = len(list(folder.iterdir()))
-    widths = list(queue.FIELDS.values())
+    widths = list(slurm.FIELDS.values())
     lines = [
         "".join(f"{value!s:<{width}}" for value, width in zip(job, widths, strict=True))
         for job in jobs
@@ -60,9 +62,9 @@ def test_jobs_of_other_studies_are_none_of_this_one(study: Path, answers: Path) 
     other = study.with_name("study2")
     batch = ("19", "RUNNING", "(null)", study / "slurm-19.out")
     answer(answers, job(other, "16"), job(study, "17"), job(study, "18", "PENDING"), batch)
-    assert queue.jobs_of(study) == [
-        queue.Job("17", "RUNNING", "rule_midline_wildcards_B01_00000"),
-        queue.Job("18", "PENDING", "rule_midline_wildcards_B01_00000"),
+    assert slurm.jobs_of(study) == [
+        slurm.Job("17", "RUNNING", "rule_midline_wildcards_B01_00000"),
+        slurm.Job("18", "PENDING", "rule_midline_wildcards_B01_00000"),
     ]
 
 
@@ -106,31 +108,29 @@ def test_cancelling_waits_for_the_end(study: Path, answers: Path, tmp_path: Path
 def test_a_second_start_is_refused_with_a_way_out(study: Path, answers: Path) -> None:
     answer(answers, job(study))
     with pytest.raises(InputError, match="1 jobs are in Slurm's queue") as refused:
-        queue.refuse_second_start(study, must_know=True)
+        slurm.refuse_second_start(study, must_know=True)
     assert f"python -m cytopipe queue --study {study} --cancel" in str(refused.value)
     answer(answers, job(study.with_name("other")))
-    queue.refuse_second_start(study, must_know=True)
+    slurm.refuse_second_start(study, must_know=True)
 
 
 def test_a_silent_squeue_is_no_empty_queue(study: Path, answers: Path) -> None:
     with pytest.raises(InputError, match="squeue does not answer"):
-        queue.refuse_second_start(study, must_know=True)  # no answer is laid down
-    queue.refuse_second_start(study, must_know=False)
+        slurm.refuse_second_start(study, must_know=True)  # no answer is laid down
+    slurm.refuse_second_start(study, must_know=False)
 
 
-@pytest.mark.parametrize(("asked", "sacct"), [("squeue", False), ("sacct", True), (None, True)])
-def test_the_plugin_stays_with_squeue(
-    monkeypatch: pytest.MonkeyPatch, asked: str | None, sacct: bool
-) -> None:
+def test_the_plugin_stays_with_squeue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "workflow")
     monkeypatch.setattr(plugin, "is_query_tool_available", lambda tool: tool != "sinfo")
-    queue.stay_with_squeue(asked)
+    importlib.import_module("slurm_plugin").stay_with_squeue()
     there = [plugin.is_query_tool_available(tool) for tool in ("sacct", "squeue", "sinfo")]
-    assert there == [sacct, True, False]
+    assert there == [False, True, False]
 
 
 def test_without_slurm_there_are_no_jobs(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(study))
-    assert queue.jobs_of(study) == []
+    assert slurm.jobs_of(study) == []
 
 
 def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from cytopipe.report import (
     study_page,
     thumbnails,
 )
-from cytopipe.report.truth import judged
+from cytopipe.truth.scoring import judged
 
 # --- thumbnails
 

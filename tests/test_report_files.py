@@ -15,7 +15,7 @@ from cytopipe.files import InputError
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics import meshes
 from cytopipe.numerics.geometry import Rigid, mirror
-from cytopipe.report import bundle, hands, section_files
+from cytopipe.report import bundle, other_handedness, section_files
 
 
 def unpacked(values: dict) -> np.ndarray:
@@ -98,13 +98,13 @@ def test_the_other_hand_is_laid_where_its_outline_fits(flipped: bool) -> None:
     columns, rows = np.meshgrid(np.arange(0, 60_000, 1000.0), np.arange(0, 40_000, 1000.0))
     plane = np.stack([columns, rows], axis=-1).reshape(-1, 2)
     shape = (plane[:, 0] < 20_000) | (plane[:, 1] < 12_000)  # an L: of one hand, one way up
-    fixed = hands.Outline(plane[shape] + (7000, 3000), 90_000, 1000)
+    fixed = other_handedness.Outline(plane[shape] + (7000, 3000), 90_000, 1000)
     back = Rigid(np.radians(-21), 9000, -4000, "fixed", "moving")
     moved = back(fixed.points_um)
-    moving = hands.Outline(mirror(moved, 90_000) if flipped else moved, 90_000, 1000)
-    rigid, dice = hands.lay(fixed, moving, flipped, np.radians(60))
+    moving = other_handedness.Outline(mirror(moved, 90_000) if flipped else moved, 90_000, 1000)
+    rigid, dice = other_handedness.lay(fixed, moving, flipped, np.radians(60))
     assert np.degrees(rigid.angle_rad) == pytest.approx(21, abs=1.5)
     off = rigid(moved) - fixed.points_um
     assert np.linalg.norm(off, axis=1).max() < 2000 and dice > 0.9
     # an L is not its own mirror image
-    assert hands.lay(fixed, moving, not flipped, np.radians(60))[1] < 0.85
+    assert other_handedness.lay(fixed, moving, not flipped, np.radians(60))[1] < 0.85

@@ -16,7 +16,7 @@ import yaml
 from empty_study import ATLAS, DEFAULTS, ROOT
 
 from cytopipe.__main__ import STAGES
-from cytopipe.formats import config as study_config
+from cytopipe.study import config as study_config
 
 PAGE = (ROOT / "docs" / "reruns.md").read_text()
 ROLES = {"B01": "seen", "B02": "transfer", "B03": "unseen"}

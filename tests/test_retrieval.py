@@ -4,13 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytopipe.evaluation import retrieval
-from cytopipe.evaluation.retrieval import RetrievalParams, nearest, run_retrieval, shares, too_near
 from cytopipe.evaluation.similarity import unit
+from cytopipe.evaluation.tasks import retrieval
+from cytopipe.evaluation.tasks.retrieval import (
+    RetrievalParams,
+    nearest,
+    run_retrieval,
+    shares,
+    too_near,
+)
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
-from cytopipe.formats.sections import Section
+from cytopipe.study.sections import Section
 
 
 def points_of(count: int, seed: int) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytopipe.files import InputError
-from cytopipe.formats.sections import (
+from cytopipe.study.sections import (
     Section,
     chunk_of,
     needs_pyramid,

@@ -15,11 +15,11 @@ import cytopipe.segmentation as stage
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import read_labels, write_pyramid
-from cytopipe.formats.sections import Section
 from cytopipe.numerics.components import connected_to_border, edges_between
 from cytopipe.segmentation import background
 from cytopipe.segmentation.matter import sulcal_boundary_px, sulcal_zone, without_rims
 from cytopipe.segmentation.section import segment
+from cytopipe.study.sections import Section
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
 PARAMS = stage.Params(**yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["segmentation"])

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytopipe.evaluation import shortcuts, staining
+from cytopipe.evaluation import staining
+from cytopipe.evaluation.tasks import shortcuts
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_labels, write_pyramid
-from cytopipe.formats.sections import Section
+from cytopipe.study.sections import Section
 
 FOLDS = np.arange(400) % 4
 

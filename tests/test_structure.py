@@ -18,7 +18,7 @@ from cytopipe.evaluation.regression import (
     name_of,
     r2_scores,
 )
-from cytopipe.evaluation.structure import (
+from cytopipe.evaluation.tasks.structure import (
     OF_POINTS,
     StructureParams,
     layer_thickness_mm,

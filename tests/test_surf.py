@@ -10,8 +10,8 @@ from slice_pairs import (
     worst_px,
 )
 
-from cytopipe.alignment import surf
-from cytopipe.alignment.ransac import rigid_consensus
+from cytopipe.alignment.pairwise import surf
+from cytopipe.alignment.pairwise.ransac import rigid_consensus
 
 
 @pytest.mark.parametrize("size", [3.0, 5.0, 8.0])

@@ -30,9 +30,9 @@ from cytopipe.numerics.geometry import (
     ras_to_stack,
     resample_labels,
 )
-from cytopipe.report.truth import judged, probe_rows
-from cytopipe.report.truth_folder import TruthBrain, placements
-from cytopipe.report.truth_sections import (
+from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.truth.scoring import judged, probe_rows
+from cytopipe.truth.section_errors import (
     Labels,
     dice,
     drift,
@@ -40,7 +40,7 @@ from cytopipe.report.truth_sections import (
     mirror_samples,
     pair_samples,
 )
-from cytopipe.report.truth_surfaces import (
+from cytopipe.truth.surface_errors import (
     carry,
     is_sphere,
     sample_evenly,

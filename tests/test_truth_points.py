@@ -22,8 +22,8 @@ from cytopipe.numerics.geometry import (
     ras_to_stack,
     stack_to_ras,
 )
-from cytopipe.report.truth_folder import TruthBrain, placements
-from cytopipe.report.truth_points import (
+from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.truth.point_errors import (
     beyond_drift,
     coordinate_samples,
     coverage_samples,
@@ -31,7 +31,7 @@ from cytopipe.report.truth_points import (
     depth_samples,
     midline_um,
 )
-from cytopipe.report.truth_sections import (
+from cytopipe.truth.section_errors import (
     drift,
 )
 

@@ -17,7 +17,7 @@ import pytest
 from empty_study import ATLAS, DEFAULTS, ROOT
 
 from cytopipe.__main__ import STAGES
-from cytopipe.formats import config as study_config
+from cytopipe.study import config as study_config
 
 RULES = ROOT / "workflow" / "rules"
 RULE_FILES = sorted(path for path in RULES.glob("*.smk"))

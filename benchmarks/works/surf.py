@@ -1,4 +1,4 @@
-"""Alignment: interest points of a section and what they are worth (`cytopipe.alignment.surf`)."""
+"""Alignment: interest points of a section and how useful they are (`alignment.pairwise.surf`)."""
 
 import cv2
 import numpy as np
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from scanned import scan
 from side_by_side import Work, settings
 
-from cytopipe.alignment import Params, coarse, surf
-from cytopipe.alignment.features import Features, features_of, match
-from cytopipe.alignment.ransac import rigid_consensus
-from cytopipe.alignment.views import make_view
+from cytopipe.alignment import Params
+from cytopipe.alignment.pairwise import coarse, surf
+from cytopipe.alignment.pairwise.features import Features, features_of, match
+from cytopipe.alignment.pairwise.prepared_section import make_view
+from cytopipe.alignment.pairwise.ransac import rigid_consensus
 
 SPACING_UM = 128  # of the working images
 TURN_RAD = np.deg2rad(20)

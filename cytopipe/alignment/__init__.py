@@ -13,21 +13,21 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import provenance
-from cytopipe.alignment import auditing
 from cytopipe.alignment import stack as stacking
+from cytopipe.alignment.audit import from_files
 from cytopipe.alignment.corrections import given_between, given_places, proposals
-from cytopipe.alignment.features import Features, features_of
 from cytopipe.alignment.graph import relax
-from cytopipe.alignment.pairs import Pair, align_pair, given_pair
+from cytopipe.alignment.pairwise.features import Features, features_of
+from cytopipe.alignment.pairwise.pairs import Pair, align_pair, given_pair
+from cytopipe.alignment.pairwise.prepared_section import View, make_view
 from cytopipe.alignment.params import Params
-from cytopipe.alignment.views import View, make_view
 from cytopipe.files import InputError
-from cytopipe.formats.corrections import write_proposals
 from cytopipe.formats.images import open_pyramid, read_labels
-from cytopipe.formats.sections import Section, chunk_of
 from cytopipe.formats.tables import AUDIT, PAIRS, SEGMENTATION, STACK, read, write
 from cytopipe.logs import progress, say
 from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
+from cytopipe.study.corrections import write_proposals
+from cytopipe.study.sections import Section, chunk_of
 
 __all__ = ["Params", "run_audit", "run_pairs", "run_stack"]
 
@@ -185,7 +185,7 @@ def run_audit(
     for section in sections:
         _status(section, segmented)
     pages = {number: (row, row["labels"]) for number, row in segmented.items()}
-    rows = auditing.rows_of(sections, images, pages, float(np.radians(params.max_rotation_deg)))
+    rows = from_files.rows_of(sections, images, pages, float(np.radians(params.max_rotation_deg)))
     brain = sections[0].brain
     for row in rows:
         say(f"{brain} {row.section}: {row.finding}, confidence {row.confidence:.3f}")

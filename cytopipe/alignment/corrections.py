@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from cytopipe.alignment.pairs import ACCEPTED, PERSON, UNCERTAIN, Pair
+from cytopipe.alignment.pairwise.pairs import ACCEPTED, PERSON, UNCERTAIN, Pair
 from cytopipe.alignment.stack import Given
 from cytopipe.files import InputError
-from cytopipe.formats.corrections import Proposal
-from cytopipe.formats.sections import STACK, Section
 from cytopipe.numerics.geometry import Rigid
+from cytopipe.study.corrections import Proposal
+from cytopipe.study.sections import STACK, Section
 
 
 def given_rigid(section: Section) -> Rigid:

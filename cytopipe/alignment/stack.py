@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from cytopipe.alignment.pairs import ACCEPTED, PERSON, UNCERTAIN, Pair
+from cytopipe.alignment.pairwise.pairs import ACCEPTED, PERSON, UNCERTAIN, Pair
 from cytopipe.alignment.params import Params
 from cytopipe.numerics.geometry import Rigid, unmirror
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytopipe.files import InputError, whole
-from cytopipe.formats import bids, scans, units
+from cytopipe.formats import units
 from cytopipe.formats.images import Examination, examine
-from cytopipe.formats.scans import Scan
-from cytopipe.formats.sections import (
+from cytopipe.study import bids, scans
+from cytopipe.study.scans import Scan
+from cytopipe.study.sections import (
     BACKGROUNDS,
     OPTIONAL,
     REQUIRED,

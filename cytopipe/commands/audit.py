@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from cytopipe import logs, threads
-from cytopipe.alignment import auditing
-from cytopipe.alignment.auditing import Row
+from cytopipe.alignment.audit import from_files
+from cytopipe.alignment.audit.from_files import Row
 from cytopipe.files import InputError, whole
-from cytopipe.formats import config as study_config
-from cytopipe.formats.corrections import corrected
-from cytopipe.formats.sections import chunk_of, needs_pyramid, read_brains, read_sections
 from cytopipe.formats.tables import SEGMENTATION, read
+from cytopipe.study import config as study_config
+from cytopipe.study.corrections import corrected
+from cytopipe.study.sections import chunk_of, needs_pyramid, read_brains, read_sections
 
 COLUMNS = ("section", "finding", "confidence", "remedy")
 
@@ -87,4 +87,4 @@ def rows_of(study: Path, brain: str) -> list[Row]:
         pyramid = f"results/pyramids/{brain}/{section.section:05d}.ome.tif"
         images.append(study / (pyramid if made else section.image))
     max_rotation_rad = float(np.radians(config["alignment"]["max_rotation_deg"]))
-    return auditing.rows_of(sections, images, segmented, max_rotation_rad)
+    return from_files.rows_of(sections, images, segmented, max_rotation_rad)

@@ -6,7 +6,7 @@ from typing import Any
 
 from cytopipe import logs
 from cytopipe.files import InputError, whole
-from cytopipe.formats import config as study_config
+from cytopipe.study import config as study_config
 
 
 def run(arguments: list[str]) -> int:

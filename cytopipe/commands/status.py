@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe.files import InputError
-from cytopipe.formats import config as study_config
 from cytopipe.formats import tables, truth_table
-from cytopipe.formats.corrections import COLUMNS
-from cytopipe.formats.sections import (
+from cytopipe.study import config as study_config
+from cytopipe.study.corrections import COLUMNS
+from cytopipe.study.sections import (
     Section,
     chunk_of,
     needs_pyramid,

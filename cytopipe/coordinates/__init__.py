@@ -23,16 +23,17 @@ from cytopipe.coordinates.direction import (
     overlap,
 )
 from cytopipe.coordinates.proposal import carried
-from cytopipe.coordinates.registration import Registration, register
+from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError
-from cytopipe.formats import masks, tables, transforms, volumes
+from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.formats.transforms import Moves, PointTransform, affine_transform, has_inverted_field
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics import chain as frames
 from cytopipe.numerics.chain import Chain
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
+from cytopipe.study import masks
 
 VERSION = 3
 

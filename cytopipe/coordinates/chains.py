@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from cytopipe.files import InputError
-from cytopipe.formats import anchorings, transform_table, transforms
+from cytopipe.formats import anchorings, transforms
 from cytopipe.formats.anchorings import Anchoring, Target
-from cytopipe.formats.sections import STACK
-from cytopipe.formats.transform_table import ANCHORING, MATRIX, Row
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.numerics import chain as frames
 from cytopipe.numerics.chain import Chain, Link
 from cytopipe.numerics.geometry import Floats, ImageRight, Placement, Rigid
+from cytopipe.study import transform_table
+from cytopipe.study.sections import STACK
+from cytopipe.study.transform_table import ANCHORING, MATRIX, Row
 
 
 @dataclass(frozen=True)

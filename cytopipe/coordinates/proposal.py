@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.formats.masks import Segment
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.formats.volumes import Volume
+from cytopipe.study.masks import Segment
 
 _AT_ONCE = 1_000_000
 

@@ -11,8 +11,8 @@ from scipy.special import ndtr
 
 from cytopipe.evaluation.layer_patches import SAME, averaged
 from cytopipe.files import InputError
-from cytopipe.formats import annotations
 from cytopipe.learning import checkpoints, distributed
+from cytopipe.study import annotations
 
 LAYERS = 6
 _NODES = 20  # a bandwidth

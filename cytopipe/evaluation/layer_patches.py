@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.formats import annotations
 from cytopipe.learning.networks import LAYERS
 from cytopipe.logs import progress
+from cytopipe.study import annotations
 
 FOLDS = 5  # of each share of the training patches (CytoNet section 3.6, LAYER_PATCHES)
 IGNORED = -1

@@ -8,11 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cytopipe.evaluation.windows import read_windows
+from cytopipe.evaluation.image_windows import read_windows
 from cytopipe.formats import tables
 from cytopipe.formats.images import open_pyramid, read_labels
-from cytopipe.formats.sections import Section
 from cytopipe.numerics.geometry import section_to_pixels
+from cytopipe.study.sections import Section
 
 GRAY = 1  # label of gray matter
 Floats = NDArray[np.float64]

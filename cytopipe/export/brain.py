@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import images, surfaces, tables, transforms, volumes
-from cytopipe.formats.sections import Section
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
+from cytopipe.study.sections import Section
 
 HEMISPHERES = ("L", "R")
 # codes of results/midsurface/{brain}/hemispheres.nii.gz

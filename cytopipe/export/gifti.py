@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import Areas, areas_of, colours
 from cytopipe.export.brain import HEMISPHERES, Brain
-from cytopipe.export.carrying import default_reach_mm, over_surface
 from cytopipe.export.features import Views, views_of
 from cytopipe.export.gifti_files import write_labels, write_map
+from cytopipe.export.nearest_point import default_reach_mm, over_surface
 from cytopipe.formats import surfaces
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import Floats

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import NO_AREA, Areas, areas_of
 from cytopipe.export.brain import HEMISPHERES, Brain
-from cytopipe.export.carrying import at_nearest
 from cytopipe.export.csv import write_json
+from cytopipe.export.nearest_point import at_nearest
 from cytopipe.files import whole
 from cytopipe.numerics.geometry import Floats
 

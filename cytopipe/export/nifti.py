@@ -9,8 +9,8 @@ import pandas as pd
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import NO_AREA, Areas, areas_of
 from cytopipe.export.brain import Brain
-from cytopipe.export.carrying import at_nearest, default_reach_mm, over_voxels
 from cytopipe.export.csv import write_table
+from cytopipe.export.nearest_point import at_nearest, default_reach_mm, over_voxels
 from cytopipe.formats import volumes
 from cytopipe.formats.volumes import Volume
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError, reserve
 from cytopipe.formats import tables
-from cytopipe.formats.sections import Section
+from cytopipe.study.sections import Section
 
 
 def new_array(

@@ -13,10 +13,10 @@ from cytopipe import provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
 from cytopipe.files import whole
 from cytopipe.formats import tables
-from cytopipe.formats.sections import Section
 from cytopipe.learning import checkpoints, distributed
 from cytopipe.learning.loading import SectionReader, open_section
 from cytopipe.logs import progress
+from cytopipe.study.sections import Section
 
 
 @dataclass(frozen=True)

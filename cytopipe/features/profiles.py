@@ -18,9 +18,9 @@ from cytopipe.features.arrays import new_array, sections_of, write_rows
 from cytopipe.files import whole
 from cytopipe.formats import tables
 from cytopipe.formats.images import open_pyramid
-from cytopipe.formats.sections import Section
 from cytopipe.logs import progress
 from cytopipe.numerics.geometry import Floats, Rigid, section_to_pixels
+from cytopipe.study.sections import Section
 
 # a section that runs along the cortex would cut it over any length: at most this many thicknesses
 MAX_OBLIQUE = 2.0

@@ -21,9 +21,9 @@ from cytopipe import logs, provenance, threads
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
-from cytopipe.midsurface.given import Given, check_place, read_given, within_cortex
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
+from cytopipe.midsurface.supplied_surfaces import Given, check_place, read_given, within_cortex
 from cytopipe.midsurface.surface import Midsurface, midsurface
 from cytopipe.numerics import laplace, meshes, sulci, topology
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from cytopipe.files import InputError
-from cytopipe.formats import annotations
-from cytopipe.formats.annotations import Contour
 from cytopipe.numerics.geometry import pixels_to_section
 from cytopipe.patches.midlines import Mask, midline_points
+from cytopipe.study import annotations
+from cytopipe.study.annotations import Contour
 
 # mm; a point of the midline further away says nothing about an annotated one
 NEAR_MM = 3.0

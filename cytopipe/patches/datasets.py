@@ -11,10 +11,10 @@ import pandas as pd
 from cytopipe import provenance
 from cytopipe.files import InputError
 from cytopipe.formats import images, tables, transforms
-from cytopipe.formats.sections import Section
 from cytopipe.formats.transforms import Moves
 from cytopipe.logs import progress, say
 from cytopipe.patches.contours import masks_of, points_of_section, section_of, with_nearest
+from cytopipe.study.sections import Section
 
 COORDINATES = ["x_mm", "y_mm", "z_mm"]
 

@@ -13,8 +13,9 @@ import pandas as pd
 
 from cytopipe import provenance
 from cytopipe.files import InputError, require
-from cytopipe.formats import annotations, tables
+from cytopipe.formats import tables
 from cytopipe.logs import say
+from cytopipe.study import annotations
 
 LAYERS = 6
 _REQUIRED = ("patch", "brain", "image", "mask", "spacing_um")

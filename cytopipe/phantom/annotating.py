@@ -15,14 +15,15 @@ from scipy import ndimage
 from skimage.measure import find_contours
 
 from cytopipe.files import InputError
-from cytopipe.formats import annotations, surfaces
-from cytopipe.formats.annotations import Contour, Polygon
+from cytopipe.formats import surfaces
 from cytopipe.phantom.anatomy import Hemisphere, area_names
 from cytopipe.phantom.brain import Brain, Template, dissect
 from cytopipe.phantom.cytoarchitecture import LAYERS
 from cytopipe.phantom.handling import Handled
 from cytopipe.phantom.rendering import cell_positions, render
 from cytopipe.phantom.structure import stream
+from cytopipe.study import annotations
+from cytopipe.study.annotations import Contour, Polygon
 
 Floats = NDArray[np.float64]
 

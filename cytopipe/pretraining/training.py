@@ -9,15 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from cytopipe.cluster import launching
 from cytopipe.files import InputError
-from cytopipe.learning import (
-    augmentation,
-    checkpoints,
-    distributed,
-    launching,
-    networks,
-    optimisers,
-)
+from cytopipe.learning import augmentation, checkpoints, distributed, networks, optimisers
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.learning.objectives import Objective

@@ -20,7 +20,7 @@ from cytopipe.formats import images, volumes
 from cytopipe.formats import tables as kinds
 from cytopipe.numerics import geometry
 from cytopipe.reconstruction import repair, shapes
-from cytopipe.reconstruction.given import read_given
+from cytopipe.reconstruction.supplied_tissue import read_given
 
 VERSION = 1
 MARGIN_VOXELS = 4

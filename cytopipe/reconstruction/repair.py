@@ -10,8 +10,9 @@ from scipy import ndimage
 
 from cytopipe import logs
 from cytopipe.files import InputError
-from cytopipe.formats import masks, volumes
+from cytopipe.formats import volumes
 from cytopipe.reconstruction.shapes import Grid, Planes, signed_distance
+from cytopipe.study import masks
 
 # share of a hole's border that must lie at white matter; the medial wall can graze some
 WHITE_SHARE = 0.25

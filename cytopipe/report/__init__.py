@@ -12,16 +12,16 @@ from pathlib import Path
 import pandas as pd
 
 from cytopipe import logs, provenance
-from cytopipe.formats import corrections, tables, truth_table, volumes
 from cytopipe.formats import surfaces as surface_files
-from cytopipe.formats.sections import Section, read_tsv
+from cytopipe.formats import tables, truth_table, volumes
 from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
 from cytopipe.report.params import Params
-from cytopipe.report.truth import run_truth
+from cytopipe.study import corrections
+from cytopipe.study.sections import Section, read_tsv
 
 VERSION = 5
 
-__all__ = ["Params", "run", "run_brain", "run_truth"]
+__all__ = ["Params", "run", "run_brain"]
 
 
 @provenance.writes("numbers", "page")

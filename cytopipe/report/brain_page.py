@@ -11,13 +11,20 @@ import pandas as pd
 
 from cytopipe import provenance
 from cytopipe.files import whole
-from cytopipe.formats.sections import Section
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Rigid, mirror
-from cytopipe.report import bundle, figures, hands, renderings, section_numbers, thumbnails
+from cytopipe.report import (
+    bundle,
+    figures,
+    other_handedness,
+    renderings,
+    section_numbers,
+    thumbnails,
+)
 from cytopipe.report.section_files import UNIT_UM, Shown
 from cytopipe.report.section_numbers import NUMBERS
+from cytopipe.study.sections import Section
 
 SURFACE_WIDTH_PX = 300
 # voxels along the longest axis of a volume on the page; some 0.6 mm of a human brain
@@ -243,7 +250,7 @@ def pair_rows(
         row["other"] = _try(None, not row["mirrored"], fixed, moving) | {"dice": None}
         outline, onto = outlines.get(row["moving"]), outlines.get(row["fixed"])
         if row["distance"] == 1 and outline is not None and onto is not None:
-            rigid, dice = hands.lay(onto, outline, not row["mirrored"], most_rad)
+            rigid, dice = other_handedness.lay(onto, outline, not row["mirrored"], most_rad)
             row["other"] = _try(rigid, not row["mirrored"], fixed, moving)
             row["other"]["dice"] = round(dice, 4)
         found.append(row)

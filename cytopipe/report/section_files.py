@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import images
-from cytopipe.formats.sections import Section
 from cytopipe.numerics.geometry import Floats, pixels_to_section
 from cytopipe.report import bundle, thumbnails
-from cytopipe.report.hands import Outline
+from cytopipe.report.other_handedness import Outline
 from cytopipe.report.params import Params
+from cytopipe.study.sections import Section
 
 # coordinates of contours and points are whole numbers of this unit
 UNIT_UM = 10.0

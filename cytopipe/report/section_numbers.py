@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from cytopipe.files import InputError, require, whole
-from cytopipe.formats.sections import Section
 from cytopipe.numerics.geometry import Floats, Placement, Rigid
+from cytopipe.study.sections import Section
 
 # a number stands out that lies so many quartile distances beyond the worse quartile: what Tukey
 # (Exploratory Data Analysis, 1977) calls far out

@@ -16,7 +16,6 @@ from cytopipe import provenance
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
-from cytopipe.formats.sections import Section
 from cytopipe.logs import progress, say
 from cytopipe.segmentation.params import Params
 from cytopipe.segmentation.section import (
@@ -28,6 +27,7 @@ from cytopipe.segmentation.section import (
     corrected,
     segment,
 )
+from cytopipe.study.sections import Section
 
 __all__ = ["BACKGROUND", "GRAY", "WHITE", "Params", "Segmented", "run", "segment"]
 

@@ -2,18 +2,19 @@
 # Everything here runs for every job of the DAG: look-ups only, no file is opened per section.
 
 import re
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from cytopipe.commands import queue
+from cytopipe.cluster import slurm
 from cytopipe.files import InputError
-from cytopipe.formats import config as study_config
-from cytopipe.formats import transform_table
-from cytopipe.formats.corrections import corrected
-from cytopipe.formats.sections import (
+from cytopipe.study import config as study_config
+from cytopipe.study import transform_table
+from cytopipe.study.corrections import corrected
+from cytopipe.study.sections import (
     chunk_of,
     needs_pyramid,
     read_brains,
@@ -74,9 +75,18 @@ wildcard_constraints:
 def refuse_second_start():
     """Stop while Slurm still has jobs of this study from an earlier start."""
     try:
-        queue.refuse_second_start(Path.cwd(), must_know=not workflow.local_exec)
+        slurm.refuse_second_start(Path.cwd(), must_know=not workflow.local_exec)
     except InputError as error:
         raise WorkflowError(str(error)) from None
+
+
+def correct_slurm_plugin():
+    """Where the profile names squeue, Snakemake stays with it."""
+    if getattr(workflow.executor_settings, "status_command", None) == "squeue":
+        sys.path.append(str(Path(workflow.basedir) / "workflow"))
+        from slurm_plugin import stay_with_squeue
+
+        stay_with_squeue()
 
 
 @cache

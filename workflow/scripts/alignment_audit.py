@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from cytopipe import alignment, logs
-from cytopipe.formats.sections import Section
+from cytopipe.study.sections import Section
 
 logs.to(snakemake.log[0])
 alignment.run_audit(

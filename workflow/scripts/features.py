@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from cytopipe import features, logs
-from cytopipe.formats.sections import Section
+from cytopipe.study.sections import Section
 
 logs.to(snakemake.log[0])
 features.run_network(

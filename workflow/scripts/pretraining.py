@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from cytopipe.learning import launching
+from cytopipe.cluster import launching
 
 launching.run(
     stage="pretraining",

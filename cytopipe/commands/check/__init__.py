@@ -7,8 +7,8 @@ from pathlib import Path
 from cytopipe.commands.check import estimate, manual, scans, template
 from cytopipe.commands.check.findings import COLUMNS, ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.files import InputError, whole
-from cytopipe.formats import config as study_config
-from cytopipe.formats.sections import read_brains, read_sections
+from cytopipe.study import config as study_config
+from cytopipe.study.sections import read_brains, read_sections
 
 _SHOWN = 20  # errors or warnings of one kind on the terminal
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from cytopipe.commands.check.findings import ERROR, NOTE, WARNING, Finding
 from cytopipe.commands.check.scans import Looked
-from cytopipe.formats.sections import chunk_of, needs_pyramid
+from cytopipe.study.sections import chunk_of, needs_pyramid
 
 _MB = 1e6
 # CPU seconds and MB above a process' 300 MB, by million pixels or voxels

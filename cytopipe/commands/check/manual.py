@@ -12,12 +12,13 @@ from cytopipe.commands.check.findings import ERROR, NOTE, OK, WARNING, Finding, 
 from cytopipe.commands.check.scans import Looked
 from cytopipe.coordinates.chains import read_given as read_chains
 from cytopipe.files import InputError
-from cytopipe.formats import masks, transform_table, transforms, volumes
-from cytopipe.formats.corrections import corrected
-from cytopipe.formats.sections import Section
+from cytopipe.formats import transforms, volumes
 from cytopipe.midsurface import SIDES
-from cytopipe.midsurface.given import ENDINGS, KINDS, name_of, read_given
+from cytopipe.midsurface.supplied_surfaces import ENDINGS, KINDS, name_of, read_given
 from cytopipe.segmentation import read_manual
+from cytopipe.study import masks, transform_table
+from cytopipe.study.corrections import corrected
+from cytopipe.study.sections import Section
 
 TISSUE = "tissue.nii.gz"
 MASKS = ("exclusion.nii.gz", "exclusion.seg.nrrd")

@@ -9,9 +9,10 @@ from typing import Any
 
 from cytopipe.commands.check.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.files import InputError
-from cytopipe.formats import scans, units
+from cytopipe.formats import units
 from cytopipe.formats.images import Examination, examine
-from cytopipe.formats.sections import Section, needs_pyramid
+from cytopipe.study import scans
+from cytopipe.study.sections import Section, needs_pyramid
 
 _AT_ONCE = 4  # files looked at together: storage answers late more often than it is slow
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from cytopipe.commands.check.findings import ERROR, OK, WARNING, Finding, of_error
 from cytopipe.files import InputError, require
-from cytopipe.formats import atlas, masks, volumes
+from cytopipe.formats import atlas, volumes
 from cytopipe.formats.volumes import Volume, labels_at
+from cytopipe.study import masks
 
 _SAMPLED = 200_000
 # of an atlas' labelled voxels; maps reach beyond the cortex, and templates differ a little

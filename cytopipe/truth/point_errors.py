@@ -19,9 +19,9 @@ from cytopipe.numerics.geometry import (
     section_to_pixels,
     stack_to_ras,
 )
-from cytopipe.report.truth_folder import TruthBrain
-from cytopipe.report.truth_sections import Samples
-from cytopipe.report.truth_surfaces import TrueMid
+from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.section_errors import Samples
+from cytopipe.truth.surface_errors import TrueMid
 
 # a point is in the middle if its true depth is 0.5 within this
 DEPTH_TOLERANCE = 0.1

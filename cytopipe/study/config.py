@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from cytopipe.files import InputError, require
-from cytopipe.formats.sections import Section
+from cytopipe.study.sections import Section
 
 _REPOSITORY = Path(__file__).parents[2]
 SCHEMAS = _REPOSITORY / "config" / "schemas"

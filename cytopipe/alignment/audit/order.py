@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cytopipe import logs
-from cytopipe.alignment.findings import MIRRORED, NEITHER, Finding, findings_of
-from cytopipe.alignment.hands import hands, weight
+from cytopipe.alignment.audit.findings import MIRRORED, NEITHER, Finding, findings_of
+from cytopipe.alignment.audit.mirroring import hands, weight
 from cytopipe.numerics.geometry import Floats
 
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics import meshes
 from cytopipe.numerics.geometry import Floats, ImageRight, Placement, ras_to_stack, stack_to_ras
-from cytopipe.report.truth_folder import TruthBrain
-from cytopipe.report.truth_sections import Samples
+from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.section_errors import Samples
 
 # where pial and white surface are nearer than this there is no cortex: medial wall, callosum
 CORTEX_MM = 0.3

@@ -23,7 +23,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from cytopipe.files import InputError
-from cytopipe.formats.sections import STACK, read_tsv, section_number
+from cytopipe.study.sections import STACK, read_tsv, section_number
 
 NAME = "transforms.tsv"
 SECTION = "section"

@@ -1,9 +1,9 @@
 from pathlib import Path
 
-from cytopipe import logs, report
+from cytopipe import logs, truth
 
 logs.to(snakemake.log[0])
-report.run_truth(
+truth.run(
     folder=Path(snakemake.params.folder),
     brains=snakemake.params.brains,
     **{

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.alignment import coarse
-from cytopipe.alignment.registration import matrix
-from cytopipe.alignment.views import View, oriented
+from cytopipe.alignment.pairwise import coarse
+from cytopipe.alignment.pairwise.image_registration import matrix
+from cytopipe.alignment.pairwise.prepared_section import View, oriented
 from cytopipe.numerics.geometry import Floats
 
 Picture = NDArray[np.float32]

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cytopipe.alignment.audit import Pair, Params, audit
-from cytopipe.alignment.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED, Finding
-from cytopipe.alignment.likeness import likeness
-from cytopipe.alignment.views import View, make_view, oriented
-from cytopipe.formats.corrections import Proposal
+from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED, Finding
+from cytopipe.alignment.audit.order import Pair, Params, audit
+from cytopipe.alignment.audit.similarity import likeness
+from cytopipe.alignment.pairwise.prepared_section import View, make_view, oriented
 from cytopipe.formats.images import open_pyramid, read_labels
-from cytopipe.formats.sections import Section
 from cytopipe.logs import progress
 from cytopipe.numerics.geometry import resample_labels
+from cytopipe.study.corrections import Proposal
+from cytopipe.study.sections import Section
 
 # one section in ten face down, one in fifty misplaced: what moved an audit to be asked for
 PARAMS = Params(

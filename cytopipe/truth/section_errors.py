@@ -18,7 +18,7 @@ from cytopipe.numerics.geometry import (
     pixels_to_section,
     resample_labels,
 )
-from cytopipe.report.truth_folder import TruthBrain
+from cytopipe.truth.folder import TruthBrain
 
 # the unit of the goals of pairs, whatever the resolution of the study
 PAIR_PIXEL_UM = 256.0

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from cytopipe import provenance
 from cytopipe.evaluation import charts
+from cytopipe.evaluation.image_windows import read_windows
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
-from cytopipe.evaluation.windows import read_windows
-from cytopipe.formats.sections import Section
 from cytopipe.logs import say
+from cytopipe.study.sections import Section
 
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]

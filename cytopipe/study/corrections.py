@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cytopipe import provenance
 from cytopipe.files import InputError, whole
-from cytopipe.formats.sections import STACK, Section, finite, flag, read_tsv, section_number
+from cytopipe.study.sections import STACK, Section, finite, flag, read_tsv, section_number
 
 COLUMNS = ("section", "mirrored", "excluded", "onto", "angle_rad", "x_um", "y_um", "notes")
 _TRANSFORM = ("angle_rad", "x_um", "y_um")

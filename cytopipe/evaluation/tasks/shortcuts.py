@@ -26,9 +26,9 @@ from cytopipe import provenance
 from cytopipe.evaluation import charts, staining
 from cytopipe.evaluation.samples import read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
-from cytopipe.formats.sections import Section
 from cytopipe.learning import checkpoints, distributed
 from cytopipe.logs import say
+from cytopipe.study.sections import Section
 
 Values = NDArray[np.float32]
 Groups = NDArray[np.int64]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe.files import InputError, require
-from cytopipe.formats.scans import SUFFIXES, Scan, stem
 from cytopipe.formats.units import length_um
+from cytopipe.study.scans import SUFFIXES, Scan, stem
 
 SUFFIX = "BF"  # brightfield
 

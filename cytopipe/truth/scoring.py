@@ -15,9 +15,9 @@ import pandas as pd
 from cytopipe import logs, provenance
 from cytopipe.formats import surfaces, tables, transforms, truth_table, volumes
 from cytopipe.numerics.geometry import Floats
-from cytopipe.report.truth_folder import TruthBrain, placements
-from cytopipe.report.truth_points import coordinate_samples, coverage_samples, depth_samples
-from cytopipe.report.truth_sections import (
+from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.truth.point_errors import coordinate_samples, coverage_samples, depth_samples
+from cytopipe.truth.section_errors import (
     Labels,
     Samples,
     drift,
@@ -25,7 +25,7 @@ from cytopipe.report.truth_sections import (
     mirror_samples,
     pair_samples,
 )
-from cytopipe.report.truth_surfaces import surface_samples, true_mid
+from cytopipe.truth.surface_errors import surface_samples, true_mid
 
 # a pretrained network is clearly better if its mean macro-F1 exceeds the best baseline's by this
 F1_MARGIN = 0.05
@@ -197,7 +197,7 @@ def probe_rows(scores: pd.DataFrame, baselines: Sequence[str]) -> list[dict[str,
 
 
 @provenance.writes("table")
-def run_truth(
+def run(
     *,
     folder: Path,
     brains: list[str],

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cytopipe.alignment import coarse, registration
-from cytopipe.alignment.features import Features, features_of, match, match_near
+from cytopipe.alignment.pairwise import coarse, image_registration
+from cytopipe.alignment.pairwise.features import Features, features_of, match, match_near
+from cytopipe.alignment.pairwise.prepared_section import View
+from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
 from cytopipe.alignment.params import Params
-from cytopipe.alignment.ransac import refit, rigid_consensus
-from cytopipe.alignment.views import View
 from cytopipe.numerics.geometry import Rigid, unmirror
 
 ACCEPTED, UNCERTAIN = "accepted", "uncertain"
@@ -48,7 +48,7 @@ class _Attempt:
     features: Features
     rigid: Rigid | None
     inliers: int
-    peak: registration.Peak | None
+    peak: image_registration.Peak | None
 
     @property
     def height(self) -> float:
@@ -133,7 +133,7 @@ def given_pair(fixed: View, moving: View, rigid: Rigid, distance: int, params: P
     if fixed.mirrored:
         # a pair's fixed section is taken as scanned
         rigid = unmirror(rigid, moving.width_um, fixed.width_um)
-    overlap = registration.overlap(fixed, moving, flipped, rigid)
+    overlap = image_registration.overlap(fixed, moving, flipped, rigid)
     return Pair(
         fixed=fixed.section,
         moving=moving.section,
@@ -173,7 +173,7 @@ def _try(
     )
     peak = None
     if params.refine == "texture":
-        peak = registration.search_texture(
+        peak = image_registration.search_texture(
             fixed, moving, flipped, start.rigid, 2 * step, params.reach_um
         )
     return _Attempt(flipped, start, features, rigid, int(np.count_nonzero(inliers)), peak)
@@ -187,11 +187,11 @@ def _by_texture(fixed: View, moving: View, tries: list[_Attempt], params: Params
     assert best.peak is not None
     # the other hand's peak must be noise
     clear = len(heights) == 1 or heights[1] < params.min_peak
-    rigid = registration.refine_texture(fixed, moving, best.flipped, best.peak.rigid)
+    rigid = image_registration.refine_texture(fixed, moving, best.flipped, best.peak.rigid)
     near = rigid is not None and _apart_um(rigid, best.peak.rigid, moving) < 8 * params.texture_um
     if rigid is None or not near:
         rigid, clear = best.peak.rigid, False
-    dice = registration.overlap(fixed, moving, best.flipped, rigid)
+    dice = image_registration.overlap(fixed, moving, best.flipped, rigid)
     return _Fit(best.flipped, rigid, dice, "texture", clear)
 
 
@@ -216,7 +216,7 @@ def _by_features(
         if again is None:
             break
         rigid = again
-    dice = registration.overlap(fixed, moving, best.flipped, rigid)
+    dice = image_registration.overlap(fixed, moving, best.flipped, rigid)
     # a consensus that lays tissue on background is chance: the outline may know better
     return (
         _Fit(best.flipped, rigid, dice, "features", clear) if dice >= params.min_overlap else None
@@ -228,11 +228,11 @@ def _by_outline(fixed: View, moving: View, tries: list[_Attempt], params: Params
     found = []
     for attempt in tries:
         start = attempt.start.rigid
-        refined = registration.refine_outline(
+        refined = image_registration.refine_outline(
             fixed, moving, attempt.flipped, start, params.coarse_um / 2
         )
         rigid = refined or start
-        dice = registration.overlap(fixed, moving, attempt.flipped, rigid)
+        dice = image_registration.overlap(fixed, moving, attempt.flipped, rigid)
         found.append(_Fit(attempt.flipped, rigid, dice, "outline", False))
     return max(found, key=lambda fit: fit.overlap * (1.0 if not fit.flipped else 1 / 1.05))
 

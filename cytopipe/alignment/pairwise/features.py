@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cytopipe.alignment import surf
-from cytopipe.alignment.views import View, oriented
+from cytopipe.alignment.pairwise import surf
+from cytopipe.alignment.pairwise.prepared_section import View, oriented
 from cytopipe.numerics.geometry import Floats
 
 # SURF's smallest filters span 9 pixels and its largest descriptors some hundred: room for both

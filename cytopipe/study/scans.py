@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cytopipe.files import InputError, require
-from cytopipe.formats.sections import finite, flag, section_number
+from cytopipe.study.sections import finite, flag, section_number
 
 # the longer ones first
 SUFFIXES = (

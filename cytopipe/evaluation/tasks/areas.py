@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import UNREACHABLE, hops
-from cytopipe.evaluation.answers import (
+from cytopipe.evaluation.labelled import TESTS, Labelled, features_of, labelled
+from cytopipe.evaluation.predictions import (
     Answers,
     Score,
     confusion_panels,
@@ -21,7 +22,6 @@ from cytopipe.evaluation.answers import (
     scores_of,
     scores_panel,
 )
-from cytopipe.evaluation.labelled import TESTS, Labelled, features_of, labelled
 from cytopipe.evaluation.probes import fit_probe
 from cytopipe.evaluation.samples import write_scores
 from cytopipe.formats import tables

@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.formats.sections import Section
 from cytopipe.learning.loading import open_section
 from cytopipe.logs import progress
+from cytopipe.study.sections import Section
 
 
 def read_windows(

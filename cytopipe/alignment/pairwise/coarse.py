@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from cytopipe.alignment.views import View, oriented
+from cytopipe.alignment.pairwise.prepared_section import View, oriented
 from cytopipe.numerics.geometry import Floats, Rigid
 
 

@@ -16,7 +16,8 @@ from torch.nn import functional
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import hops
-from cytopipe.evaluation.answers import (
+from cytopipe.evaluation.labelled import Labelled, labelled
+from cytopipe.evaluation.predictions import (
     Answers,
     confusion_panels,
     hops_panels,
@@ -24,7 +25,6 @@ from cytopipe.evaluation.answers import (
     scores_of,
     scores_panel,
 )
-from cytopipe.evaluation.labelled import Labelled, labelled
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas

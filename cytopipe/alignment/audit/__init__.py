@@ -1,0 +1,1 @@
+"""Which sections look mirrored, swapped or misplaced, from their images alone."""

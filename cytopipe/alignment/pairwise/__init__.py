@@ -1,0 +1,1 @@
+"""The rigid transform between two sections."""

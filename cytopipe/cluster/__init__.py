@@ -1,0 +1,1 @@
+"""Slurm's queue, and a stage that runs as several processes."""

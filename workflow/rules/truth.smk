@@ -1,0 +1,43 @@
+# The truth table of a phantom study: errors of every stage, and the goals.
+
+
+rule truth:
+    """Compare the results of a phantom study with its ground truth."""
+    input:
+        # written last, it stands for all files of the truth
+        truth=f"{config['study']['truth']}/truth.yaml",
+        labels=chunks_of_brains("results/segmentation/{brain}/{chunk}.tif"),
+        segmentations=chunks_of_brains("results/segmentation/{brain}/{chunk}.parquet"),
+        pairs=brains_of("results/alignment/{brain}/pairs.parquet"),
+        stacks=brains_of("results/alignment/{brain}/stack.parquet"),
+        tissues=brains_of("results/reconstruction/{brain}/tissue.nii.gz"),
+        surfaces_left=brains_of("results/midsurface/{brain}/hemi-L_mid.surf.gii"),
+        surfaces_right=brains_of("results/midsurface/{brain}/hemi-R_mid.surf.gii"),
+        midlines=chunks_of_brains("results/midline/{brain}/{chunk}.parquet"),
+        points=brains_of("results/coordinates/{brain}/points.parquet"),
+        affines=brains_of(
+            f"results/coordinates/{{brain}}/affine-to-{config['template']['name']}.h5"
+        ),
+        scores=[
+            f"results/evaluation/areas/{run}/scores.parquet"
+            for run in runs_of_task("areas")
+        ],
+    output:
+        table="results/report/truth.tsv",
+    log:
+        "logs/report/truth.log",
+    benchmark:
+        "benchmarks/report/truth.tsv"
+    threads: 1
+    resources:
+        mem_mb=sized(3000),
+        runtime=sized(30),
+    params:
+        folder=config["study"]["truth"],
+        brains=BRAINS,
+        target=config["midline"]["target"],
+        spacing_mm=config["midline"]["spacing_mm"],
+        baselines=config["report"]["baselines"],
+        version=version("truth"),
+    script:
+        "../scripts/truth.py"
