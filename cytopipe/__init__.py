@@ -19,7 +19,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> "Model":
 
     Parameters
     ----------
-    folder : what `models.run_release` wrote: weights.safetensors, config.yaml, README.md.
+    folder : what `pretraining.run_release` wrote: weights.safetensors, config.yaml, README.md.
     device : where it computes, e.g. `cuda`.
 
     Raises

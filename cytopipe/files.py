@@ -8,12 +8,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 # of an unfinished file or folder: the process that writes it, and the final name
 _UNFINISHED = re.compile(r"\.(\d+)-.+")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # numpy's words when a disk takes no more of an array
 _SHORT = re.compile(r"\d+ requested and \d+ written")
+
+
+# the marker of a path that a stage writes; every other path in a signature is an input
+WRITTEN = "written"
+Output = Annotated[Path, WRITTEN]
 
 
 class InputError(ValueError):

@@ -1,8 +1,9 @@
 """What made an artifact, for its own metadata: the same work gives the same bytes.
 
-A stage's `run` says what it writes (`@writes("labels", "table")`); all its other arguments are what
-it works from. While it runs, the writers of `cytopipe.formats` ask for `entry()` and put it where
-the format has a place. So a rule, `python -m cytopipe STAGE` and a call from Python leave the same.
+A stage's `run` is marked `@recorded`. Its arguments of type `files.Output` are what it writes; all
+others are what it works from. While it runs, the writers of `cytopipe.formats` ask for `entry()`
+and put it where the format has a place. So a rule, `python -m cytopipe STAGE` and a call from
+Python write the same bytes.
 """
 
 import functools
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from cytopipe import threads
+from cytopipe import arguments, threads
 
 P = ParamSpec("P")
 
@@ -32,7 +33,7 @@ SCANS = ("image", "images")
 class _Job:
     stage: str
     command: str
-    arguments: Mapping[str, Any]
+    values: Mapping[str, Any]
 
     @functools.cached_property
     def text(self) -> str:
@@ -42,7 +43,7 @@ class _Job:
         """Name, versions, arguments and inputs as JSON holds them: see docs/provenance.md."""
         given = {
             name: value
-            for name, value in self.arguments.items()
+            for name, value in self.values.items()
             if name not in SPEED and value is not None and value != [] and value != {}
         }
         inputs = {name: value for name, value in given.items() if _has_files(value)}
@@ -63,45 +64,29 @@ class _Job:
 _running: list[_Job] = []
 
 
-def writes(*outputs: str, stage: str = "") -> Callable[[Callable[P, None]], Callable[P, None]]:
+def recorded(run: Callable[P, None]) -> Callable[P, None]:
     """Mark a stage's `run`: what it writes while it runs carries its provenance.
 
-    As the one thing that all of them have it also holds libraries to the threads of the job.
-
-    Parameters
-    ----------
-    outputs : those of its arguments that are paths to write; other paths are inputs.
-    stage : the stage it belongs to; by default that of its module.
-
-    Raises
-    ------
-    TypeError
-        If it has no such argument.
+    Since every `run` has this mark, it also limits libraries to the threads of the job.
     """
+    signature = inspect.signature(run)
+    stage = run.__module__.split(".")[1]
+    part = run.__name__.removeprefix("run").replace("_", "-")
 
-    def mark(run: Callable[P, None]) -> Callable[P, None]:
-        signature = inspect.signature(run)
-        if unknown := set(outputs) - set(signature.parameters):
-            raise TypeError(f"{run.__qualname__} has no {sorted(unknown)} to write")
-        of_stage = stage or run.__module__.split(".")[1]
-        part = run.__name__.removeprefix("run").replace("_", "-")
+    @functools.wraps(run)
+    def recorded_run(*args: P.args, **kwargs: P.kwargs) -> None:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        outputs = arguments.outputs_of(run)
+        work = {name: v for name, v in bound.arguments.items() if name not in outputs}
+        threads.use(bound.arguments.get("threads", 1))
+        _running.append(_Job(stage, stage + part, work))
+        try:
+            run(*args, **kwargs)
+        finally:
+            _running.pop()
 
-        @functools.wraps(run)
-        def recorded(*args: P.args, **kwargs: P.kwargs) -> None:
-            given = signature.bind(*args, **kwargs)
-            given.apply_defaults()
-            work = {name: v for name, v in given.arguments.items() if name not in outputs}
-            threads.use(given.arguments.get("threads", 1))
-            _running.append(_Job(of_stage, of_stage + part, work))
-            try:
-                run(*args, **kwargs)
-            finally:
-                _running.pop()
-
-        vars(recorded)["writes"] = outputs
-        return recorded
-
-    return mark
+    return recorded_run
 
 
 def entry() -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats.images import inverted, open_pyramid
 from cytopipe.formats.images.pyramid import Pyramid, check_spacing, open_store
 from cytopipe.formats.images.store import Store
@@ -40,8 +40,8 @@ class Params:
     tile: int
 
 
-@provenance.writes("pyramid")
-def run(*, section: Section, image: Path, pyramid: Path, params: Params) -> None:
+@provenance.recorded
+def run(*, section: Section, image: Path, pyramid: Output, params: Params) -> None:
     """Write the pyramid of one scan, and read it back.
 
     Parameters

@@ -213,12 +213,12 @@ def test_study_with_blank_and_mirrored_section(tmp_path: Path) -> None:
     assert read(PAIRS, pair_files[0])["moving"].tolist() == [10]
     assert read(PAIRS, pair_files[1])["fixed"].tolist() == [10, 0, 30, 10, 40, 30]
     stack, pairs = tmp_path / "stack.parquet", tmp_path / "pairs.parquet"
-    alignment.run_stack(
+    alignment.run(
         sections=sections,
-        pairs=pair_files,
+        chunk_pairs=pair_files,
         tables=tables,
         stack=stack,
-        all_pairs=pairs,
+        pairs=pairs,
         proposed=tmp_path / "proposed.tsv",
         image_right="R",
         params=PARAMS,

@@ -128,7 +128,7 @@ def run(folder: Path, brains: tuple[str, ...] = ("B01", "B02"), **changed: Any) 
         "predictions": folder / "predictions.parquet",
         "html": folder / "areas.html",
         "png": folder / "areas.png",
-        "run_name": "x",
+        "run": "x",
         "threads": 1,
         "params": PARAMS,
     }
@@ -254,7 +254,7 @@ def test_cross_validation_over_transfer_brains(study: Path) -> None:
         scores=study / "cv.parquet",
         html=study / "cv.html",
         png=study / "cv.png",
-        run_name="x",
+        run="x",
         threads=1,
         params=PARAMS,
     )

@@ -79,7 +79,7 @@ def run(folder: Path, architecture: str, **changed: Any) -> pd.DataFrame:
         scores=folder / "scores.parquet",
         html=folder / "attention.html",
         png=folder / "attention.png",
-        run_name="x",
+        run="x",
         threads=1,
         params=evaluation.AttentionParams(**vars(PARAMS) | changed),
     )

@@ -311,7 +311,7 @@ def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
         images=[Path(section.image) for section in sections],
         tables=[tmp_path / "table.parquet"],
         labels=[tmp_path / "labels.tif"],
-        found=tmp_path / "audit.parquet",
+        findings=tmp_path / "audit.parquet",
         proposed=tmp_path / "sections.tsv",
         params=alignment.Params(**settings),
     )

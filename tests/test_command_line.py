@@ -30,7 +30,7 @@ def test_help_names_every_stage(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "stage", ["reconstruction", "alignment-stack", "midsurface", "coordinates"]
+    "stage", ["reconstruction", "alignment-pairs", "midsurface", "coordinates"]
 )
 def test_a_stage_s_options_are_the_arguments_of_its_run(stage: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:

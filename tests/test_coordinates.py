@@ -218,10 +218,9 @@ def study(tmp_path, brain, template, cortex):
         "template": tmp_path / "template.nii.gz",
         "atlas": tmp_path / "atlas.nii.gz",
         "areas": tmp_path / "areas.tsv",
-        "given": None,
-        "chains": None,
-        "chain_files": [],
-        "target": None,
+        "supplied_transform": None,
+        "chains": [],
+        "anchoring_target": None,
         "transform": tmp_path / "to-phantom.h5",
         "affine": tmp_path / "affine-to-phantom.h5",
         "checks": tmp_path / "checks.parquet",
@@ -248,7 +247,7 @@ def coordinates_of(study):
 
 def test_a_given_transform_is_used_as_it_is(study, tmp_path, brain, cortex):
     given_field(tmp_path, brain)
-    coordinates.run(**study | {"given": tmp_path / "given.h5"})
+    coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5"})
     points, found = coordinates_of(study)
     assert np.linalg.norm(found - cortex[0], axis=1).max() < 0.5
     assert set(points["status"]) == {"ok"}
@@ -265,20 +264,20 @@ def test_a_given_transform_is_used_as_it_is(study, tmp_path, brain, cortex):
 def test_a_plain_matrix_is_used_as_it_is(study, tmp_path, brain, cortex):
     matrix = affine_part(given_field(tmp_path, brain), brain)
     np.savetxt(tmp_path / "given.txt", matrix)
-    coordinates.run(**study | {"given": tmp_path / "given.txt"})
+    coordinates.run(**study | {"supplied_transform": tmp_path / "given.txt"})
     _, found = coordinates_of(study)
     wanted = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
     np.testing.assert_allclose(found, wanted, atol=1e-4)
     np.savetxt(tmp_path / "given.txt", np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix)
     with pytest.raises(InputError, match="not lie on the right side"):
-        coordinates.run(**study | {"given": tmp_path / "given.txt"})
+        coordinates.run(**study | {"supplied_transform": tmp_path / "given.txt"})
 
 
 def test_a_given_transform_of_the_wrong_direction_is_refused(study, tmp_path, brain):
     given_field(tmp_path, brain)
     params = coordinates.Params(**vars(PARAMS) | {"given_moves": "image"})
     with pytest.raises(InputError, match="given_moves"):
-        coordinates.run(**study | {"given": tmp_path / "given.h5", "params": params})
+        coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5", "params": params})
     assert not study["points"].exists()
 
 
@@ -287,7 +286,7 @@ def test_a_given_transform_of_images_is_turned_round(study, tmp_path, template, 
     backward = transforms.field_transform(bend(grid) - grid, template.affine, "phantom", "B01")
     transforms.write(backward, tmp_path / "given.h5")
     params = coordinates.Params(**vars(PARAMS) | {"given_moves": "image"})
-    coordinates.run(**study | {"given": tmp_path / "given.h5", "params": params})
+    coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5", "params": params})
     _, found = coordinates_of(study)
     assert np.nanmax(np.linalg.norm(found - cortex[0], axis=1)) < 1.0
 
@@ -297,7 +296,7 @@ def test_points_that_the_transform_does_not_cover_are_marked(study, tmp_path, br
     frame = tables.read(tables.MIDLINE, study["midlines"][0])
     frame.loc[0, "x_stack_um"] += 500_000
     tables.write(tables.MIDLINE, frame, study["midlines"][0])
-    coordinates.run(**study | {"given": tmp_path / "given.h5"})
+    coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5"})
     points, found = coordinates_of(study)
     assert points["status"].iloc[0] == "outside_template"
     assert np.isnan(found[0]).all()

@@ -72,7 +72,7 @@ def checks_of(study):  # noqa: F811
 
 
 def test_a_chain_of_a_brain_is_followed(study, tmp_path, laid_down, cortex):  # noqa: F811
-    coordinates.run(**study | {"chains": table(tmp_path, *laid_down)})
+    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down)]})
     points, found = coordinates_of(study)
     assert np.linalg.norm(found - cortex[0], axis=1).max() < 0.5
     assert (points["status"] == "ok").all()
@@ -86,13 +86,13 @@ def test_a_chain_of_a_brain_is_followed(study, tmp_path, laid_down, cortex):  # 
 def test_the_wrong_direction_of_one_link_is_noticed(study, tmp_path, laid_down):  # noqa: F811
     first = (*laid_down[0][:5], "points", "LPS")
     with pytest.raises(InputError, match=r"to phantom"):
-        coordinates.run(**study | {"chains": table(tmp_path, first, laid_down[1])})
+        coordinates.run(**study | {"chains": [table(tmp_path, first, laid_down[1])]})
     assert not study["points"].exists()
 
 
 def test_two_transforms_of_a_brain_are_refused(study, tmp_path, laid_down):  # noqa: F811
     np.savetxt(tmp_path / "given.txt", stack_matrix())
-    both = {"chains": table(tmp_path, *laid_down), "given": tmp_path / "given.txt"}
+    both = {"chains": [table(tmp_path, *laid_down)], "supplied_transform": tmp_path / "given.txt"}
     with pytest.raises(InputError, match="both give a transform of the whole brain"):
         coordinates.run(**study | both)
 
@@ -123,7 +123,7 @@ def test_points_of_an_anchored_section_lie_in_its_plane(
     study, wanted = anchored  # noqa: F811
     write_series(tmp_path / "s.json", "LPI")
     row = ("", "section", "phantom", "s.json", "anchoring")
-    coordinates.run(**study | {"chains": table(tmp_path, *laid_down, row)})
+    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down, row)]})
     points, found = coordinates_of(study)
     np.testing.assert_allclose(found[:200], wanted, atol=1e-9)
     assert np.linalg.norm(found[200:] - cortex[0][200:], axis=1).max() < 0.5
@@ -150,12 +150,12 @@ def test_an_anchoring_may_be_of_another_space_and_number(
         ("7", "section", "other", "s.json", "anchoring", "", "", "31"),
         ("7", "other", "phantom", "on.txt", "matrix", "points", "RAS"),
     )
-    coordinates.run(**study | {"chains": table(tmp_path, *laid_down, *rows)})
+    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down, *rows)]})
     _, found = coordinates_of(study)
     np.testing.assert_allclose(found[:200], wanted * (1.1, 0.9, 1.0) + (1, 2, 3), atol=1e-9)
     with pytest.raises(InputError, match=r"s\.json has the slices \[31\], none for section 7"):
         coordinates.run(
-            **study | {"chains": table(tmp_path, (*rows[0][:7], ""), rows[1], *laid_down)}
+            **study | {"chains": [table(tmp_path, (*rows[0][:7], ""), rows[1], *laid_down)]}
         )
 
 
@@ -165,7 +165,7 @@ def test_a_section_anchored_from_the_wrong_side_is_named(
     study, _ = anchored  # noqa: F811
     write_series(tmp_path / "s.json", "LPI", anchoring=[5, 25, 1, 30, 0, 0, 0, 0, 25])
     row = ("7", "section", "phantom", "s.json", "anchoring")
-    coordinates.run(**study | {"chains": table(tmp_path, *laid_down, row)})
+    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down, row)]})
     failed = checks_of(study).query("status == 'failed'")
     worst = failed.loc["the same, worst section (7)"]
     assert worst["value"] < 0.1 and "section 7 is mirrored" in worst["remedy"]
@@ -176,7 +176,7 @@ def test_markers_that_fold_a_section_are_named(anchored, tmp_path, laid_down):
     crossed = [[400, 250, 200, 250], [200, 250, 400, 250]]
     write_series(tmp_path / "s.json", "LPI", markers=crossed)
     row = ("7", "section", "phantom", "s.json", "anchoring")
-    coordinates.run(**study | {"chains": table(tmp_path, *laid_down, row)})
+    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down, row)]})
     failed = checks_of(study).query("status == 'failed'")
     assert "sections that their markers fold" in failed.index
     assert "[7]" in failed.loc["sections that their markers fold", "remedy"]
@@ -187,7 +187,7 @@ def test_an_anchoring_without_its_volume_is_refused(anchored, tmp_path):
     write_series(tmp_path / "s.json", "LPI")
     rows = table(tmp_path, ("", "section", "phantom", "s.json", "anchoring"))
     with pytest.raises(InputError, match=r"name that volume in coordinates\.anchoring_target"):
-        coordinates.run(**study | {"chains": rows, "target": None})
+        coordinates.run(**study | {"chains": rows, "anchoring_target": None})
 
 
 def test_one_object_leads_from_the_pixel_to_the_template():

@@ -60,12 +60,12 @@ class Study:
             pairs=found["chunk"],
             params=replace(PARAMS, neighbours=1),
         )
-        alignment.run_stack(
+        alignment.run(
             sections=sections,
-            pairs=[found["chunk"]],
+            chunk_pairs=[found["chunk"]],
             tables=[self.folder / "table.parquet"],
             stack=found["stack"],
-            all_pairs=found["pairs"],
+            pairs=found["pairs"],
             proposed=self.folder / "proposed.tsv",
             image_right="R",
             params=PARAMS,

@@ -140,7 +140,7 @@ def test_run_scores_what_the_features_were_made_of(tmp_path: Path) -> None:
             scores=tmp_path / "scores.parquet",
             html=tmp_path / "embedding.html",
             png=tmp_path / "embedding.png",
-            run_name="x",
+            run="x",
             params=PARAMS,
         )
         return tables.read(tables.SCORES, tmp_path / "scores.parquet")

@@ -58,7 +58,7 @@ def sections(folder: Path) -> list[Section]:
 
 
 def embedded(folder: Path, batch_size: int, cache_mb: float) -> tuple[np.ndarray, np.ndarray]:
-    features.run_network(
+    features.run(
         points=folder / "points.parquet",
         sections=sections(folder),
         weights=folder / "final.pt",

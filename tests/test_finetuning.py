@@ -41,7 +41,7 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         scores=folder / "scores.parquet",
         html=folder / "finetuning.html",
         png=folder / "finetuning.png",
-        run_name="x",
+        run="x",
         threads=1,
         params=evaluation.FinetuningParams(**vars(PARAMS) | changed),
     )

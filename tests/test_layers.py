@@ -172,7 +172,7 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         scores=folder / "scores.parquet",
         html=folder / "layers.html",
         png=folder / "layers.png",
-        run_name="x",
+        run="x",
         threads=1,
         params=evaluation.LayersParams(**values),
     )

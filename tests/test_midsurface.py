@@ -60,7 +60,7 @@ def run(
     midsurface.run(
         brain="B1",
         tissue=folder / "tissue.nii.gz",
-        given=given or [],
+        supplied_surfaces=given or [],
         depth=folder / "depth.nii.gz",
         hemispheres=folder / "hemispheres.nii.gz",
         surfaces={side: folder / f"{side}.surf.gii" for side in "LR"},

@@ -12,6 +12,7 @@ import cytopipe
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, models, networks
+from cytopipe.pretraining import run_release
 
 FILES = {"weights.safetensors", "config.yaml", "README.md"}
 PARAMS = {
@@ -56,10 +57,12 @@ def save_final(folder: Path, encoder: networks.Encoder, **changes: Any) -> None:
 
 
 def release(study: Path, folder: Path, licence: str = "CC-BY-4.0") -> Path:
-    models.run_release(
-        weights=study / "final.pt",
+    run_release(
+        trained=study / "final.pt",
         patches=study / "near.parquet",
-        folder=folder,
+        card=folder / models.CARD,
+        settings=folder / models.CONFIG,
+        weights=folder / models.WEIGHTS,
         roles={"B01": "seen", "B02": "transfer", "B09": "unseen"},
         template="colin27",
         licence=licence,
@@ -162,7 +165,7 @@ def test_a_classifier_names_its_areas(study: Path) -> None:
         ("cytopipe", ["torch", "numpy"]),
         ("cytopipe.evaluation.run", ["torch", "sklearn", "matplotlib"]),
         ("cytopipe.evaluation.run_coordinates", ["torch"]),
-        ("cytopipe.features.run_network", ["torch._dynamo", "sklearn"]),
+        ("cytopipe.features.run", ["torch._dynamo", "sklearn"]),
     ],
 )
 def test_nothing_is_imported_that_is_not_used(uses: str, spares: list[str]) -> None:

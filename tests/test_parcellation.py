@@ -133,7 +133,7 @@ def study(folder: Path, annotation: bool) -> dict[str, Any]:
     outputs = {name: folder / f"out.{name}" for name in ("scores", "html", "png")}
     if not annotation:
         by_hand = dict.fromkeys(("annotated", "annotated_features", "annotated_rows"))
-        return {**paths, **by_hand, **outputs, "run_name": "r"}
+        return {**paths, **by_hand, **outputs, "run": "r"}
     drawn = table.sample(150, random_state=0)
     drawn = pd.concat([drawn, drawn.head(20)])  # with replacement
     drawn = drawn.assign(split="train", image="", full_spacing_um=1.0)
@@ -150,7 +150,7 @@ def study(folder: Path, annotation: bool) -> dict[str, Any]:
         **outputs,
         "annotated_features": folder / "annotated.npy",
         "annotated_rows": folder / "annotated-rows",
-        "run_name": "r",
+        "run": "r",
     }
 
 

@@ -1,6 +1,5 @@
 """Every stage tells what it makes, by whatever way it is started."""
 
-import ast
 import importlib
 import inspect
 import subprocess
@@ -13,12 +12,12 @@ import pytest
 import yaml
 
 from cytopipe import __main__ as command_line
+from cytopipe import arguments
 from cytopipe.commands.provenance import read
 from cytopipe.formats import images
 from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 
 
 def runs_of_stages() -> list[tuple[str, Callable[..., None]]]:
@@ -36,31 +35,8 @@ def test_every_run_of_every_stage_says_what_it_writes() -> None:
     runs = runs_of_stages()
     assert len(runs) >= len(command_line.STAGES)
     for name, run in runs:
-        assert getattr(run, "writes", ()), f"{name}: decorate it with provenance.writes"
-
-
-def named(mapping: ast.expr) -> dict[str | None, ast.expr]:
-    assert isinstance(mapping, ast.Dict)
-    return {ast.literal_eval(k): v for k, v in zip(mapping.keys, mapping.values) if k}
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_rule_s_outputs_are_what_its_run_writes(script: Path) -> None:
-    """All arguments that a script makes of snakemake.output, and no other."""
-    (call,) = [
-        node
-        for node in ast.walk(ast.parse(script.read_text()))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr.startswith("run")
-    ]
-    stage, name = ast.unparse(call.func).split(".")
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    if "stage" in given:  # by way of what starts its processes
-        stage, given = ast.literal_eval(given["stage"]), named(given["files"])
-    run = getattr(importlib.import_module(f"cytopipe.{stage}"), name)
-    made = {key for key, value in given.items() if "snakemake.output" in ast.unparse(value)}
-    assert made == set(run.writes)
+        assert arguments.outputs_of(run), f"{name}: no argument is an Output"
+        assert hasattr(run, "__wrapped__"), f"{name}: decorate it with provenance.recorded"
 
 
 def test_a_rule_and_the_command_line_leave_the_same_bytes(

@@ -104,7 +104,7 @@ class Study:
             labels=[self.folder / f"{chunk}.tif" for chunk in chunks],
             tables=[self.folder / f"{chunk}.parquet" for chunk in chunks],
             stack=self.folder / "stack.parquet",
-            given=[given] if given else [],
+            supplied_tissue=[given] if given else [],
             volume=self.folder / "whole.nii.gz",
             repairs=self.folder / "repairs-whole.parquet",
             workers=workers,

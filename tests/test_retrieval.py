@@ -124,7 +124,7 @@ def run(folder: Path, listed: int = 2) -> pd.DataFrame:
         scores=folder / "scores.parquet",
         html=folder / "retrieval.html",
         png=folder / "retrieval.png",
-        run_name="x",
+        run="x",
         params=RetrievalParams(queries_per_brain=20, neighbours=5, exclude_mm=6.0, shown=2, seed=1),
     )
     table = tables.read(tables.SCORES, folder / "scores.parquet")

@@ -152,7 +152,7 @@ def test_run_reads_the_staining_that_the_features_hold(tmp_path: Path) -> None:
         projected={},
         rows={b: tmp_path / f"{b}.parquet" for b in brains},
         roles=brains, sections=sections, segmentation=chunks, labels=tiffs, weights=None,
-        patch_px=16, spacing_um=128.0, run_name="x", threads=1,
+        patch_px=16, spacing_um=128.0, run="x", threads=1,
         scores=tmp_path / "scores.parquet", html=tmp_path / "x.html", png=tmp_path / "x.png",
         params=shortcuts.ShortcutParams(
             points_per_brain=100, turned_per_brain=10, section_pairs=3, slab_mm=1.0, folds=4,

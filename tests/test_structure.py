@@ -223,7 +223,7 @@ def study(folder: Path, extras: bool) -> dict[str, Any]:
         tables.write(tables.LAYER_PATCHES, patches, paths["layer_patches"])
         paths["weights"] = weights(folder / "final.pt")
     paths |= {name: folder / f"out.{name}" for name in ("scores", "html", "png")}
-    return paths | {"run_name": "r", "threads": 1}
+    return paths | {"run": "r", "threads": 1}
 
 
 def test_run_scores_all_that_is_given(tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
 """Every library computes on the threads of the job, in every stage and in every worker."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import cv2
 import numba
 import pytest
+import rule_text
 import scipy.linalg
 import sklearn.cluster
 import threadpoolctl
@@ -51,14 +52,14 @@ def two_each() -> Iterator[None]:
 def test_a_stage_takes_the_threads_of_its_job(
     two_each: None, given: dict[str, int], expected: int
 ) -> None:
-    """`provenance.writes`, which every stage's run has (tests/test_provenance_stages.py)."""
+    """`provenance.recorded`, which every stage's run has (tests/test_provenance_stages.py)."""
     seen: dict[str, int] = {}
 
-    @provenance.writes(stage="segmentation")
     def run(threads: int = 1) -> None:
         seen.update(taken())
 
-    run(**given)
+    run.__module__ = "cytopipe.segmentation"
+    provenance.recorded(run)(**given)
     assert len(seen) > 3
     assert set(seen.values()) == {expected}
 
@@ -91,5 +92,4 @@ def test_threads_are_told_in_one_place() -> None:
 
 @pytest.mark.parametrize("rule", SLURM["set-threads"])
 def test_a_rule_that_is_given_more_threads_hands_them_on(rule: str) -> None:
-    script = Path(ROOT / "workflow" / "scripts" / f"{rule}.py").read_text()
-    assert "threads=snakemake.threads" in script
+    assert "threads" in inspect.signature(rule_text.ALL[rule].function()).parameters

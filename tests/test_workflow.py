@@ -1,8 +1,8 @@
 """The workflow on a study of empty files: what would run, what is refused, what holds together."""
 
-import ast
 import dataclasses
 import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -14,13 +14,14 @@ from typing import Any
 
 import empty_study
 import pytest
+import rule_text
 from empty_study import ATLAS, DEFAULTS, ROOT
+from rule_text import Rule
 
+from cytopipe import arguments
 from cytopipe.__main__ import STAGES
 from cytopipe.study import config as study_config
 
-RULES = ROOT / "workflow" / "rules"
-RULE_FILES = sorted(path for path in RULES.glob("*.smk"))
 # 3 brains of 4 sections in 2 chunks; one scan of B02 is no pyramid
 BRAINS = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
 NUMBERS = (0, 15, 480, 495)
@@ -231,23 +232,36 @@ def test_lint_is_clean(study: Path) -> None:
     assert run.returncode == 0, run.stdout
 
 
-def rules_of(path: Path) -> dict[str, str]:
-    """The text of each rule of a file."""
-    parts = re.split(r"^rule (\w+):\n", path.read_text(), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+@pytest.mark.parametrize("rule", rule_text.ALL.values(), ids=lambda rule: rule.name)
+def test_rules_read_like_sentences_of_a_protocol(rule: Rule) -> None:
+    assert re.fullmatch(r'"""[^"]+\."""', rule.docstring.splitlines()[0])
+    for directive in ("input", "output", "log", "benchmark", "params", "resources", "threads"):
+        assert directive in rule.directives, f"no {directive}"
+    assert {"mem_mb", "runtime"} <= rule.names("resources")
+    stage = rule.name.partition("_")[0]
+    assert f'version=version("{stage}")' in rule.directives["params"]
+    # a retry inside the job as well as of the job: the profiles alone say retries
+    assert "retries" not in rule.directives
+    assert '"../scripts/run_stage.py"' in rule.directives["script"]
 
 
-@pytest.mark.parametrize("path", RULE_FILES, ids=lambda path: path.stem)
-def test_rules_read_like_sentences_of_a_protocol(path: Path) -> None:
+@pytest.mark.parametrize("rule", rule_text.ALL.values(), ids=lambda rule: rule.name)
+def test_a_rule_names_the_arguments_of_its_function(rule: Rule) -> None:
+    function = rule.function()
+    expected = inspect.signature(function).parameters
+    outputs = rule.names("output")
+    assert outputs == arguments.outputs_of(function)
+    named = rule.names("input") | outputs | rule.names("params") - {"version", "keyed_by"}
+    assert named <= set(expected)
+    wildcards = set(re.findall(r"\{(\w+)\}", rule.directives["output"]))
+    from_job = wildcards | {"threads", "workers"}
+    optional = {name for name, each in expected.items() if each.default is not each.empty}
+    assert set(expected) - named <= from_job | optional
+
+
+@pytest.mark.parametrize("path", rule_text.RULE_FILES, ids=lambda path: path.stem)
+def test_rules_have_no_lambda(path: Path) -> None:
     assert "lambda" not in path.read_text()
-    for rule, text in rules_of(path).items():
-        assert re.match(r'\s+"""[^"]+\."""', text), f"{rule}: no docstring"
-        for directive in ("input", "output", "log", "benchmark", "params", "resources", "threads"):
-            assert re.search(rf"^    {directive}:", text, re.MULTILINE), f"{rule}: no {directive}"
-        for word in ("mem_mb=", "runtime=", 'version=version("'):
-            assert word in text, f"{rule}: no {word}"
-        # a retry inside the job as well as of the job: the profiles alone say retries
-        assert "retries:" not in text, rule
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -255,27 +269,11 @@ def test_one_stage_one_name(stage: str) -> None:
     package = ROOT / "cytopipe" / stage / "__init__.py"
     source = package if package.exists() else ROOT / "cytopipe" / f"{stage}.py"
     assert re.search(r"^VERSION = \d+$", source.read_text(), re.MULTILINE)
-    assert stage in rules_of(RULES / f"{stage}.smk")
-    assert (ROOT / "workflow" / "scripts" / f"{stage}.py").exists()
+    assert f"rule {stage}:" in (rule_text.RULES / f"{stage}.smk").read_text()
     assert (ROOT / "config" / "schemas" / f"{stage}.schema.yaml").exists()
     assert (ROOT / "tests" / f"test_{stage}.py").exists()
     assert stage in DEFAULTS
-    results = f"results/{stage}/"
-    assert results in rules_of(RULES / f"{stage}.smk")[stage]
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=str)
-def test_a_script_only_renames(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    code = [line for line in path.read_text().splitlines() if line.strip()]
-    assert len(code) < 30
-    # Snakemake 9 puts `snakemake` into the script; there is nothing to import it from
-    assert "from snakemake" not in path.read_text()
-    for node in ast.walk(tree):
-        # a script whose stage starts processes is read by them too
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
-            continue
-        assert not isinstance(node, ast.If | ast.For | ast.While | ast.FunctionDef | ast.Try)
+    assert f"results/{stage}/" in rule_text.ALL[stage].directives["output"]
 
 
 def params_of(stage: str) -> dict[str, Any]:
@@ -321,9 +319,9 @@ def test_params_of_a_task_have_the_names_of_the_config(task: str, name: str) -> 
 
 
 def test_every_task_of_the_config_has_its_rule() -> None:
-    rules = rules_of(RULES / "evaluation.smk")
     tasks = list(DEFAULTS["evaluation"]["tasks"])
-    assert list(rules) == ["evaluation", *(f"evaluation_{task}" for task in tasks)]
+    rules = [name for name in rule_text.ALL if name.startswith("evaluation")]
+    assert sorted(rules) == sorted(["evaluation", *(f"evaluation_{task}" for task in tasks)])
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -21,7 +21,7 @@ from cytopipe.alignment.pairwise.features import Features, features_of
 from cytopipe.alignment.pairwise.pairs import Pair, align_pair, given_pair
 from cytopipe.alignment.pairwise.prepared_section import View, make_view
 from cytopipe.alignment.params import Params
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.tables import AUDIT, PAIRS, SEGMENTATION, STACK, read, write
 from cytopipe.logs import progress, say
@@ -29,12 +29,12 @@ from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
 from cytopipe.study.corrections import write_proposals
 from cytopipe.study.sections import Section, chunk_of
 
-__all__ = ["Params", "run_audit", "run_pairs", "run_stack"]
+__all__ = ["Params", "run", "run_audit", "run_pairs"]
 
 VERSION = 3
 
 
-@provenance.writes("pairs")
+@provenance.recorded
 def run_pairs(
     *,
     sections: list[Section],
@@ -43,7 +43,7 @@ def run_pairs(
     labels: list[Path],
     chunk: str,
     chunk_span: int,
-    pairs: Path,
+    pairs: Output,
     params: Params,
 ) -> None:
     """Align the sections of one chunk to the usable sections before them.
@@ -53,7 +53,7 @@ def run_pairs(
     sections, images : of the chunk before (if there is one) and of this chunk.
     tables, labels : segmentation of the same chunks, in the same order.
     chunk, chunk_span : this chunk; a pair belongs to the chunk of its moving section.
-    pairs : written, `tables.PAIRS`; statuses that need the whole brain come with `run_stack`.
+    pairs : written, `tables.PAIRS`; statuses that need the whole brain come with `run`.
     """
     segmented = _segmented(tables, labels)
     usable = [
@@ -87,15 +87,15 @@ def run_pairs(
     write(PAIRS, _pairs_frame(sections[0].brain, found), pairs)
 
 
-@provenance.writes("stack", "all_pairs", "proposed")
-def run_stack(
+@provenance.recorded
+def run(
     *,
     sections: list[Section],
-    pairs: list[Path],
+    chunk_pairs: list[Path],
     tables: list[Path],
-    stack: Path,
-    all_pairs: Path,
-    proposed: Path,
+    stack: Output,
+    pairs: Output,
+    proposed: Output,
     image_right: ImageRight,
     params: Params,
 ) -> None:
@@ -104,9 +104,9 @@ def run_stack(
     Parameters
     ----------
     sections : all of one brain.
-    pairs, tables : pairs and segmentation of all its chunks.
-    stack : written, `tables.STACK`, a row a section, also for those without a transform.
-    all_pairs : written, `tables.PAIRS` with final statuses; before `stack`.
+    chunk_pairs, tables : pairs and segmentation of all its chunks.
+    stack : written, `tables.STACK`, one row per section, also for those without a transform.
+    pairs : written, `tables.PAIRS` with final statuses; before `stack`.
     proposed : written, in the form of manual/{brain}/sections.tsv: what a person should decide.
     image_right : side of the brain at the right of an unmirrored image.
 
@@ -120,7 +120,7 @@ def run_stack(
     # a pair of a section that was excluded since is not used
     found = [
         pair
-        for path in pairs
+        for path in chunk_pairs
         for pair in _pairs_of(read(PAIRS, path))
         if {pair.fixed, pair.moving} <= set(usable)
     ]
@@ -157,19 +157,19 @@ def run_stack(
     brain = sections[0].brain
     statuses = {row["section"]: row["status"] for row in rows}
     write_proposals(proposals(sections, found, mirrored, statuses), proposed, brain)
-    write(PAIRS, _pairs_frame(brain, found), all_pairs)
+    write(PAIRS, _pairs_frame(brain, found), pairs)
     write(STACK, pd.DataFrame(rows, columns=STACK.names), stack)
 
 
-@provenance.writes("found", "proposed")
+@provenance.recorded
 def run_audit(
     *,
     sections: list[Section],
     images: list[Path],
     tables: list[Path],
     labels: list[Path],
-    found: Path,
-    proposed: Path,
+    findings: Output,
+    proposed: Output,
     params: Params,
 ) -> None:
     """Find sections that are mirrored, swapped or misplaced, from their images alone (`audit`).
@@ -178,7 +178,7 @@ def run_audit(
     ----------
     sections, images : all of one brain, and their scans or pyramids.
     tables, labels : segmentation of its chunks.
-    found : written, `tables.AUDIT`, a row a finding.
+    findings : written, `tables.AUDIT`, one row per finding.
     proposed : written last, the same in the form of manual/{brain}/sections.tsv.
     """
     segmented = _segmented(tables, labels)
@@ -191,7 +191,7 @@ def run_audit(
         say(f"{brain} {row.section}: {row.finding}, confidence {row.confidence:.3f}")
     columns = [name for name in AUDIT.names if name != "brain"]
     frame = pd.DataFrame([[getattr(row, c) for c in columns] for row in rows], columns=columns)
-    write(AUDIT, frame.assign(brain=brain), found)
+    write(AUDIT, frame.assign(brain=brain), findings)
     write_proposals([row.proposal() for row in rows], proposed, brain)
 
 

@@ -24,13 +24,13 @@ REQUEUE_S = 300
 def run(
     *,
     stage: str,
-    files: Mapping[str, str | None],
+    files: Mapping[str, Any],
     params: Mapping[str, Any],
     threads: int,
     nodes: int,
     processes_per_node: int,
     launcher: str,
-    log: Path,
+    log: Path | str,
 ) -> None:
     """Run a stage in the processes that were asked for and leave with their exit status.
 
@@ -40,7 +40,7 @@ def run(
     Parameters
     ----------
     stage : of `python -m cytopipe`.
-    files : its options; None is left out.
+    files : its options; None and what is empty is left out.
     params : of the stage.
     threads : of each process in a Slurm job; elsewhere of all of them together.
     nodes, processes_per_node : one process a GPU.
@@ -56,10 +56,10 @@ def run(
     processes = nodes * processes_per_node
     each = threads if in_job else max(1, threads // processes)
     options = {**files, "threads": each, "values": json.dumps(params)}
-    words = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    words = [f"--{name}={value}" for name, value in options.items() if value or value == 0]
     start = command(in_job, nodes, processes_per_node, each, launcher)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as written:
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with Path(log).open("w") as written:
         status, ended = _follow([*start, "-m", "cytopipe", stage, *words], written)
         if status == INTERRUPTED and in_job and not ended:
             _requeue(os.environ["SLURM_JOB_ID"], written)

@@ -167,7 +167,7 @@ def standing_of(study: Path, brain: str, stages: list[Stage], config: dict[str, 
     wanted = config["study"]["missing_exclusion"] == "stop"
     drawn = any((manual / f"exclusion{end}").exists() for end in (".nii.gz", ".seg.nrrd"))
     if stage.name == "reconstruction" and whole.exists() and wanted and not drawn:
-        proposed = whole.with_name("proposed-exclusion.nii.gz")
+        proposed = study / "results" / "coordinates" / brain / "proposed-exclusion.nii.gz"
         start = f", starting from {proposed}" if proposed.exists() else ""
         return Standing(
             WAITING,

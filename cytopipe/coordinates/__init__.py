@@ -25,7 +25,7 @@ from cytopipe.coordinates.direction import (
 from cytopipe.coordinates.proposal import carried
 from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.coordinates.uncertainty import sigma_mm
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.formats.transforms import Moves, PointTransform, affine_transform, has_inverted_field
@@ -64,7 +64,7 @@ class Params:
     atlas_reach_mm: float
 
 
-@provenance.writes("transform", "affine", "checks", "points")
+@provenance.recorded
 def run(
     *,
     brain: str,
@@ -76,14 +76,13 @@ def run(
     template: Path,
     atlas: Path | None,
     areas: Path | None,
-    given: Path | None,
-    chains: Path | None,
-    chain_files: list[Path],
-    target: Path | None,
-    transform: Path,
-    affine: Path,
-    checks: Path,
-    points: Path,
+    supplied_transform: Path | None,
+    chains: list[Path],
+    anchoring_target: Path | None,
+    transform: Output,
+    affine: Output,
+    checks: Output,
+    points: Output,
     params: Params,
 ) -> None:
     """Write a brain's transform to the template and its points with their coordinates.
@@ -96,10 +95,10 @@ def run(
     tissue, template : label volumes (0 background, 1 gray, 2 white) in stack and template RAS mm.
     template_name : name of the template space.
     atlas, areas : label volume in the template space and the table of its labels, or None.
-    given : a ready-made transform (`formats.transforms.read`), or None to register.
-    chains : table of ready-made transforms (`formats.transform_table`), or None.
-    chain_files : what it names, which are inputs too.
-    target : the volume whose voxels the anchorings count, or None.
+    supplied_transform : a ready-made transform (`formats.transforms.read`), or None to register.
+    chains : table of ready-made transforms (`study.transform_table`) and the files that it names,
+        or nothing.
+    anchoring_target : the volume whose voxels the anchorings count, or None.
     transform : ITK composite to write. It moves POINTS from the stack to the template (in ITK's
         LPS); to resample the stack's images on the template its inverse is needed.
     affine : the same for its affine part alone, a measure of what the rest is worth.
@@ -117,22 +116,25 @@ def run(
         raise InputError(f"{tissue}: holds no tissue; look at the reconstruction's log")
     places = tables.read(tables.STACK, stack).set_index("section", drop=False)
     laid_down = Given()
-    if chains is not None:
+    if chains:
         known = set(places.index)
-        laid_down = read_given(chains, brain, template_name, target, params.anchoring_axes, known)
-        if given is not None and laid_down.whole is not None:
+        laid_down = read_given(
+            chains[0], brain, template_name, anchoring_target, params.anchoring_axes, known
+        )
+        if supplied_transform is not None and laid_down.whole is not None:
             raise InputError(
-                f"{given} and {chains} both give a transform of the whole brain; remove one"
+                f"{supplied_transform} and {chains[0]} both define the transform of the "
+                "whole brain; remove one"
             )
     if laid_down.whole is not None:
-        logs.say(f"{brain}: using {chains}")
+        logs.say(f"{brain}: using {chains[0]}")
         found = _usable(laid_down.whole, brain_tissue, brain, template_name, params)
-        remedy = f"correct {chains}"
-    elif given is not None:
-        logs.say(f"{brain}: using {given}, which moves {params.given_moves}")
-        full = transforms.read(given, brain, template_name, params.given_moves)
+        remedy = f"correct {chains[0]}"
+    elif supplied_transform is not None:
+        logs.say(f"{brain}: using {supplied_transform}, which moves {params.given_moves}")
+        full = transforms.read(supplied_transform, brain, template_name, params.given_moves)
         found = _usable(full, brain_tissue, brain, template_name, params)
-        remedy = f"set coordinates.given_moves to the other value, or correct {given}"
+        remedy = f"set coordinates.given_moves to the other value, or correct {supplied_transform}"
     else:
         logs.say(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
         found = register(
@@ -190,14 +192,14 @@ def run(
     tables.write(tables.POINTS, frame, points)
 
 
-@provenance.writes("proposed")
+@provenance.recorded
 def run_proposal(
     *,
     brain: str,
     volume: Path,
     template: Path,
     exclusion: Path,
-    proposed: Path,
+    proposed: Output,
     params: Params,
 ) -> None:
     """Write what a template marks as no cortex on the grid of a brain, for a person to correct.

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 
 
@@ -68,8 +68,8 @@ def read_samples(
     return Samples(found, np.concatenate(arrays))
 
 
-@provenance.writes("scores")
-def run(*, parts: Sequence[Path], scores: Path) -> None:
+@provenance.recorded
+def run(*, parts: Sequence[Path], scores: Output) -> None:
     """Gather the scores of all tasks and runs (SCORES each) in one table.
 
     Parameters

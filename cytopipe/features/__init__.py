@@ -4,7 +4,7 @@ Rows of the arrays are in the order of points.parquet; the row of a point whose 
 is NaN. Arrays are written through memory maps: those of a real brain need not fit into memory.
 """
 
-from cytopipe.features.network import NetworkParams, run_network, run_patches
+from cytopipe.features.network import NetworkParams, run, run_patches
 from cytopipe.features.profiles import ProfileParams, run_profiles
 
 VERSION = 1
@@ -13,7 +13,7 @@ __all__ = [
     "VERSION",
     "NetworkParams",
     "ProfileParams",
-    "run_network",
+    "run",
     "run_patches",
     "run_profiles",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cytopipe import provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
-from cytopipe.files import whole
+from cytopipe.files import Output, whole
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed
 from cytopipe.learning.loading import SectionReader, open_section
@@ -34,15 +34,15 @@ class NetworkParams:
     cache_mb: float
 
 
-@provenance.writes("backbone", "projected", "rows")
-def run_network(
+@provenance.recorded
+def run(
     *,
     points: Path,
     sections: Sequence[Section],
     weights: Path,
-    backbone: Path,
-    projected: Path,
-    rows: Path,
+    backbone: Output,
+    projected: Output,
+    rows: Output,
     threads: int,
     params: NetworkParams,
 ) -> None:
@@ -71,14 +71,14 @@ def run_network(
     write_rows(table.point_id, table.status, rows)
 
 
-@provenance.writes("backbone", "projected", "rows")
+@provenance.recorded
 def run_patches(
     *,
     patches: Path,
     weights: Path,
-    backbone: Path,
-    projected: Path,
-    rows: Path,
+    backbone: Output,
+    projected: Output,
+    rows: Output,
     threads: int,
     params: NetworkParams,
 ) -> None:
@@ -89,7 +89,7 @@ def run_patches(
     Parameters
     ----------
     patches : the data set (PATCHES).
-    weights, backbone, projected, rows, threads, params : as for `run_network`.
+    weights, backbone, projected, rows, threads, params : as for `run`.
 
     Raises
     ------

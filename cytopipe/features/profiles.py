@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from cytopipe import provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
-from cytopipe.files import whole
+from cytopipe.files import Output, whole
 from cytopipe.formats import tables
 from cytopipe.formats.images import open_pyramid
 from cytopipe.logs import progress
@@ -100,14 +100,14 @@ def profiles(
     return values.reshape(places.shape[:3]).mean(-1).float().numpy()
 
 
-@provenance.writes("backbone", "rows")
+@provenance.recorded
 def run_profiles(
     *,
     points: Path,
     stack: Path,
     sections: Sequence[Section],
-    backbone: Path,
-    rows: Path,
+    backbone: Output,
+    rows: Output,
     params: ProfileParams,
 ) -> None:
     """Profiles of every point of a brain, in the place of a network's features.

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import logs, provenance
+from cytopipe.files import Output
 from cytopipe.formats import images, surfaces, tables
 from cytopipe.midline.cutting import (
     Cut,
@@ -46,7 +47,7 @@ class Params:
     min_tissue: float
 
 
-@provenance.writes("midline")
+@provenance.recorded
 def run(
     *,
     brain: str,
@@ -56,7 +57,7 @@ def run(
     surfaces: dict[str, Path],
     thickness: dict[str, Path],
     curvature: dict[str, Path],
-    midline: Path,
+    midline: Output,
     params: Params,
 ) -> None:
     """Write the midline points of one chunk.

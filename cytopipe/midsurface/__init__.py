@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytopipe import logs, provenance, threads
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
 from cytopipe.midsurface.hemispheres import separate
@@ -61,18 +61,18 @@ class Params:
     open_sulci: bool
 
 
-@provenance.writes("depth", "hemispheres", "surfaces", "thickness", "curvature", "table")
+@provenance.recorded
 def run(
     *,
     brain: str,
     tissue: Path,
-    given: list[Path],
-    depth: Path,
-    hemispheres: Path,
-    surfaces: dict[str, Path],
-    thickness: dict[str, Path],
-    curvature: dict[str, Path],
-    table: Path,
+    supplied_surfaces: list[Path],
+    depth: Output,
+    hemispheres: Output,
+    surfaces: dict[str, Output],
+    thickness: dict[str, Output],
+    curvature: dict[str, Output],
+    table: Output,
     workers: int = 1,
     params: Params,
 ) -> None:
@@ -81,7 +81,8 @@ def run(
     Parameters
     ----------
     tissue : label volume of the reconstruction, stack RAS mm.
-    given : ready-made surfaces, which take the place of those at half depth (`given.read_given`).
+    supplied_surfaces : ready-made surfaces, which take the place of those at half depth
+        (`supplied_surfaces.read_given`).
     depth : written: float32, 0 pial to 1 white matter, NaN outside the cortex.
     hemispheres : written: uint8 0 background, 1 left, 2 right.
     surfaces, thickness, curvature : written, a file for each of "L" and "R": mid-surface, mm, 1/mm.
@@ -106,14 +107,14 @@ def run(
         logs.say(f"{brain}: {int(fused.sum())} voxels between fused banks carved open")
         opened = np.where(fused, 0, labels.data).astype(np.uint8)
         labels = volumes.Volume(opened, labels.affine)
-    ready = {name: read_given(given, name) for name in SIDES}
+    ready = {name: read_given(supplied_surfaces, name) for name in SIDES}
     sides = separate(labels, params.band_mm, params.plane_only_from_mm)
     whole_depth = np.full(sides.shape, np.nan, np.float32)
     rows = []
     for name, side in SIDES.items():
         if (laid := ready[name]) is not None:
             tissue_sides = volumes.Volume(sides, labels.affine)
-            check_place(laid[0], tissue_sides, side, given[0].parent, name)
+            check_place(laid[0], tissue_sides, side, supplied_surfaces[0].parent, name)
     work = [(labels, sides == side, ready[name], params) for name, side in SIDES.items()]
     for (name, side), found in zip(SIDES.items(), _side_by_side(work, workers), strict=True):
         if found is None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import provenance
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import images, tables, transforms
 from cytopipe.formats.transforms import Moves
 from cytopipe.logs import progress, say
@@ -199,14 +199,14 @@ def annotated(
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
 
-@provenance.writes("patches")
+@provenance.recorded
 def run(
     *,
     points: dict[str, Path],
     roles: dict[str, str],
     sections: Sequence[Section],
     annotations: list[Path],
-    patches: Path,
+    patches: Output,
     params: Params,
 ) -> None:
     """Draw one data set.

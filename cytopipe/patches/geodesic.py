@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from cytopipe import provenance
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, Output, whole
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.surfaces import read as read_surface
 from cytopipe.logs import say
@@ -106,8 +106,8 @@ def spread_nodes(
     return nodes, distances
 
 
-@provenance.writes("table")
-def run_geodesic(*, surfaces: dict[str, Path], table: Path, params: GeodesicParams) -> None:
+@provenance.recorded
+def run_geodesic(*, surfaces: dict[str, Path], table: Output, params: GeodesicParams) -> None:
     """Measure the distances along the mid-surfaces between nodes spread over both hemispheres.
 
     Parameters

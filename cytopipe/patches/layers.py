@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError, Output, require
 from cytopipe.formats import tables
 from cytopipe.logs import say
 from cytopipe.study import annotations
@@ -59,8 +59,8 @@ def split_layers(count: int, test_share: float, seed: int) -> tuple[list[str], l
     return ["test" if rank < 0 else "train" for rank in ranks], ranks.tolist()
 
 
-@provenance.writes("patches")
-def run_layers(*, table: Path, patches: Path, params: LayerParams) -> None:
+@provenance.recorded
+def run_layers(*, table: Path, patches: Output, params: LayerParams) -> None:
     """Check annotated patches of layers and split them.
 
     Parameters

@@ -9,11 +9,11 @@ import torch
 import yaml
 
 from cytopipe import provenance
-from cytopipe.files import whole
+from cytopipe.files import Output, whole
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks, objectives
-from cytopipe.learning.models import run_release
 from cytopipe.pretraining.params import Params
+from cytopipe.pretraining.release import run_release
 from cytopipe.pretraining.training import train
 
 __all__ = ["VERSION", "Params", "run", "run_release"]
@@ -24,14 +24,14 @@ VERSION = 3
 SPEED = ("workers", "cache_mb", "checkpointing")
 
 
-@provenance.writes("final", "metrics", "record")
+@provenance.recorded
 def run(
     *,
     patches: Path,
     geodesic: Path | None,
-    final: Path,
-    metrics: Path,
-    record: Path,
+    final: Output,
+    metrics: Output,
+    record: Output,
     threads: int,
     params: Params,
 ) -> None:

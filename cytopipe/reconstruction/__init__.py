@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import logs, provenance
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import images, volumes
 from cytopipe.formats import tables as kinds
 from cytopipe.numerics import geometry
@@ -58,16 +58,16 @@ class Params:
     fragment_share: float
 
 
-@provenance.writes("volume", "repairs")
+@provenance.recorded
 def run_volume(
     *,
     brain: str,
     labels: list[Path],
     tables: list[Path],
     stack: Path,
-    given: list[Path],
-    volume: Path,
-    repairs: Path,
+    supplied_tissue: list[Path],
+    volume: Output,
+    repairs: Output,
     workers: int = 1,
     params: Params,
 ) -> None:
@@ -77,8 +77,8 @@ def run_volume(
     ----------
     labels, tables : label file and SEGMENTATION table of each chunk, in the same order.
     stack : STACK table of the brain.
-    given : a ready-made tissue volume that takes the place of the stacked labels
-        (`given.read_given`), or nothing.
+    supplied_tissue : a ready-made tissue volume that takes the place of the stacked labels
+        (`supplied_tissue.read_given`), or nothing.
     volume : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm. Masks are drawn on
         it.
     repairs : written: REPAIRS table of the defects.
@@ -95,8 +95,8 @@ def run_volume(
             f"{stack}: {len(sections)} sections have tissue and a transform, two are needed; "
             "look at the alignment of this brain"
         )
-    if given:
-        volumes.write(read_given(given[0], sections), volume)
+    if supplied_tissue:
+        volumes.write(read_given(supplied_tissue[0], sections), volume)
         kinds.write(kinds.REPAIRS, repair.table(brain, []), repairs)
         return
     grid = shapes.grid_around(sections, params.voxel_mm, MARGIN_VOXELS)
@@ -119,7 +119,7 @@ def run_volume(
     kinds.write(kinds.REPAIRS, repair.table(brain, found), repairs)
 
 
-@provenance.writes("tissue", "repairs")
+@provenance.recorded
 def run(
     *,
     brain: str,
@@ -127,8 +127,8 @@ def run(
     volume_repairs: Path,
     exclusion: list[Path],
     missing_exclusion: MissingExclusion,
-    tissue: Path,
-    repairs: Path,
+    tissue: Output,
+    repairs: Output,
     params: Params,
 ) -> None:
     """Leave out what a person has marked, and loose fragments.

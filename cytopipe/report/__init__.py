@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from cytopipe import logs, provenance
+from cytopipe.files import Output
 from cytopipe.formats import surfaces as surface_files
 from cytopipe.formats import tables, truth_table, volumes
 from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
@@ -24,7 +25,7 @@ VERSION = 5
 __all__ = ["Params", "run", "run_brain"]
 
 
-@provenance.writes("numbers", "page")
+@provenance.recorded
 def run_brain(
     *,
     brain: str,
@@ -46,11 +47,12 @@ def run_brain(
     points: Path,
     checks: Path,
     template: Path,
-    given: list[Path],
+    supplied_tissue: list[Path],
+    supplied_surfaces: list[Path],
     earlier: Path | None,
     max_rotation_deg: float,
-    numbers: Path,
-    page: Path,
+    numbers: Output,
+    page: Output,
     params: Params,
 ) -> None:
     """Write a brain's page, and beside it the folder of that name with what it loads.
@@ -64,7 +66,8 @@ def run_brain(
     table : SURFACES.
     checks : CHECKS.
     template : tissue volume of the template.
-    given : ready-made tissue and surfaces, which took the place of ours; the page names them.
+    supplied_tissue, supplied_surfaces : ready-made ones, which took the place of ours; the page
+        names them.
     earlier : `numbers` of an earlier run, to be compared with. None for none.
     max_rotation_deg : of the alignment, for the hand that it did not choose.
     numbers : written: the numbers of each section, TSV.
@@ -135,7 +138,7 @@ def run_brain(
         tables.read(tables.SURFACES, table),
         located,
         tables.read(tables.CHECKS, checks),
-        [path.name for path in given],
+        [path.name for path in [*supplied_tissue, *supplied_surfaces]],
     )
     brain_page.write_page("brain.html", values, page)
 
@@ -165,7 +168,7 @@ def pages_of(segmentation: pd.DataFrame) -> dict[int, tuple[Path, int, float]]:
     }
 
 
-@provenance.writes("page")
+@provenance.recorded
 def run(
     *,
     roles: dict[str, str],
@@ -179,7 +182,7 @@ def run(
     scores: list[Path],
     figures: list[Path],
     table: Path | None,
-    page: Path,
+    page: Output,
 ) -> None:
     """Write the study's page.
 

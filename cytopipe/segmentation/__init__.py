@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
 from cytopipe.logs import progress, say
@@ -36,14 +36,14 @@ VERSION = 1
 Labels = NDArray[np.uint8]
 
 
-@provenance.writes("labels", "table")
+@provenance.recorded
 def run(
     *,
     sections: list[Section],
     images: list[Path],
     manual: list[Path],
-    labels: Path,
-    table: Path,
+    labels: Output,
+    table: Output,
     params: Params,
 ) -> None:
     """Segment the sections of a chunk.

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import logs, provenance
+from cytopipe.files import Output
 from cytopipe.formats import surfaces, tables, transforms, truth_table, volumes
 from cytopipe.numerics.geometry import Floats
 from cytopipe.truth.folder import TruthBrain, placements
@@ -196,7 +197,7 @@ def probe_rows(scores: pd.DataFrame, baselines: Sequence[str]) -> list[dict[str,
     return rows
 
 
-@provenance.writes("table")
+@provenance.recorded
 def run(
     *,
     folder: Path,
@@ -212,7 +213,7 @@ def run(
     points: list[Path],
     affines: list[Path],
     scores: list[Path],
-    table: Path,
+    table: Output,
     target: str,
     spacing_mm: float,
     baselines: list[str],

@@ -17,16 +17,16 @@ rule alignment_pairs:
     params:
         sections=rows_of_chunk_and_before,
         chunk_span=config["study"]["chunk_span"],
-        alignment=config["alignment"],
+        params=config["alignment"],
         version=version("alignment"),
     script:
-        "../scripts/alignment_pairs.py"
+        "../scripts/run_stage.py"
 
 
 rule alignment:
     """Decide which sections are mirrored and place all sections around the centre one."""
     input:
-        pairs=chunks_of("results/alignment/{brain}/pairs-{chunk}.parquet"),
+        chunk_pairs=chunks_of("results/alignment/{brain}/pairs-{chunk}.parquet"),
         tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
     output:
         stack="results/alignment/{brain}/stack.parquet",
@@ -44,10 +44,10 @@ rule alignment:
     params:
         sections=rows_of_brain,
         image_right=config["study"]["image_right"],
-        alignment=config["alignment"],
+        params=config["alignment"],
         version=version("alignment"),
     script:
-        "../scripts/alignment.py"
+        "../scripts/run_stage.py"
 
 
 rule alignment_audit:
@@ -57,7 +57,7 @@ rule alignment_audit:
         tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
     output:
-        found="results/alignment/{brain}/audit.parquet",
+        findings="results/alignment/{brain}/audit.parquet",
         # in the form of manual/{brain}/sections.tsv
         proposed="results/alignment/{brain}/audit-sections.tsv",
     log:
@@ -70,7 +70,7 @@ rule alignment_audit:
         runtime=of_sections(20, 1),
     params:
         sections=audited_rows_of_brain,
-        alignment=config["alignment"],
+        params=config["alignment"],
         version=version("alignment"),
     script:
-        "../scripts/alignment_audit.py"
+        "../scripts/run_stage.py"

@@ -41,6 +41,7 @@ except InputError as error:
     ) from None
 
 BRAINS = list(ROLES)
+HEMISPHERES = ["L", "R"]
 RUNS = list(config["pretraining"]["runs"])
 
 OF_BRAIN = {brain: [] for brain in BRAINS}
@@ -133,7 +134,7 @@ def row_of_section(w):
 
 def memory_of_scan(w, input, attempt):
     """MB, more at each attempt: a band of a scan, but all of a PNG or JPEG; JPEG unpacks the most."""
-    name = str(input.scan).lower()
+    name = str(input.image).lower()
     if not name.endswith((".png", ".jpg", ".jpeg")):
         return attempt * 2500
     return attempt * (1500 + int((8 if name.endswith(".png") else 40) * input.size_mb))
@@ -202,6 +203,11 @@ def chunk_and_before(pattern):
     return of_chunk
 
 
+def hemispheres(pattern):
+    """`pattern` for the left and the right hemisphere."""
+    return [pattern.replace("{hemisphere}", side) for side in HEMISPHERES]
+
+
 def brains_of(pattern):
     """`pattern` for every brain of the study."""
     return [pattern.format(brain=brain) for brain in BRAINS]
@@ -254,7 +260,7 @@ def proposed_exclusion(w):
     """The template's mask on the brain, where there is one and a person has not drawn any."""
     if config["template"]["exclusion"] is None or manual_exclusion(w):
         return []
-    return f"results/reconstruction/{w.brain}/proposed-exclusion.nii.gz"
+    return f"results/coordinates/{w.brain}/proposed-exclusion.nii.gz"
 
 
 def earlier_numbers_of_brain(w):
@@ -382,6 +388,15 @@ def settings_of_run(w):
     return study_config.merge(
         config["pretraining"]["common"], config["pretraining"]["runs"][w.run]
     )
+
+
+def setting_of_run(name):
+    """Param function: one value of the settings of a run."""
+
+    def of_run(w):
+        return settings_of_run(w)[name]
+
+    return of_run
 
 
 def roles_of_run(w):

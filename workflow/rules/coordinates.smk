@@ -7,12 +7,12 @@ rule coordinates:
         template=config["template"]["tissue"],
         atlas=config["template"]["atlas"] or [],
         areas=config["template"]["areas"] or [],
-        given=manual(
+        supplied_transform=manual(
             f"manual/{{brain}}/to-{config['template']['name']}{config['coordinates']['given_suffix']}"
         ),
         # transforms.tsv first, then what it names
         chains=given_transforms,
-        target=anchoring_target,
+        anchoring_target=anchoring_target,
     output:
         transform=f"results/coordinates/{{brain}}/to-{config['template']['name']}.h5",
         affine=f"results/coordinates/{{brain}}/affine-to-{config['template']['name']}.h5",
@@ -29,7 +29,30 @@ rule coordinates:
     params:
         template_name=config["template"]["name"],
         image_right=config["study"]["image_right"],
-        coordinates=config["coordinates"],
+        params=config["coordinates"],
         version=version("coordinates"),
     script:
-        "../scripts/coordinates.py"
+        "../scripts/run_stage.py"
+
+
+rule coordinates_proposal:
+    """Transfer the template's mask of non-cortical tissue to a brain, for a person to correct."""
+    input:
+        volume="results/reconstruction/{brain}/whole.nii.gz",
+        template=config["template"]["tissue"],
+        exclusion=config["template"]["exclusion"] or [],
+    output:
+        proposed="results/coordinates/{brain}/proposed-exclusion.nii.gz",
+    log:
+        "logs/coordinates/{brain}-proposal.log",
+    benchmark:
+        "benchmarks/coordinates/{brain}-proposal.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        params=config["coordinates"],
+        version=version("coordinates"),
+    script:
+        "../scripts/run_stage.py"

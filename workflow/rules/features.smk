@@ -24,13 +24,13 @@ rule features:
         runtime=of_sections(60, 1),
     params:
         sections=readable_rows_of_brain,
-        features=config["features"]["network"],
+        params=config["features"]["network"],
         version=version("features"),
     script:
-        "../scripts/features.py"
+        "../scripts/run_stage.py"
 
 
-rule profiles:
+rule features_profiles:
     """Mean intensity profiles of every point of one brain: the baseline without a network."""
     input:
         points="results/coordinates/{brain}/points.parquet",
@@ -48,10 +48,10 @@ rule profiles:
         runtime=of_sections(20, 0.5),
     params:
         sections=readable_rows_of_brain,
-        features=config["features"]["profiles"],
+        params=config["features"]["profiles"],
         version=version("features"),
     script:
-        "../scripts/profiles.py"
+        "../scripts/run_stage.py"
 
 
 rule features_patches:
@@ -74,7 +74,7 @@ rule features_patches:
         mem_mb=sized(2000),
         runtime=sized(240),
     params:
-        features=config["features"]["network"],
+        params=config["features"]["network"],
         version=version("features"),
     script:
-        "../scripts/features_patches.py"
+        "../scripts/run_stage.py"

@@ -4,12 +4,15 @@ rule midline:
         stack="results/alignment/{brain}/stack.parquet",
         labels="results/segmentation/{brain}/{chunk}.tif",
         segmentation="results/segmentation/{brain}/{chunk}.parquet",
-        surface_L="results/midsurface/{brain}/hemi-L_mid.surf.gii",
-        surface_R="results/midsurface/{brain}/hemi-R_mid.surf.gii",
-        thickness_L="results/midsurface/{brain}/hemi-L_thickness.shape.gii",
-        thickness_R="results/midsurface/{brain}/hemi-R_thickness.shape.gii",
-        curvature_L="results/midsurface/{brain}/hemi-L_curvature.shape.gii",
-        curvature_R="results/midsurface/{brain}/hemi-R_curvature.shape.gii",
+        surfaces=hemispheres(
+            "results/midsurface/{brain}/hemi-{hemisphere}_mid.surf.gii"
+        ),
+        thickness=hemispheres(
+            "results/midsurface/{brain}/hemi-{hemisphere}_thickness.shape.gii"
+        ),
+        curvature=hemispheres(
+            "results/midsurface/{brain}/hemi-{hemisphere}_curvature.shape.gii"
+        ),
     output:
         midline="results/midline/{brain}/{chunk}.parquet",
     log:
@@ -21,7 +24,8 @@ rule midline:
         mem_mb=memory_of_sections("segmentation"),
         runtime=minutes_of_chunk("segmentation", seconds=10),
     params:
-        midline=config["midline"],
+        keyed_by=HEMISPHERES,
+        params=config["midline"],
         version=version("midline"),
     script:
-        "../scripts/midline.py"
+        "../scripts/run_stage.py"

@@ -4,10 +4,11 @@
 rule patches:
     """Draw the patches of one data set from the points of its brains, or from annotated areas."""
     input:
+        # read by the paths in the params and beside the annotations
+        area_names_of_dataset,
+        warp_of_dataset,
         points=points_of_dataset,
         annotations=contours_of_dataset,
-        area_names=area_names_of_dataset,
-        warp=warp_of_dataset,
     output:
         patches="results/patches/{dataset}.parquet",
     log:
@@ -21,19 +22,21 @@ rule patches:
         mem_mb=sized(8000),
         runtime=sized(30),
     params:
+        keyed_by=brains_of_dataset,
         roles=roles_of_dataset,
         sections=readable_rows_of_dataset,
-        patches=settings_of_dataset,
+        params=settings_of_dataset,
         version=version("patches"),
     script:
-        "../scripts/patches.py"
+        "../scripts/run_stage.py"
 
 
 rule patches_layers:
     """Check and split the patches in which a person has outlined the cortical layers."""
     input:
+        # the images and masks that the table lists
+        annotations_under("layers"),
         table=f"{config['study']['annotations']}/layers/layers.tsv",
-        files=annotations_under("layers"),
     output:
         patches="results/patches/layers.parquet",
     log:
@@ -45,17 +48,18 @@ rule patches_layers:
         mem_mb=sized(1000),
         runtime=sized(30),
     params:
-        patches=config["patches"]["layers"],
+        params=config["patches"]["layers"],
         version=version("patches"),
     script:
-        "../scripts/patches_layers.py"
+        "../scripts/run_stage.py"
 
 
 rule patches_geodesic:
     """Measure distances along the template's mid-surface between places spread over it."""
     input:
-        surface_left="results/midsurface/template/hemi-L_mid.surf.gii",
-        surface_right="results/midsurface/template/hemi-R_mid.surf.gii",
+        surfaces=hemispheres(
+            "results/midsurface/template/hemi-{hemisphere}_mid.surf.gii"
+        ),
     output:
         table="results/patches/geodesic.npz",
     log:
@@ -67,7 +71,8 @@ rule patches_geodesic:
         mem_mb=sized(8000),
         runtime=sized(60),
     params:
-        patches=config["patches"]["geodesic"],
+        keyed_by=HEMISPHERES,
+        params=config["patches"]["geodesic"],
         version=version("patches"),
     script:
-        "../scripts/patches_geodesic.py"
+        "../scripts/run_stage.py"

@@ -24,16 +24,16 @@ rule pretraining:
         mem_mb=sized(4000),
         runtime=sized(1440),
     params:
-        pretraining=settings_of_run,
+        params=settings_of_run,
         version=version("pretraining"),
     script:
-        "../scripts/pretraining.py"
+        "../scripts/run_stage.py"
 
 
 rule pretraining_release:
     """Make one folder of a trained network that can be passed on and loaded anywhere."""
     input:
-        weights="results/pretraining/{run}/final.pt",
+        trained="results/pretraining/{run}/final.pt",
         patches=patches_of_run,
     output:
         card="results/pretraining/{run}/model/README.md",
@@ -52,4 +52,4 @@ rule pretraining_release:
         template=config["template"]["name"],
         version=version("pretraining"),
     script:
-        "../scripts/pretraining_release.py"
+        "../scripts/run_stage.py"

@@ -1,7 +1,7 @@
 rule pyramids:
     """Make a tiled pyramid of a scan that cannot be read in place."""
     input:
-        scan=scan_of_section,
+        image=scan_of_section,
     output:
         pyramid="results/pyramids/{brain}/{section}.ome.tif",
     log:
@@ -14,7 +14,7 @@ rule pyramids:
         runtime=sized(120),
     params:
         section=row_of_section,
-        pyramids=config["pyramids"],
+        params=config["pyramids"],
         version=version("pyramids"),
     script:
-        "../scripts/pyramids.py"
+        "../scripts/run_stage.py"

@@ -4,7 +4,7 @@ rule reconstruction_volume:
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
         tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
-        given=manual("manual/{brain}/tissue.nii.gz"),
+        supplied_tissue=manual("manual/{brain}/tissue.nii.gz"),
     output:
         volume="results/reconstruction/{brain}/whole.nii.gz",
         repairs="results/reconstruction/{brain}/repairs-whole.parquet",
@@ -18,20 +18,20 @@ rule reconstruction_volume:
         mem_mb=6000,
         runtime=60,
     params:
-        reconstruction=config["reconstruction"],
+        params=config["reconstruction"],
         version=version("reconstruction"),
     script:
-        "../scripts/reconstruction_volume.py"
+        "../scripts/run_stage.py"
 
 
 rule reconstruction:
     """Leave out what a person has marked as no cortex, and loose fragments."""
     input:
+        # not read: it must exist when a person is asked for the mask
+        proposed_exclusion,
         volume="results/reconstruction/{brain}/whole.nii.gz",
         volume_repairs="results/reconstruction/{brain}/repairs-whole.parquet",
         exclusion=manual_exclusion,
-        # not read: it is to be there when a person is asked for the mask
-        proposed=proposed_exclusion,
     output:
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         repairs="results/reconstruction/{brain}/repairs.parquet",
@@ -45,30 +45,7 @@ rule reconstruction:
         runtime=of_voxels(10, 0.6, config["reconstruction"]["voxel_mm"]),
     params:
         missing_exclusion=config["study"]["missing_exclusion"],
-        reconstruction=config["reconstruction"],
+        params=config["reconstruction"],
         version=version("reconstruction"),
     script:
-        "../scripts/reconstruction.py"
-
-
-rule reconstruction_proposal:
-    """Carry the template's mask of what is no cortex to a brain, for a person to correct."""
-    input:
-        volume="results/reconstruction/{brain}/whole.nii.gz",
-        template=config["template"]["tissue"],
-        exclusion=config["template"]["exclusion"] or [],
-    output:
-        proposed="results/reconstruction/{brain}/proposed-exclusion.nii.gz",
-    log:
-        "logs/reconstruction/{brain}-proposal.log",
-    benchmark:
-        "benchmarks/reconstruction/{brain}-proposal.tsv"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=120,
-    params:
-        coordinates=config["coordinates"],
-        version=version("coordinates"),
-    script:
-        "../scripts/reconstruction_proposal.py"
+        "../scripts/run_stage.py"

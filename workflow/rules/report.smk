@@ -19,19 +19,22 @@ rule report_brain:
         audit=audit_of_brain,
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         repairs="results/reconstruction/{brain}/repairs.parquet",
-        surface_left="results/midsurface/{brain}/hemi-L_mid.surf.gii",
-        surface_right="results/midsurface/{brain}/hemi-R_mid.surf.gii",
-        thickness_left="results/midsurface/{brain}/hemi-L_thickness.shape.gii",
-        thickness_right="results/midsurface/{brain}/hemi-R_thickness.shape.gii",
-        curvature_left="results/midsurface/{brain}/hemi-L_curvature.shape.gii",
-        curvature_right="results/midsurface/{brain}/hemi-R_curvature.shape.gii",
+        surfaces=hemispheres(
+            "results/midsurface/{brain}/hemi-{hemisphere}_mid.surf.gii"
+        ),
+        thickness=hemispheres(
+            "results/midsurface/{brain}/hemi-{hemisphere}_thickness.shape.gii"
+        ),
+        curvature=hemispheres(
+            "results/midsurface/{brain}/hemi-{hemisphere}_curvature.shape.gii"
+        ),
         table="results/midsurface/{brain}/surfaces.parquet",
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         points="results/coordinates/{brain}/points.parquet",
         checks="results/coordinates/{brain}/checks.parquet",
         template=config["template"]["tissue"],
-        given_tissue=manual("manual/{brain}/tissue.nii.gz"),
-        given_surfaces=manual_surfaces,
+        supplied_tissue=manual("manual/{brain}/tissue.nii.gz"),
+        supplied_surfaces=manual_surfaces,
         earlier=earlier_numbers_of_brain,
     output:
         numbers="results/report/{brain}.tsv",
@@ -46,28 +49,31 @@ rule report_brain:
         mem_mb=of_sections(1500, 5),
         runtime=of_sections(10, 0.1),
     params:
+        keyed_by=HEMISPHERES,
         sections=readable_rows_of_brain,
+        images=images_of_brain,
         max_rotation_deg=config["alignment"]["max_rotation_deg"],
-        report=config["report"],
+        params=config["report"],
         version=version("report"),
     script:
-        "../scripts/report_brain.py"
+        "../scripts/run_stage.py"
 
 
 rule report:
     """Show the study: its brains, networks, scores and, for a phantom, the truth table."""
     input:
+        # the page links to them
+        expand("results/pretraining/{run}/model/weights.safetensors", run=RUNS),
+        every_task("figures.png"),
         pages=brains_of("results/report/{brain}.html"),
         stacks=brains_of("results/alignment/{brain}/stack.parquet"),
         surfaces=brains_of("results/midsurface/{brain}/surfaces.parquet"),
         points=brains_of("results/coordinates/{brain}/points.parquet"),
         checks=brains_of("results/coordinates/{brain}/checks.parquet"),
         audits=AUDITS,
-        models=expand("results/pretraining/{run}/model/weights.safetensors", run=RUNS),
         metrics=expand("results/pretraining/{run}/metrics.parquet", run=RUNS),
         scores=every_task("scores.parquet"),
         figures=every_task("figures.html"),
-        pictures=every_task("figures.png"),
         table=TRUTH,
     output:
         page="results/report/index.html",
@@ -80,8 +86,8 @@ rule report:
         mem_mb=sized(1000),
         runtime=sized(10),
     params:
+        keyed_by=RUNS,
         roles=ROLES,
-        runs=RUNS,
         version=version("report"),
     script:
-        "../scripts/report.py"
+        "../scripts/run_stage.py"

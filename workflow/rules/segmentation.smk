@@ -16,7 +16,7 @@ rule segmentation:
         runtime=minutes_of_chunk("segmentation", seconds=10),
     params:
         sections=scans_of_chunk,
-        segmentation=config["segmentation"],
+        params=config["segmentation"],
         version=version("segmentation"),
     script:
-        "../scripts/segmentation.py"
+        "../scripts/run_stage.py"

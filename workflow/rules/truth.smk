@@ -5,7 +5,7 @@ rule truth:
     """Compare the results of a phantom study with its ground truth."""
     input:
         # written last, it stands for all files of the truth
-        truth=f"{config['study']['truth']}/truth.yaml",
+        f"{config['study']['truth']}/truth.yaml",
         labels=chunks_of_brains("results/segmentation/{brain}/{chunk}.tif"),
         segmentations=chunks_of_brains("results/segmentation/{brain}/{chunk}.parquet"),
         pairs=brains_of("results/alignment/{brain}/pairs.parquet"),
@@ -40,4 +40,4 @@ rule truth:
         baselines=config["report"]["baselines"],
         version=version("truth"),
     script:
-        "../scripts/truth.py"
+        "../scripts/run_stage.py"

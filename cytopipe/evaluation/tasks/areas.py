@@ -24,6 +24,7 @@ from cytopipe.evaluation.predictions import (
 )
 from cytopipe.evaluation.probes import fit_probe
 from cytopipe.evaluation.samples import write_scores
+from cytopipe.files import Output
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.learning import checkpoints
@@ -122,7 +123,7 @@ def predicted(
     return pd.concat(found[1:] or found, ignore_index=True)
 
 
-@provenance.writes("scores", "predictions", "html", "png")
+@provenance.recorded
 def run_areas(
     *,
     patches: Path,
@@ -131,11 +132,11 @@ def run_areas(
     rows: Sequence[Path],
     weights: Sequence[Path],
     atlas: Sequence[Path],
-    scores: Path,
-    predictions: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    predictions: Output,
+    html: Output,
+    png: Output,
+    run: str,
     threads: int,
     params: AreaParams,
 ) -> None:
@@ -155,7 +156,7 @@ def run_areas(
     atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
     scores, html, png : the table (SCORES), page and picture to write.
     predictions : what the first seed's probe of the backbone's features answers (PREDICTIONS).
-    run_name : the run whose features these are.
+    run : the run whose features these are.
     threads : that libraries may take (`cytopipe.threads`).
 
     Raises
@@ -183,24 +184,24 @@ def run_areas(
     if steps is not None:
         panels += hops_panels(answers, found["areas"], steps)
     panels += confusion_panels(answers, data.areas)
-    charts.write(f"Areas: {run_name}", panels, html, png)
+    charts.write(f"Areas: {run}", panels, html, png)
     for task, scored in found.items():
-        say(f"{run_name}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
+        say(f"{run}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
     tables.write(tables.PREDICTIONS, predicted(answers, table, data, steps), predictions)
-    every = [(run_name, task, *score) for task, scored in found.items() for score in scored]
+    every = [(run, task, *score) for task, scored in found.items() for score in scored]
     tables.write(tables.SCORES, pd.DataFrame(every, columns=tables.SCORES.names), scores)
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_cross_validation(
     *,
     patches: Mapping[str, Path],
     features: Sequence[Path],
     rows: Sequence[Path],
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     threads: int,
     params: AreaParams,
 ) -> None:
@@ -225,7 +226,7 @@ def run_cross_validation(
         of_metric = dict.fromkeys((split, metric) for split, _, metric, _ in each)
         by_brain[brain] = [(s, fold, m, mean_of(each, s, m)[0]) for s, m in of_metric]
         found += by_brain[brain]
-        say(f"{run_name}: transfer brain {brain}, macro-F1 " + _macro_f1(each, data.tests))
+        say(f"{run}: transfer brain {brain}, macro-F1 " + _macro_f1(each, data.tests))
     series = {}
     for split in TESTS:
         values_of = [mean_of(each, split, "macro_f1")[0] for each in by_brain.values()]
@@ -236,8 +237,8 @@ def run_cross_validation(
         (by_choice, "Seen brains, the transfer brain and unseen ones, for each transfer brain."),
         scores_panel("Over all choices", found),
     ]
-    charts.write(f"Cross-validation over transfer brains: {run_name}", panels, html, png)
-    write_scores(scores, run_name, "cross_validation", found)
+    charts.write(f"Cross-validation over transfer brains: {run}", panels, html, png)
+    write_scores(scores, run, "cross_validation", found)
 
 
 def _macro_f1(scores: Sequence[Score], splits: Sequence[str]) -> str:

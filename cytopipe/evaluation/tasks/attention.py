@@ -13,7 +13,7 @@ from torch.nn import functional
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.samples import write_scores
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.learning import augmentation, checkpoints, distributed, networks
 from cytopipe.learning.loading import Field, Patches
@@ -109,15 +109,15 @@ def chosen_patches(table: pd.DataFrame, params: AttentionParams) -> pd.DataFrame
     return pd.concat(drawn, ignore_index=True)
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_attention(
     *,
     patches: Path,
     weights: Path,
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     threads: int,
     params: AttentionParams,
 ) -> None:
@@ -133,7 +133,7 @@ def run_attention(
     patches : a data set with areas (PATCHES); images are opened from the current folder.
     weights : final.pt of the run.
     scores, html, png : the table (SCORES), page and picture to write.
-    run_name : name of the run.
+    run : name of the run.
     threads : that libraries may take (`cytopipe.threads`).
 
     Raises
@@ -175,8 +175,8 @@ def run_attention(
     for area, members in chosen.groupby("area", sort=False).indices.items():
         first = members[: params.shown]
         panels.append(_pictures_panel(str(area), pictures[first], found[first], params.gamma))
-    charts.write(f"Attention: {run_name}", panels, html, png)
-    write_scores(scores, run_name, "attention", every)
+    charts.write(f"Attention: {run}", panels, html, png)
+    write_scores(scores, run, "attention", every)
 
 
 def _scores_panel(

@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.logs import say
 
 POSITION = ("x_mm", "y_mm", "z_mm")
@@ -112,16 +112,16 @@ def transfer(
     return Transfer(scores, total / times)
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_coordinates(
     *,
     points: Mapping[str, Path],
     features: Mapping[str, Path],
     rows: Mapping[str, Path],
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     params: CoordinateParams,
 ) -> None:
     """Score how well positions transfer from one brain to the others by linear regression.
@@ -131,7 +131,7 @@ def run_coordinates(
     points, features, rows : brain to points (POINTS), feature array (.npy), its rows.
     scores : the table to write (SCORES): `split` is the brain, `fold` the regressor's fold.
     html, png : the figures to write.
-    run_name : the run whose features these are.
+    run : the run whose features these are.
 
     Raises
     ------
@@ -163,13 +163,13 @@ def run_coordinates(
         folds=params.folds,
         seed=params.seed,
     )
-    write_scores(scores, run_name, "coordinates", result.scores)
+    write_scores(scores, run, "coordinates", result.scores)
     table = pd.DataFrame(result.scores, columns=["brain", "fold", "metric", "value"])
     means = table.groupby(["brain", "metric"]).value.agg(["mean", "std"])
     for brain in table.brain.unique():
         got, nothing = (means["mean"][brain, f"error_3d_mm{suffix}"] for suffix in ("", CONSTANT))
-        say(f"{run_name}: {brain} off by {got:.1f} mm, a constant by {nothing:.1f} mm")
-    heading = f"{run_name}: coordinates predicted by regressors of {params.brain}"
+        say(f"{run}: {brain} off by {got:.1f} mm, a constant by {nothing:.1f} mm")
+    heading = f"{run}: coordinates predicted by regressors of {params.brain}"
     charts.write(heading, _panels(samples, result, means, params), html, png)
 
 

@@ -26,7 +26,7 @@ from cytopipe.evaluation.similarity import (
     unit,
     within_and_between,
 )
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.logs import say
 
 Scores = list[tuple[str, int, str, float]]
@@ -138,7 +138,7 @@ def similarity_scores(
     return found
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_embedding(
     *,
     points: Mapping[str, Path],
@@ -146,10 +146,10 @@ def run_embedding(
     projected: Mapping[str, Path],
     rows: Mapping[str, Path],
     roles: Mapping[str, str],
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     params: EmbeddingParams,
 ) -> None:
     """Embed, cluster and compare the features of one run.
@@ -164,7 +164,7 @@ def run_embedding(
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
     roles : brain to role; pairs with an unseen brain are scored apart.
     scores, html, png : the table (SCORES) and the figures to write.
-    run_name : the run whose features these are.
+    run : the run whose features these are.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def run_embedding(
             continue
         sample = read_samples(points, arrays, rows, most=params.most_per_brain, seed=params.seed)
         drawn, measured = _embedded(split, sample, mine, params)
-        say(f"{run_name}: {split} features of {len(sample.points)} points embedded")
+        say(f"{run}: {split} features of {len(sample.points)} points embedded")
         matrices, areas = _matrices(sample, points, arrays, rows)
         measured += similarity_scores(matrices, mine)
         found += [(split, *score) for score in measured if np.isfinite(score[-1])]
@@ -187,11 +187,9 @@ def run_embedding(
     frame = pd.DataFrame(found, columns=["split", "fold", "metric", "value"])
     for split in frame.split.unique():
         values = frame.value[(frame.split == split) & (frame.metric == "similarity_correlation")]
-        say(
-            f"{run_name}: {split}, brains agree by r {values.mean():.3f} ± {values.std(ddof=0):.3f}"
-        )
-    charts.write(f"Feature space of {run_name}", panels, html, png)
-    write_scores(scores, run_name, "embedding", found)
+        say(f"{run}: {split}, brains agree by r {values.mean():.3f} ± {values.std(ddof=0):.3f}")
+    charts.write(f"Feature space of {run}", panels, html, png)
+    write_scores(scores, run, "embedding", found)
 
 
 def _embedded(

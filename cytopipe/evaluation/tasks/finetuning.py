@@ -25,7 +25,7 @@ from cytopipe.evaluation.predictions import (
     scores_of,
     scores_panel,
 )
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.learning import augmentation, checkpoints, distributed, networks, optimisers
@@ -179,16 +179,16 @@ def _precision(device: torch.device, params: FinetuningParams) -> torch.autocast
     return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_finetuning(
     *,
     patches: Path,
     weights: Path,
     atlas: Sequence[Path],
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     threads: int,
     params: FinetuningParams,
 ) -> None:
@@ -204,7 +204,7 @@ def run_finetuning(
     weights : final.pt of the run.
     atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
     scores, html, png : the table (SCORES), page and picture to write.
-    run_name : name of the run.
+    run : name of the run.
     threads : that libraries may take (`cytopipe.threads`).
 
     Raises
@@ -240,12 +240,12 @@ def run_finetuning(
     if steps is not None:
         panels += hops_panels(answers["finetuning"], found["finetuning"], steps)
     panels += confusion_panels(answers["finetuning"], data.areas)
-    charts.write(f"Fine-tuning: {run_name}", panels, html, png)
+    charts.write(f"Fine-tuning: {run}", panels, html, png)
     every: list[tuple[str, str, str, int, str, float]] = []
     for task, scored in found.items():
-        every += [(run_name, task, *score) for score in scored]
+        every += [(run, task, *score) for score in scored]
         means = ", ".join(f"{s} {mean_of(scored, s, 'macro_f1')[0]:.3f}" for s in data.tests)
-        say(f"{run_name}: {task}, {epochs} epochs, macro-F1 {means}")
+        say(f"{run}: {task}, {epochs} epochs, macro-F1 {means}")
     tables.write(tables.SCORES, pd.DataFrame(every, columns=tables.SCORES.names), scores)
 
 

@@ -29,7 +29,7 @@ from cytopipe.evaluation.layer_patches import (
     share_of,
 )
 from cytopipe.evaluation.samples import write_scores
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks, optimisers
 from cytopipe.learning.networks import LAYERS
@@ -191,15 +191,15 @@ def f1_of(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np
     return np.where(occurs, f1, np.nan)
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_layers(
     *,
     patches: Path,
     weights: Path,
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     threads: int,
     params: LayersParams,
 ) -> None:
@@ -222,7 +222,7 @@ def run_layers(
     patches : annotated patches (LAYER_PATCHES), with paths from the current folder.
     weights : final.pt of the run.
     scores, html, png : the table (SCORES), page and picture to write.
-    run_name : name of the run.
+    run : name of the run.
     threads : that libraries may take (`cytopipe.threads`).
 
     Raises
@@ -236,7 +236,7 @@ def run_layers(
     encoder, _ = checkpoints.load_encoder(weights)
     if encoder.plan.architecture == "unet_encoder":
         raise InputError(
-            f"layers: the map of {run_name} (unet_encoder, without padding) does not cover a "
+            f"layers: the map of {run} (unet_encoder, without padding) does not cover a "
             "patch; leave the task out for this run"
         )
     network = LayerNetwork(encoder.backbone, nn.Identity()).to(device).eval()
@@ -268,7 +268,7 @@ def run_layers(
                 if fold == 0:
                     shown[mode] = predicted  # in the end, of the largest fraction
             mine = [r.macro_f1 for r in found if (r.mode, r.fraction) == (mode, fraction)]
-            say(f"{run_name}: {mode} {100 * fraction:g}%, macro-F1 {np.mean(mine):.3f}")
+            say(f"{run}: {mode} {100 * fraction:g}%, macro-F1 {np.mean(mine):.3f}")
     tested = LayerPatches(data.images[test], data.labels[test])
     names = table.patch_id[test].tolist()
     panels = [
@@ -276,5 +276,5 @@ def run_layers(
         class_panel(found),
         example_panel(tested, shown, names, params.examples),
     ]
-    charts.write(f"Layers: {run_name}", panels, html, png)
-    write_scores(scores, run_name, "layers", scores_of(found))
+    charts.write(f"Layers: {run}", panels, html, png)
+    write_scores(scores, run, "layers", scores_of(found))

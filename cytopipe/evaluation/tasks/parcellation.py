@@ -17,7 +17,7 @@ from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.labelled import features_of
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.logs import say
 
@@ -167,7 +167,7 @@ def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Sam
     return Samples(table, values).where(np.asarray(np.isfinite(values).all(1)))
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_parcellation(
     *,
     points: Path,
@@ -176,10 +176,10 @@ def run_parcellation(
     annotated: Path | None,
     annotated_features: Path | None,
     annotated_rows: Path | None,
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     params: ParcellationParams,
 ) -> None:
     """Cluster the points of neighbouring areas; score clusters by area and by hemisphere.
@@ -226,14 +226,14 @@ def run_parcellation(
             )
         results[split] = cluster(found, clusters, params.seeds)
     listed = [(split, *score) for split, result in results.items() for score in result.scores]
-    write_scores(scores, run_name, "parcellation", listed)
+    write_scores(scores, run, "parcellation", listed)
     means = _means(listed)
     for split in results:
         got = ", ".join(f"{metric} {mean:.2f}" for metric, mean in means["mean"][split].items())
-        say(f"{run_name}: {split}: {got}")
+        say(f"{run}: {split}: {got}")
     panels: list[tuple[charts.Panel, str]] = [_bars(means, list(results), len(params.seeds))]
     panels += [_map(split, located[split], result.first) for split, result in results.items()]
-    heading = f"{run_name}: clusters of points of {', '.join(areas)} in {brain}"
+    heading = f"{run}: clusters of points of {', '.join(areas)} in {brain}"
     charts.write(heading, panels, html, png)
 
 

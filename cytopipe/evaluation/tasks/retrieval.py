@@ -18,6 +18,7 @@ from cytopipe.evaluation import charts
 from cytopipe.evaluation.image_windows import read_windows
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
+from cytopipe.files import Output
 from cytopipe.logs import say
 from cytopipe.study.sections import Section
 
@@ -132,7 +133,7 @@ def chance(queries: pd.DataFrame, points: pd.DataFrame, seed: int) -> dict[str, 
     return values
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_retrieval(
     *,
     points: Mapping[str, Path],
@@ -142,10 +143,10 @@ def run_retrieval(
     sections: Sequence[Section],
     patch_px: int,
     spacing_um: float,
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     params: RetrievalParams,
 ) -> None:
     """Look up the nearest points of some queries, count what they share and show some of them.
@@ -160,7 +161,7 @@ def run_retrieval(
     sections : of these brains; `image` is the pyramid that is read.
     patch_px, spacing_um : of the patches that the run's features are of.
     scores, html, png : the table (SCORES) and the figures to write.
-    run_name : the run whose features these are.
+    run : the run whose features these are.
 
     Raises
     ------
@@ -192,7 +193,7 @@ def run_retrieval(
             f"{name} {counted[' far'][name]:.2f} (chance {value:.2f})"
             for name, value in counted[" chance"].items()
         )
-        say(f"{run_name}: {split}, {params.neighbours} nearest of {len(queries.points)}: {said}")
+        say(f"{run}: {split}, {params.neighbours} nearest of {len(queries.points)}: {said}")
         bars.append((_bars(split, counted, params), _CAPTION.format(params.exclude_mm)))
         shown = _pictures(split, queries.points, every, far, sections, patch_px, spacing_um, params)
         pictures.append(
@@ -202,8 +203,8 @@ def run_retrieval(
                 f"of its section within {params.exclude_mm:g} mm; with brain, section and area.",
             )
         )
-    charts.write(f"Nearest patches of {run_name}", bars + pictures, html, png)
-    write_scores(scores, run_name, "retrieval", found)
+    charts.write(f"Nearest patches of {run}", bars + pictures, html, png)
+    write_scores(scores, run, "retrieval", found)
 
 
 _CAPTION = (

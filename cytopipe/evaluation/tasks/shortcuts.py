@@ -26,6 +26,7 @@ from cytopipe import provenance
 from cytopipe.evaluation import charts, staining
 from cytopipe.evaluation.samples import read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
+from cytopipe.files import Output
 from cytopipe.learning import checkpoints, distributed
 from cytopipe.logs import say
 from cytopipe.study.sections import Section
@@ -197,7 +198,7 @@ def folds_of(points: pd.DataFrame, slab_mm: float, folds: int) -> Groups:
     return slabs % folds
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_shortcuts(
     *,
     points: Mapping[str, Path],
@@ -211,10 +212,10 @@ def run_shortcuts(
     weights: Path | None,
     patch_px: int,
     spacing_um: float,
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     threads: int,
     params: ShortcutParams,
 ) -> None:
@@ -286,16 +287,16 @@ def run_shortcuts(
     found = [score for score in found if np.isfinite(score[2])]
     for split in kinds:
         said = (f"{name} {value:.2f}" for kind, name, value, _ in found if kind == split)
-        say(f"{run_name}: {split}, {', '.join(said)}")
+        say(f"{run}: {split}, {', '.join(said)}")
     charts.write(
-        f"Shortcuts of {run_name}",
+        f"Shortcuts of {run}",
         _panels(found, strange, roles, params),
         html,
         png,
     )
     rows_of_scores = [(split, 0, name, value) for split, name, value, _ in found]
     rows_of_scores += [(split, 0, f"{name} chance", chance) for split, name, _, chance in found]
-    write_scores(scores, run_name, "shortcuts", rows_of_scores)
+    write_scores(scores, run, "shortcuts", rows_of_scores)
 
 
 def _read(

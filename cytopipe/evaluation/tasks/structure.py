@@ -30,7 +30,7 @@ from cytopipe.evaluation.regression import (
 )
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.structure_figures import panels
-from cytopipe.files import InputError
+from cytopipe.files import InputError, Output
 from cytopipe.formats import surfaces, tables
 from cytopipe.logs import say
 
@@ -117,7 +117,7 @@ def layer_thickness_mm(
     return dict(zip(LAYER_THICKNESS, found.T, strict=True))
 
 
-@provenance.writes("scores", "html", "png")
+@provenance.recorded
 def run_structure(
     *,
     points: Path,
@@ -129,10 +129,10 @@ def run_structure(
     layer_thickness: Mapping[str, Sequence[Path]],
     layer_patches: Path | None,
     weights: Path | None,
-    scores: Path,
-    html: Path,
-    png: Path,
-    run_name: str,
+    scores: Output,
+    html: Output,
+    png: Output,
+    run: str,
     threads: int,
     params: StructureParams,
 ) -> None:
@@ -178,11 +178,11 @@ def run_structure(
     frame = _scored(sources, params)
     metrics = "r2 " + frame.target + ", " + frame.input
     listed = zip(frame.split, frame.fold, metrics, frame.r2, strict=True)
-    write_scores(scores, run_name, "structure", list(listed))
+    write_scores(scores, run, "structure", list(listed))
     for split, raw in frame[frame.input == RAW].groupby("split"):
         of_targets = raw.groupby("target", sort=False).r2.mean().items()
-        say(f"{run_name}: R2 of {split}: " + ", ".join(f"{t} {v:.2f}" for t, v in of_targets))
-    heading = f"{run_name}: structure of {params.brain} read off features"
+        say(f"{run}: R2 of {split}: " + ", ".join(f"{t} {v:.2f}" for t, v in of_targets))
+    heading = f"{run}: structure of {params.brain} read off features"
     charts.write(heading, panels(frame, sources, params.attributed, params.folds), html, png)
 
 

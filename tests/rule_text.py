@@ -1,0 +1,51 @@
+"""The rules of the workflow as text: the names in each of their directives."""
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from empty_study import ROOT
+
+RULES = ROOT / "workflow" / "rules"
+RULE_FILES = sorted(RULES.glob("*.smk"))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule: its docstring, and the text of each directive, also of those that it inherits."""
+
+    name: str
+    docstring: str
+    directives: dict[str, str]
+
+    def names(self, directive: str) -> set[str]:
+        """Names of the keyword arguments of a directive."""
+        return set(re.findall(r"^        (\w+)=", self.directives.get(directive, ""), re.MULTILINE))
+
+    def function(self) -> Callable[..., None]:
+        """What `workflow/scripts/run_stage.py` calls for it."""
+        stage, _, part = self.name.partition("_")
+        module = importlib.import_module(f"cytopipe.{stage}")
+        called: Callable[..., None] = getattr(module, f"run_{part}".rstrip("_"))
+        return called
+
+
+def _read() -> dict[str, Rule]:
+    rules: dict[str, Rule] = {}
+    start = re.compile(r"^(?:use rule (\w+) as (\w+) with|rule (\w+)):\n", re.MULTILINE)
+    for path in RULE_FILES:
+        text = path.read_text()
+        starts = [*start.finditer(text)]
+        ends = [*(match.start() for match in starts[1:]), len(text)]
+        for match, end in zip(starts, ends):
+            base, derived, plain = match.groups()
+            name = derived or plain
+            parts = re.split(r"^    (\w+):", text[match.end() : end], flags=re.MULTILINE)
+            inherited = rules[base].directives if base else {}
+            own = dict(zip(parts[1::2], parts[2::2], strict=True))
+            rules[name] = Rule(name, parts[0].strip(), inherited | own)
+    return rules
+
+
+ALL = _read()
