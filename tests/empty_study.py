@@ -19,7 +19,7 @@ from snakemake.api import (
 )
 from snakemake.settings.enums import Quietness
 
-from cytopipe.formats import config as study_config
+from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
 DEFAULTS = study_config.read(ROOT / "config" / "config.yaml")

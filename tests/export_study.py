@@ -20,10 +20,10 @@ from shell_study import (
 )
 
 from cytopipe import __main__ as command_line
-from cytopipe.formats import config as study_config
 from cytopipe.formats import surfaces, tables, transforms, volumes
 from cytopipe.numerics.geometry import ras_to_stack, stack_to_ras
 from cytopipe.report.truth_folder import TruthBrain
+from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE_VOXEL_MM, STACK_VOXEL_MM = 2.0, 1.5

@@ -12,8 +12,9 @@ from cytopipe.alignment.auditing import Row
 from cytopipe.formats import corrections, images, tables
 from cytopipe.formats.sections import Section
 from cytopipe.report.truth_folder import TruthBrain
+from cytopipe.study.config import Report
 
-PARAMS = report.Params(
+PARAMS = Report(
     thumbnail_um=600,
     section_px=150,
     jpeg_quality=80,

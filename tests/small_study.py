@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cytopipe.formats import config as study_config
 from cytopipe.formats import volumes
 from cytopipe.formats.images import write_pyramid
+from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
 SPACING_UM = 64.0

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cytopipe.formats import config as study_config
-from cytopipe.phantom import Params
+from cytopipe.study import config as study_config
+from cytopipe.study.config import Phantom
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -89,6 +89,6 @@ def test_the_preset_makes_a_brain_of_true_size() -> None:
     brain = script("brain")
     phantom = study_config.read(brain.PRESET)[study_config.NOT_IN_A_STUDY]
     study_config.check_section("phantom", phantom, study_config.SCHEMAS, str(brain.PRESET))
-    params = Params(**phantom)
+    params = Phantom(**phantom)
     assert params.section_step * params.thickness_um == 300
     assert params.spacing_um == brain.SPACING_UM

@@ -11,9 +11,9 @@ from small_study import COLUMNS, NUMBERS, ROWS, SmallStudy
 
 from cytopipe import __main__ as command_line
 from cytopipe.commands.check import estimate, scans
-from cytopipe.formats import config as study_config
 from cytopipe.formats.images import write_pyramid
 from cytopipe.formats.sections import Section
+from cytopipe.study import config as study_config
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cytopipe.formats import config as study_config
 from cytopipe.formats.images import open_pyramid
+from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
 FOREIGN = Path(__file__).parent / "foreign_images"

@@ -14,8 +14,9 @@ from cytopipe.evaluation.layers import LayerNetwork, f1_of, finetune, probe
 from cytopipe.files import InputError
 from cytopipe.formats import annotations, tables
 from cytopipe.learning import checkpoints, networks
+from cytopipe.study.config import LayersTask
 
-PARAMS = evaluation.LayersParams(
+PARAMS = LayersTask(
     spacing_um=64,
     patch_px=32,
     fractions=[0.1, 0.5, 1.0],
@@ -173,7 +174,7 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         png=folder / "layers.png",
         run_name="x",
         threads=1,
-        params=evaluation.LayersParams(**values),
+        params=LayersTask(**values),
     )
     return tables.read(tables.SCORES, folder / "scores.parquet")
 

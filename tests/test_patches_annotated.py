@@ -17,6 +17,7 @@ from cytopipe.formats.images import write_pyramid
 from cytopipe.formats.sections import Section
 from cytopipe.patches.contours import inside, masks_of, with_nearest
 from cytopipe.patches.midlines import branches, midline_points, without_spurs
+from cytopipe.study.config import DataSet
 
 
 def strip(angle: float, length: float, half: float, size: int = 400) -> np.ndarray:
@@ -133,7 +134,7 @@ def drawn(annotations: list[Path], **changes: Any) -> pd.DataFrame:
         ],
         annotations=annotations,
         patches=Path("set.parquet"),
-        params=patches.Params(**values),  # type: ignore[arg-type]
+        params=DataSet(**values),  # type: ignore[arg-type]
     )
     return tables.read(tables.PATCHES, Path("set.parquet"))
 

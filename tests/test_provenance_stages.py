@@ -14,8 +14,8 @@ import yaml
 
 from cytopipe import __main__ as command_line
 from cytopipe.commands.provenance import read
-from cytopipe.formats import config as study_config
 from cytopipe.formats import images
+from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))

@@ -16,7 +16,7 @@ import yaml
 from empty_study import ATLAS, DEFAULTS, ROOT
 
 from cytopipe.__main__ import STAGES
-from cytopipe.formats import config as study_config
+from cytopipe.study import config as study_config
 
 PAGE = (ROOT / "docs" / "reruns.md").read_text()
 ROLES = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
@@ -109,7 +109,7 @@ class Study:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the workflow, in which a VERSION can be raised."""
     house = tmp_path_factory.mktemp("house")
-    for name in ("workflow", "cytopipe", "config/schemas"):
+    for name in ("workflow", "cytopipe"):
         shutil.copytree(ROOT / name, house / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "Snakefile", house)
     return house

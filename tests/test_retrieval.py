@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 from cytopipe.evaluation import retrieval
-from cytopipe.evaluation.retrieval import RetrievalParams, nearest, run_retrieval, shares, too_near
+from cytopipe.evaluation.retrieval import nearest, run_retrieval, shares, too_near
 from cytopipe.evaluation.similarity import unit
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import RetrievalTask
 
 
 def points_of(count: int, seed: int) -> pd.DataFrame:
@@ -119,7 +120,7 @@ def run(folder: Path, listed: int = 2) -> pd.DataFrame:
         html=folder / "retrieval.html",
         png=folder / "retrieval.png",
         run_name="x",
-        params=RetrievalParams(queries_per_brain=20, neighbours=5, exclude_mm=6.0, shown=2, seed=1),
+        params=RetrievalTask(queries_per_brain=20, neighbours=5, exclude_mm=6.0, shown=2, seed=1),
     )
     table = tables.read(tables.SCORES, folder / "scores.parquet")
     return table.pivot_table(index="metric", columns="split", values="value")

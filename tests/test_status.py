@@ -8,10 +8,10 @@ from test_workflow import NUMBERS, write_study
 
 from cytopipe import __main__ as command_line
 from cytopipe.commands.status import stages_of
-from cytopipe.formats import config as study_config
 from cytopipe.formats import tables
 from cytopipe.formats.corrections import Proposal, write_proposals
 from cytopipe.formats.sections import read_sections
+from cytopipe.study import config as study_config
 
 STAGES = (
     "segmentation",

@@ -30,9 +30,9 @@ from PIL import Image
 from cytopipe.commands import audit as auditing
 from cytopipe.commands.phantom import write_config
 from cytopipe.files import InputError, whole
-from cytopipe.formats import config as study_config
 from cytopipe.formats import images, tables, volumes
 from cytopipe.formats.sections import read_sections
+from cytopipe.study import config as study_config
 
 DISTRIBUTION = "DeepSlice==1.2.8"
 FOLDER = "examples/example_brain/GLTa/"

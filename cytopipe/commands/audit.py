@@ -10,10 +10,10 @@ from cytopipe import logs, threads
 from cytopipe.alignment import auditing
 from cytopipe.alignment.auditing import Row
 from cytopipe.files import InputError, whole
-from cytopipe.formats import config as study_config
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import chunk_of, needs_pyramid, read_brains, read_sections
 from cytopipe.formats.tables import SEGMENTATION, read
+from cytopipe.study import config as study_config
 
 COLUMNS = ("section", "finding", "confidence", "remedy")
 
@@ -59,7 +59,7 @@ def rows_of(study: Path, brain: str) -> list[Row]:
     if not config_path.exists():
         raise InputError(f"{study} has no config/config.yaml; name a study with --study")
     config = study_config.read(config_path)
-    study_config.check(config, study_config.SCHEMAS, str(config_path))
+    study_config.check(config, str(config_path))
     known = list(read_brains(study / "config" / "brains.tsv"))
     if brain not in known:
         raise InputError(f"there is no brain {brain!r} in brains.tsv; use one of {known}")

@@ -7,8 +7,8 @@ from typing import Any
 
 from cytopipe import export
 from cytopipe.files import InputError
-from cytopipe.formats import config as study_config
 from cytopipe.formats.sections import Section, chunk_of, read_brains, read_sections
+from cytopipe.study import config as study_config
 
 
 def run(arguments: list[str]) -> int:

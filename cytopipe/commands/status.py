@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe.files import InputError
-from cytopipe.formats import config as study_config
 from cytopipe.formats import tables, truth_table
 from cytopipe.formats.corrections import COLUMNS
 from cytopipe.formats.sections import (
@@ -20,6 +19,7 @@ from cytopipe.formats.sections import (
     read_sections,
     read_tsv,
 )
+from cytopipe.study import config as study_config
 
 DONE, RUNNING, WAITING, FAILED, OPEN = "done", "running", "waiting for a person", "failed", "to run"
 _SHOWN = 12
@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
     study: Path = parser.parse_args(arguments).study
     if (study / "config" / "config.yaml").exists():
         config = study_config.read(study / "config" / "config.yaml")
-        study_config.check(config, study_config.SCHEMAS, str(study / "config" / "config.yaml"))
+        study_config.check(config, str(study / "config" / "config.yaml"))
         roles = read_brains(study / "config" / "brains.tsv")
         sections = read_sections(study / "config" / "sections.tsv", brains=list(roles))
         for brain, role in roles.items():

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from cytopipe.files import InputError
 from cytopipe.learning import (
-    augmentation,
     checkpoints,
     distributed,
     launching,
@@ -22,8 +21,8 @@ from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.learning.objectives import Objective
 from cytopipe.logs import say
-from cytopipe.pretraining.params import Params
 from cytopipe.pretraining.step import prepare, step
+from cytopipe.study.config import PretrainingRun
 
 
 @dataclass
@@ -48,7 +47,7 @@ def train(
     checkpoint: Path,
     identity: str,
     world: World,
-    params: Params,
+    params: PretrainingRun,
 ) -> State:
     """Train an encoder in place, or continue where the checkpoint of the same identity stands.
 
@@ -71,12 +70,12 @@ def train(
             "processes; change batch_size in config/config.yaml or the number of processes"
         )
     network = prepare(encoder, world, params)
-    settings = optimisers.Optimiser(**params.optimiser)
+    settings = params.optimiser
     optimiser = optimisers.build(encoder, settings, params.batch_size)
     state = _resume(checkpoint, identity, encoder, optimiser, world)
     if state.epoch == params.epochs:
         return state
-    changes = augmentation.Augmentation(**params.augmentation)
+    changes = params.augmentation
     field = Field(params.patch_px, params.spacing_um, params.margin, changes.shift_mm)
     data = Patches(table, field, changes, params.seed, params.cache_mb, objective.views)
     encoder.train()

@@ -16,12 +16,12 @@ from cytopipe.formats import corrections, tables, truth_table, volumes
 from cytopipe.formats import surfaces as surface_files
 from cytopipe.formats.sections import Section, read_tsv
 from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
-from cytopipe.report.params import Params
 from cytopipe.report.truth import run_truth
+from cytopipe.study.config import Report
 
 VERSION = 5
 
-__all__ = ["Params", "run", "run_brain", "run_truth"]
+__all__ = ["run", "run_brain", "run_truth"]
 
 
 @provenance.writes("numbers", "page")
@@ -51,7 +51,7 @@ def run_brain(
     max_rotation_deg: float,
     numbers: Path,
     page: Path,
-    params: Params,
+    params: Report,
 ) -> None:
     """Write a brain's page, and beside it the folder of that name with what it loads.
 
@@ -59,9 +59,14 @@ def run_brain(
     ----------
     sections, images : all sections of the brain and their scans or pyramids, in the same order.
     labels, segmentations : label file and table of each chunk.
+    stack, pairs : STACK and PAIRS of the brain.
     proposed, audit : what alignment and audit propose, in the form of manual/{brain}/sections.tsv;
         None without an audit.
+    tissue, repairs : reconstructed tissue, and REPAIRS.
+    surfaces, thickness, curvature : mid-surface and its maps, by hemisphere L and R.
     table : SURFACES.
+    midlines : MIDLINE of each chunk.
+    points : POINTS.
     checks : CHECKS.
     template : tissue volume of the template.
     given : ready-made tissue and surfaces, which took the place of ours; the page names them.
@@ -193,6 +198,7 @@ def run(
     scores : SCORES of all tasks and runs.
     figures : {task}/{run}/figures.html of them; the page links to them and shows the .png beside.
     table : the truth table, if the study has a truth.
+    page : written: the page that links to all others.
     """
     brains = [
         {

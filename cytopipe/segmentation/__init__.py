@@ -18,7 +18,6 @@ from cytopipe.formats import tables
 from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
 from cytopipe.formats.sections import Section
 from cytopipe.logs import progress, say
-from cytopipe.segmentation.params import Params
 from cytopipe.segmentation.section import (
     BACKGROUND,
     GRAY,
@@ -28,8 +27,9 @@ from cytopipe.segmentation.section import (
     corrected,
     segment,
 )
+from cytopipe.study.config import Segmentation
 
-__all__ = ["BACKGROUND", "GRAY", "WHITE", "Params", "Segmented", "run", "segment"]
+__all__ = ["BACKGROUND", "GRAY", "WHITE", "Segmented", "run", "segment"]
 
 VERSION = 1
 
@@ -44,7 +44,7 @@ def run(
     manual: list[Path],
     labels: Path,
     table: Path,
-    params: Params,
+    params: Segmentation,
 ) -> None:
     """Segment the sections of a chunk.
 

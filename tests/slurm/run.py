@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from cytopipe.formats import config as study_config
+from cytopipe.study import config as study_config
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]

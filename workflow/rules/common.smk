@@ -10,10 +10,11 @@ from snakemake.exceptions import WorkflowError
 
 from cytopipe.commands import queue
 from cytopipe.files import InputError
-from cytopipe.formats import config as study_config
+from cytopipe.study import config as study_config
 from cytopipe.formats import transform_table
 from cytopipe.formats.corrections import corrected
 from cytopipe.formats.sections import (
+    check_brains,
     chunk_of,
     needs_pyramid,
     read_brains,
@@ -23,10 +24,12 @@ from cytopipe.formats.sections import (
 SOURCE = Path(workflow.basedir) / "cytopipe"
 
 try:
-    study_config.check(config, Path(workflow.basedir) / "config" / "schemas")
+    for path in workflow.configfiles:
+        study_config.read(Path(path))  # Snakemake takes a key that stands twice
+    study_config.check(config)
     ROLES = read_brains(Path("config/brains.tsv"))
     SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
-    study_config.check_brains(SECTIONS, ROLES)
+    check_brains(SECTIONS, ROLES)
     DECIDED = corrected(SECTIONS, Path("manual"))
     # manual/{brain}/transforms.tsv and what it names
     GIVEN = {

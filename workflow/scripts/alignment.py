@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import alignment, logs
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import Alignment
 
 logs.to(snakemake.log[0])
 alignment.run_stack(
@@ -12,5 +13,5 @@ alignment.run_stack(
     all_pairs=Path(snakemake.output.pairs),
     proposed=Path(snakemake.output.proposed),
     image_right=snakemake.params.image_right,
-    params=alignment.Params(**snakemake.params.alignment),
+    params=Alignment(**snakemake.params.alignment),
 )

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import alignment, logs
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import Alignment
 
 logs.to(snakemake.log[0])
 alignment.run_audit(
@@ -11,5 +12,5 @@ alignment.run_audit(
     labels=[Path(path) for path in snakemake.input.labels],
     found=Path(snakemake.output.found),
     proposed=Path(snakemake.output.proposed),
-    params=alignment.Params(**snakemake.params.alignment),
+    params=Alignment(**snakemake.params.alignment),
 )

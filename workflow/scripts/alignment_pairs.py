@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import alignment, logs
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import Alignment
 
 logs.to(snakemake.log[0])
 alignment.run_pairs(
@@ -12,5 +13,5 @@ alignment.run_pairs(
     chunk=snakemake.wildcards.chunk,
     chunk_span=snakemake.params.chunk_span,
     pairs=Path(snakemake.output.pairs),
-    params=alignment.Params(**snakemake.params.alignment),
+    params=Alignment(**snakemake.params.alignment),
 )

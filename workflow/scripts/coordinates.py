@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import coordinates, logs
+from cytopipe.study.config import Coordinates
 
 logs.to(snakemake.log[0])
 chains = [Path(path) for path in snakemake.input.chains]
@@ -22,5 +23,5 @@ coordinates.run(
     affine=Path(snakemake.output.affine),
     checks=Path(snakemake.output.checks),
     points=Path(snakemake.output.points),
-    params=coordinates.Params(**snakemake.params.coordinates),
+    params=Coordinates(**snakemake.params.coordinates),
 )

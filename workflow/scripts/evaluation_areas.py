@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import evaluation, logs
+from cytopipe.study.config import AreasTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -16,5 +17,5 @@ evaluation.run_areas(
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
     threads=snakemake.threads,
-    params=evaluation.AreaParams(**snakemake.params.evaluation),
+    params=AreasTask(**snakemake.params.evaluation),
 )

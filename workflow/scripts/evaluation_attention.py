@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import evaluation, logs
+from cytopipe.study.config import AttentionTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -12,5 +13,5 @@ evaluation.run_attention(
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
     threads=snakemake.threads,
-    params=evaluation.AttentionParams(**snakemake.params.evaluation),
+    params=AttentionTask(**snakemake.params.evaluation),
 )

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import evaluation, logs
+from cytopipe.study.config import CoordinatesTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -13,5 +14,5 @@ evaluation.run_coordinates(
     html=Path(snakemake.output.html),
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
-    params=evaluation.CoordinateParams(**snakemake.params.evaluation),
+    params=CoordinatesTask(**snakemake.params.evaluation),
 )

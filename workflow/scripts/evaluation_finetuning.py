@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import evaluation, logs
+from cytopipe.study.config import FinetuningTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -13,5 +14,5 @@ evaluation.run_finetuning(
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
     threads=snakemake.threads,
-    params=evaluation.FinetuningParams(**snakemake.params.evaluation),
+    params=FinetuningTask(**snakemake.params.evaluation),
 )

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import evaluation, logs
+from cytopipe.study.config import LayersTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -12,5 +13,5 @@ evaluation.run_layers(
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
     threads=snakemake.threads,
-    params=evaluation.LayersParams(**snakemake.params.evaluation),
+    params=LayersTask(**snakemake.params.evaluation),
 )

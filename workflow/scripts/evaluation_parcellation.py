@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import evaluation, logs
+from cytopipe.study.config import ParcellationTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -14,5 +15,5 @@ evaluation.run_parcellation(
     html=Path(snakemake.output.html),
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
-    params=evaluation.ParcellationParams(**snakemake.params.evaluation),
+    params=ParcellationTask(**snakemake.params.evaluation),
 )

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import evaluation, logs
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import RetrievalTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -17,5 +18,5 @@ evaluation.run_retrieval(
     html=Path(snakemake.output.html),
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
-    params=evaluation.RetrievalParams(**snakemake.params.evaluation),
+    params=RetrievalTask(**snakemake.params.evaluation),
 )

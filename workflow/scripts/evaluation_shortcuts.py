@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import evaluation, logs
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import ShortcutsTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -22,5 +23,5 @@ evaluation.run_shortcuts(
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
     threads=snakemake.threads,
-    params=evaluation.ShortcutParams(**snakemake.params.evaluation),
+    params=ShortcutsTask(**snakemake.params.evaluation),
 )

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import evaluation, logs
+from cytopipe.study.config import StructureTask
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -20,5 +21,5 @@ evaluation.run_structure(
     png=Path(snakemake.output.png),
     run_name=snakemake.wildcards.run,
     threads=snakemake.threads,
-    params=evaluation.StructureParams(**snakemake.params.evaluation),
+    params=StructureTask(**snakemake.params.evaluation),
 )

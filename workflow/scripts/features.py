@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import features, logs
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import NetworkFeatures
 
 logs.to(snakemake.log[0])
 features.run_network(
@@ -12,5 +13,5 @@ features.run_network(
     projected=Path(snakemake.output.projected),
     rows=Path(snakemake.output.rows),
     threads=snakemake.threads,
-    params=features.NetworkParams(**snakemake.params.features),
+    params=NetworkFeatures(**snakemake.params.features),
 )

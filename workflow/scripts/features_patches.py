@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import features, logs
+from cytopipe.study.config import NetworkFeatures
 
 logs.to(snakemake.log[0])
 features.run_patches(
@@ -10,5 +11,5 @@ features.run_patches(
     projected=Path(snakemake.output.projected),
     rows=Path(snakemake.output.rows),
     threads=snakemake.threads,
-    params=features.NetworkParams(**snakemake.params.features),
+    params=NetworkFeatures(**snakemake.params.features),
 )

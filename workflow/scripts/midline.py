@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import logs, midline
+from cytopipe.study.config import Midline
 
 logs.to(snakemake.log[0])
 midline.run(
@@ -12,5 +13,5 @@ midline.run(
     thickness={side: Path(snakemake.input[f"thickness_{side}"]) for side in "LR"},
     curvature={side: Path(snakemake.input[f"curvature_{side}"]) for side in "LR"},
     midline=Path(snakemake.output.midline),
-    params=midline.Params(**snakemake.params.midline),
+    params=Midline(**snakemake.params.midline),
 )

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import logs, midsurface
+from cytopipe.study.config import Midsurface
 
 # the processes of the two hemispheres read this file as well
 if __name__ == "__main__":
@@ -16,5 +17,5 @@ if __name__ == "__main__":
         curvature={side: Path(snakemake.output[f"curvature_{side}"]) for side in "LR"},
         table=Path(snakemake.output.table),
         workers=snakemake.threads,
-        params=midsurface.Params(**snakemake.params.midsurface),
+        params=Midsurface(**snakemake.params.midsurface),
     )

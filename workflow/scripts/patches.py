@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import logs, patches
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import DataSet
 
 logs.to(snakemake.log[0])
 patches.run(
@@ -10,5 +11,5 @@ patches.run(
     sections=[Section(**row) for row in snakemake.params.sections],
     annotations=[Path(path) for path in snakemake.input.annotations],
     patches=Path(snakemake.output.patches),
-    params=patches.Params(**snakemake.params.patches),
+    params=DataSet(**snakemake.params.patches),
 )

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import logs, patches
+from cytopipe.study.config import GeodesicTable
 
 logs.to(snakemake.log[0])
 patches.run_geodesic(
@@ -9,5 +10,5 @@ patches.run_geodesic(
         "R": Path(snakemake.input.surface_right),
     },
     table=Path(snakemake.output.table),
-    params=patches.GeodesicParams(**snakemake.params.patches),
+    params=GeodesicTable(**snakemake.params.patches),
 )

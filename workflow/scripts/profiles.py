@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import features, logs
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import Profiles
 
 logs.to(snakemake.log[0])
 features.run_profiles(
@@ -10,5 +11,5 @@ features.run_profiles(
     sections=[Section(**row) for row in snakemake.params.sections],
     backbone=Path(snakemake.output.backbone),
     rows=Path(snakemake.output.rows),
-    params=features.ProfileParams(**snakemake.params.features),
+    params=Profiles(**snakemake.params.features),
 )

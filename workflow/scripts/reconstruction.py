@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import logs, reconstruction
+from cytopipe.study.config import Reconstruction
 
 logs.to(snakemake.log[0])
 reconstruction.run(
@@ -11,5 +12,5 @@ reconstruction.run(
     missing_exclusion=snakemake.params.missing_exclusion,
     tissue=Path(snakemake.output.tissue),
     repairs=Path(snakemake.output.repairs),
-    params=reconstruction.Params(**snakemake.params.reconstruction),
+    params=Reconstruction(**snakemake.params.reconstruction),
 )

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import coordinates, logs
+from cytopipe.study.config import Coordinates
 
 logs.to(snakemake.log[0])
 coordinates.run_proposal(
@@ -9,5 +10,5 @@ coordinates.run_proposal(
     template=Path(snakemake.input.template),
     exclusion=Path(snakemake.input.exclusion),
     proposed=Path(snakemake.output.proposed),
-    params=coordinates.Params(**snakemake.params.coordinates),
+    params=Coordinates(**snakemake.params.coordinates),
 )

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from cytopipe import logs, reconstruction
+from cytopipe.study.config import Reconstruction
 
 logs.to(snakemake.log[0])
 reconstruction.run_volume(
@@ -12,5 +13,5 @@ reconstruction.run_volume(
     volume=Path(snakemake.output.volume),
     repairs=Path(snakemake.output.repairs),
     workers=snakemake.threads,
-    params=reconstruction.Params(**snakemake.params.reconstruction),
+    params=Reconstruction(**snakemake.params.reconstruction),
 )

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import logs, report
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import Report
 
 logs.to(snakemake.log[0])
 files = snakemake.input
@@ -24,5 +25,5 @@ report.run_brain(
     max_rotation_deg=snakemake.params.max_rotation_deg,
     numbers=Path(snakemake.output.numbers),
     page=Path(snakemake.output.page),
-    params=report.Params(**snakemake.params.report),
+    params=Report(**snakemake.params.report),
 )

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from cytopipe import logs, segmentation
 from cytopipe.formats.sections import Section
+from cytopipe.study.config import Segmentation
 
 logs.to(snakemake.log[0])
 segmentation.run(
@@ -10,5 +11,5 @@ segmentation.run(
     manual=[Path(path) for path in snakemake.input.manual],
     labels=Path(snakemake.output.labels),
     table=Path(snakemake.output.table),
-    params=segmentation.Params(**snakemake.params.segmentation),
+    params=Segmentation(**snakemake.params.segmentation),
 )
