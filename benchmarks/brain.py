@@ -24,7 +24,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +63,11 @@ STAGES = {
 
 def make_phantom(folder: Path) -> None:
     """The brain's sections, shrunk as by histology, and beside them the template in life's size."""
-    from cytopipe.phantom import Params, anatomy, run, study
+    from cytopipe.phantom import anatomy, run, study
 
     preset = study_config.read(PRESET)
     shrunk = folder / "surfaces"
-    params = replace(Params(**preset[study_config.NOT_IN_A_STUDY]), surfaces=str(shrunk))
+    params = study_config.Phantom(**preset[study_config.NOT_IN_A_STUDY] | {"surfaces": str(shrunk)})
     for hemisphere, name in zip(
         anatomy.load_hemispheres("fsaverage5"), ("left", "right"), strict=True
     ):
@@ -80,7 +79,8 @@ def make_phantom(folder: Path) -> None:
             (shrunk / f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
     run(study=folder, params=params)
     if not (folder / "life-size" / "areas.tsv").exists():
-        study.make_template(folder / "life-size", replace(params, surfaces="fsaverage5"))
+        life_size = params.model_copy(update={"surfaces": "fsaverage5"})
+        study.make_template(folder / "life-size", life_size)
 
 
 def make_study(phantom: Path, study: Path, count: int) -> None:

@@ -31,11 +31,11 @@ import pandas as pd
 import torch
 import yaml
 
-from cytopipe import pretraining
 from cytopipe.formats.images import write_pyramid
-from cytopipe.learning import augmentation, distributed, networks, objectives, optimisers
+from cytopipe.learning import distributed, networks, objectives, optimisers
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.pretraining.step import prepare, step
+from cytopipe.study.config import PretrainingRun
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
 SECTIONS = 2
@@ -84,8 +84,8 @@ def measure(changes: dict[str, Any], steps: int, warm_up: int, threads: int) -> 
     """One line: the settings and what was measured; the same in every process."""
     torch.set_num_threads(threads)
     common = yaml.safe_load(CONFIG.read_text())["pretraining"]["common"]
-    params = pretraining.Params(**{**common, **changes})
-    changed = augmentation.Augmentation(**params.augmentation)
+    params = PretrainingRun(**{**common, **changes})
+    changed = params.augmentation
     field = Field(params.patch_px, params.spacing_um, params.margin, changed.shift_mm)
     with (
         distributed.joined() as world,
@@ -126,12 +126,12 @@ def timed(
     objective: objectives.Objective,
     data: Patches,
     world: distributed.World,
-    params: pretraining.Params,
+    params: PretrainingRun,
     warm_up: int,
 ) -> tuple[float, float]:
     """Seconds of the steps after `warm_up`, and how many of them this process waited for data."""
     network = prepare(encoder, world, params)
-    rates = optimisers.Optimiser(**params.optimiser)
+    rates = params.optimiser
     optimiser = optimisers.build(encoder, rates, params.batch_size)
     keys = batches_of_epoch(len(data), params.batch_size, params.seed, 0, 0, world)
     batches = iter(load(data, keys, params.workers, pinned=world.device.type == "cuda"))

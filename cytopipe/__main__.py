@@ -9,6 +9,7 @@ import argparse
 import importlib
 import inspect
 import json
+import re
 import signal
 import sys
 import types
@@ -28,12 +29,23 @@ COMMANDS = (
     "add-brain",
     "check",
     "queue",
+    "config",
     "status",
     "audit",
     "provenance",
     "export",
 )
 _SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
+# arguments that mean the same in every stage
+_USUAL = {
+    "brain": "the name of the brain",
+    "run": "the name of the pretraining run",
+    "section": "the section to work on",
+    "threads": "the number of threads that libraries may use",
+    "scores": "the table to write",
+    "html": "the figure to write, as a page",
+    "png": "the figure to write, as a picture",
+}
 # the chain, in its order
 STAGES = (
     "pyramids",
@@ -92,16 +104,18 @@ def stage(name: str, part: str, arguments: list[str]) -> int:
         raise InputError(f"there is no such stage; use {commands}")
     run = getattr(module, runs[part])
     hints = typing.get_type_hints(run)
+    about, meanings = _described(run)
     parser = argparse.ArgumentParser(
         f"cytopipe {name}-{part}".rstrip("-"),
-        description=inspect.getdoc(run),
+        description=about,
+        epilog=study_config.help_text(hints["params"]) if "params" in hints else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for argument in inspect.signature(run).parameters:
-        _add_option(parser, argument, hints[argument])
+        _add_option(parser, argument, hints[argument], meanings.get(argument, ""))
     if {"section", "sections"} & set(hints):
         parser.add_argument(
-            "--select", default="", help="of sections.tsv: BRAIN or BRAIN:FIRST-LAST"
+            "--select", default="", help="the sections to take: BRAIN or BRAIN:FIRST-LAST"
         )
     options = vars(parser.parse_args(arguments))
     logs.to(None)
@@ -111,38 +125,56 @@ def stage(name: str, part: str, arguments: list[str]) -> int:
     return 0
 
 
-def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any) -> None:
+def _described(run: Any) -> tuple[str, dict[str, str]]:
+    """What a function does, and the description of each argument in its `Parameters`."""
+    about, _, rest = (inspect.getdoc(run) or "").partition("\nParameters\n")
+    meanings = dict(_USUAL)
+    names: list[str] = []
+    for line in rest.split("\n\n", 1)[0].splitlines():
+        if entry := re.match(r"(\w[\w, ]*?) : (.*)", line):
+            names = entry[1].split(", ")
+            meanings |= dict.fromkeys(names, entry[2])
+        else:
+            meanings |= {name: f"{meanings[name]} {line.strip()}" for name in names}
+    return about, meanings
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any, meaning: str) -> None:
+    about = meaning.replace("%", "%%")  # argparse formats its help
     flag = "--" + name.replace("_", "-")
     if name == "params":
         parser.add_argument(
-            "--config", type=Path, default=study_config.DEFAULTS, help="the study's config"
+            "--config", type=Path, default=study_config.DEFAULTS, help="the config of the study"
         )
         parser.add_argument(
-            "--part", default="", help="of the stage's section, e.g. datasets.areas"
+            "--part", default="", help="a part of the stage's section, e.g. datasets.areas"
         )
-        parser.add_argument("--values", help="the params themselves, as JSON")
+        parser.add_argument("--values", help="the values below as JSON, instead of a config")
     elif name in ("sections", "section"):
-        parser.add_argument(flag, required=True, type=Path, help="sections.tsv")
+        parser.add_argument(flag, required=True, type=Path, help=f"sections.tsv: {about}")
     elif typing.get_origin(hint) in _SEQUENCES:
-        parser.add_argument(flag, nargs="*", default=[], type=typing.get_args(hint)[0])
+        kind = typing.get_args(hint)[0]
+        parser.add_argument(flag, nargs="*", default=[], type=kind, help=about)
     elif typing.get_origin(hint) in _MAPPINGS:
         several = typing.get_origin(typing.get_args(hint)[1]) in _SEQUENCES
         value = "KEY=VALUE,VALUE" if several else "KEY=VALUE"
-        parser.add_argument(flag, nargs="*", required=True, metavar=value)
+        parser.add_argument(flag, nargs="*", required=True, metavar=value, help=about)
     elif typing.get_origin(hint) is typing.Literal:
-        parser.add_argument(flag, required=True, choices=typing.get_args(hint))
+        parser.add_argument(flag, required=True, choices=typing.get_args(hint), help=about)
     elif typing.get_origin(hint) in (types.UnionType, typing.Union):
         kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
-        parser.add_argument(flag, type=kinds[0], default=None)
+        parser.add_argument(flag, type=kinds[0], default=None, help=about)
     else:
-        parser.add_argument(flag, required=True, type=hint)
+        parser.add_argument(flag, required=True, type=hint, help=about)
 
 
 def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> Any:
     if name == "params":
         if options["values"] is not None:
-            return hint(**_json(options["values"]))
-        return hint(**_settings(stage_name, options["part"], options["config"]))
+            return study_config.checked(hint, _json(options["values"]), "--values")
+        path = options["config"]
+        settings = _settings(stage_name, options["part"], path)
+        return study_config.checked(hint, settings, str(path), stage_name)
     if name in ("section", "sections"):
         found = _select(options[name], options["select"])
         if name == "section" and len(found) != 1:
@@ -169,7 +201,7 @@ def _json(text: str) -> dict[str, Any]:
 def _settings(stage_name: str, part: str, path: Path) -> dict[str, Any]:
     """A stage's section of a config, or a part of it: `datasets.areas`, `runs.spatialnce`."""
     section = study_config.read(path).get(stage_name)
-    study_config.check_section(stage_name, section, study_config.SCHEMAS, str(path))
+    study_config.check_section(stage_name, section, str(path))
     settings: dict[str, Any] = section or {}
     for key in part.split(".") if part else []:
         if key not in settings:

@@ -141,6 +141,8 @@ def _plain(value: Any, is_scan: bool = False) -> Any:
         plain = [_plain(item, is_scan) for item in value]
         # rows of sections.tsv: 465 of them would outweigh many a file
         return _rows(plain) if value and all(map(is_dataclass, value)) else plain
+    if hasattr(value, "model_dump"):  # a section of the config
+        return _plain(value.model_dump())
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     return value.item() if hasattr(value, "item") else value  # a number of numpy

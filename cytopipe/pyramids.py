@@ -7,7 +7,6 @@ of one compressed strip) is held whole.
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cytopipe.formats.images.pyramid import Pyramid, check_spacing, open_store
 from cytopipe.formats.images.store import Store
 from cytopipe.formats.pyramid_writer import Window, checksum, write_pyramid_by_windows
 from cytopipe.logs import say
+from cytopipe.study.config import Pyramids
 from cytopipe.study.sections import Section
 
 VERSION = 2
@@ -31,17 +31,8 @@ _SEGMENT_BYTES = 5 * 10**8
 _BAND_BYTES = 2**28
 
 
-@dataclass(frozen=True)
-class Params:
-    """Values of the pyramids; meaning, unit and source stand in config/config.yaml."""
-
-    exact_um: float
-    coarsest_um: float
-    tile: int
-
-
 @provenance.recorded
-def run(*, section: Section, image: Path, pyramid: Output, params: Params) -> None:
+def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> None:
     """Write the pyramid of one scan, and read it back.
 
     Parameters

@@ -16,7 +16,7 @@ _VARIABLES = (
 def use(threads: int) -> None:
     """Let BLAS, OpenMP, OpenCV, numba and torch take no more, for the rest of the process.
 
-    What is loaded is told, the rest finds it in the environment. `provenance.writes` calls it for
+    What is loaded is told, the rest finds it in the environment. `provenance.recorded` calls it for
     the `run` of every stage, with its argument `threads` or else 1; what starts processes calls it
     in each of them.
     """

@@ -8,10 +8,10 @@ import numpy as np
 import yaml
 
 from cytopipe.formats import surfaces
-from cytopipe.phantom import Params
 from cytopipe.phantom.brain import Brain
 from cytopipe.phantom.handling import Handled
 from cytopipe.phantom.study import handle
+from cytopipe.study.config import Phantom
 
 PRESET = Path(__file__).parents[1] / "config" / "presets" / "demo.yaml"
 PIAL_MM, WHITE_MM, MIDDLE_MM = 18.0, 13.0, 20.0
@@ -44,13 +44,13 @@ def ball(radius: float, middle: Any, rings: int = 40) -> surfaces.Surface:
     return surfaces.Surface(points, np.array(faces, np.int32))
 
 
-def preset(**changes: Any) -> Params:
+def preset(**changes: Any) -> Phantom:
     given = yaml.safe_load(PRESET.read_text())["phantom"]
-    return Params(**{**given, **changes})
+    return Phantom(**{**given, **changes})
 
 
 def finer(brain: Brain, spacing_um: float, **changes: Any) -> tuple[Brain, Handled]:
     """A good section of a brain as if scanned at another resolution."""
     whole = next(s for s in handle(brain)[4:] if s.condition == "good" and not s.mirrored)
-    changed = dataclasses.replace(brain, params=dataclasses.replace(brain.params, **changes))
+    changed = dataclasses.replace(brain, params=brain.params.model_copy(update=changes))
     return changed, whole.scanned_at(spacing_um)

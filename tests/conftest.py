@@ -10,9 +10,10 @@ from export_study import write_study
 from shell_study import write_truth
 
 from cytopipe.formats import surfaces
-from cytopipe.phantom import Params, run
+from cytopipe.phantom import run
 from cytopipe.phantom.brain import Brain, Template, make_brain
 from cytopipe.phantom.study import make_template
+from cytopipe.study.config import Phantom
 from cytopipe.truth.folder import TruthBrain
 
 # the coordinates stage sets it before it loads ANTs, whose results are repeatable in one thread
@@ -50,7 +51,7 @@ def two_balls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def params(two_balls: Path) -> Params:
+def params(two_balls: Path) -> Phantom:
     return preset(
         surfaces=str(two_balls),
         brains={"B01": "seen"},
@@ -77,17 +78,17 @@ def params(two_balls: Path) -> Params:
 
 
 @pytest.fixture(scope="session")
-def study(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(params: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     run(study=folder, params=params)
     return folder
 
 
 @pytest.fixture(scope="session")
-def template(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Template:
+def template(params: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Template:
     return make_template(tmp_path_factory.mktemp("template"), params)
 
 
 @pytest.fixture(scope="session")
-def brain(template: Template, params: Params) -> Brain:
+def brain(template: Template, params: Phantom) -> Brain:
     return make_brain("B01", template, params)

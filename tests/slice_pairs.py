@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cytopipe import alignment
 from cytopipe.alignment.pairwise.prepared_section import View, make_view
 from cytopipe.numerics.geometry import Rigid
+from cytopipe.study.config import Alignment
 
 FULL_UM, SPACING_UM = 128.0, 256.0
 ROWS, COLUMNS = 240, 280
 WIDTH_UM, HEIGHT_UM = (2 * COLUMNS - 1) * FULL_UM, (2 * ROWS - 1) * FULL_UM
 CORNERS_UM = np.array([[0, 0], [WIDTH_UM, 0], [0, HEIGHT_UM], [WIDTH_UM, HEIGHT_UM]])
-PARAMS = alignment.Params(
+PARAMS = Alignment(
     spacing_um=SPACING_UM,
     coarse_um=2048.0,
     max_rotation_deg=60.0,

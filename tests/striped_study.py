@@ -10,11 +10,12 @@ import yaml
 from cytopipe import pretraining
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
+from cytopipe.study.config import PretrainingRun
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def params(**changes: Any) -> pretraining.Params:
+def params(**changes: Any) -> PretrainingRun:
     """The config's settings, as small as they can be."""
     settings = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
     small = {
@@ -30,7 +31,7 @@ def params(**changes: Any) -> pretraining.Params:
         "workers": 0,
         "cache_mb": 10,
     }
-    return pretraining.Params(**{**settings["pretraining"]["common"], **small, **changes})
+    return PretrainingRun(**{**settings["pretraining"]["common"], **small, **changes})
 
 
 def write_study(folder: Path) -> Path:
@@ -65,9 +66,7 @@ def write_study(folder: Path) -> Path:
     return folder
 
 
-def train(
-    study: Path, folder: Path, settings: pretraining.Params, dataset: str = "patches"
-) -> Path:
+def train(study: Path, folder: Path, settings: PretrainingRun, dataset: str = "patches") -> Path:
     pretraining.run(
         patches=study / f"{dataset}.parquet",
         geodesic=None,

@@ -45,7 +45,7 @@ def test_pair_recovers_a_known_displacement(
     # another stain and other noise, as in the next section
     moved = 0.8 * moved + 30 + rng.normal(0, 4, moved.shape).astype(np.float32)
     fixed, moving = view(image, labels, 1), view(moved, moved_labels, 2)
-    params = replace(PARAMS, refine=refine)
+    params = PARAMS.model_copy(update={"refine": refine})
     pair = align_pair(fixed, moving, features_of(fixed, False, 0.0, 4, 800), 1, params)
     assert (pair.status, pair.method, pair.mirrored) == (ACCEPTED, method, flipped)
     assert worst_px(pair.rigid, true) < (0.3 if refine == "none" else 0.05)
@@ -73,7 +73,7 @@ def test_featureless_sections_are_uncertain_and_no_identity() -> None:
     true = about_centre(12, 3000, -2000)
     moved, moved_labels = displaced(smooth, labels, true, False)
     fixed, moving = view(smooth, labels, 1), view(moved, moved_labels, 2)
-    params = replace(PARAMS, min_inliers=10_000)
+    params = PARAMS.model_copy(update={"min_inliers": 10_000})
     pair = align_pair(fixed, moving, features_of(fixed, False, 0.0, 4, 800), 1, params)
     assert max(pair.peak_plain, pair.peak_mirrored) < PARAMS.min_peak
     assert (pair.status, pair.method) == (UNCERTAIN, "outline")

@@ -14,8 +14,9 @@ from cytopipe.files import InputError
 from cytopipe.formats import tables, volumes
 from cytopipe.formats.atlas import Atlas
 from cytopipe.learning import checkpoints
+from cytopipe.study.config import AreasTask
 
-PARAMS = evaluation.AreaParams(
+PARAMS = AreasTask(
     dataset="areas",
     standardise=True,
     epochs=10,

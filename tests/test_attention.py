@@ -12,8 +12,9 @@ from cytopipe.evaluation.tasks.attention import chosen_patches, entropy, overlay
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, networks
+from cytopipe.study.config import AttentionTask
 
-PARAMS = evaluation.AttentionParams(
+PARAMS = AttentionTask(
     dataset="areas",
     areas=["Q", "P"],
     patches=6,
@@ -56,11 +57,11 @@ def test_patches_are_drawn_by_seed_and_area() -> None:
     some = chosen_patches(table, PARAMS)
     assert some.area.tolist() == ["Q"] * 6 + ["P"] * 6 and some.point_id.is_unique
     assert some.equals(chosen_patches(table.sample(frac=1, random_state=1), PARAMS))
-    drawn = chosen_patches(table, evaluation.AttentionParams(**vars(PARAMS) | {"areas": 1}))
+    drawn = chosen_patches(table, AttentionTask(**vars(PARAMS) | {"areas": 1}))
     assert drawn.area.nunique() == 1 and len(drawn) == 6
     for areas, message in ((3, "3 areas shall be drawn, areas has 2"), (["R"], "no area 'R'")):
         with pytest.raises(InputError, match=message):
-            chosen_patches(table, evaluation.AttentionParams(**vars(PARAMS) | {"areas": areas}))
+            chosen_patches(table, AttentionTask(**vars(PARAMS) | {"areas": areas}))
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def run(folder: Path, architecture: str, **changed: Any) -> pd.DataFrame:
         png=folder / "attention.png",
         run="x",
         threads=1,
-        params=evaluation.AttentionParams(**vars(PARAMS) | changed),
+        params=AttentionTask(**vars(PARAMS) | changed),
     )
     return tables.read(tables.SCORES, folder / "scores.parquet")
 

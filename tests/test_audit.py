@@ -19,6 +19,7 @@ from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.tables import AUDIT, SEGMENTATION, read, write
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study import config as study_config
+from cytopipe.study.config import Alignment
 from cytopipe.study.corrections import corrected
 from cytopipe.study.sections import Section
 
@@ -313,7 +314,7 @@ def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
         labels=[tmp_path / "labels.tif"],
         findings=tmp_path / "audit.parquet",
         proposed=tmp_path / "sections.tsv",
-        params=alignment.Params(**settings),
+        params=Alignment(**settings),
     )
     (found,) = read(AUDIT, tmp_path / "audit.parquet").to_dict("records")
     assert (found["section"], found["finding"]) == (2, "mirrored")

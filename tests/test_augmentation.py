@@ -12,13 +12,13 @@ from cytopipe.learning.augmentation import (
     SHIFT_X,
     SHIFT_Y,
     SIGMA,
-    Augmentation,
     apply,
     draw,
     gamma_of,
     identity,
     middle,
 )
+from cytopipe.study.config import Augmentation
 
 PAPER = Augmentation(
     angle_rad=np.pi,

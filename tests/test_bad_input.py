@@ -31,6 +31,7 @@ from cytopipe.files import InputError
 from cytopipe.formats import atlas, images, tables, volumes
 from cytopipe.reconstruction import repair
 from cytopipe.study import config as study_config
+from cytopipe.study.config import Segmentation
 from cytopipe.study.corrections import corrected
 from cytopipe.study.masks import read_mask
 from cytopipe.study.sections import Section, read_brains, read_sections
@@ -58,7 +59,7 @@ def excluded(study: SmallStudy) -> object:
 
 def checked_config(study: SmallStudy) -> object:
     path = study.folder / "config" / "config.yaml"
-    return study_config.check(study_config.read(path), study_config.SCHEMAS, str(path))
+    return study_config.check(study_config.read(path), str(path))
 
 
 # a command is its words; it must end with status 1, and what it prints is its message
@@ -277,8 +278,20 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
     "value out of range": (
         setting("study", "chunk_span", 0),
         checked_config,
-        "chunk_span: 0",
-        "section numbers a chunk",
+        "study.chunk_span is 0",
+        "give a whole number of at least 1",
+    ),
+    "a number as text": (
+        setting("alignment", "max_ratio", "8e-1"),
+        checked_config,
+        "alignment.max_ratio is '8e-1'",
+        r"YAML reads 8e-1 as text: write 0\.8",
+    ),
+    "a key that stands twice": (
+        written("config/config.yaml", b"study:\n  audit: true\n  audit: false\n"),
+        checked_config,
+        "the key 'audit' stands twice",
+        "remove one",
     ),
     "no YAML": (
         written("config/config.yaml", b"study: [1"),
@@ -387,7 +400,7 @@ def test_an_empty_section_is_a_row_and_no_error(tmp_path: Path) -> None:
         manual=[],
         labels=tmp_path / "labels.tif",
         table=tmp_path / "table.parquet",
-        params=segmentation.Params(**config),
+        params=Segmentation(**config),
     )
     found = tables.read(tables.SEGMENTATION, tmp_path / "table.parquet")
     assert found["status"].tolist() == ["blank"]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cytopipe.phantom import Params
 from cytopipe.study import config as study_config
+from cytopipe.study.config import Phantom
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -88,7 +88,7 @@ def test_costs_are_those_of_the_benchmark_files(tmp_path: Path) -> None:
 def test_the_preset_makes_a_brain_of_true_size() -> None:
     brain = script("brain")
     phantom = study_config.read(brain.PRESET)[study_config.NOT_IN_A_STUDY]
-    study_config.check_section("phantom", phantom, study_config.SCHEMAS, str(brain.PRESET))
-    params = Params(**phantom)
+    study_config.check_section("phantom", phantom, str(brain.PRESET))
+    params = Phantom(**phantom)
     assert params.section_step * params.thickness_um == 300
     assert params.spacing_um == brain.SPACING_UM

@@ -1,5 +1,7 @@
 """`python -m cytopipe`: stages without Snakemake, studies checked, errors that say what to mend."""
 
+import importlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,14 +31,34 @@ def test_help_names_every_stage(capsys) -> None:
     assert all(stage in said for stage in command_line.STAGES)
 
 
-@pytest.mark.parametrize(
-    "stage", ["reconstruction", "alignment-pairs", "midsurface", "coordinates"]
-)
-def test_a_stage_s_options_are_the_arguments_of_its_run(stage: str, capsys) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        command_line.main([stage, "--help"])
-    assert stopped.value.code == 0
-    assert "--config" in capsys.readouterr().out
+def parts_of(stage: str) -> list[str]:
+    """The commands of a stage: `alignment-pairs` runs `alignment.run_pairs`."""
+    module = importlib.import_module(f"cytopipe.{stage}")
+    runs = [name for name in dir(module) if name == "run" or name.startswith("run_")]
+    return [(stage + run.removeprefix("run")).replace("_", "-") for run in runs]
+
+
+@pytest.mark.parametrize("stage", command_line.STAGES)
+def test_help_describes_every_option_of_a_stage(stage: str, capsys) -> None:
+    for command in parts_of(stage):
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main([command, "--help"])
+        assert stopped.value.code == 0
+        told = capsys.readouterr().out
+        options = re.split(r"\n  (?=--)", told.partition("\noptions:\n")[2].partition("\n\n")[0])
+        for option in options[1:]:
+            # behind the name and its placeholder, on this line or the next
+            assert re.search(r"\S(  +|\n +)\w", option), f"{command}: {option}"
+        if "--config" in told:
+            assert "values of the config:" in told
+
+
+def test_help_gives_unit_range_and_meaning_of_every_value(capsys) -> None:
+    with pytest.raises(SystemExit):
+        command_line.main(["midsurface", "--help"])
+    told = capsys.readouterr().out
+    assert "edge_mm [mm]: a number above 0" in told
+    assert "The target length of the surface's edges" in told
 
 
 def test_an_argument_of_few_values_takes_these_alone(capsys) -> None:

@@ -1,36 +1,65 @@
-"""Config and presets: held against schemas, refused by name."""
+"""The config: read, merged with presets, and checked against the models, which explain it."""
 
 import copy
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
+from cytopipe import __main__ as command_line
 from cytopipe.files import InputError
 from cytopipe.study import config as study_config
-from cytopipe.study.sections import Section
+from cytopipe.study.sections import Section, check_brains
 
 ROOT = Path(__file__).parents[1]
-SCHEMAS = ROOT / "config" / "schemas"
 DEFAULTS = study_config.read(ROOT / "config" / "config.yaml")
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
+MODELS = (study_config.Config, study_config.Phantom)
+SUFFIXES = {"mb": "MB"} | {u: u for u in ("um", "mm", "mm2", "mm3", "px", "deg", "rad", "voxels")}
 
 
-def test_the_repositorys_config_is_valid() -> None:
-    study_config.check(DEFAULTS, SCHEMAS)
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The repository's config with another value."""
+    config = copy.deepcopy(DEFAULTS)
+    *places, key = path.split(".")
+    mapping = config
+    for place in places:
+        mapping = mapping[place]
+    mapping[key] = value
+    return config
+
+
+def test_the_repositorys_config_is_valid_and_kept_as_written() -> None:
+    config = study_config.check(DEFAULTS)
+    # 64 stays 64, although the type is float: records and digests of earlier results hold
+    dumped = config.model_dump(exclude_unset=True)
+    assert json.dumps(dumped) == json.dumps(DEFAULTS)
+    part = DEFAULTS["segmentation"]
+    assert json.dumps(study_config.Segmentation(**part).model_dump()) == json.dumps(part)
+
+
+def test_config_yaml_has_every_value_with_the_unit_and_text_of_its_model() -> None:
+    written = (ROOT / "config" / "config.yaml").read_text().splitlines()
+    expected = study_config.commented(DEFAULTS).splitlines()
+    for number, (line, wanted) in enumerate(zip(written, expected), start=1):
+        assert line == wanted, (
+            f"line {number}: write it with `cytopipe config --defaults > new.yaml`"
+        )
+    assert len(written) == len(expected)
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_makes_a_valid_config(preset: Path) -> None:
     change = study_config.read(preset)
     phantom = change.pop("phantom", None)
-    config = study_config.merge(DEFAULTS, change)
-    study_config.check(config, SCHEMAS)
+    config = study_config.check(study_config.merge(DEFAULTS, change))
     if phantom is not None:
-        study_config.check_section("phantom", phantom, SCHEMAS, str(preset))
+        study_config.check_section("phantom", phantom, str(preset))
         # nobody draws a mask for a phantom: its run would stop and wait for a person
-        assert config["study"]["missing_exclusion"] == "go_on"
+        assert config.study.missing_exclusion == "go_on"
 
 
 def places(values: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -42,73 +71,88 @@ def places(values: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("place", places(DEFAULTS)[1:], ids=".".join)
 def test_no_mapping_lets_an_unknown_key_through(place: tuple[str, ...]) -> None:
-    config = copy.deepcopy(DEFAULTS)
-    mapping = config
-    for key in place:
-        mapping = mapping[key]
-    mapping["misspelt"] = -1
     with pytest.raises(InputError, match="misspelt"):
-        study_config.check(config, SCHEMAS)
+        study_config.check(changed(".".join([*place, "misspelt"]), -1))
 
 
-@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_schemas_are_schemas_and_describe_their_keys(path: Path) -> None:
-    schema = study_config.read(path)
-    Draft202012Validator.check_schema(schema)
-    for name, key in schema["properties"].items():
-        nested = {"properties", "$ref", "additionalProperties"} & set(key)
-        assert nested or key.get("description"), f"{name} has no description"
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_value_is_described_with_the_unit_of_its_name(model: Any) -> None:
+    for key in study_config.keys(model):
+        name = key.path[-1]
+        assert key.text.endswith((".", "):")), name
+        if (suffix := name.rpartition("_")[2]) in SUFFIXES and "_" in name:
+            assert key.unit == SUFFIXES[suffix], name
+
+
+def test_no_model_has_a_hidden_default() -> None:
+    def required(model: Any) -> None:
+        for name, info in model.model_fields.items():
+            assert info.is_required(), f"{model.__name__}.{name}"
+            if isinstance(info.annotation, type) and issubclass(
+                info.annotation, study_config.ConfigSection
+            ):
+                required(info.annotation)
+
+    for model in (*MODELS, study_config.DataSet):
+        required(model)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("path", "value", "message"),
     [
-        (
-            ("study", "chunk_spam", 3),
-            r"study\.chunk_spam is unknown \(its value: 3\); allowed keys: ",
-        ),
-        (
-            ("study", "chunk_span", 0),
-            r"study\.chunk_span: 0 is less than the minimum of 1 \(section",
-        ),
-        (("study", "image_right", "X"), r"study\.image_right: 'X' is not one of \['R', 'L'\]"),
-        (
-            ("segmentation", "max_failed", "1e-3"),
-            r"segmentation\.max_failed: '1e-3' is not of type",
-        ),
-        (("template", "name", "a/b"), r"template\.name: 'a/b' does not match"),
-        (("segmentation", "spacing", 1), r"segmentation\.spacing is unknown"),
+        ("study.chunk_spam", 3, r" is unknown \(its value: 3\); allowed keys: chunk_span, "),
+        ("study.chunk_span", 0, r" is 0; give a whole number of at least 1 \(The number of sec"),
+        ("study.chunk_span", 1.5, r" is 1\.5; give a whole number"),
+        ("study.chunk_span", True, r" is True; give a whole number"),
+        ("study.image_right", "X", r" is 'X'; give R or L \("),
+        ("segmentation.max_failed", 2, r" is 2; give a number from 0 to 1 \("),
+        ("segmentation.max_failed", "1e-3", r" is '1e-3'; .* YAML reads 1e-3 as text: .* 0\.001"),
+        ("segmentation.max_failed", "0.1", r" is '0\.1'; .* write 0\.1 without quotes"),
+        ("segmentation.spacing_um", float("nan"), r" is nan; give a number above 0 "),
+        ("segmentation.spacing_um", float("inf"), r" is inf; give a number above 0 "),
+        ("segmentation.spacing", 1, r" is unknown"),
+        ("template.name", "a/b", r" is 'a/b'; give text that matches .*letters, digits"),
+        ("template.name", False, r" is False; .* YAML reads yes, no, on and off as false"),
+        ("evaluation.areas.seeds", [1, 1], r" is \[1, 1\]; give a list .* no two alike"),
+        ("evaluation.tasks.areas", "some", r" is 'some'; give all or a list"),
+        ("evaluation.attention.areas", [], r" is \[\]; give a whole number .* or a list of 1 or m"),
+        ("patches.datasets.areas.roles", ["sene"], r" is \['sene'\]; give .* seen, transfer or "),
+        ("report.compare_with", "results/x", r" is 'results/x'; .*outside results/"),
+        ("pretraining.runs.new", {"los": 1}, r"\.los is unknown .* allowed keys: architecture, "),
+        ("pretraining.runs.new", {"optimiser": {"trust": 0}}, r"\.optimiser\.trust is 0; .* above"),
     ],
 )
-def test_a_wrong_value_is_named(change: tuple[str, str, Any], message: str) -> None:
-    section, key, value = change
-    config = copy.deepcopy(DEFAULTS)
-    config[section][key] = value
-    with pytest.raises(InputError, match=rf"^config/config\.yaml: {message}"):
-        study_config.check(config, SCHEMAS)
+def test_a_wrong_value_is_named(path: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=rf"^config/config\.yaml: {path}{message}"):
+        study_config.check(changed(path, value))
+
+
+@pytest.mark.parametrize("path", ["pretraining.runs.profiles", "patches.datasets.a b"])
+def test_a_name_that_is_not_allowed_is_named(path: str) -> None:
+    mapping, _, name = path.rpartition(".")
+    with pytest.raises(InputError, match=rf"{mapping} has the name .{name}.* \(.*digits"):
+        study_config.check(changed(path, {}))
 
 
 def test_an_atlas_needs_its_table() -> None:
-    config = copy.deepcopy(DEFAULTS)
-    config["template"]["atlas"] = "template/atlas.nii.gz"
-    with pytest.raises(InputError, match=r"template\.areas None; .* give both or neither"):
-        study_config.check(config, SCHEMAS)
+    with pytest.raises(InputError, match=r"template\.areas is None; .* give both or neither"):
+        study_config.check(changed("template.atlas", "template/atlas.nii.gz"))
 
 
 def test_a_missing_key_or_section_is_named() -> None:
     config = copy.deepcopy(DEFAULTS)
     del config["study"]["chunk_span"]
-    with pytest.raises(InputError, match=r"study\.chunk_span is missing; add it \(section numbers"):
-        study_config.check(config, SCHEMAS)
+    with pytest.raises(InputError, match=r"study\.chunk_span is missing; add it \(The number of"):
+        study_config.check(config)
     del config["study"]
     with pytest.raises(InputError, match=r"section 'study' is missing"):
-        study_config.check(config, SCHEMAS)
+        study_config.check(config)
 
 
 def test_an_unknown_section_is_named() -> None:
     for section in ("segmentatoin", "phantom"):
         with pytest.raises(InputError, match=rf"unknown section '{section}'; allowed: .*template"):
-            study_config.check({**DEFAULTS, section: {}}, SCHEMAS)
+            study_config.check({**DEFAULTS, section: {}})
 
 
 def test_merge_goes_into_mappings_and_replaces_lists() -> None:
@@ -121,20 +165,57 @@ def test_merge_goes_into_mappings_and_replaces_lists() -> None:
     assert base == {"a": {"x": 1, "y": [1, 2]}, "b": 1}
 
 
-def test_a_file_that_is_no_config_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "not readable as YAML"),
+        ("- 1", "holds no sections"),
+        ("a: {x: 1, y: 2, x: 3}", "the key 'x' stands twice in one mapping; remove one"),
+        ("a: 1\nb: 2\na: 3", "the key 'a' stands twice(.|\n)*line 3"),
+    ],
+)
+def test_a_file_that_is_not_a_config_is_refused(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("a: [1")
-    with pytest.raises(InputError, match=r"config\.yaml: not readable as YAML"):
-        study_config.read(path)
-    path.write_text("- 1")
-    with pytest.raises(InputError, match=r"config\.yaml: holds no sections"):
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"config\.yaml: (.|\n)*{message}"):
         study_config.read(path)
 
 
 def test_brains_have_sections_and_names_that_can_be_folders() -> None:
     section = Section("B01", 15, "a.ome.tif", 1.0, 20.0)
-    study_config.check_brains([section], {"B01": "seen"})
+    check_brains([section], {"B01": "seen"})
     with pytest.raises(InputError, match="brain 'B02' has no row in sections"):
-        study_config.check_brains([section], {"B01": "seen", "B02": "seen"})
+        check_brains([section], {"B01": "seen", "B02": "seen"})
     with pytest.raises(InputError, match="brain 'B/1'; use letters"):
-        study_config.check_brains([section], {"B/1": "seen"})
+        check_brains([section], {"B/1": "seen"})
+
+
+def test_the_command_prints_schema_and_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["config", "--schema", "--section", "midline"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["properties"]["spacing_mm"]["unit"] == "mm"
+    assert schema["additionalProperties"] is False
+    assert command_line.main(["config", "--schema"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["properties"]) == list(DEFAULTS)
+    assert command_line.main(["config", "--reference"]) == 0
+    reference = capsys.readouterr().out
+    assert "| `spacing_um` | `64` | um | a number above 0 | The working resolution" in reference
+    for model in MODELS:
+        for key in study_config.keys(model):
+            assert key.text.replace("|", "\\|") in reference
+
+
+def test_reading_the_config_imports_no_array_library() -> None:
+    code = (
+        "import sys, cytopipe.study.config;"
+        "sys.exit(bool({'numpy', 'pandas', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_parts_of_learning_import_no_pydantic() -> None:
+    """A benchmark on a GPU machine may lack it."""
+    names = ("networks", "losses", "augmentation", "optimisers", "objectives")
+    modules = ", ".join(f"cytopipe.learning.{name}" for name in names)
+    code = f"import sys, {modules}; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -17,10 +17,11 @@ from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.transforms import affine_transform
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics.geometry import ras_to_stack
+from cytopipe.study.config import Coordinates
 
 VOXEL_MM = 2.0
 SECTION_SIGMA_UM = 400.0
-PARAMS = coordinates.Params(
+PARAMS = Coordinates(
     registration_mm=VOXEL_MM,
     seed=1,
     given_suffix=".h5",
@@ -275,7 +276,7 @@ def test_a_plain_matrix_is_used_as_it_is(study, tmp_path, brain, cortex):
 
 def test_a_given_transform_of_the_wrong_direction_is_refused(study, tmp_path, brain):
     given_field(tmp_path, brain)
-    params = coordinates.Params(**vars(PARAMS) | {"given_moves": "image"})
+    params = Coordinates(**vars(PARAMS) | {"given_moves": "image"})
     with pytest.raises(InputError, match="given_moves"):
         coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5", "params": params})
     assert not study["points"].exists()
@@ -285,7 +286,7 @@ def test_a_given_transform_of_images_is_turned_round(study, tmp_path, template, 
     grid = template.to_mm(np.moveaxis(np.indices(template.data.shape), 0, -1))
     backward = transforms.field_transform(bend(grid) - grid, template.affine, "phantom", "B01")
     transforms.write(backward, tmp_path / "given.h5")
-    params = coordinates.Params(**vars(PARAMS) | {"given_moves": "image"})
+    params = Coordinates(**vars(PARAMS) | {"given_moves": "image"})
     coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5", "params": params})
     _, found = coordinates_of(study)
     assert np.nanmax(np.linalg.norm(found - cortex[0], axis=1)) < 1.0

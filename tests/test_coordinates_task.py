@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from cytopipe.evaluation.tasks.coordinates import (
-    CoordinateParams,
     errors_mm,
     run_coordinates,
     transfer,
 )
 from cytopipe.files import InputError
 from cytopipe.formats import tables
+from cytopipe.study.config import CoordinatesTask
 
 POSITIONS = np.random.default_rng(0).normal(0, [20, 40, 30], (600, 3))
 BRAINS = np.repeat(["B01", "B02", "B03"], 200)
@@ -92,7 +92,7 @@ def study(folder: Path) -> dict[str, dict[str, Path]]:
 
 
 def test_run_writes_scores_and_figures(tmp_path: Path) -> None:
-    params = CoordinateParams(brain="B01", folds=5, points=150, seed=0)
+    params = CoordinatesTask(brain="B01", folds=5, points=150, seed=0)
     outputs = {name: tmp_path / f"out.{name}" for name in ("scores", "html", "png")}
     run_coordinates(**study(tmp_path), **outputs, run="r", params=params)  # type: ignore[arg-type]
     got = tables.read(tables.SCORES, outputs["scores"])
@@ -103,7 +103,7 @@ def test_run_writes_scores_and_figures(tmp_path: Path) -> None:
 
 
 def test_an_unknown_brain_is_named(tmp_path: Path) -> None:
-    params = CoordinateParams(brain="B09", folds=5, points=None, seed=0)
+    params = CoordinatesTask(brain="B09", folds=5, points=None, seed=0)
     outputs = {name: tmp_path / f"out.{name}" for name in ("scores", "html", "png")}
     with pytest.raises(InputError, match="B09; choose one of B01, B02, B03"):
         run_coordinates(**study(tmp_path), **outputs, run="r", params=params)  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """A person's correction through the alignment's two steps, on sections whose places are known."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -58,7 +57,7 @@ class Study:
             chunk="00000",
             chunk_span=30,
             pairs=found["chunk"],
-            params=replace(PARAMS, neighbours=1),
+            params=PARAMS.model_copy(update={"neighbours": 1}),
         )
         alignment.run(
             sections=sections,

@@ -7,10 +7,11 @@ import pytest
 
 from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity, ward
 from cytopipe.evaluation.similarity import area_similarity, correlation, unit, within_and_between
-from cytopipe.evaluation.tasks.embedding import EmbeddingParams, run_embedding, tsne_of, umap_of
+from cytopipe.evaluation.tasks.embedding import run_embedding, tsne_of, umap_of
 from cytopipe.formats import tables
+from cytopipe.study.config import EmbeddingTask
 
-PARAMS = EmbeddingParams(
+PARAMS = EmbeddingTask(
     most_per_brain=60, neighbours=10, min_distance=0.1, cluster_points=100, perplexity=15,
     clusters=4, seed=1,
 )  # fmt: skip

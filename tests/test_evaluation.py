@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score, top_k_accuracy_score
 from cytopipe import evaluation
 from cytopipe.evaluation.metrics import scores
 from cytopipe.evaluation.probes import Probe, fit_probe
-from cytopipe.learning.optimisers import Optimiser
+from cytopipe.study.config import Optimiser
 
 OPTIMISER: dict[str, Any] = {
     "name": "sgd",

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from cytopipe import features
-from cytopipe.features.profiles import ProfileParams, normal_in_section, profiles
+from cytopipe.features.profiles import normal_in_section, profiles
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
 from cytopipe.learning import checkpoints, networks
 from cytopipe.numerics.geometry import Rigid, mirror
+from cytopipe.study.config import NetworkFeatures, Profiles
 from cytopipe.study.sections import Section
 
 SPACING_UM = 50.0
@@ -66,7 +67,7 @@ def embedded(folder: Path, batch_size: int, cache_mb: float) -> tuple[np.ndarray
         projected=folder / "B01-projected.npy",
         rows=folder / "B01.parquet",
         threads=1,
-        params=features.NetworkParams(batch_size=batch_size, cache_mb=cache_mb),
+        params=NetworkFeatures(batch_size=batch_size, cache_mb=cache_mb),
     )
     return np.load(folder / "B01.npy"), np.load(folder / "B01-projected.npy")
 
@@ -131,7 +132,7 @@ def test_normals_are_carried_back_as_points_are(mirrored: bool) -> None:
 def test_a_profile_runs_from_pial_to_white() -> None:
     # brightness rises by 1 gray value a pixel to the right; the pial surface is on the left
     image = np.tile(np.arange(200, dtype=np.uint8), (60, 1))
-    params = ProfileParams(samples=5, width_mm=0.5, spacing_um=SPACING_UM)
+    params = Profiles(samples=5, width_mm=0.5, spacing_um=SPACING_UM)
     point = np.array([[100 * SPACING_UM, 30 * SPACING_UM]])
     got = profiles(
         image,
@@ -160,7 +161,7 @@ def test_a_profile_is_averaged_along_the_cortex() -> None:
             normal,
             reach,
             reach,
-            ProfileParams(samples=3, width_mm=width_mm, spacing_um=SPACING_UM),
+            Profiles(samples=3, width_mm=width_mm, spacing_um=SPACING_UM),
         )
         for width_mm in (0.0, 0.5)
     ]
@@ -184,7 +185,7 @@ def test_a_tangential_cut_has_no_profile(study: Path) -> None:
         sections=sections(study),
         backbone=study / "profiles.npy",
         rows=study / "profiles.parquet",
-        params=ProfileParams(samples=6, width_mm=0.2, spacing_um=SPACING_UM),
+        params=Profiles(samples=6, width_mm=0.2, spacing_um=SPACING_UM),
     )
     got = np.load(study / "profiles.npy")
     status = tables.read(tables.FEATURE_ROWS, study / "profiles.parquet").status
@@ -209,7 +210,7 @@ def test_a_data_sets_places_have_a_row_each(study: Path) -> None:
         projected=study / "set-projected.npy",
         rows=study / "set.parquet",
         threads=1,
-        params=features.NetworkParams(batch_size=3, cache_mb=0.0),
+        params=NetworkFeatures(batch_size=3, cache_mb=0.0),
     )
     rows = tables.read(tables.FEATURE_ROWS, study / "set.parquet")
     assert rows.point_id.tolist() == usable.point_id.tolist()

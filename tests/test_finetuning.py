@@ -13,8 +13,9 @@ from cytopipe.evaluation.labelled import labelled
 from cytopipe.evaluation.tasks import finetuning
 from cytopipe.files import InputError
 from cytopipe.formats import tables
+from cytopipe.study.config import FinetuningTask
 
-PARAMS = evaluation.FinetuningParams(
+PARAMS = FinetuningTask(
     dataset="areas",
     epochs=1,
     epochs_scratch=3,
@@ -43,7 +44,7 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         png=folder / "finetuning.png",
         run="x",
         threads=1,
-        params=evaluation.FinetuningParams(**vars(PARAMS) | changed),
+        params=FinetuningTask(**vars(PARAMS) | changed),
     )
     return tables.read(tables.SCORES, folder / "scores.parquet")
 

@@ -1,6 +1,5 @@
 """A stage as one process, as several, and as a step of a Slurm job that goes back to its queue."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -141,7 +140,7 @@ def test_a_launched_training_is_the_called_one(tmp_path: Path, processes: int) -
     launch(
         folder,
         files=files,
-        params=dataclasses.asdict(settings),
+        params=settings.model_dump(),
         threads=1,
         processes_per_node=processes,
     )
@@ -157,7 +156,7 @@ def test_a_warning_that_comes_too_early_is_heard(tmp_path: Path) -> None:
     """SIGUSR1 while the program still imports torch: it leaves after its first step, saved."""
     study = write_study(tmp_path / "study")
     words = ["--patches", str(study / "patches.parquet"), "--threads", "1", "--values"]
-    words += [json.dumps(dataclasses.asdict(params()))]
+    words += [json.dumps(params().model_dump())]
     for name in ("final", "metrics", "record"):
         words += [f"--{name}", str(tmp_path / name)]
     code = (

@@ -15,8 +15,9 @@ from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, networks
 from cytopipe.study import annotations
+from cytopipe.study.config import LayersTask
 
-PARAMS = evaluation.LayersParams(
+PARAMS = LayersTask(
     spacing_um=64,
     patch_px=32,
     fractions=[0.1, 0.5, 1.0],
@@ -174,7 +175,7 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         png=folder / "layers.png",
         run="x",
         threads=1,
-        params=evaluation.LayersParams(**values),
+        params=LayersTask(**values),
     )
     return tables.read(tables.SCORES, folder / "scores.parquet")
 

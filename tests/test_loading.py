@@ -7,10 +7,10 @@ import torch
 
 from cytopipe.files import InputError
 from cytopipe.formats.images import halve, write_pyramid
-from cytopipe.learning.augmentation import Augmentation
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load, open_section
 from cytopipe.numerics.geometry import pixels_to_section
+from cytopipe.study.config import Augmentation
 
 CHANGES = Augmentation(
     angle_rad=np.pi,

@@ -10,12 +10,11 @@ from cytopipe.formats import images, surfaces, tables
 from cytopipe.midline.cutting import Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.midline.refinement import enter, refine, tissue_share
 from cytopipe.numerics.geometry import Placement, Rigid, ras_to_stack, section_to_pixels
+from cytopipe.study.config import Midline
 
 # halves: the circles cross the axes on the faces between pixels
 INNER, OUTER = 20.5, 34.5
-PARAMS = midline.Params(
-    spacing_mm=1.0, target="laplacian", max_move_mm=2.0, window_mm=2.0, min_tissue=0.5
-)
+PARAMS = Midline(spacing_mm=1.0, target="laplacian", max_move_mm=2.0, window_mm=2.0, min_tissue=0.5)
 
 
 def annulus(size=81):

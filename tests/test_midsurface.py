@@ -11,11 +11,12 @@ from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, volumes
 from cytopipe.midsurface import hemispheres
 from cytopipe.numerics import meshes
+from cytopipe.study.config import Midsurface
 
 VOXEL_MM = 0.5
 INNER_MM, OUTER_MM = 5.0, 8.0
 CENTRE_MM = {"L": np.array([-7.2, 30.1, -20.3]), "R": np.array([9.9, 30.1, -20.3])}
-PARAMS = midsurface.Params(
+PARAMS = Midsurface(
     band_mm=5.0,
     plane_only_from_mm=2.0,
     laplace_tolerance=5e-4,
@@ -52,7 +53,7 @@ def two_balls(callosum: bool) -> tuple[volumes.Volume, np.ndarray]:
 def run(
     folder: Path,
     tissue: volumes.Volume,
-    params: midsurface.Params = PARAMS,
+    params: Midsurface = PARAMS,
     given: list[Path] | None = None,
     workers: int = 1,
 ) -> None:
@@ -215,7 +216,7 @@ def test_errors_name_the_volume(tmp_path: Path) -> None:
 
 
 def test_open_sulci_leaves_gyri_as_they_are(shells: Path, tmp_path: Path) -> None:
-    run(tmp_path, two_balls(callosum=False)[0], replace(PARAMS, open_sulci=True))
+    run(tmp_path, two_balls(callosum=False)[0], PARAMS.model_copy(update={"open_sulci": True}))
     with_it, without = (volumes.read(f / "depth.nii.gz").data for f in (tmp_path, shells))
     np.testing.assert_array_equal(with_it, without)
     assert (tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").voxels_opened == 0).all()
@@ -231,7 +232,7 @@ def test_the_table_counts_what_was_carved_open(tmp_path: Path) -> None:
     bank &= np.linalg.norm(mm, axis=-1) < OUTER_MM
     tissue.data[bank] = 1
     for open_sulci, said in ((False, "0"), (True, "some")):
-        run(tmp_path, tissue, replace(PARAMS, open_sulci=open_sulci))
+        run(tmp_path, tissue, PARAMS.model_copy(update={"open_sulci": open_sulci}))
         table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").set_index("hemisphere")
         assert table.loc["R", "voxels_opened"] == 0
         assert (table.loc["L", "voxels_opened"] > 0) == (said == "some")

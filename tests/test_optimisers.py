@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from cytopipe.learning.optimisers import LARS, Optimiser, build, set_rate
+from cytopipe.learning.optimisers import LARS, build, set_rate
+from cytopipe.study.config import Optimiser
 
 
 def settings(**changes: object) -> Optimiser:

@@ -7,7 +7,6 @@ import pytest
 
 from cytopipe.evaluation.samples import Samples
 from cytopipe.evaluation.tasks.parcellation import (
-    ParcellationParams,
     cluster,
     matched,
     purity,
@@ -16,15 +15,16 @@ from cytopipe.evaluation.tasks.parcellation import (
 )
 from cytopipe.files import InputError
 from cytopipe.formats import tables
+from cytopipe.study.config import ParcellationTask
 
-PARAMS = ParcellationParams(
+PARAMS = ParcellationTask(
     brain="B01",
     annotated=None,
     areas=None,
     touching_mm=3,
     probability=0.5,
     clusters=4,
-    seeds=range(3),
+    seeds=[0, 1, 2],
 )
 
 
@@ -173,7 +173,7 @@ def test_run_without_annotations(tmp_path: Path) -> None:
 
 
 def test_areas_that_are_not_there_are_named(tmp_path: Path) -> None:
-    params = ParcellationParams(**{**vars(PARAMS), "areas": ["P01", "Fp2"]})
+    params = ParcellationTask(**{**vars(PARAMS), "areas": ["P01", "Fp2"]})
     with pytest.raises(InputError, match="points of P01, Fp2 for 4 clusters"):
         run_parcellation(**study(tmp_path, annotation=False), params=params)
 

@@ -7,6 +7,7 @@ import pytest
 from cytopipe import patches
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms
+from cytopipe.study.config import DataSet
 from cytopipe.study.sections import Section
 
 ROLES = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
@@ -61,7 +62,7 @@ def drawn(tmp_path: Path, changed: pd.DataFrame | None = None, **settings: objec
         ],
         annotations=[],
         patches=tmp_path / "set.parquet",
-        params=patches.Params(**values),  # type: ignore[arg-type]
+        params=DataSet(**values),  # type: ignore[arg-type]
     )
     return tables.read(tables.PATCHES, tmp_path / "set.parquet")
 

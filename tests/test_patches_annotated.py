@@ -16,6 +16,7 @@ from cytopipe.formats.images import write_pyramid
 from cytopipe.patches.contours import inside, masks_of, with_nearest
 from cytopipe.patches.midlines import branches, midline_points, without_spurs
 from cytopipe.study.annotations import Contour, write_contours
+from cytopipe.study.config import DataSet
 from cytopipe.study.sections import Section
 
 
@@ -133,7 +134,7 @@ def drawn(annotations: list[Path], **changes: Any) -> pd.DataFrame:
         ],
         annotations=annotations,
         patches=Path("set.parquet"),
-        params=patches.Params(**values),  # type: ignore[arg-type]
+        params=DataSet(**values),  # type: ignore[arg-type]
     )
     return tables.read(tables.PATCHES, Path("set.parquet"))
 

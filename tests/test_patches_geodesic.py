@@ -13,6 +13,7 @@ from cytopipe.files import InputError
 from cytopipe.formats import surfaces
 from cytopipe.formats.surfaces import Surface
 from cytopipe.patches.geodesic import spread_nodes, step_lengths
+from cytopipe.study.config import GeodesicTable
 
 
 def sphere(subdivisions: int) -> Surface:
@@ -106,7 +107,7 @@ def test_the_table_has_both_hemispheres_by_their_area(
     hemispheres: dict[str, Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "geodesic.npz"
-    params = patches.GeodesicParams(nodes=90)
+    params = GeodesicTable(nodes=90)
     patches.run_geodesic(surfaces=hemispheres, table=path, params=params)
     with np.load(path) as table:
         side, nodes, distances = table["hemisphere"], table["nodes_mm"], table["distances_mm"]
@@ -128,17 +129,17 @@ def test_equal_surfaces_give_equal_bytes_at_any_time(
     for now in (1e9, 2e9):
         monkeypatch.setattr("time.time", lambda now=now: now)
         path = tmp_path / "geodesic.npz"
-        params = patches.GeodesicParams(nodes=20)
+        params = GeodesicTable(nodes=20)
         patches.run_geodesic(surfaces=hemispheres, table=path, params=params)
         contents.append(path.read_bytes())
     assert contents[0] == contents[1]
 
 
 def test_what_is_wrong_with_a_surface_is_said(hemispheres: dict[str, Path], tmp_path: Path) -> None:
-    path, few = tmp_path / "a.npz", patches.GeodesicParams(nodes=20)
+    path, few = tmp_path / "a.npz", GeodesicTable(nodes=20)
     with pytest.raises(InputError, match=r"a\.npz: surfaces of \['L'\]; give L and R"):
         patches.run_geodesic(surfaces={"L": hemispheres["L"]}, table=path, params=few)
-    many = patches.GeodesicParams(nodes=9000)
+    many = GeodesicTable(nodes=9000)
     with pytest.raises(InputError, match=r"hemi-L_mid\.surf\.gii: has fewer vertices than its"):
         patches.run_geodesic(surfaces=hemispheres, table=path, params=many)
     whole = ball(20, (0, 0, 0), rings=16)

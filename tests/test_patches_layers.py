@@ -12,6 +12,7 @@ from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.patches.layers import split_layers
 from cytopipe.study.annotations import write_cells, write_gray
+from cytopipe.study.config import LayerSplit
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(table: Path, test_share: float = 0.2) -> pd.DataFrame:
-    params = patches.LayerParams(test_share=test_share, seed=3)
+    params = LayerSplit(test_share=test_share, seed=3)
     patches.run_layers(table=table, patches=Path("layers.parquet"), params=params)
     return tables.read(tables.LAYER_PATCHES, Path("layers.parquet"))
 

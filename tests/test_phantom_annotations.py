@@ -12,7 +12,6 @@ from ball_phantom import MIDDLE_MM, PIAL_MM, WHITE_MM, finer
 from cytopipe import patches
 from cytopipe.formats import surfaces, tables
 from cytopipe.patches.contours import masks_of, rasterised
-from cytopipe.phantom import Params
 from cytopipe.phantom.annotating import areas_at, contours_of, layer_thickness, outlines
 from cytopipe.phantom.brain import Brain, Template, dissect, make_brain
 from cytopipe.phantom.cytoarchitecture import LAYERS
@@ -20,13 +19,14 @@ from cytopipe.phantom.handling import Handled
 from cytopipe.phantom.rendering import cell_positions, render
 from cytopipe.phantom.study import handle
 from cytopipe.study.annotations import read_cells, read_gray
+from cytopipe.study.config import LayerSplit, Phantom
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
-def test_contours_enclose_the_areas_of_the_truth(study: Path, params: Params) -> None:
+def test_contours_enclose_the_areas_of_the_truth(study: Path, params: Phantom) -> None:
     rows = tables.read(tables.TRUTH_SECTIONS, study / "truth" / "B01" / "sections.parquet")
     files = sorted((study / "annotations" / "areas" / "B01").glob("*.geojson"))
     good = rows.section[rows.condition == "good"].tolist()
@@ -64,7 +64,7 @@ def mirrored_section(brain: Brain) -> Handled:
 
 
 def test_contours_lie_on_a_mirrored_scan_as_the_file_shows_it(
-    brain: Brain, template: Template, params: Params
+    brain: Brain, template: Template, params: Phantom
 ) -> None:
     section = mirrored_section(brain)
     area = dissect(brain, template, section.whole(params.spacing_um), section).area
@@ -147,12 +147,12 @@ def test_drawn_cells_are_the_dark_discs(brain: Brain, template: Template) -> Non
     assert np.percentile(at_cells, 90) < np.percentile(image, 60)
 
 
-def test_layer_patches_are_what_the_stage_takes(study: Path, params: Params) -> None:
+def test_layer_patches_are_what_the_stage_takes(study: Path, params: Phantom) -> None:
     folder = study / "annotations" / "layers"
     patches.run_layers(
         table=folder / "layers.tsv",
         patches=study.parent / "layers.parquet",
-        params=patches.LayerParams(test_share=0.34, seed=1),
+        params=LayerSplit(test_share=0.34, seed=1),
     )
     table = tables.read(tables.LAYER_PATCHES, study.parent / "layers.parquet")
     assert len(table) == params.layer_patches
@@ -173,7 +173,7 @@ def test_layer_patches_are_what_the_stage_takes(study: Path, params: Params) -> 
         assert np.corrcoef(count[gray], image[gray])[0, 1] < -0.5
 
 
-def test_thickness_of_layers_in_a_shell_is_the_formula(template: Template, params: Params) -> None:
+def test_thickness_of_layers_in_a_shell_is_the_formula(template: Template, params: Phantom) -> None:
     still = dataclasses.replace(params, bend_mm=0.0, bend_scale=0.0, depth_voxel_mm=0.5)
     brain = make_brain("B01", template, still)
     left = brain.hemispheres[0]

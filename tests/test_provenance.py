@@ -33,6 +33,7 @@ from cytopipe.formats import images, surfaces, tables, transforms, truth_table, 
 from cytopipe.learning import checkpoints, models, networks
 from cytopipe.report import brain_page
 from cytopipe.study import corrections
+from cytopipe.study.config import GeodesicTable
 from cytopipe.study.sections import Section
 
 ROOT = Path(__file__).parents[1]
@@ -382,7 +383,7 @@ def test_distances_along_the_cortex_tell_it_as_an_array(study: Path) -> None:
     patches.run_geodesic(
         surfaces={side: Path(f"{side}.surf.gii") for side in "LR"},
         table=Path("geodesic.npz"),
-        params=patches.GeodesicParams(nodes=6),
+        params=GeodesicTable(nodes=6),
     )
     with np.load("geodesic.npz", allow_pickle=False) as arrays:
         record = json.loads(str(arrays[KEY]))

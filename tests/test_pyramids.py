@@ -16,10 +16,11 @@ from cytopipe.formats.images import examine, halve, open_pyramid
 from cytopipe.formats.images.tiff import TiffStore
 from cytopipe.formats.pyramid_writer import level_spacings
 from cytopipe.numerics.geometry import pixels_to_section
+from cytopipe.study.config import Pyramids
 from cytopipe.study.sections import Section
 
 FOREIGN = Path(__file__).parent / "foreign_images"
-PARAMS = pyramids.Params(exact_um=20.0, coarsest_um=40.0, tile=32)
+PARAMS = Pyramids(exact_um=20.0, coarsest_um=40.0, tile=32)
 
 
 def smooth(rows=70, columns=90):
@@ -63,7 +64,7 @@ def test_jpeg_is_read_within_its_loss(tmp_path):
 )
 def test_what_other_programs_wrote_is_copied(tmp_path, path):
     """Whatever its levels, tiles and strips: the copy has the right ones."""
-    params = pyramids.Params(exact_um=40.0, coarsest_um=80.0, tile=16)
+    params = Pyramids(exact_um=40.0, coarsest_um=80.0, tile=16)
     levels = make(path, tmp_path, spacing_um=20.0, params=params)
     dtype = np.uint16 if "16" in path.name else np.uint8
     truth = color_scene(dtype) @ [0.299, 0.587, 0.114] if "color" in path.name else scene(dtype)
@@ -176,7 +177,12 @@ def test_means_do_not_hang_on_the_height_of_a_band(tmp_path):
     noisy = np.random.default_rng(0).integers(0, 65536, (211, 190), np.uint16)
     tifffile.imwrite(tmp_path / "scan.tif", noisy)
     found = [
-        make(tmp_path / "scan.tif", tmp_path, 7.3, pyramids.Params(20.0, 40.0, tile))
+        make(
+            tmp_path / "scan.tif",
+            tmp_path,
+            7.3,
+            Pyramids(exact_um=20.0, coarsest_um=40.0, tile=tile),
+        )
         for tile in (16, 64, 256)
     ]
     for levels in found[1:]:
@@ -201,7 +207,7 @@ def test_memory_does_not_grow_with_the_scan(tmp_path, options):
             section=Section("B01", 420, "scan.tif", 1.0, 20.0),
             image=tmp_path / "scan.tif",
             pyramid=tmp_path / "a.ome.tif",
-            params=pyramids.Params(2.0, 64.0, 128),
+            params=Pyramids(exact_um=2.0, coarsest_um=64.0, tile=128),
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

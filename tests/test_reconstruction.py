@@ -13,6 +13,7 @@ from cytopipe import reconstruction
 from cytopipe.files import InputError
 from cytopipe.formats import images, tables, volumes
 from cytopipe.numerics import geometry
+from cytopipe.study.config import Reconstruction
 
 SPACING_UM, FULL_UM = 250.0, 125.0
 STEP_UM = 1000.0
@@ -20,7 +21,7 @@ COLUMNS, ROWS = 150, 130
 # a brain of gray around white matter, all three axes and the centre different (stack mm)
 CENTRE = np.array([17.0, 13.0, 15.5])
 GRAY, WHITE = np.array([13.0, 9.0, 11.0]), np.array([10.0, 6.0, 8.0])
-PARAMS = reconstruction.Params(
+PARAMS = Reconstruction(
     voxel_mm=0.5,
     smoothing_voxels=0.33,
     sulcus_voxels=0.8,
@@ -84,7 +85,7 @@ class Study:
 
     def run(
         self,
-        params: reconstruction.Params = PARAMS,
+        params: Reconstruction = PARAMS,
         exclusion: Path | None = None,
         given: Path | None = None,
         workers: int = 1,
@@ -201,7 +202,7 @@ def test_ellipsoid_comes_back(tmp_path: Path, image_right: geometry.ImageRight) 
 def test_voxels_of_the_section_spacing_stack_planes(tmp_path: Path) -> None:
     """The paper's stacking: planes of voxels are sections."""
     study = Study(tmp_path)
-    study.run(replace(PARAMS, voxel_mm=1.0))
+    study.run(PARAMS.model_copy(update={"voxel_mm": 1.0}))
     tissue, truth = study.tissue, study.truth()
     planes = tissue.to_mm(np.stack([np.zeros(tissue.data.shape[1])] * 3, 1) + [[0, 1, 0]])[:, 1]
     assert np.allclose(planes, np.round(planes))
@@ -211,7 +212,7 @@ def test_voxels_of_the_section_spacing_stack_planes(tmp_path: Path) -> None:
 
 def test_a_gap_too_wide_is_left_open(tmp_path: Path) -> None:
     study = Study(tmp_path)
-    study.run(replace(PARAMS, max_gap_mm=1.5, fragment_share=0.0))
+    study.run(PARAMS.model_copy(update={"max_gap_mm": 1.5, "fragment_share": 0.0}))
     tissue = study.tissue
     inside = (tissue.data > 0).any(axis=(0, 2))
     a_mm = tissue.affine[1, 3] + 0.5 * np.arange(len(inside))
@@ -250,7 +251,7 @@ def test_wrong_label_is_repaired_only_between_near_neighbours(tmp_path: Path) ->
     study.set(12, (17.0, 13.0), 2.5, 1)
     study.run()
     assert list(study.repairs.kind) == ["defect"]
-    study.run(replace(PARAMS, label_gap_mm=1.5))
+    study.run(PARAMS.model_copy(update={"label_gap_mm": 1.5}))
     assert len(study.repairs) == 0
 
 
@@ -259,7 +260,7 @@ def test_a_sulcus_in_one_section_is_no_defect(tmp_path: Path) -> None:
     study = Study(tmp_path)
     study.set(15, (17.0, 4.0), 5.0, 1, over=(2,))
     study.set(15, (17.0, 4.0), 3.0, 0)
-    study.run(replace(PARAMS, label_gap_mm=0.0))
+    study.run(PARAMS.model_copy(update={"label_gap_mm": 0.0}))
     assert len(study.repairs) == 0
 
 

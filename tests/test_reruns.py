@@ -109,7 +109,7 @@ class Study:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the workflow, in which a VERSION can be raised."""
     house = tmp_path_factory.mktemp("house")
-    for name in ("workflow", "cytopipe", "config/schemas"):
+    for name in ("workflow", "cytopipe"):
         shutil.copytree(ROOT / name, house / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "Snakefile", house)
     return house

@@ -7,7 +7,6 @@ import pytest
 from cytopipe.evaluation.similarity import unit
 from cytopipe.evaluation.tasks import retrieval
 from cytopipe.evaluation.tasks.retrieval import (
-    RetrievalParams,
     nearest,
     run_retrieval,
     shares,
@@ -16,6 +15,7 @@ from cytopipe.evaluation.tasks.retrieval import (
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
+from cytopipe.study.config import RetrievalTask
 from cytopipe.study.sections import Section
 
 
@@ -125,7 +125,7 @@ def run(folder: Path, listed: int = 2) -> pd.DataFrame:
         html=folder / "retrieval.html",
         png=folder / "retrieval.png",
         run="x",
-        params=RetrievalParams(queries_per_brain=20, neighbours=5, exclude_mm=6.0, shown=2, seed=1),
+        params=RetrievalTask(queries_per_brain=20, neighbours=5, exclude_mm=6.0, shown=2, seed=1),
     )
     table = tables.read(tables.SCORES, folder / "scores.parquet")
     return table.pivot_table(index="metric", columns="split", values="value")

@@ -1,7 +1,6 @@
 """Segmentation: known labels are found, failures are told, a person has the last word."""
 
 import errno
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,11 @@ from cytopipe.numerics.components import connected_to_border, edges_between
 from cytopipe.segmentation import background
 from cytopipe.segmentation.matter import sulcal_boundary_px, sulcal_zone, without_rims
 from cytopipe.segmentation.section import segment
+from cytopipe.study.config import Segmentation
 from cytopipe.study.sections import Section
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
-PARAMS = stage.Params(**yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["segmentation"])
+PARAMS = Segmentation(**yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["segmentation"])
 SLIDE = 234
 
 
@@ -227,7 +227,7 @@ def chunk(tmp_path):
             manual=list(manual),
             labels=tmp_path / "labels.tif",
             table=tmp_path / "table.parquet",
-            params=replace(PARAMS, spacing_um=256.0, **changed),
+            params=PARAMS.model_copy(update={"spacing_um": 256.0, **changed}),
         )
         table = tables.read(tables.SEGMENTATION, tmp_path / "table.parquet")
         return table, [read_labels(tmp_path / "labels.tif", page) for page in table["page"]]

@@ -8,6 +8,7 @@ from cytopipe.evaluation import staining
 from cytopipe.evaluation.tasks import shortcuts
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_labels, write_pyramid
+from cytopipe.study.config import ShortcutsTask
 from cytopipe.study.sections import Section
 
 FOLDS = np.arange(400) % 4
@@ -154,7 +155,7 @@ def test_run_reads_the_staining_that_the_features_hold(tmp_path: Path) -> None:
         roles=brains, sections=sections, segmentation=chunks, labels=tiffs, weights=None,
         patch_px=16, spacing_um=128.0, run="x", threads=1,
         scores=tmp_path / "scores.parquet", html=tmp_path / "x.html", png=tmp_path / "x.png",
-        params=shortcuts.ShortcutParams(
+        params=ShortcutsTask(
             points_per_brain=100, turned_per_brain=10, section_pairs=3, slab_mm=1.0, folds=4,
             neighbours=5, batch_size=8, seed=1,
         ),

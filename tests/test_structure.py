@@ -20,16 +20,16 @@ from cytopipe.evaluation.regression import (
 )
 from cytopipe.evaluation.tasks.structure import (
     OF_POINTS,
-    StructureParams,
     layer_thickness_mm,
     nearest_values,
     run_structure,
 )
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables
+from cytopipe.study.config import StructureTask
 
 DESIGN = Design(folds=5, seed=3, components=[1, 4, 8, 999], pca="per_fold")
-PARAMS = StructureParams(
+PARAMS = StructureTask(
     brain="B01",
     points=None,
     components=[1, 4, 16],
@@ -254,6 +254,6 @@ def test_run_needs_neither_profiles_nor_layers(tmp_path: Path) -> None:
 
 
 def test_too_few_points_are_named(tmp_path: Path) -> None:
-    params = StructureParams(**{**vars(PARAMS), "points": 4})
+    params = StructureTask(**{**vars(PARAMS), "points": 4})
     with pytest.raises(InputError, match="4 usable points with features, too few for 5 folds"):
         run_structure(**study(tmp_path, extras=False), params=params)

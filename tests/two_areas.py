@@ -17,7 +17,7 @@ TRAINED = {
     "margin": "exact",
     "checkpointing": False,
     "augmentation": {
-        "angle_rad": 3.1416,
+        "angle_rad": 3.1415926,
         "shift_mm": 0.02,
         "mirror": 0.5,
         "alpha": [0.9, 1.0],

@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 from scanned import SPACING_UM, scan
 from side_by_side import Work, settings
 
-from cytopipe.segmentation import Params
 from cytopipe.segmentation.section import Segmented, segment
+from cytopipe.study.config import Segmentation
 
 
 def works() -> list[Work]:
     """The whole chain, from scan to labels."""
     image, _ = scan(1)
-    params = Params(**settings("segmentation"))
+    params = Segmentation(**settings("segmentation"))
     cut = segment(image, SPACING_UM, params).threshold
 
     def same(ours: Segmented, theirs: NDArray[np.uint8]) -> str:

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from scanned import scan
 from side_by_side import Work, settings
 
-from cytopipe.alignment import Params
 from cytopipe.alignment.pairwise import coarse, surf
 from cytopipe.alignment.pairwise.features import Features, features_of, match
 from cytopipe.alignment.pairwise.prepared_section import make_view
 from cytopipe.alignment.pairwise.ransac import rigid_consensus
+from cytopipe.study.config import Alignment
 
 SPACING_UM = 128  # of the working images
 TURN_RAD = np.deg2rad(20)
@@ -39,13 +39,13 @@ def turned(image: Image) -> tuple[Image, Floats]:
     return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderValue=border), matrix
 
 
-def ours(image: Image, params: Params) -> Found:
+def ours(image: Image, params: Alignment) -> Found:
     """Points (x, y, scale, score, sign) and descriptors."""
     points = surf.detect(image, params.octaves, params.max_features)
     return points, surf.describe(image, points)
 
 
-def theirs(image: Image, params: Params) -> Found:
+def theirs(image: Image, params: Alignment) -> Found:
     """The same of mahotas: its rows are y, x, scale, score, sign, angle, descriptor."""
     rows = mahotas_surf.surf(
         image.astype(np.float64),
@@ -58,7 +58,7 @@ def theirs(image: Image, params: Params) -> Found:
     return rows[:, [1, 0, 2, 3, 4]], rows[:, 6:].astype(np.float32)
 
 
-def agreeing(one: Features, other: Features, true: Floats, params: Params) -> int:
+def agreeing(one: Features, other: Features, true: Floats, params: Alignment) -> int:
     """Matches that the consensus keeps and the known turn (2 x 3, um) confirms."""
     pairs = match(one, other, params.max_ratio)
     fixed, moving = one.points_um[pairs[:, 0]], other.points_um[pairs[:, 1]]
@@ -69,7 +69,7 @@ def agreeing(one: Features, other: Features, true: Floats, params: Params) -> in
     return int(np.count_nonzero(kept & (off < params.inlier_um)))
 
 
-def at_20_degrees(params: Params) -> tuple[int, int]:
+def at_20_degrees(params: Alignment) -> tuple[int, int]:
     """Inliers of two neighbouring sections: of the alignment as it is, and of mahotas.
 
     Ours turns the moving section by a coarse search first; mahotas describes each point in its own
@@ -109,7 +109,7 @@ def at_20_degrees(params: Params) -> tuple[int, int]:
 
 def works() -> list[Work]:
     """Detection and description of one section; inliers of two neighbours, 20 degrees apart."""
-    params = Params(**settings("alignment"))
+    params = Alignment(**settings("alignment"))
     first, _ = images(1)
     counted, peer = at_20_degrees(params)
 

@@ -20,16 +20,16 @@ from cytopipe.alignment.graph import relax
 from cytopipe.alignment.pairwise.features import Features, features_of
 from cytopipe.alignment.pairwise.pairs import Pair, align_pair, given_pair
 from cytopipe.alignment.pairwise.prepared_section import View, make_view
-from cytopipe.alignment.params import Params
 from cytopipe.files import InputError, Output
 from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.tables import AUDIT, PAIRS, SEGMENTATION, STACK, read, write
 from cytopipe.logs import progress, say
 from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
+from cytopipe.study.config import Alignment
 from cytopipe.study.corrections import write_proposals
 from cytopipe.study.sections import Section, chunk_of
 
-__all__ = ["Params", "run", "run_audit", "run_pairs"]
+__all__ = ["run", "run_audit", "run_pairs"]
 
 VERSION = 3
 
@@ -44,7 +44,7 @@ def run_pairs(
     chunk: str,
     chunk_span: int,
     pairs: Output,
-    params: Params,
+    params: Alignment,
 ) -> None:
     """Align the sections of one chunk to the usable sections before them.
 
@@ -97,7 +97,7 @@ def run(
     pairs: Output,
     proposed: Output,
     image_right: ImageRight,
-    params: Params,
+    params: Alignment,
 ) -> None:
     """Place every section of a brain in the stack frame, that of its centre section.
 
@@ -170,7 +170,7 @@ def run_audit(
     labels: list[Path],
     findings: Output,
     proposed: Output,
-    params: Params,
+    params: Alignment,
 ) -> None:
     """Find sections that are mirrored, swapped or misplaced, from their images alone (`audit`).
 
@@ -218,7 +218,7 @@ def _status(section: Section, segmented: dict[int, dict[str, Any]]) -> str:
     return str(segmented[section.section]["status"])
 
 
-def _view(section: Section, image: Path, row: dict[str, Any], params: Params) -> View:
+def _view(section: Section, image: Path, row: dict[str, Any], params: Alignment) -> View:
     with open_pyramid(image, section.spacing_um) as pyramid:
         pixels = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
     labels = read_labels(row["labels"], int(row["page"]))

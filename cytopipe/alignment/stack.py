@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cytopipe.alignment.pairwise.pairs import ACCEPTED, PERSON, UNCERTAIN, Pair
-from cytopipe.alignment.params import Params
 from cytopipe.numerics.geometry import Rigid, unmirror
+from cytopipe.study.config import Alignment
 
 CONFLICT = "handedness conflict"
 # less than one inlier: decides only where the features say nothing, and which half is the mirrored
@@ -57,7 +57,7 @@ def mirror_flags(
     sections: list[int],
     pairs: list[Pair],
     confirmed: dict[int, bool],
-    params: Params,
+    params: Alignment,
 ) -> dict[int, bool]:
     """Which sections were scanned face down, by the least contradiction to the pairs.
 
@@ -96,7 +96,7 @@ def mirror_flags(
     return dict(zip(sections, best, strict=True))
 
 
-def _evidence(pair: Pair, params: Params) -> float:
+def _evidence(pair: Pair, params: Alignment) -> float:
     """How much speaks for a difference of hands (positive) or against it.
 
     The inlier counts and the peaks of the textures' correlation each count by their difference,

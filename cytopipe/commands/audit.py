@@ -59,7 +59,7 @@ def rows_of(study: Path, brain: str) -> list[Row]:
     if not config_path.exists():
         raise InputError(f"{study} has no config/config.yaml; name a study with --study")
     config = study_config.read(config_path)
-    study_config.check(config, study_config.SCHEMAS, str(config_path))
+    study_config.check(config, str(config_path))
     known = list(read_brains(study / "config" / "brains.tsv"))
     if brain not in known:
         raise InputError(f"there is no brain {brain!r} in brains.tsv; use one of {known}")

@@ -23,11 +23,11 @@ def run(arguments: list[str]) -> int:
             f"{options.preset}: has no `phantom` section; start from config/presets/demo.yaml"
         )
     wanted = preset.pop(study_config.NOT_IN_A_STUDY)
-    study_config.check_section("phantom", wanted, study_config.SCHEMAS, str(options.preset))
+    study_config.check_section("phantom", wanted, str(options.preset))
 
     from cytopipe import phantom as maker
 
-    maker.run(study=options.study, params=maker.Params(**wanted))
+    maker.run(study=options.study, params=study_config.Phantom(**wanted))
     write_config(options.study, preset, str(options.preset))
     return 0
 
@@ -38,12 +38,12 @@ def write_config(study: Path, preset: dict[str, Any], origin: str) -> None:
     Raises
     ------
     InputError
-        If the two do not make a config that its schemas allow.
+        If the two do not make a valid config.
     """
     import yaml
 
     config = study_config.merge(study_config.read(study_config.DEFAULTS), preset)
-    study_config.check(config, study_config.SCHEMAS, origin)
+    study_config.check(config, origin)
     text = (
         f"# config/config.yaml of the repository, where the keys are explained, with {origin}.\n"
         f"{yaml.safe_dump(config, sort_keys=False, width=100)}"

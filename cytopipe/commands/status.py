@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
     study: Path = parser.parse_args(arguments).study
     if (study / "config" / "config.yaml").exists():
         config = study_config.read(study / "config" / "config.yaml")
-        study_config.check(config, study_config.SCHEMAS, str(study / "config" / "config.yaml"))
+        study_config.check(config, str(study / "config" / "config.yaml"))
         roles = read_brains(study / "config" / "brains.tsv")
         sections = read_sections(study / "config" / "sections.tsv", brains=list(roles))
         for brain, role in roles.items():

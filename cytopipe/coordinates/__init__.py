@@ -5,7 +5,6 @@ that a lab already has is used as it is; otherwise the reconstruction is registe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,40 +27,15 @@ from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.atlas import read_atlas
-from cytopipe.formats.transforms import Moves, PointTransform, affine_transform, has_inverted_field
+from cytopipe.formats.transforms import PointTransform, affine_transform, has_inverted_field
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics import chain as frames
 from cytopipe.numerics.chain import Chain
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
 from cytopipe.study import masks
+from cytopipe.study.config import Coordinates
 
 VERSION = 3
-
-
-@dataclass(frozen=True)
-class Params:
-    """The config section `coordinates`.
-
-    Attributes
-    ----------
-    registration_mm : voxel size of the registration.
-    seed : of the registration.
-    given_suffix : ending of a transform laid down by a person, which decides its format.
-    given_moves : what such a file moves from stack to template, "points" or "image".
-    anchoring_target : path of the volume whose voxels anchorings count, or None.
-    anchoring_axes : where the axes run along which they are counted: "own", or e.g. "RAS".
-    atlas_sigma_mm : width of the Gaussian by which labels around a point are weighted.
-    atlas_reach_mm : labels further away do not count.
-    """
-
-    registration_mm: float
-    seed: int
-    given_suffix: str
-    given_moves: Moves
-    anchoring_target: str | None
-    anchoring_axes: str
-    atlas_sigma_mm: float
-    atlas_reach_mm: float
 
 
 @provenance.recorded
@@ -83,7 +57,7 @@ def run(
     affine: Output,
     checks: Output,
     points: Output,
-    params: Params,
+    params: Coordinates,
 ) -> None:
     """Write a brain's transform to the template and its points with their coordinates.
 
@@ -200,7 +174,7 @@ def run_proposal(
     template: Path,
     exclusion: Path,
     proposed: Output,
-    params: Params,
+    params: Coordinates,
 ) -> None:
     """Write what a template marks as no cortex on the grid of a brain, for a person to correct.
 
@@ -270,7 +244,7 @@ def _template_mm(frame: pd.DataFrame) -> Floats:
 
 
 def _usable(
-    full: PointTransform, tissue: Volume, brain: str, template_name: str, params: Params
+    full: PointTransform, tissue: Volume, brain: str, template_name: str, params: Coordinates
 ) -> Registration:
     """A given transform in a form that can be written, and its affine part."""
     if has_inverted_field(full):

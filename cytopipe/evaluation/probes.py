@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cytopipe.learning import optimisers
+from cytopipe.study.config import Optimiser
 
 Floats = NDArray[np.float32]
 
@@ -34,7 +35,7 @@ def fit_probe(
     standardise: bool,
     epochs: int,
     batch_size: int,
-    optimiser: optimisers.Optimiser,
+    optimiser: Optimiser,
     seed: int,
 ) -> Probe:
     """Train a linear classifier without bias by cross-entropy (CytoNet section 3.5).

@@ -4,15 +4,13 @@ Rows of the arrays are in the order of points.parquet; the row of a point whose 
 is NaN. Arrays are written through memory maps: those of a real brain need not fit into memory.
 """
 
-from cytopipe.features.network import NetworkParams, run, run_patches
-from cytopipe.features.profiles import ProfileParams, run_profiles
+from cytopipe.features.network import run, run_patches
+from cytopipe.features.profiles import run_profiles
 
 VERSION = 1
 
 __all__ = [
     "VERSION",
-    "NetworkParams",
-    "ProfileParams",
     "run",
     "run_patches",
     "run_profiles",

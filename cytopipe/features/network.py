@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +15,8 @@ from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed
 from cytopipe.learning.loading import SectionReader, open_section
 from cytopipe.logs import progress
+from cytopipe.study.config import NetworkFeatures
 from cytopipe.study.sections import Section
-
-
-@dataclass(frozen=True)
-class NetworkParams:
-    """Values of the config's `features.network`.
-
-    Attributes
-    ----------
-    batch_size : patches at a time.
-    cache_mb : a level of at most this size is decoded once for all points of a section; a larger
-        one is read tile by tile.
-    """
-
-    batch_size: int
-    cache_mb: float
 
 
 @provenance.recorded
@@ -44,7 +29,7 @@ def run(
     projected: Output,
     rows: Output,
     threads: int,
-    params: NetworkParams,
+    params: NetworkFeatures,
 ) -> None:
     """Features of every point of a brain, without augmentation.
 
@@ -80,7 +65,7 @@ def run_patches(
     projected: Output,
     rows: Output,
     threads: int,
-    params: NetworkParams,
+    params: NetworkFeatures,
 ) -> None:
     """Features of the patches of a data set whose points are no points of the brains.
 
@@ -113,7 +98,7 @@ def _embed(
     weights: Path,
     backbone: Path,
     projected: Path,
-    params: NetworkParams,
+    params: NetworkFeatures,
 ) -> None:
     """Write both arrays, a row for each of `table`; NaN for one that is in no group.
 

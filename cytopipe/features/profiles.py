@@ -5,7 +5,6 @@ section, averaged along the cortex (the grey-level profiles of Schleicher et al.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,26 +19,11 @@ from cytopipe.formats import tables
 from cytopipe.formats.images import open_pyramid
 from cytopipe.logs import progress
 from cytopipe.numerics.geometry import Floats, Rigid, section_to_pixels
+from cytopipe.study.config import Profiles
 from cytopipe.study.sections import Section
 
 # a section that runs along the cortex would cut it over any length: at most this many thicknesses
 MAX_OBLIQUE = 2.0
-
-
-@dataclass(frozen=True)
-class ProfileParams:
-    """Values of the config's `features.profiles`.
-
-    Attributes
-    ----------
-    samples : intensities from pial surface to white matter.
-    width_mm : extent along the cortex over which they are averaged.
-    spacing_um : wanted pixel size; the nearest finer level of the pyramid is read.
-    """
-
-    samples: int
-    width_mm: float
-    spacing_um: float
 
 
 def normal_in_section(
@@ -69,7 +53,7 @@ def profiles(
     normals: Floats,
     above_um: Floats,
     below_um: Floats,
-    params: ProfileParams,
+    params: Profiles,
 ) -> NDArray[np.float32]:
     """Mean intensities (n, samples), 0 to 1, from the pial surface to the white matter.
 
@@ -108,7 +92,7 @@ def run_profiles(
     sections: Sequence[Section],
     backbone: Output,
     rows: Output,
-    params: ProfileParams,
+    params: Profiles,
 ) -> None:
     """Profiles of every point of a brain, in the place of a network's features.
 

@@ -5,7 +5,8 @@ number of workers or ranks. Applying a batch of draws is one affine grid sample,
 Gaussian.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,37 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+if TYPE_CHECKING:  # so that importing this needs no pydantic
+    from cytopipe.study.config import Augmentation
+
 # columns of a draw
 ANGLE, SHIFT_X, SHIFT_Y, MIRROR, ALPHA, BETA, GAMMA, SIGMA, AMOUNT = range(9)
 DRAWS = 9
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Ranges of the random changes; the values of the papers stand behind the semicolon.
-
-    Attributes
-    ----------
-    angle_rad : rotation by U[-angle, angle]; pi.
-    shift_mm : shift in a random direction by U[0, shift]; 0.2.
-    mirror : probability of a flip upside down; 0.5.
-    alpha, beta : ranges of scale and offset of the intensity; [0.9, 1.0], [-0.1, 0.1].
-    gamma_z : the gamma is drawn through Z ~ U[-z, z], see `gamma_of`; 0.05.
-    blur, sharpen : probabilities, never both; 0.25 each.
-    sigma_px : range of the Gaussian's standard deviation; [0.125, 1.0].
-    delta : range of the sharpening's strength; [0.5, 1.5].
-    """
-
-    angle_rad: float
-    shift_mm: float
-    mirror: float
-    alpha: tuple[float, float]
-    beta: tuple[float, float]
-    gamma_z: float
-    blur: float
-    sharpen: float
-    sigma_px: tuple[float, float]
-    delta: tuple[float, float]
 
 
 def gamma_of(z: float) -> float:
@@ -63,7 +39,7 @@ def identity(count: int) -> Tensor:
 
 
 def draw(
-    params: Augmentation, seed: int, epoch: int, index: int, view: int = 0
+    params: "Augmentation", seed: int, epoch: int, index: int, view: int = 0
 ) -> NDArray[np.float32]:
     """The nine numbers (float32) that change the patch `index` in a view of an epoch."""
     random = np.random.default_rng([seed, epoch, index, view])
@@ -72,19 +48,24 @@ def draw(
     direction, distance = random.uniform(-np.pi, np.pi), random.uniform(0, params.shift_mm)
     row[SHIFT_X], row[SHIFT_Y] = distance * np.cos(direction), distance * np.sin(direction)
     row[MIRROR] = random.random() < params.mirror
-    row[ALPHA] = random.uniform(*params.alpha)
-    row[BETA] = random.uniform(*params.beta)
+    row[ALPHA] = _between(random, params.alpha)
+    row[BETA] = _between(random, params.beta)
     row[GAMMA] = gamma_of(random.uniform(-params.gamma_z, params.gamma_z))
     # all numbers are drawn in any case: a changed probability leaves the other changes as they are
     chosen, sigma, delta = (
         random.random(),
-        *(random.uniform(*r) for r in (params.sigma_px, params.delta)),
+        *(_between(random, limits) for limits in (params.sigma_px, params.delta)),
     )
     if chosen < params.blur:
         row[SIGMA], row[AMOUNT] = sigma, 1
     elif chosen < params.blur + params.sharpen:
         row[SIGMA], row[AMOUNT] = sigma, -delta
     return row.astype(np.float32)
+
+
+def _between(random: np.random.Generator, limits: Sequence[float]) -> float:
+    low, high = limits
+    return random.uniform(low, high)
 
 
 def apply(windows: Tensor, draws: Tensor, patch_px: int, spacing_um: float) -> Tensor:

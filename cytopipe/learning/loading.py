@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,12 @@ from torch.utils.data import DataLoader, Dataset
 from cytopipe import threads
 from cytopipe.files import InputError
 from cytopipe.formats.images import Pyramid, open_pyramid
-from cytopipe.learning.augmentation import Augmentation, draw
+from cytopipe.learning.augmentation import draw
 from cytopipe.learning.distributed import World
 from cytopipe.numerics.geometry import section_to_pixels
+
+if TYPE_CHECKING:  # so that importing this needs no pydantic
+    from cytopipe.study.config import Augmentation
 
 OPEN_FILES = 64  # pyramids that a process keeps open
 Key = tuple[int, int]
@@ -149,7 +152,7 @@ class Patches(Dataset[Batch]):
         self,
         table: pd.DataFrame,
         field: Field,
-        changes: Augmentation,
+        changes: "Augmentation",
         seed: int,
         cache_mb: float,
         views: int = 1,

@@ -2,41 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Optimiser:
-    """Settings of an optimiser.
-
-    Attributes
-    ----------
-    name : `lars` (SGD with Nesterov momentum under LARS), `sgd` (without LARS) or `adamw`.
-    learning_rate : for a batch of 256; scaled with the batch size (CytoNet section 3.4).
-    schedule : `constant` (the papers), or `cosine`: the rate falls to zero along half a cosine,
-        which a short training needs to settle.
-    momentum : of lars and sgd.
-    weight_decay : on every parameter that is not a bias; batch-norm weights decay too, as the
-        paper says.
-    trust : LARS' trust coefficient.
-    lars_exclude : what LARS does not adapt, which the paper does not say: `bias`, or
-        `bias_and_norm` (all parameters of one dimension).
-    """
-
-    name: Literal["lars", "sgd", "adamw"]
-    learning_rate: float
-    schedule: Literal["constant", "cosine"]
-    momentum: float
-    weight_decay: float
-    trust: float
-    lars_exclude: Literal["bias", "bias_and_norm"]
+if TYPE_CHECKING:  # so that importing this needs no pydantic
+    from cytopipe.study.config import Optimiser
 
 
-def build(model: nn.Module, settings: Optimiser, batch_size: int) -> torch.optim.Optimizer:
+def build(model: nn.Module, settings: "Optimiser", batch_size: int) -> torch.optim.Optimizer:
     """The optimiser of a model's trainable parameters for batches of a size."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -61,7 +36,7 @@ def build(model: nn.Module, settings: Optimiser, batch_size: int) -> torch.optim
 
 
 def set_rate(
-    optimiser: torch.optim.Optimizer, settings: Optimiser, batch_size: int, done: float
+    optimiser: torch.optim.Optimizer, settings: "Optimiser", batch_size: int, done: float
 ) -> None:
     """Set the rate for the next step, of a training of which the share `done` (0 to 1) is done."""
     rate = settings.learning_rate * batch_size / 256

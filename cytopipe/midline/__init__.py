@@ -5,7 +5,6 @@ section by the inverse of its transform, mirror flip included, and its points ar
 midline that the section's segmentation shows.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +20,11 @@ from cytopipe.midline.cutting import (
     cut_hemispheres,
     cutting_angle_deg,
 )
-from cytopipe.midline.refinement import Target, refine, tissue_share
+from cytopipe.midline.refinement import refine, tissue_share
 from cytopipe.numerics.geometry import Placement, Rigid, pixels_to_section, section_to_pixels
+from cytopipe.study.config import Midline
 
 VERSION = 3
-
-
-@dataclass(frozen=True)
-class Params:
-    """The config section `midline`.
-
-    Attributes
-    ----------
-    spacing_mm : distance of points along the cut.
-    target : onto what points are pushed, "laplacian" or "skeleton".
-    max_move_mm : the most a point is moved.
-    window_mm : edge of the window in which tissue is counted.
-    min_tissue : share of tissue below which a point is marked `low_tissue`.
-    """
-
-    spacing_mm: float
-    target: Target
-    max_move_mm: float
-    window_mm: float
-    min_tissue: float
 
 
 @provenance.recorded
@@ -58,7 +38,7 @@ def run(
     thickness: dict[str, Path],
     curvature: dict[str, Path],
     midline: Output,
-    params: Params,
+    params: Midline,
 ) -> None:
     """Write the midline points of one chunk.
 
@@ -113,7 +93,7 @@ def run(
     )
 
 
-def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Params) -> pd.DataFrame:
+def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Midline) -> pd.DataFrame:
     """MIDLINE rows of one section.
 
     Parameters

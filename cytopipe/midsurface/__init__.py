@@ -24,41 +24,13 @@ from cytopipe.formats import tables, volumes
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.supplied_surfaces import Given, check_place, read_given, within_cortex
-from cytopipe.midsurface.surface import Midsurface, midsurface
+from cytopipe.midsurface.surface import HemisphereSurface, midsurface
 from cytopipe.numerics import laplace, meshes, sulci, topology
+from cytopipe.study.config import Midsurface
 
 VERSION = 2
 SIDES = {"L": 1, "R": 2}
 MARGIN_VOXELS = 3
-
-
-@dataclass(frozen=True)
-class Params:
-    """Section `midsurface` of the config.
-
-    Attributes
-    ----------
-    band_mm : half width of the band in which the hemispheres' border may leave the plane.
-    plane_only_from_mm : from this voxel size on the plane alone separates the hemispheres.
-    laplace_tolerance : largest error of the depth.
-    poisson_depth : octree depth of the Poisson reconstruction.
-    edge_mm : target edge length of the surface, one voxel.
-    remesh_iterations : rounds of splitting, collapsing, flipping and smoothing.
-    farthest_mm : a thickness streamline ends at this length to either side.
-    smoothing_rounds : thickness and curvature are averaged over neighbouring vertices that often;
-        both carry the staircase of the voxels.
-    open_sulci : fused banks are carved open before the Laplacian (`sulci.open_sulci`).
-    """
-
-    band_mm: float
-    plane_only_from_mm: float
-    laplace_tolerance: float
-    poisson_depth: int
-    edge_mm: float
-    remesh_iterations: int
-    farthest_mm: float
-    smoothing_rounds: int
-    open_sulci: bool
 
 
 @provenance.recorded
@@ -74,7 +46,7 @@ def run(
     curvature: dict[str, Output],
     table: Output,
     workers: int = 1,
-    params: Params,
+    params: Midsurface,
 ) -> None:
     """Compute depth, hemispheres and both mid-surfaces of one brain.
 
@@ -148,13 +120,13 @@ class Hemisphere:
 
     where: tuple[slice, ...]
     depth: NDArray[np.float32]
-    surface: Midsurface
+    surface: HemisphereSurface
     thickness_mm: NDArray[np.float64]
     curvature_per_mm: NDArray[np.float64]
 
 
 def _side_by_side(
-    work: list[tuple[volumes.Volume, NDArray[np.bool_], Given | None, Params]], workers: int
+    work: list[tuple[volumes.Volume, NDArray[np.bool_], Given | None, Midsurface]], workers: int
 ) -> Iterator[Hemisphere | None]:
     """`_hemisphere` of each, in order; with several workers each in a process of its own."""
     if workers < 2:
@@ -167,7 +139,7 @@ def _side_by_side(
 
 
 def _hemisphere(
-    labels: volumes.Volume, mask: NDArray[np.bool_], given: Given | None, params: Params
+    labels: volumes.Volume, mask: NDArray[np.bool_], given: Given | None, params: Midsurface
 ) -> Hemisphere | None:
     """Depth, surface, thickness and curvature of the part of a brain in `mask`.
 
@@ -223,7 +195,7 @@ def _beside(carved: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> int:
     return int((ndimage.binary_dilation(tissue, np.ones((3, 3, 3), bool)) & carved).sum())
 
 
-def _row(brain: str, name: str, surface: Midsurface, edge_mm: float) -> dict[str, object]:
+def _row(brain: str, name: str, surface: HemisphereSurface, edge_mm: float) -> dict[str, object]:
     lengths = meshes.edge_lengths(surface.vertices, surface.faces)
     return {
         "brain": brain,

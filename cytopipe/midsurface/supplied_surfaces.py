@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats.volumes import Volume, labels_at
-from cytopipe.midsurface.surface import Midsurface
+from cytopipe.midsurface.surface import HemisphereSurface
 from cytopipe.numerics import meshes
 
 KINDS = ("mid", "pial", "white")
@@ -19,7 +19,7 @@ LEAST_SHARE = 0.5
 
 
 # a mid-surface, and the thickness in mm where it is given too
-Given = tuple[Midsurface, NDArray[np.float64] | None]
+Given = tuple[HemisphereSurface, NDArray[np.float64] | None]
 
 
 def name_of(hemisphere: str, kind: str, ending: str = ENDINGS[0]) -> str:
@@ -95,12 +95,12 @@ def read_given(paths: list[Path], hemisphere: str) -> Given | None:
     euler = meshes.euler_number(faces)
     names = ", ".join(sorted(path.name for path in found.values()))
     whole = "ok, " if euler == 2 and meshes.is_closed_manifold(faces) else "not a closed sphere, "
-    return Midsurface(vertices, faces, euler, 0, 0, f"{whole}ready-made: {names}"), thickness
+    return HemisphereSurface(vertices, faces, euler, 0, 0, f"{whole}ready-made: {names}"), thickness
 
 
 def within_cortex(
-    surface: Midsurface, lengths: NDArray[np.float64], labels: Volume
-) -> tuple[Midsurface, NDArray[np.float64]]:
+    surface: HemisphereSurface, lengths: NDArray[np.float64], labels: Volume
+) -> tuple[HemisphereSurface, NDArray[np.float64]]:
     """Thickness of the vertices that lie in the cortex, NaN of others, and how many they are.
 
     The tissue and a surface from elsewhere need not agree to the voxel, and beside the cortex there
@@ -122,7 +122,9 @@ def within_cortex(
     return replace(surface, status=beside), np.where(cortex, lengths, np.nan)
 
 
-def check_place(surface: Midsurface, sides: Volume, side: int, where: Path, name: str) -> None:
+def check_place(
+    surface: HemisphereSurface, sides: Volume, side: int, where: Path, name: str
+) -> None:
     """Raise InputError where a given surface lies beside the tissue or in the other hemisphere.
 
     Parameters

@@ -13,7 +13,7 @@ FAIRING_ROUNDS = 10
 
 
 @dataclass(frozen=True)
-class Midsurface:
+class HemisphereSurface:
     """A hemisphere's mid-surface in stack RAS mm and how it came about (see SURFACES)."""
 
     vertices: NDArray[np.float64]
@@ -26,7 +26,7 @@ class Midsurface:
 
 def midsurface(
     depth: Volume, poisson_depth: int, edge_mm: float, remesh_iterations: int
-) -> Midsurface:
+) -> HemisphereSurface:
     """The surface at half depth: corrected on voxels, cut out, smoothed, remeshed.
 
     Parameters
@@ -63,7 +63,7 @@ def midsurface(
         faces = meshes.flipped(faces)
     if status.startswith("ok") and not sphere(faces):
         status = f"remeshing broke the surface: Euler number {meshes.euler_number(faces)}"
-    return Midsurface(
+    return HemisphereSurface(
         vertices,
         faces,
         euler_before,

@@ -6,15 +6,12 @@ midline or from annotated contours; `run_layers` draws up annotated patches of c
 from the images when a network trains.
 """
 
-from cytopipe.patches.datasets import Params, draw_pretraining, run, split_areas
-from cytopipe.patches.geodesic import GeodesicParams, run_geodesic
-from cytopipe.patches.layers import LayerParams, run_layers
+from cytopipe.patches.datasets import draw_pretraining, run, split_areas
+from cytopipe.patches.geodesic import run_geodesic
+from cytopipe.patches.layers import run_layers
 
 __all__ = [
     "VERSION",
-    "GeodesicParams",
-    "LayerParams",
-    "Params",
     "draw_pretraining",
     "run",
     "run_geodesic",

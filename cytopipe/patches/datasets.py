@@ -1,9 +1,7 @@
 """Data sets for pretraining and for classifying areas, drawn from the points of all brains."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,55 +12,10 @@ from cytopipe.formats import images, tables, transforms
 from cytopipe.formats.transforms import Moves
 from cytopipe.logs import progress, say
 from cytopipe.patches.contours import masks_of, points_of_section, section_of, with_nearest
+from cytopipe.study.config import DataSet
 from cytopipe.study.sections import Section
 
 COORDINATES = ["x_mm", "y_mm", "z_mm"]
-
-
-@dataclass(frozen=True)
-class Params:
-    """One data set of the config's `patches.datasets`.
-
-    Attributes
-    ----------
-    purpose : `pretraining` (points with a coordinate, unbalanced) or `areas` (points with an area,
-        split for training and testing a classifier).
-    source : of areas: `atlas` (labels of the points of the midline, by probability) or
-        `annotations` (points along the midline of annotated contours). Unused for pretraining.
-    roles : brains of these roles take part.
-    transfer : a brain that takes the role transfer for this data set, all others of brains.tsv that
-        are not unseen being seen: one fold of the cross-validation of CytoNet's Table 6. Null
-        leaves the roles as brains.tsv has them.
-    count : points to draw for pretraining, without replacement; null for all. Unused for areas.
-    per_area : points of an area in the training set, drawn with replacement; null leaves the areas
-        as they are. Unused for pretraining.
-    min_probability : atlas labels with a lower probability do not count. Unused for pretraining
-        and for annotations.
-    raster_um : pixel of the raster on which annotations are drawn. Used for annotations alone.
-    point_spacing_mm : from one point to the next along an annotation's midline. Used for
-        annotations alone.
-    test_every : each so-many-th annotated section of a seen brain is for testing. Unused for
-        pretraining.
-    warp : ITK transform from the points' template to another one, whose coordinates the data set
-        then has; null keeps them. Used for pretraining alone.
-    warp_moves : what that file moves from the points' template to the other one, "points" or
-        "image"; see formats.transforms.
-    seed : of the draws.
-    """
-
-    purpose: Literal["pretraining", "areas"]
-    source: Literal["atlas", "annotations"]
-    roles: Sequence[str]
-    transfer: str | None
-    count: int | None
-    per_area: int | None
-    min_probability: float
-    raster_um: float
-    point_spacing_mm: float
-    test_every: int
-    warp: str | None
-    warp_moves: Moves
-    seed: int
 
 
 def roles_in(roles: Mapping[str, str], transfer: str | None) -> dict[str, str]:
@@ -153,7 +106,7 @@ def annotated(
     files: Sequence[Path],
     brains: Sequence[str],
     sections: Sequence[Section],
-    params: Params,
+    params: DataSet,
 ) -> pd.DataFrame:
     """Points along the midline of annotated areas (CytoNet section 3.5), all files together.
 
@@ -207,7 +160,7 @@ def run(
     sections: Sequence[Section],
     annotations: list[Path],
     patches: Output,
-    params: Params,
+    params: DataSet,
 ) -> None:
     """Draw one data set.
 

@@ -5,7 +5,6 @@ the paper's Euclidean distance calls similar is not always so along the sheet. H
 connected: their distance is infinite.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,9 @@ from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.surfaces import read as read_surface
 from cytopipe.logs import say
 from cytopipe.numerics import meshes
+from cytopipe.study.config import GeodesicTable
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class GeodesicParams:
-    """The config's `patches.geodesic`.
-
-    Attributes
-    ----------
-    nodes : vertices of both hemispheres together; 4000 lie some 6 mm apart on a human brain, and
-        their table has 64 MB.
-    """
-
-    nodes: int
 
 
 def step_lengths(surface: Surface) -> sparse.csr_matrix:
@@ -107,7 +94,7 @@ def spread_nodes(
 
 
 @provenance.recorded
-def run_geodesic(*, surfaces: dict[str, Path], table: Output, params: GeodesicParams) -> None:
+def run_geodesic(*, surfaces: dict[str, Path], table: Output, params: GeodesicTable) -> None:
     """Measure the distances along the mid-surfaces between nodes spread over both hemispheres.
 
     Parameters

@@ -5,7 +5,6 @@ folds of each share. (The paper gives 913 patches, but 732 for training and 184 
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +15,10 @@ from cytopipe.files import InputError, Output, require
 from cytopipe.formats import tables
 from cytopipe.logs import say
 from cytopipe.study import annotations
+from cytopipe.study.config import LayerSplit
 
 LAYERS = 6
 _REQUIRED = ("patch", "brain", "image", "mask", "spacing_um")
-
-
-@dataclass(frozen=True)
-class LayerParams:
-    """The config's `patches.layers`.
-
-    Attributes
-    ----------
-    test_share : share of the patches that is for testing.
-    seed : of the split and of the training patches' order.
-    """
-
-    test_share: float
-    seed: int
 
 
 def split_layers(count: int, test_share: float, seed: int) -> tuple[list[str], list[int]]:
@@ -60,7 +46,7 @@ def split_layers(count: int, test_share: float, seed: int) -> tuple[list[str], l
 
 
 @provenance.recorded
-def run_layers(*, table: Path, patches: Output, params: LayerParams) -> None:
+def run_layers(*, table: Path, patches: Output, params: LayerSplit) -> None:
     """Check annotated patches of layers and split them.
 
     Parameters

@@ -14,9 +14,8 @@ of a section are what its image shows: with bridges and tunnels, without the tor
 are not marked in them.
 """
 
-from cytopipe.phantom.params import Params
 from cytopipe.phantom.study import run
 
-__all__ = ["VERSION", "Params", "run"]
+__all__ = ["VERSION", "run"]
 
 VERSION = 3

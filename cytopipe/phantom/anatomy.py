@@ -1,6 +1,6 @@
 """The unbent brain: surfaces, corpus callosum, areas; the phantom's template is made of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
@@ -128,7 +128,7 @@ def area_names(count: int) -> pd.DataFrame:
 
 
 def in_callosum(
-    points_mm: Floats, line_mm: list[list[float]], radius_mm: float
+    points_mm: Floats, line_mm: Sequence[Sequence[float]], radius_mm: float
 ) -> NDArray[np.bool_]:
     """Whether template points lie in the corpus callosum.
 
@@ -166,7 +166,7 @@ def tissue_volume(
     hemispheres: list[Hemisphere],
     voxel_mm: float,
     to_template: Callable[[Floats], Floats],
-    line_mm: list[list[float]],
+    line_mm: Sequence[Sequence[float]],
     radius_mm: float,
 ) -> volumes.Volume:
     """Tissue labels with the corpus callosum (see `in_callosum`) around surfaces in RAS mm.

@@ -1,5 +1,6 @@
 """A brain's own shape: a known smooth map from its stack to the template, and its inverse."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,7 @@ class Bend:
 def draw_bend(
     rng: np.random.Generator,
     amplitude_mm: float,
-    wavelengths_mm: list[float],
+    wavelengths_mm: Sequence[float],
     scale: float,
     reach_mm: float = 110.0,
     waves: int = 12,

@@ -15,7 +15,6 @@ from cytopipe.phantom.bending import Bend, draw_bend
 from cytopipe.phantom.cutting import coverage, cut
 from cytopipe.phantom.cytoarchitecture import Areas
 from cytopipe.phantom.handling import Handled, Window, torn_away
-from cytopipe.phantom.params import Params
 from cytopipe.phantom.structure import (
     ISLANDS_MM,
     PITCH_MM,
@@ -27,6 +26,7 @@ from cytopipe.phantom.structure import (
     paint_capsules,
     stream,
 )
+from cytopipe.study.config import Phantom
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -60,10 +60,10 @@ class Brain:
     grain: Grain
     vessels: Vessels
     damage: Damage
-    params: Params
+    params: Phantom
 
 
-def make_brain(name: str, template: Template, params: Params) -> Brain:
+def make_brain(name: str, template: Template, params: Phantom) -> Brain:
     """Bend the template's surfaces and solve for the depth."""
     bend = draw_bend(
         stream(params.seed, name, 0), params.bend_mm, params.bend_wavelengths_mm, params.bend_scale

@@ -6,6 +6,7 @@ Real sections have such structure in their vessels and in the stain's grain.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -108,7 +109,7 @@ class Vessels:
 
 
 def draw_vessels(
-    rng: np.random.Generator, size_mm: Floats, per_cm2: float, radius_mm: list[float]
+    rng: np.random.Generator, size_mm: Floats, per_cm2: float, radius_mm: Sequence[float]
 ) -> Vessels:
     """Vessels in a box of (x, y, z) mm, on average `per_cm2` in a section."""
     mean_length = 26.0
@@ -149,7 +150,7 @@ def draw_damage(
     hemispheres: list[Hemisphere],
     bridges: int,
     tunnels: int,
-    radius_mm: list[float],
+    radius_mm: Sequence[float],
 ) -> Damage:
     """Bridges across narrow sulci and tunnels across thin gyri, (n, 7): start, end, radius."""
     over_gap: list[Floats] = []

@@ -36,14 +36,14 @@ from cytopipe.phantom.handling import (
     draw_placement,
     draw_tear,
 )
-from cytopipe.phantom.params import Params
 from cytopipe.phantom.rendering import render
 from cytopipe.phantom.structure import stream
+from cytopipe.study.config import Phantom
 
 Floats = NDArray[np.float64]
 
 
-def run(*, study: Path, params: Params) -> None:
+def run(*, study: Path, params: Phantom) -> None:
     """Make the study: images, sections.tsv, brains.tsv, template, annotations, truth.
 
     truth/truth.yaml is written last; where it lists the same parameters, nothing is done.
@@ -92,7 +92,7 @@ def _start_worker() -> None:
     threads.use(1)
 
 
-def _record(params: Params) -> dict[str, object]:
+def _record(params: Phantom) -> dict[str, object]:
     from cytopipe.phantom import VERSION
 
     content: dict[str, object] = {
@@ -110,7 +110,7 @@ def _write_tsv(frame: pd.DataFrame, path: Path) -> None:
         frame.to_csv(beside, sep="\t", index=False)
 
 
-def make_template(folder: Path, params: Params) -> Template:
+def make_template(folder: Path, params: Phantom) -> Template:
     """Write the template's volumes and table; return what the brains need of it."""
     logs.say("phantom: template and areas")
     hemispheres = load_hemispheres(params.surfaces)
@@ -142,7 +142,7 @@ class Made:
     layer_patches: pd.DataFrame
 
 
-def _make_sections(study: Path, name: str, template: Template, params: Params) -> Made:
+def _make_sections(study: Path, name: str, template: Template, params: Phantom) -> Made:
     """Make one brain: its volumes, its sections, its annotations, its truth."""
     logs.say(f"phantom: brain {name}, surfaces and depth")
     own = individual_areas(template.areas, stream(params.seed, name, 10), params.individuality)

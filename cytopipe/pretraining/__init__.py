@@ -12,11 +12,11 @@ from cytopipe import provenance
 from cytopipe.files import Output, whole
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks, objectives
-from cytopipe.pretraining.params import Params
 from cytopipe.pretraining.release import run_release
 from cytopipe.pretraining.training import train
+from cytopipe.study.config import PretrainingRun
 
-__all__ = ["VERSION", "Params", "run", "run_release"]
+__all__ = ["VERSION", "run", "run_release"]
 
 VERSION = 3
 
@@ -33,7 +33,7 @@ def run(
     metrics: Output,
     record: Output,
     threads: int,
-    params: Params,
+    params: PretrainingRun,
 ) -> None:
     """Train a network, or continue an interrupted training.
 
@@ -75,14 +75,14 @@ def run(
         state = train(encoder, objective, table, checkpoint, identity, world, params)
         if world.first:
             described = {
-                **asdict(params),
+                **params.model_dump(),
                 "version": VERSION,
                 "patches": len(table),
                 "processes": world.size,
                 "torch": str(torch.__version__),
             }
             content = {
-                "params": asdict(params),
+                "params": params.model_dump(),
                 "version": VERSION,
                 "plan": asdict(plan),
                 "classes": list(objective.classes),
@@ -98,9 +98,9 @@ def run(
         distributed.wait(world)
 
 
-def _identity(patches: Path, geodesic: Path | None, params: Params) -> str:
+def _identity(patches: Path, geodesic: Path | None, params: PretrainingRun) -> str:
     """What a checkpoint must agree on to be continued: version, params, data set and distances."""
-    settings = {name: value for name, value in asdict(params).items() if name not in SPEED}
+    settings = params.model_dump(exclude=set(SPEED))
     text = yaml.safe_dump([VERSION, settings]).encode() + patches.read_bytes()
     if geodesic is not None and params.distance == "geodesic":
         text += geodesic.read_bytes()

@@ -8,10 +8,10 @@ from cytopipe.learning import augmentation, batchnorm, networks
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Batch
 from cytopipe.learning.objectives import Objective
-from cytopipe.pretraining.params import Params
+from cytopipe.study.config import PretrainingRun
 
 
-def prepare(encoder: networks.Encoder, world: World, params: Params) -> nn.Module:
+def prepare(encoder: networks.Encoder, world: World, params: PretrainingRun) -> nn.Module:
     """What a step calls; it shares the encoder's weights, whose names stay.
 
     Build the optimiser after this.
@@ -46,7 +46,7 @@ def step(
     objective: Objective,
     batch: Batch,
     world: World,
-    params: Params,
+    params: PretrainingRun,
 ) -> Tensor:
     """Move the weights by one batch, of which this process has its share.
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from cytopipe.cluster import launching
 from cytopipe.files import InputError
-from cytopipe.learning import augmentation, checkpoints, distributed, networks, optimisers
+from cytopipe.learning import checkpoints, distributed, networks, optimisers
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.learning.objectives import Objective
 from cytopipe.logs import say
-from cytopipe.pretraining.params import Params
 from cytopipe.pretraining.step import prepare, step
+from cytopipe.study.config import PretrainingRun
 
 
 @dataclass
@@ -42,7 +42,7 @@ def train(
     checkpoint: Path,
     identity: str,
     world: World,
-    params: Params,
+    params: PretrainingRun,
 ) -> State:
     """Train an encoder in place, or continue where the checkpoint of the same identity stands.
 
@@ -65,12 +65,12 @@ def train(
             "processes; change batch_size in config/config.yaml or the number of processes"
         )
     network = prepare(encoder, world, params)
-    settings = optimisers.Optimiser(**params.optimiser)
+    settings = params.optimiser
     optimiser = optimisers.build(encoder, settings, params.batch_size)
     state = _resume(checkpoint, identity, encoder, optimiser, world)
     if state.epoch == params.epochs:
         return state
-    changes = augmentation.Augmentation(**params.augmentation)
+    changes = params.augmentation
     field = Field(params.patch_px, params.spacing_um, params.margin, changes.shift_mm)
     data = Patches(table, field, changes, params.seed, params.cache_mb, objective.views)
     encoder.train()

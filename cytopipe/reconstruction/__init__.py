@@ -6,7 +6,6 @@ person has marked is left out. Between sections the SHAPE is interpolated (signe
 Udupa 1990): with a voxel as large as the section spacing that is the paper's stacking.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -21,41 +20,11 @@ from cytopipe.formats import tables as kinds
 from cytopipe.numerics import geometry
 from cytopipe.reconstruction import repair, shapes
 from cytopipe.reconstruction.supplied_tissue import read_given
+from cytopipe.study.config import Reconstruction
 
 VERSION = 1
 MARGIN_VOXELS = 4
 MissingExclusion = Literal["stop", "go_on"]
-
-
-@dataclass(frozen=True)
-class Params:
-    """Section `reconstruction` of the config.
-
-    Attributes
-    ----------
-    voxel_mm : edge of the isotropic voxels.
-    smoothing_voxels : sigma of the Gaussian over in-plane signed distances, in voxels.
-    sulcus_voxels : sulci narrower than this are widened to it, so that sampling keeps them open.
-    max_gap_mm : sections further apart than this are not bridged.
-    defect_radius_mm : a difference from the neighbours is a defect where a disc of this radius
-        fits into it; thinner ones are anatomy that moves from section to section.
-    defect_min_mm3 : smallest defect, area times section spacing.
-    cortex_mm : missing tissue is a hole, not a sulcus, where white matter of the same section
-        lies nearer to it than this; below the thinnest cortex.
-    label_gap_mm : gray against white matter is compared only between neighbours at most this far
-        apart: two banks of a sulcus cut along its wall are as thick as that.
-    fragment_share : components smaller than this share of the largest are dropped.
-    """
-
-    voxel_mm: float
-    smoothing_voxels: float
-    sulcus_voxels: float
-    max_gap_mm: float
-    defect_radius_mm: float
-    defect_min_mm3: float
-    cortex_mm: float
-    label_gap_mm: float
-    fragment_share: float
 
 
 @provenance.recorded
@@ -69,7 +38,7 @@ def run_volume(
     volume: Output,
     repairs: Output,
     workers: int = 1,
-    params: Params,
+    params: Reconstruction,
 ) -> None:
     """Stack the labels of one brain into a volume, with all that a person may leave out.
 
@@ -129,7 +98,7 @@ def run(
     missing_exclusion: MissingExclusion,
     tissue: Output,
     repairs: Output,
-    params: Params,
+    params: Reconstruction,
 ) -> None:
     """Leave out what a person has marked, and loose fragments.
 

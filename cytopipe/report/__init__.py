@@ -16,13 +16,13 @@ from cytopipe.files import Output
 from cytopipe.formats import surfaces as surface_files
 from cytopipe.formats import tables, truth_table, volumes
 from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
-from cytopipe.report.params import Params
 from cytopipe.study import corrections
+from cytopipe.study.config import Report
 from cytopipe.study.sections import Section, read_tsv
 
 VERSION = 5
 
-__all__ = ["Params", "run", "run_brain"]
+__all__ = ["run", "run_brain"]
 
 
 @provenance.recorded
@@ -53,7 +53,7 @@ def run_brain(
     max_rotation_deg: float,
     numbers: Output,
     page: Output,
-    params: Params,
+    params: Report,
 ) -> None:
     """Write a brain's page, and beside it the folder of that name with what it loads.
 
@@ -61,9 +61,14 @@ def run_brain(
     ----------
     sections, images : all sections of the brain and their scans or pyramids, in the same order.
     labels, segmentations : label file and table of each chunk.
+    stack, pairs : STACK and PAIRS of the brain.
     proposed, audit : what alignment and audit propose, in the form of manual/{brain}/sections.tsv;
         None without an audit.
+    tissue, repairs : reconstructed tissue, and REPAIRS.
+    surfaces, thickness, curvature : mid-surface and its maps, by hemisphere L and R.
     table : SURFACES.
+    midlines : MIDLINE of each chunk.
+    points : POINTS.
     checks : CHECKS.
     template : tissue volume of the template.
     supplied_tissue, supplied_surfaces : ready-made ones, which took the place of ours; the page
@@ -196,6 +201,7 @@ def run(
     scores : SCORES of all tasks and runs.
     figures : {task}/{run}/figures.html of them; the page links to them and shows the .png beside.
     table : the truth table, if the study has a truth.
+    page : written: the page that links to all others.
     """
     brains = [
         {

@@ -15,7 +15,7 @@ from cytopipe.formats import images
 from cytopipe.numerics.geometry import Floats, pixels_to_section
 from cytopipe.report import bundle, thumbnails
 from cytopipe.report.other_handedness import Outline
-from cytopipe.report.params import Params
+from cytopipe.study.config import Report
 from cytopipe.study.sections import Section
 
 # coordinates of contours and points are whole numbers of this unit
@@ -41,7 +41,7 @@ def write_all(
     stack: pd.DataFrame,
     midline: pd.DataFrame,
     folder: Path,
-    params: Params,
+    params: Report,
 ) -> Iterator[Shown]:
     """Write the files of every section; yields what the contact sheet shows of it, in order.
 
@@ -179,7 +179,7 @@ def _thumbnail(
     tissue: list[Floats],
     white: list[Floats],
     points: pd.DataFrame,
-    params: Params,
+    params: Report,
 ) -> thumbnails.Picture:
     """The section small, with its outlines and usable points."""
     small_um = max(params.thumbnail_um, spacing_um)

@@ -17,7 +17,6 @@ from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
 from cytopipe.logs import progress, say
-from cytopipe.segmentation.params import Params
 from cytopipe.segmentation.section import (
     BACKGROUND,
     GRAY,
@@ -27,9 +26,10 @@ from cytopipe.segmentation.section import (
     corrected,
     segment,
 )
+from cytopipe.study.config import Segmentation
 from cytopipe.study.sections import Section
 
-__all__ = ["BACKGROUND", "GRAY", "WHITE", "Params", "Segmented", "run", "segment"]
+__all__ = ["BACKGROUND", "GRAY", "WHITE", "Segmented", "run", "segment"]
 
 VERSION = 1
 
@@ -44,7 +44,7 @@ def run(
     manual: list[Path],
     labels: Output,
     table: Output,
-    params: Params,
+    params: Segmentation,
 ) -> None:
     """Segment the sections of a chunk.
 

@@ -19,7 +19,7 @@ from cytopipe.segmentation.matter import (
     without_patches,
     without_rims,
 )
-from cytopipe.segmentation.params import Params
+from cytopipe.study.config import Segmentation
 
 BACKGROUND, GRAY, WHITE = 0, 1, 2
 
@@ -60,7 +60,9 @@ class Segmented:
         return cls(NO_LABELS, background, nan, "", nan, nan, nan, status)
 
 
-def enhance(image: NDArray[np.uint8], spacing_um: float, params: Params) -> NDArray[np.uint16]:
+def enhance(
+    image: NDArray[np.uint8], spacing_um: float, params: Segmentation
+) -> NDArray[np.uint16]:
     """Even out cells and staining, and raise the contrast of gray and white matter.
 
     Minimum, maximum and mean filter; CLAHE; Gaussian; minimum, maximum and mean filter. Lengths
@@ -76,7 +78,7 @@ def enhance(image: NDArray[np.uint8], spacing_um: float, params: Params) -> NDAr
     return np.asarray(minimum_maximum_mean(whole, size), np.uint16)
 
 
-def segment(image: NDArray[np.uint8], spacing_um: float, params: Params) -> Segmented:
+def segment(image: NDArray[np.uint8], spacing_um: float, params: Segmentation) -> Segmented:
     """Label background, gray and white matter of a section.
 
     Cell bodies are stained: gray matter is farther from the slide's gray value than white matter.
@@ -123,7 +125,7 @@ def segment(image: NDArray[np.uint8], spacing_um: float, params: Params) -> Segm
 
 
 def corrected(
-    found: Segmented, labels: NDArray[np.uint8], spacing_um: float, params: Params
+    found: Segmented, labels: NDArray[np.uint8], spacing_um: float, params: Segmentation
 ) -> Segmented:
     """`found` with the labels of a person in place of the computed ones."""
     tissue = labels != BACKGROUND

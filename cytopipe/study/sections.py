@@ -2,6 +2,8 @@
 
 import csv
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -251,3 +253,23 @@ def flag(text: str, what: str) -> bool | None:
     if text.lower() not in _FLAGS:
         raise InputError(f"{what} is {text!r}; use yes or no")
     return _FLAGS[text.lower()]
+
+
+def check_brains(sections: list[Section], roles: Mapping[str, str]) -> None:
+    """Every brain of brains.tsv has sections, and a name that can be a folder.
+
+    Raises
+    ------
+    InputError
+        For the first brain that has not.
+    """
+    cut = {section.brain for section in sections}
+    for brain in roles:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", brain):
+            raise InputError(
+                f"config/brains.tsv: brain {brain!r}; use letters, digits, _ and - alone"
+            )
+        if brain not in cut:
+            raise InputError(
+                f"config/brains.tsv: brain {brain!r} has no row in sections.tsv; add its sections"
+            )

@@ -223,10 +223,14 @@ def run(
     Parameters
     ----------
     folder : the study's `truth`.
+    brains : their names.
     labels, segmentations : label files of all chunks of all brains, and their tables.
     pairs, stacks, tissues, surfaces_left, surfaces_right, points, affines : in order of `brains`.
     midlines : of all chunks of all brains.
+    scores : SCORES of all tasks and runs.
+    table : written: the truth table.
     target, spacing_mm : the midline's refinement target and point spacing.
+    baselines : the runs that pretrained networks are compared with.
     """
     labelled = _labels_of_brains(labels, segmentations)
     midline = pd.concat([tables.read(tables.MIDLINE, path) for path in midlines])

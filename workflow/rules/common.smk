@@ -15,6 +15,7 @@ from cytopipe.study import config as study_config
 from cytopipe.study import transform_table
 from cytopipe.study.corrections import corrected
 from cytopipe.study.sections import (
+    check_brains,
     chunk_of,
     needs_pyramid,
     read_brains,
@@ -24,10 +25,12 @@ from cytopipe.study.sections import (
 SOURCE = Path(workflow.basedir) / "cytopipe"
 
 try:
-    study_config.check(config, Path(workflow.basedir) / "config" / "schemas")
+    for path in workflow.configfiles:
+        study_config.read(Path(path))  # Snakemake takes a key that stands twice
+    study_config.check(config)
     ROLES = read_brains(Path("config/brains.tsv"))
     SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
-    study_config.check_brains(SECTIONS, ROLES)
+    check_brains(SECTIONS, ROLES)
     DECIDED = corrected(SECTIONS, Path("manual"))
     # manual/{brain}/transforms.tsv and what it names
     GIVEN = {

@@ -8,8 +8,8 @@ from cytopipe.alignment.pairwise import coarse, image_registration
 from cytopipe.alignment.pairwise.features import Features, features_of, match, match_near
 from cytopipe.alignment.pairwise.prepared_section import View
 from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
-from cytopipe.alignment.params import Params
 from cytopipe.numerics.geometry import Rigid, unmirror
+from cytopipe.study.config import Alignment
 
 ACCEPTED, UNCERTAIN = "accepted", "uncertain"
 PERSON = "person"  # method of a pair that a person laid onto one another
@@ -65,7 +65,7 @@ class _Fit:
 
 
 def align_pair(
-    fixed: View, moving: View, fixed_features: Features, distance: int, params: Params
+    fixed: View, moving: View, fixed_features: Features, distance: int, params: Alignment
 ) -> Pair:
     """Align `moving` to `fixed`.
 
@@ -121,7 +121,7 @@ def align_pair(
     )
 
 
-def given_pair(fixed: View, moving: View, rigid: Rigid, distance: int, params: Params) -> Pair:
+def given_pair(fixed: View, moving: View, rigid: Rigid, distance: int, params: Alignment) -> Pair:
     """The pair that a person gives; uncertain where so little tissue overlaps that it looks wrong.
 
     Parameters
@@ -153,7 +153,7 @@ def given_pair(fixed: View, moving: View, rigid: Rigid, distance: int, params: P
 
 
 def _try(
-    fixed: View, moving: View, flipped: bool, fixed_features: Features, params: Params
+    fixed: View, moving: View, flipped: bool, fixed_features: Features, params: Alignment
 ) -> _Attempt:
     step = np.radians(params.rotation_step_deg)
     start = coarse.search(
@@ -179,7 +179,7 @@ def _try(
     return _Attempt(flipped, start, features, rigid, int(np.count_nonzero(inliers)), peak)
 
 
-def _by_texture(fixed: View, moving: View, tries: list[_Attempt], params: Params) -> _Fit | None:
+def _by_texture(fixed: View, moving: View, tries: list[_Attempt], params: Alignment) -> _Fit | None:
     heights = sorted((a.height for a in tries if a.peak), reverse=True)
     if not heights or heights[0] < params.min_peak:
         return None
@@ -196,7 +196,7 @@ def _by_texture(fixed: View, moving: View, tries: list[_Attempt], params: Params
 
 
 def _by_features(
-    fixed: View, moving: View, tries: list[_Attempt], fixed_features: Features, params: Params
+    fixed: View, moving: View, tries: list[_Attempt], fixed_features: Features, params: Alignment
 ) -> _Fit | None:
     """The transform of more inliers, fitted again on guided matches.
 
@@ -223,7 +223,7 @@ def _by_features(
     )
 
 
-def _by_outline(fixed: View, moving: View, tries: list[_Attempt], params: Params) -> _Fit:
+def _by_outline(fixed: View, moving: View, tries: list[_Attempt], params: Alignment) -> _Fit:
     """The better overlap; as scanned, unless the mirrored one is better by a twentieth."""
     found = []
     for attempt in tries:
@@ -244,7 +244,7 @@ def _apart_um(one: Rigid, other: Rigid, view: View) -> float:
     return float(np.linalg.norm(one(corners) - other(corners), axis=1).max())
 
 
-def _residual_um(rigid: Rigid, moving: Features, fixed: Features, params: Params) -> float:
+def _residual_um(rigid: Rigid, moving: Features, fixed: Features, params: Alignment) -> float:
     near = match_near(fixed, moving, rigid(moving.points_um), params.inlier_um)
     if not len(near):
         return np.nan

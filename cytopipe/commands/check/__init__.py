@@ -8,7 +8,7 @@ from cytopipe.commands.check import estimate, manual, scans, template
 from cytopipe.commands.check.findings import COLUMNS, ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.files import InputError, whole
 from cytopipe.study import config as study_config
-from cytopipe.study.sections import read_brains, read_sections
+from cytopipe.study.sections import check_brains, read_brains, read_sections
 
 _SHOWN = 20  # errors or warnings of one kind on the terminal
 
@@ -41,10 +41,10 @@ def look(study: Path) -> list[Finding]:
     path = study / "config" / "config.yaml"
     try:
         config = study_config.read(path)
-        study_config.check(config, study_config.SCHEMAS, str(path))
+        study_config.check(config, str(path))
         roles = read_brains(study / "config" / "brains.tsv")
         sections = read_sections(study / "config" / "sections.tsv", brains=list(roles))
-        study_config.check_brains(sections, roles)
+        check_brains(sections, roles)
     except InputError as error:
         return [of_error(error, "config")]
     # what is left out of everything may be broken

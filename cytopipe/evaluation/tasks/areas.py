@@ -1,7 +1,6 @@
 """Task `areas`: brain areas from frozen features by a linear probe (CytoNet section 3.5)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from cytopipe.files import Output
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.learning import checkpoints
-from cytopipe.learning.optimisers import Optimiser
 from cytopipe.logs import say
+from cytopipe.study.config import AreasTask
 
 _TITLES = {
     "areas": "Probe of the features",
@@ -38,26 +37,7 @@ _TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class AreaParams:
-    """Values of the config's `evaluation.areas`.
-
-    Attributes
-    ----------
-    dataset : name of a data set for `areas` in `patches.datasets`.
-    standardise, epochs, batch_size, optimiser : of the probe, see `probes.fit_probe`.
-    seeds : a probe is trained for each; the `fold` of its scores.
-    """
-
-    dataset: str
-    standardise: bool
-    epochs: int
-    batch_size: int
-    optimiser: Mapping[str, Any]
-    seeds: Sequence[int]
-
-
-def probed(values: NDArray[np.float32], data: Labelled, params: AreaParams) -> list[Answers]:
+def probed(values: NDArray[np.float32], data: Labelled, params: AreasTask) -> list[Answers]:
     """A probe's answers for each seed and test split."""
     train = data.splits["train"]
     found = []
@@ -69,7 +49,7 @@ def probed(values: NDArray[np.float32], data: Labelled, params: AreaParams) -> l
             standardise=params.standardise,
             epochs=params.epochs,
             batch_size=params.batch_size,
-            optimiser=Optimiser(**params.optimiser),
+            optimiser=params.optimiser,
             seed=seed,
         )
         for split in data.tests:
@@ -138,7 +118,7 @@ def run_areas(
     png: Output,
     run: str,
     threads: int,
-    params: AreaParams,
+    params: AreasTask,
 ) -> None:
     """Train a probe a seed on the split `train`; score it on `seen`, `transfer` and `unseen`.
 
@@ -203,7 +183,7 @@ def run_cross_validation(
     png: Output,
     run: str,
     threads: int,
-    params: AreaParams,
+    params: AreasTask,
 ) -> None:
     """The same probe for each choice of the transfer brain (CytoNet Table 6).
 
@@ -213,8 +193,7 @@ def run_cross_validation(
     Parameters
     ----------
     patches : transfer brain to the data set (PATCHES) in which it is the transfer brain.
-
-    The others are those of `run_areas`.
+    features, rows, scores, html, png, run, threads : as in `run_areas`.
     """
     found: list[Score] = []
     by_brain: dict[str, list[Score]] = {}

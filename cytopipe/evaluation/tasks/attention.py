@@ -1,7 +1,5 @@
 """Task `attention`: where the class token of a transformer looks (CytoNet 1.2, Figure 3)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,35 +15,10 @@ from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.learning import augmentation, checkpoints, distributed, networks
 from cytopipe.learning.loading import Field, Patches
+from cytopipe.study.config import AttentionTask, Augmentation
 
 RED = np.array([255, 0, 0])
 SHOWN_PX = 256  # edge of a picture, at most
-
-
-@dataclass(frozen=True)
-class AttentionParams:
-    """Values of the config's `evaluation.attention`.
-
-    Attributes
-    ----------
-    dataset : name of a data set for `areas` in `patches.datasets`.
-    areas : names of areas of it, or how many of them to draw.
-    patches : patches of each area to score, at most.
-    shown : of them to show.
-    gamma : exponent of the attention as it is shown.
-    tissue_below : a cell of the map is tissue if its mean gray value, 0 to 1, is lower.
-    batch_size : patches at a time.
-    seed : of the draws.
-    """
-
-    dataset: str
-    areas: int | Sequence[str]
-    patches: int
-    shown: int
-    gamma: float
-    tissue_below: float
-    batch_size: int
-    seed: int
 
 
 def entropy(maps: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -75,7 +48,7 @@ def overlay(
     return np.asarray(np.rint(strength * RED + (1 - strength) * image[..., None]), np.uint8)
 
 
-def chosen_patches(table: pd.DataFrame, params: AttentionParams) -> pd.DataFrame:
+def chosen_patches(table: pd.DataFrame, params: AttentionTask) -> pd.DataFrame:
     """Patches of the areas to look at, drawn at random, a point once; sorted by area.
 
     Raises
@@ -119,7 +92,7 @@ def run_attention(
     png: Output,
     run: str,
     threads: int,
-    params: AttentionParams,
+    params: AttentionTask,
 ) -> None:
     """Attention of the class token in the first layer, each head's, over example patches.
 
@@ -146,7 +119,7 @@ def run_attention(
     encoder, trained = checkpoints.load_encoder(weights)
     encoder.to(device)
     chosen = chosen_patches(tables.read(tables.PATCHES, patches), params)
-    changes = augmentation.Augmentation(**trained["augmentation"])  # needed to read, not applied
+    changes = Augmentation(**trained["augmentation"])  # needed to read, not applied
     field = Field(trained["patch_px"], trained["spacing_um"], "reflect", 0.0)
     read = Patches(chosen, field, changes, seed=0, cache_mb=0)
     maps, inside, images = [], [], []

@@ -15,6 +15,7 @@ from cytopipe.evaluation import charts
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.logs import say
+from cytopipe.study.config import CoordinatesTask
 
 POSITION = ("x_mm", "y_mm", "z_mm")
 AXES = {"x": "left-right", "y": "anterior-posterior", "z": "inferior-superior"}
@@ -23,24 +24,6 @@ CONSTANT = ", constant"
 _SHOWN = 2000  # points of a brain in the figure: a page of all of them would not open
 
 Floats = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class CoordinateParams:
-    """Values of the config's `evaluation.coordinates`.
-
-    Attributes
-    ----------
-    brain : the brain that regressors are fitted on.
-    folds : of that brain; a regressor is fitted without each, and all are applied to all others.
-    points : most points of a brain, drawn at random; null for all.
-    seed : of the draws and of the folds.
-    """
-
-    brain: str
-    folds: int
-    points: int | None
-    seed: int
 
 
 def errors_mm(truth_mm: Floats, predicted_mm: Floats) -> dict[str, float]:
@@ -122,7 +105,7 @@ def run_coordinates(
     html: Output,
     png: Output,
     run: str,
-    params: CoordinateParams,
+    params: CoordinatesTask,
 ) -> None:
     """Score how well positions transfer from one brain to the others by linear regression.
 
@@ -138,28 +121,29 @@ def run_coordinates(
     InputError
         If the brain to fit on is not among those given or has fewer points than folds.
     """
-    if params.brain not in points:
+    fitted = params.named_brain
+    if fitted not in points:
         raise InputError(
-            f"evaluation.coordinates.brain is {params.brain}; choose one of {', '.join(points)}"
+            f"evaluation.coordinates.brain is {fitted}; choose one of {', '.join(points)}"
         )
     found = read_samples(points, features, rows, most=params.points, seed=params.seed)
     samples = found.where(np.isfinite(found.points[list(POSITION)].to_numpy()).all(1))
-    own = int((samples.points.brain == params.brain).sum())
+    own = int((samples.points.brain == fitted).sum())
     if own <= params.folds:
         raise InputError(
-            f"{points[params.brain]}: {own} usable points with features, too few for "
+            f"{points[fitted]}: {own} usable points with features, too few for "
             f"{params.folds} folds; look at the coordinates in the report"
         )
     if own <= samples.values.shape[1]:
         say(
-            f"{params.brain}: {own} points for {samples.values.shape[1]} features: the regression "
+            f"{fitted}: {own} points for {samples.values.shape[1]} features: the regression "
             "is not determined, take more points"
         )
     result = transfer(
         samples.values,
         samples.points[list(POSITION)].to_numpy(),
         samples.points.brain.to_numpy(str),
-        brain=params.brain,
+        brain=fitted,
         folds=params.folds,
         seed=params.seed,
     )
@@ -169,12 +153,12 @@ def run_coordinates(
     for brain in table.brain.unique():
         got, nothing = (means["mean"][brain, f"error_3d_mm{suffix}"] for suffix in ("", CONSTANT))
         say(f"{run}: {brain} off by {got:.1f} mm, a constant by {nothing:.1f} mm")
-    heading = f"{run}: coordinates predicted by regressors of {params.brain}"
+    heading = f"{run}: coordinates predicted by regressors of {fitted}"
     charts.write(heading, _panels(samples, result, means, params), html, png)
 
 
 def _panels(
-    samples: Samples, result: Transfer, means: pd.DataFrame, params: CoordinateParams
+    samples: Samples, result: Transfer, means: pd.DataFrame, params: CoordinatesTask
 ) -> list[tuple[charts.Panel, str]]:
     brains = sorted(samples.points.brain.unique())
 
@@ -187,9 +171,10 @@ def _panels(
     shown = samples.points.groupby("brain").sample(frac=1, random_state=params.seed)
     shown = shown.groupby("brain").head(_SHOWN).sort_index()
     chosen = shown.index.to_numpy()
+    fitted = params.named_brain
     own = (
-        f"Mean and deviation of {params.folds} regressors, each fitted on {params.brain} without "
-        f"one fold; {params.brain} itself is scored on the fold that was held out, whose "
+        f"Mean and deviation of {params.folds} regressors, each fitted on {fitted} without "
+        f"one fold; {fitted} itself is scored on the fold that was held out, whose "
         "neighbours on the cortex are not."
     )
     return [

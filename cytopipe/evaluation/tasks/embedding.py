@@ -6,7 +6,6 @@ compare them: all methods get unit vectors, before and after the projection head
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -28,34 +27,11 @@ from cytopipe.evaluation.similarity import (
 )
 from cytopipe.files import InputError, Output
 from cytopipe.logs import say
+from cytopipe.study.config import EmbeddingTask
 
 Scores = list[tuple[str, int, str, float]]
 Floats = NDArray[np.float64]
 _LABELS = ("brain", "area", "hemisphere")
-
-
-@dataclass(frozen=True)
-class EmbeddingParams:
-    """Values of the config's `evaluation.embedding`.
-
-    Attributes
-    ----------
-    most_per_brain : points of a brain, drawn at random, for UMAP and the Calinski-Harabasz index.
-    neighbours, min_distance : of UMAP. The paper names none; 15 and 0.1 are those of its library.
-    cluster_points : so many of the points of all brains go to t-SNE and Ward's method, whose
-        memory grows with the square.
-    perplexity : of t-SNE.
-    clusters : of Ward's method; 10 in ISBI 2021.
-    seed : of the draws and of both embeddings.
-    """
-
-    most_per_brain: int
-    neighbours: int
-    min_distance: float
-    cluster_points: int
-    perplexity: float
-    clusters: int
-    seed: int
 
 
 def umap_of(
@@ -150,7 +126,7 @@ def run_embedding(
     html: Output,
     png: Output,
     run: str,
-    params: EmbeddingParams,
+    params: EmbeddingTask,
 ) -> None:
     """Embed, cluster and compare the features of one run.
 
@@ -193,7 +169,7 @@ def run_embedding(
 
 
 def _embedded(
-    split: str, sample: Samples, roles: Mapping[str, str], params: EmbeddingParams
+    split: str, sample: Samples, roles: Mapping[str, str], params: EmbeddingTask
 ) -> tuple[list[tuple[charts.Panel, str]], list[tuple[int, str, float]]]:
     """Panels and scores of the sampled points."""
     values, table = unit(sample.values), sample.points

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,42 +31,12 @@ from cytopipe.learning import augmentation, checkpoints, distributed, networks, 
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.logs import say
+from cytopipe.study.config import Augmentation, FinetuningTask
 
 _TITLES = {
     "finetuning": "Fine-tuning",
     "finetuning_projected": "Fine-tuning with the projection head",
 }
-
-
-@dataclass(frozen=True)
-class FinetuningParams:
-    """Values of the config's `evaluation.finetuning`.
-
-    Attributes
-    ----------
-    dataset : name of a data set for `areas` in `patches.datasets`.
-    epochs : passes over the training set from pretrained weights.
-    epochs_scratch : the same from the weights of a run that was not trained (`epochs: 0`), which is
-        the paper's training from scratch.
-    batch_size : patches a step.
-    optimiser : see `learning.optimisers.Optimiser`.
-    precision : of the network's passes, `float32` or `bfloat16`.
-    projected : also put a classifier on the projected features (the paper's variant P).
-    workers : processes that read patches; 0 reads them in the training process.
-    cache_mb : windows are held in memory if all of a set fit into this.
-    seeds : a network is trained for each; the `fold` of its scores.
-    """
-
-    dataset: str
-    epochs: int
-    epochs_scratch: int
-    batch_size: int
-    optimiser: Mapping[str, Any]
-    precision: Literal["float32", "bfloat16"]
-    projected: bool
-    workers: int
-    cache_mb: float
-    seeds: Sequence[int]
 
 
 class Classifier(nn.Module):
@@ -110,7 +79,7 @@ def train(
     trained: Mapping[str, Any],
     epochs: int,
     seed: int,
-    params: FinetuningParams,
+    params: FinetuningTask,
 ) -> None:
     """Train all of `network` by cross-entropy on randomly changed patches.
 
@@ -125,7 +94,7 @@ def train(
         If the loss is no number.
     """
     device = next(network.parameters()).device
-    settings = optimisers.Optimiser(**params.optimiser)
+    settings = params.optimiser
     batch_size = min(params.batch_size, len(patches))
     optimiser = optimisers.build(network, settings, batch_size)
     targets = torch.from_numpy(labels).to(device)
@@ -157,7 +126,7 @@ def train(
 
 
 def logits_of(
-    network: Classifier, patches: Patches, patch_px: int, params: FinetuningParams
+    network: Classifier, patches: Patches, patch_px: int, params: FinetuningTask
 ) -> NDArray[np.float32]:
     """(n, classes) of unchanged patches, in their order; batch norm neither sees nor keeps them."""
     device = next(network.parameters()).device
@@ -175,7 +144,7 @@ def logits_of(
     return np.concatenate(found)
 
 
-def _precision(device: torch.device, params: FinetuningParams) -> torch.autocast:
+def _precision(device: torch.device, params: FinetuningTask) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
 
 
@@ -190,7 +159,7 @@ def run_finetuning(
     png: Output,
     run: str,
     threads: int,
-    params: FinetuningParams,
+    params: FinetuningTask,
 ) -> None:
     """Train a run's encoder with a classifier on `train`; score on `seen`, `transfer`, `unseen`.
 
@@ -254,20 +223,20 @@ def patches_of_training(
     data: Labelled,
     trained: Mapping[str, Any],
     seed: int,
-    params: FinetuningParams,
+    params: FinetuningTask,
 ) -> Patches:
     """The training set, with the margin and the changes of the run."""
-    changes = augmentation.Augmentation(**trained["augmentation"])
+    changes = Augmentation(**trained["augmentation"])
     field = Field(trained["patch_px"], trained["spacing_um"], trained["margin"], changes.shift_mm)
     rows = table.iloc[data.splits["train"]].reset_index(drop=True)
     return Patches(rows, field, changes, seed, params.cache_mb)
 
 
 def patches_of_tests(
-    table: pd.DataFrame, data: Labelled, trained: Mapping[str, Any], params: FinetuningParams
+    table: pd.DataFrame, data: Labelled, trained: Mapping[str, Any], params: FinetuningTask
 ) -> dict[str, Patches]:
     """Each test set, without a margin: its patches are taken as they are."""
-    changes = augmentation.Augmentation(**trained["augmentation"])
+    changes = Augmentation(**trained["augmentation"])
     field = Field(trained["patch_px"], trained["spacing_um"], "reflect", 0.0)
     return {
         split: Patches(

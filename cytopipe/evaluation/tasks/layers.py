@@ -1,10 +1,9 @@
 """Task `layers`: cortical layers from a network's feature map (CytoNet section 3.6, Table 7)."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,37 +33,9 @@ from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks, optimisers
 from cytopipe.learning.networks import LAYERS
 from cytopipe.logs import say
+from cytopipe.study.config import LayersTask
 
 AS_GIVEN = 256  # the batch size for which optimisers.build takes a rate as it is
-
-
-@dataclass(frozen=True)
-class LayersParams:
-    """Values of the config's `evaluation.layers`.
-
-    Attributes
-    ----------
-    spacing_um, patch_px : pixel size and edge of the squares that images are brought to.
-    fractions : of the training patches, above 0 to 1.
-    probe_steps, finetune_steps : optimiser steps of a training, whatever the fraction, because the
-        fraction is to be about data; 0 leaves the mode out.
-    batch_size : patches a step.
-    optimiser : see `learning.optimisers.Optimiser`; the rate is taken as it is.
-    precision : of the network's passes, `float32` or `bfloat16`.
-    examples : test patches to show.
-    seed : of first weights and order; each fold adds its number.
-    """
-
-    spacing_um: float
-    patch_px: int
-    fractions: Sequence[float]
-    probe_steps: int
-    finetune_steps: int
-    batch_size: int
-    optimiser: Mapping[str, Any]
-    precision: Literal["float32", "bfloat16"]
-    examples: int
-    seed: int
 
 
 class LayerNetwork(nn.Module):
@@ -91,7 +62,7 @@ def train(
     steps: int,
     seed: int,
     device: torch.device,
-    params: LayersParams,
+    params: LayersTask,
 ) -> None:
     """Train whatever in `network` can be trained, by cross-entropy over the cells inside patches.
 
@@ -99,7 +70,7 @@ def train(
     ----------
     inputs, labels : of the training patches: what `network` takes, and (n, rows, columns).
     """
-    settings = optimisers.Optimiser(**params.optimiser)
+    settings = params.optimiser
     optimiser = optimisers.build(network, settings, AS_GIVEN)
     random = torch.Generator().manual_seed(seed)
     size = min(params.batch_size, len(inputs))
@@ -118,7 +89,7 @@ def train(
         optimiser.step()
 
 
-def outputs_of(network: Any, inputs: Tensor, device: torch.device, params: LayersParams) -> Tensor:
+def outputs_of(network: Any, inputs: Tensor, device: torch.device, params: LayersTask) -> Tensor:
     """What a module, or a method of one, makes of patches, a batch at a time; float32."""
     found = []
     for start in range(0, len(inputs), params.batch_size):
@@ -129,7 +100,7 @@ def outputs_of(network: Any, inputs: Tensor, device: torch.device, params: Layer
 
 
 def probe(
-    network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersParams
+    network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersTask
 ) -> nn.Module:
     """A head trained on feature maps (n, map_width, rows, columns) of a frozen backbone."""
     device = next(network.parameters()).device
@@ -139,7 +110,7 @@ def probe(
 
 
 def finetune(
-    network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersParams
+    network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersTask
 ) -> nn.Module:
     """Head and backbone trained jointly on images; the backbone of `network` stays as it is."""
     device = next(network.parameters()).device
@@ -179,7 +150,7 @@ def usable_fractions(
     return usable
 
 
-def _precision(device: torch.device, params: LayersParams) -> torch.autocast:
+def _precision(device: torch.device, params: LayersTask) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
 
 
@@ -201,7 +172,7 @@ def run_layers(
     png: Output,
     run: str,
     threads: int,
-    params: LayersParams,
+    params: LayersTask,
 ) -> None:
     """Segment cortical layers by a linear head on the feature map, probing and fine-tuning.
 

@@ -20,6 +20,7 @@ from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.logs import say
+from cytopipe.study.config import ParcellationTask
 
 POSITION = ["x_mm", "y_mm", "z_mm"]
 # beside a purity: that of one cluster of all points, which any clustering reaches
@@ -27,31 +28,6 @@ ONE_CLUSTER = ", one cluster"
 
 Labels = NDArray[np.str_]
 Clusters = NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class ParcellationParams:
-    """Values of the config's `evaluation.parcellation`.
-
-    Attributes
-    ----------
-    brain : whose points are clustered.
-    annotated : data set of annotated points that are clustered as well, or None.
-    areas : two or more labels of the atlas and of the annotation; null: the pair of areas with the
-        most points among those that touch.
-    touching_mm : areas touch that have points at most so far apart, in the template.
-    probability : points whose label in the atlas is at least so probable.
-    clusters : of the points located by the atlas; by annotation there are as many as areas.
-    seeds : a clustering for each; the `fold` of its scores.
-    """
-
-    brain: str
-    annotated: str | None
-    areas: Sequence[str] | None
-    touching_mm: float
-    probability: float
-    clusters: int
-    seeds: Sequence[int]
 
 
 def purity(labels: NDArray[np.generic], clusters: Clusters) -> float:
@@ -180,7 +156,7 @@ def run_parcellation(
     html: Output,
     png: Output,
     run: str,
-    params: ParcellationParams,
+    params: ParcellationTask,
 ) -> None:
     """Cluster the points of neighbouring areas; score clusters by area and by hemisphere.
 
@@ -198,7 +174,7 @@ def run_parcellation(
     InputError
         If an area has no such point by the atlas, or there are fewer points than clusters.
     """
-    brain = params.brain
+    brain = params.named_brain
     samples = read_samples({brain: points}, {brain: features}, {brain: rows}, most=None, seed=0)
     probable = samples.where(samples.points.area_probability.to_numpy() >= params.probability)
     areas = params.areas or _chosen(probable, params, points)
@@ -241,7 +217,7 @@ def _inside(samples: Samples, areas: Sequence[str]) -> Samples:
     return samples.where(samples.points.area.isin(areas).to_numpy())
 
 
-def _chosen(probable: Samples, params: ParcellationParams, points: Path) -> Sequence[str]:
+def _chosen(probable: Samples, params: ParcellationTask, points: Path) -> Sequence[str]:
     try:
         areas = touching_areas(
             probable.points.area.to_numpy(str),

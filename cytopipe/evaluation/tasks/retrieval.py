@@ -6,7 +6,6 @@ their pixels and all of their staining: they are counted apart.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
 from cytopipe.files import Output
 from cytopipe.logs import say
+from cytopipe.study.config import RetrievalTask
 from cytopipe.study.sections import Section
 
 Rows = NDArray[np.intp]
@@ -29,26 +29,6 @@ PICTURED = 8  # neighbours shown of a query
 PICTURE_PX = 256  # larger patches are averaged down to about this edge
 _TRAITS = ("area", "brain", "section", "hemisphere")
 _PLACE = ["x_mm", "y_mm", "z_mm"]
-
-
-@dataclass(frozen=True)
-class RetrievalParams:
-    """Values of the config's `evaluation.retrieval`.
-
-    Attributes
-    ----------
-    queries_per_brain : points of each brain, drawn at random, whose neighbours are looked up.
-    neighbours : of each query, among all points of all brains.
-    exclude_mm : in a second count, points of the query's section within this distance are left out.
-    shown : queries drawn with their neighbours.
-    seed : of the draws.
-    """
-
-    queries_per_brain: int
-    neighbours: int
-    exclude_mm: float
-    shown: int
-    seed: int
 
 
 def nearest(
@@ -147,7 +127,7 @@ def run_retrieval(
     html: Output,
     png: Output,
     run: str,
-    params: RetrievalParams,
+    params: RetrievalTask,
 ) -> None:
     """Look up the nearest points of some queries, count what they share and show some of them.
 
@@ -219,7 +199,7 @@ def _search(
     points: Mapping[str, Path],
     arrays: Mapping[str, Path],
     rows: Mapping[str, Path],
-    params: RetrievalParams,
+    params: RetrievalTask,
 ) -> tuple[pd.DataFrame, Rows, Rows]:
     """All points, and the neighbours (q, k) of the queries with and without the near ones."""
     asked = unit(queries.values)
@@ -250,7 +230,7 @@ def _trait(points: pd.DataFrame, trait: str) -> NDArray[np.str_]:
 
 
 def _bars(
-    split: str, counted: Mapping[str, Mapping[str, float]], params: RetrievalParams
+    split: str, counted: Mapping[str, Mapping[str, float]], params: RetrievalTask
 ) -> charts.Bars:
     names = {
         "": "all but the query",
@@ -273,7 +253,7 @@ def _pictures(
     sections: Sequence[Section],
     patch_px: int,
     spacing_um: float,
-    params: RetrievalParams,
+    params: RetrievalTask,
 ) -> charts.Pictures:
     """Some queries, spread over the brains, a row each with their nearest neighbours."""
     labelled = np.flatnonzero((queries.area != "").to_numpy())

@@ -9,7 +9,6 @@ split would test on what was trained on. Points are therefore split by slabs, gr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from cytopipe.evaluation.similarity import unit
 from cytopipe.files import Output
 from cytopipe.learning import checkpoints, distributed
 from cytopipe.logs import say
+from cytopipe.study.config import ShortcutsTask
 from cytopipe.study.sections import Section
 
 Values = NDArray[np.float32]
@@ -37,32 +37,6 @@ TURNS = 4  # by 0, 90, 180 and 270 degrees
 LEAST = 10  # points of a hemisphere of a section, for it to be told from the next one
 _PENALTIES = np.logspace(-2, 5, 8)
 _SHOWN_FROM = -0.25
-
-
-@dataclass(frozen=True)
-class ShortcutParams:
-    """Values of the config's `evaluation.shortcuts`.
-
-    Attributes
-    ----------
-    points_per_brain : points of each brain, drawn at random, whose patches are read.
-    turned_per_brain : so many of them are turned and embedded again.
-    section_pairs : pairs of adjacent sections of each brain to be told apart.
-    slab_mm : sections within so many millimetres along the cutting axis stay together.
-    folds : slabs are dealt to so many folds in turn.
-    neighbours : of a point in other brains, for how foreign a brain is.
-    batch_size : turned patches embedded at a time.
-    seed : of the draws.
-    """
-
-    points_per_brain: int
-    turned_per_brain: int
-    section_pairs: int
-    slab_mm: float
-    folds: int
-    neighbours: int
-    batch_size: int
-    seed: int
 
 
 def read_class(values: Values, labels: NDArray[np.str_], folds: Groups) -> float:
@@ -217,7 +191,7 @@ def run_shortcuts(
     png: Output,
     run: str,
     threads: int,
-    params: ShortcutParams,
+    params: ShortcutsTask,
 ) -> None:
     """Score what a linear probe reads off the features of one run, and how foreign brains are.
 
@@ -300,7 +274,7 @@ def run_shortcuts(
 
 
 def _read(
-    values: Values, table: pd.DataFrame, measured: pd.DataFrame, params: ShortcutParams
+    values: Values, table: pd.DataFrame, measured: pd.DataFrame, params: ShortcutsTask
 ) -> list[tuple[str, float, float]]:
     """Name, score and chance of all that is read off the sampled points."""
     folds = folds_of(table, params.slab_mm, params.folds)
@@ -328,7 +302,7 @@ def _panels(
     found: Sequence[tuple[str, str, float, float]],
     strange: Mapping[str, Mapping[str, float]],
     roles: Mapping[str, str],
-    params: ShortcutParams,
+    params: ShortcutsTask,
 ) -> list[tuple[charts.Panel, str]]:
     """What is read, from chance (0) to perfection (1); and how foreign each brain is."""
     above = {

@@ -8,9 +8,7 @@ brain whose values are known around; what they carry over to another brain is th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -33,40 +31,13 @@ from cytopipe.evaluation.structure_figures import panels
 from cytopipe.files import InputError, Output
 from cytopipe.formats import surfaces, tables
 from cytopipe.logs import say
+from cytopipe.study.config import StructureTask
 
 OF_POINTS = ("x_mm", "y_mm", "z_mm", "curvature_per_mm", "thickness_mm", "cutting_angle_deg")
 LAYER_THICKNESS = tuple(f"layer_{layer}_thickness_mm" for layer in range(1, cells.LAYERS + 1))
 LAYER_DENSITY = tuple(f"layer_{layer}_cells_per_mm2" for layer in range(1, cells.LAYERS + 1))
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class StructureParams:
-    """Values of the config's `evaluation.structure`.
-
-    Attributes
-    ----------
-    brain : whose points are regressed on.
-    points : most points, drawn at random; null for all.
-    components : numbers of principal components to regress on; the raw features always are.
-    pca : `per_fold`: components are fitted on a fold's training samples. `all`: on all samples, as
-        in the paper, a leak.
-    folds, seed : of the shuffled samples; the seed also draws the points.
-    attributed : first components whose part in each target is shown.
-    reach_mm : a point has the layers' thickness of the nearest vertex within this distance.
-    bandwidth_um : standard deviation of the Gaussian that makes densities of cells.
-    """
-
-    brain: str
-    points: int | None
-    components: Sequence[int]
-    pca: Literal["per_fold", "all"]
-    folds: int
-    seed: int
-    attributed: int
-    reach_mm: float
-    bandwidth_um: float
 
 
 def nearest_values(
@@ -134,7 +105,7 @@ def run_structure(
     png: Output,
     run: str,
     threads: int,
-    params: StructureParams,
+    params: StructureTask,
 ) -> None:
     """Score linear regressions from features and from intensity profiles to structure.
 
@@ -182,12 +153,12 @@ def run_structure(
     for split, raw in frame[frame.input == RAW].groupby("split"):
         of_targets = raw.groupby("target", sort=False).r2.mean().items()
         say(f"{run}: R2 of {split}: " + ", ".join(f"{t} {v:.2f}" for t, v in of_targets))
-    heading = f"{run}: structure of {params.brain} read off features"
+    heading = f"{run}: structure of {params.named_brain} read off features"
     charts.write(heading, panels(frame, sources, params.attributed, params.folds), html, png)
 
 
-def _read(points: Path, features: Path, rows: Path, params: StructureParams) -> Samples:
-    of_brain = ({params.brain: path} for path in (points, features, rows))
+def _read(points: Path, features: Path, rows: Path, params: StructureTask) -> Samples:
+    of_brain = ({params.named_brain: path} for path in (points, features, rows))
     return read_samples(*of_brain, most=params.points, seed=params.seed)
 
 
@@ -200,7 +171,7 @@ def _of_the_same_points(found: Mapping[str, Samples]) -> dict[str, Samples]:
     }
 
 
-def _of_patches(layer_patches: Path, weights: Path, params: StructureParams) -> list[Source]:
+def _of_patches(layer_patches: Path, weights: Path, params: StructureTask) -> list[Source]:
     """Features and layers' densities of the patches with cells; none if they are too few."""
     patches = tables.read(tables.LAYER_PATCHES, layer_patches)
     patches = patches[patches.cells != ""]
@@ -213,7 +184,7 @@ def _of_patches(layer_patches: Path, weights: Path, params: StructureParams) -> 
     return [Source(FEATURES, values, dict(zip(LAYER_DENSITY, densities.T, strict=True)))]
 
 
-def _scored(sources: Sequence[Source], params: StructureParams) -> pd.DataFrame:
+def _scored(sources: Sequence[Source], params: StructureTask) -> pd.DataFrame:
     """split, fold, target, input, r2 of all sources; what could not be scored goes to the log."""
     design = Design(params.folds, params.seed, params.components, params.pca)
     scores = [

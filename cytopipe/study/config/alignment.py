@@ -1,0 +1,95 @@
+"""The section `alignment`."""
+
+from typing import Literal
+
+from cytopipe.study.config.base import ConfigSection, field
+
+
+class Alignment(ConfigSection):
+    """Features and RANSAC as in CytoNet, section 3.2, which gives only the resolution.
+
+    All other values were chosen on the phantom (median error of a pair at the tissue's border).
+    """
+
+    spacing_um: float = field(
+        "The pixel size at which features are detected and the overlap is measured.",
+        unit="um",
+        source="CytoNet 3.2",
+        gt=0,
+    )
+    coarse_um: float = field("The pixel size of the first search over rotations.", unit="um", gt=0)
+    max_rotation_deg: float = field(
+        "The largest rotation between two sections; 180 for slides that were laid in any way.",
+        unit="deg",
+        ge=0,
+        le=180,
+    )
+    rotation_step_deg: float = field(
+        "The step of the first search over rotations; features allow twice as much beyond it.",
+        unit="deg",
+        gt=0,
+        le=30,
+    )
+    octaves: int = field("The number of octaves of the SURF detector.", ge=1, le=5)
+    max_features: int = field("The number of strongest features that a section keeps.", ge=10)
+    max_ratio: float = field(
+        "The ratio test: the largest ratio of the distances to the nearest and the second nearest "
+        "descriptor.",
+        gt=0,
+        le=1,
+    )
+    inlier_um: float = field(
+        "The largest distance of a match from the transform that it supports; about 0.4 mm per mm "
+        "of section spacing.",
+        unit="um",
+        gt=0,
+    )
+    trials: int = field("The number of samples that RANSAC draws.", ge=1)
+    min_inliers: int = field(
+        "The smallest number of inliers that make a transform; with fewer the outline is tried.",
+        ge=2,
+    )
+    min_margin: float = field(
+        "The factor by which the inliers of one handedness must exceed those of the other.", ge=1
+    )
+    refine: Literal["texture", "none"] = field(
+        "texture: correlate vessels and grain after the features; none: features alone, as in the "
+        "paper."
+    )
+    texture_um: float = field(
+        "The pixel size of the texture, whose structures have 1 to 4 pixels; not finer than "
+        "spacing_um.",
+        unit="um",
+        gt=0,
+    )
+    reach_um: float = field(
+        "The largest error of the first search's shift that the texture corrects.",
+        unit="um",
+        gt=0,
+    )
+    min_peak: float = field(
+        "The smallest accepted peak of the textures' correlation; unrelated textures reach 4 to "
+        "6.5.",
+        unit="standard deviations",
+        gt=0,
+    )
+    min_overlap: float = field(
+        "The smallest accepted Dice coefficient of the two tissue masks after the fit.", ge=0, le=1
+    )
+    min_tissue_share: float = field(
+        "A pair is uncertain if a section has less than this share of the brain's largest tissue "
+        "area.",
+        ge=0,
+        le=1,
+    )
+    neighbours: int = field(
+        "The number of usable sections back that a section is aligned to; 2 bridge one bad "
+        "section.",
+        ge=1,
+        le=5,
+    )
+    composition: Literal["graph", "recursive"] = field(
+        "graph: all pairs are solved together, robustly; recursive: neighbour by neighbour, as in "
+        "the paper."
+    )
+    seed: int = field("The seed of RANSAC.", ge=0)

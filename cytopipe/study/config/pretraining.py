@@ -1,0 +1,152 @@
+"""The section `pretraining`."""
+
+from copy import copy
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, create_model
+
+from cytopipe.study.config.base import ConfigSection, Precision, Range, field
+from cytopipe.study.config.optimiser import Optimiser
+
+_PAPER = "CytoNet 3.4"
+
+
+class Augmentation(ConfigSection):
+    """The random changes of patches, CytoNet section 3.4."""
+
+    angle_rad: float = field(
+        "The largest rotation, to either side.", unit="rad", source=_PAPER, ge=0, le=3.1415927
+    )
+    shift_mm: float = field(
+        "The largest shift, in a random direction.", unit="mm", source=_PAPER, ge=0
+    )
+    mirror: float = field(
+        "The probability of turning a patch upside down.", source=_PAPER, ge=0, le=1
+    )
+    alpha: Range = field(
+        "The range of alpha, with which an intensity x becomes alpha x^gamma + beta.",
+        source=_PAPER,
+    )
+    beta: Range = field("The range of beta.", source=_PAPER)
+    gamma_z: float = field(
+        "The spread of Z, from which gamma is drawn: 0.05 gives 0.815 to 1.227. The formula of the "
+        "papers is misprinted; see learning/augmentation.py.",
+        source="Pohlen et al. 2017",
+        ge=0,
+        le=0.7,
+    )
+    blur: float = field("The probability of blurring.", source=_PAPER, ge=0, le=0.5)
+    sharpen: float = field("The probability of sharpening.", source=_PAPER, ge=0, le=0.5)
+    sigma_px: Range = field(
+        "The range of the standard deviation of the Gaussian that blurs or sharpens.",
+        unit="px",
+        source=_PAPER,
+    )
+    delta: Range = field("The range of the strength of the sharpening.", source=_PAPER)
+
+
+class PretrainingRun(ConfigSection):
+    """The settings of one run. The values are those of CytoNet, section 3.4, unless noted."""
+
+    architecture: Literal["r50", "r50_vit", "unet_encoder", "small", "small_vit"] = field(
+        "The backbone: r50, r50_vit (CytoNet 3.3), unet_encoder (ISBI), or the demo's small and "
+        "small_vit."
+    )
+    dataset: str = field(
+        "The name of a data set in patches.datasets; supcon and supervised need one with areas."
+    )
+    loss: Literal["spatialnce", "simclr", "supcon", "supervised", "distance"] = field(
+        "The objective: spatialnce; simclr; distance (the place of a patch and the distance of a "
+        "pair); where areas are known also supcon (ISBI's contrastive loss) and supervised (a "
+        "classifier from scratch)."
+    )
+    temperature: float = field(
+        "The temperature of the softmax over similarities.", source=_PAPER, gt=0
+    )
+    sigma_mm: float = field(
+        "The bandwidth of the similarity of two patches, exp(-distance^2 / (2 sigma^2)).",
+        unit="mm",
+        source=_PAPER,
+        gt=0,
+    )
+    distance: Literal["euclidean", "same_hemisphere", "geodesic"] = field(
+        "The distance that spatialnce uses: euclidean, same_hemisphere (infinite across "
+        "hemispheres) or geodesic (along the mid-surface)."
+    )
+    epochs: int = field(
+        "The number of passes over the data set; 0 keeps the random weights.", source=_PAPER, ge=0
+    )
+    batch_size: int = field(
+        "The number of patches per step, of all processes together: 64 on one GPU of 80 GB, 2048 "
+        "on 64 GPUs in the paper.",
+        ge=2,
+    )
+    optimiser: Optimiser
+    patch_px: int = field(
+        "The edge of a patch: 2048 px of 2 um are a field of 4.096 mm.",
+        unit="px",
+        source=_PAPER,
+        ge=8,
+    )
+    spacing_um: float = field(
+        "The pixel size of a patch, which is a level of the pyramids.",
+        unit="um",
+        source=_PAPER,
+        gt=0,
+    )
+    margin: Literal["exact", "reflect"] = field(
+        "What a rotated patch shows in its corners: exact reads 9.6 MB per patch, reflect 4.2 MB."
+    )
+    augmentation: Augmentation
+    precision: Precision = field(
+        "The precision of the network's passes; the loss is float32 in any case."
+    )
+    checkpointing: bool = field(
+        "Whether few activations are kept and the others computed again: less memory, but slower.",
+        source="CytoNet 3.9",
+    )
+    compile: bool = field(
+        "Whether torch.compile translates the network: minutes at the start, then faster steps."
+    )
+    workers: int = field(
+        "The number of processes that read patches, for each training process; 0 reads them in "
+        "that process.",
+        ge=0,
+    )
+    cache_mb: float = field(
+        "Windows are held in memory, by each training process, if all of them fit into this.",
+        unit="MB",
+        ge=0,
+    )
+    seed: int = field("The seed of weights, order and augmentation.", ge=0)
+
+
+def _partial(section: type[ConfigSection]) -> Any:
+    """The same keys and limits as `section`, but none of the keys is required."""
+    fields: dict[str, Any] = {}
+    for name, info in section.model_fields.items():
+        kind: Any = info.annotation
+        if isinstance(kind, type) and issubclass(kind, ConfigSection):
+            kind = _partial(kind)
+        fields[name] = (Annotated[kind, copy(info)], None)
+    return create_model(f"Changed{section.__name__}", __base__=ConfigSection, **fields)
+
+
+if TYPE_CHECKING:
+    Changes = PretrainingRun
+else:
+    Changes = _partial(PretrainingRun)
+
+# profiles is the name of the baseline without a network
+RunName = Annotated[str, Field(pattern="^(?!profiles$)[A-Za-z0-9_-]+$")]
+
+
+class Pretraining(ConfigSection):
+    """A run is `common` with the changes that it names."""
+
+    common: PretrainingRun
+    runs: Annotated[dict[RunName, Changes], Field(min_length=1)] = field(
+        "The runs by name (letters, digits, _ and -, but not profiles, which is the baseline "
+        "without a network), each with the settings that it changes. A run with epochs: 0 "
+        "keeps its random weights: a baseline."
+    )

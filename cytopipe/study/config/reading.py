@@ -1,0 +1,135 @@
+"""The config's files: read, merged with a preset, and checked against the models."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from cytopipe.files import InputError, require
+from cytopipe.study.config.base import ConfigSection
+from cytopipe.study.config.describing import allowed_values, schema_at
+from cytopipe.study.config.model import Config, section_model
+
+M = TypeVar("M", bound=ConfigSection)
+
+DEFAULTS = Path(__file__).parents[3] / "config" / "config.yaml"
+
+
+# the parser in C, where PyYAML has it
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Refuses a key that stands twice in a mapping, where YAML would take the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value!r} stands twice in one mapping; remove one",
+                    problem_mark=key.start_mark,
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, is not a mapping, or has a duplicate key.
+    """
+    require(path, "a study needs it; start from config/config.yaml of the repository")
+    try:
+        content = yaml.load(path.read_text(), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not readable as YAML ({error}); correct the line") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no sections; start from config/config.yaml")
+    return content
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `change`, mapping by mapping; lists are replaced whole."""
+    merged = dict(base)
+    for key, value in change.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def check(config: Mapping[str, Any], name: str = "config/config.yaml") -> Config:
+    """The config as a model.
+
+    Raises
+    ------
+    InputError
+        For the first unknown section or key, missing key, or value out of its range; the message
+        names the key, the value and what is allowed.
+    """
+    known = list(Config.model_fields)
+    for section in config:
+        if section not in known:
+            raise InputError(f"{name}: unknown section {section!r}; allowed: {', '.join(known)}")
+    for section in known:
+        if section not in config:
+            raise InputError(f"{name}: section {section!r} is missing; copy it from the repository")
+    return checked(Config, config, name)
+
+
+def check_section(section: str, values: Any, name: str) -> ConfigSection:
+    """One section as a model; raises as `check`."""
+    return checked(section_model(section), values, name, section)
+
+
+def checked(model: type[M], values: Any, name: str, prefix: str = "") -> M:
+    """Values as a model; raises as `check`, with keys that begin with `prefix`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+    raise InputError(f"{name}: {_message(model, values, problem, prefix)}")
+
+
+def _message(
+    model: type[ConfigSection], values: Any, problem: Mapping[str, Any], prefix: str
+) -> str:
+    kind, steps = problem["type"], list(problem["loc"])
+    if kind == "value_error" and "template." in problem["msg"]:
+        return str(problem["ctx"]["error"])
+    if kind in ("extra_forbidden", "missing"):
+        key, steps = steps[-1], steps[:-1]
+    schema, path = schema_at(model, steps)
+    where = ".".join(filter(None, [prefix, *path]))
+    value = values
+    for step in path:
+        value = value[step]
+    meaning = f" ({text})" if (text := schema.get("description")) else ""
+    if kind == "extra_forbidden":
+        known = ", ".join(schema["properties"])
+        return f"{where}.{key} is unknown (its value: {problem['input']!r}); allowed keys: {known}"
+    if kind == "missing":
+        about = schema["properties"][key].get("description", "copy it from the repository")
+        return f"{where}.{key} is missing; add it ({about})"
+    if steps and steps[-1] == "[key]":
+        return f"{where} has the name {problem['input']!r}, which is not allowed{meaning}"
+    return f"{where} is {value!r}; give {allowed_values(schema)}{_of_yaml(value)}{meaning}"
+
+
+def _of_yaml(value: Any) -> str:
+    """Why a number in the file may have been read as something else."""
+    if isinstance(value, bool):
+        return f". YAML reads yes, no, on and off as {str(value).lower()}: put text in quotes"
+    if not isinstance(value, str):
+        return ""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    if "e" in value.lower():
+        return f". YAML reads {value} as text: write {number!r} or 1.0e-3, with a point and a sign"
+    return f". It is text: write {value} without quotes"

@@ -1,0 +1,65 @@
+"""The section `reconstruction`."""
+
+from cytopipe.study.config.base import ConfigSection, field
+
+_PAPER = "CytoNet 3.2"
+
+
+class Reconstruction(ConfigSection):
+    """The method of CytoNet, section 3.2, which gives the voxel size, the median and the 1 %.
+
+    The other values were chosen on cut fsaverage5 surfaces.
+    """
+
+    voxel_mm: float = field(
+        "The edge of the isotropic voxels: the section spacing as in the paper, or half of it "
+        "where sections are far apart.",
+        unit="mm",
+        source=_PAPER,
+        gt=0,
+        le=10,
+    )
+    smoothing_voxels: float = field(
+        "The standard deviation of the Gaussian over in-plane signed distances.",
+        unit="voxels",
+        ge=0,
+        le=2,
+    )
+    sulcus_voxels: float = field(
+        "Narrower sulci are widened to this width, so that sampling keeps them open; 0 leaves "
+        "them.",
+        unit="voxels",
+        ge=0,
+        le=2,
+    )
+    max_gap_mm: float = field("Missing sections are bridged up to this distance.", unit="mm", gt=0)
+    defect_radius_mm: float = field(
+        "A difference from both neighbours is a defect where a disc of this radius fits into it; "
+        "a thinner one is anatomy that moves from section to section.",
+        unit="mm",
+        ge=0,
+    )
+    defect_min_mm3: float = field(
+        "The smallest defect that is repaired: the area times the section spacing of a connected "
+        "component of the difference.",
+        unit="mm3",
+        ge=0,
+    )
+    cortex_mm: float = field(
+        "Missing tissue is a hole, and not a sulcus, where there is less gray matter than this "
+        "between it and white matter; less than the thinnest cortex.",
+        unit="mm",
+        ge=0,
+    )
+    label_gap_mm: float = field(
+        "Gray and white matter are compared only between neighbours at most this far apart: two "
+        "banks of a sulcus that is cut along its wall are as thick as that.",
+        unit="mm",
+        ge=0,
+    )
+    fragment_share: float = field(
+        "Components smaller than this share of the largest one are dropped.",
+        source=_PAPER,
+        ge=0,
+        le=1,
+    )
