@@ -40,7 +40,6 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         atlas=[],
         scores=folder / "scores.parquet",
         html=folder / "finetuning.html",
-        png=folder / "finetuning.png",
         run="x",
         threads=1,
         params=evaluation.FinetuningParams(**vars(PARAMS) | changed),

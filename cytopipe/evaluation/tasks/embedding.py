@@ -148,7 +148,6 @@ def run_embedding(
     roles: Mapping[str, str],
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     params: EmbeddingParams,
 ) -> None:
@@ -163,7 +162,7 @@ def run_embedding(
     points, rows : brain to its points (POINTS) and the table of its features' rows.
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
     roles : brain to role; pairs with an unseen brain are scored apart.
-    scores, html, png : the table (SCORES) and the figures to write.
+    scores, html : the table (SCORES) and the page of figures to write.
     run : the run whose features these are.
 
     Raises
@@ -188,7 +187,7 @@ def run_embedding(
     for split in frame.split.unique():
         values = frame.value[(frame.split == split) & (frame.metric == "similarity_correlation")]
         say(f"{run}: {split}, brains agree by r {values.mean():.3f} ± {values.std(ddof=0):.3f}")
-    charts.write(f"Feature space of {run}", panels, html, png)
+    charts.write(f"Feature space of {run}", panels, html)
     write_scores(scores, run, "embedding", found)
 
 
@@ -224,22 +223,24 @@ def _embedded(
     of_chosen = {"Ward cluster": named, "area": area, "brain": brain}
     panels: list[tuple[charts.Panel, str]] = [
         (
-            charts.Scatter(f"UMAP of {split} features", flat, colours, hover),
-            "A dot is a point of the cortex; near dots have features of like direction. Colours "
-            "that form islands are what the features tell apart.",
+            charts.Scatter(f"UMAP of {split} features", ("UMAP 1", "UMAP 2"), flat, colours, hover),
+            "A dot is a point of the cortex; dots lie close together where the directions of their "
+            "features are similar. Colours that form islands are what the features tell apart.",
         ),
         (
             charts.Scatter(
                 f"UMAP in 3D, {split}",
+                ("UMAP 1", "UMAP 2", "UMAP 3"),
                 deep,
                 {k: v for k, v in colours.items() if k not in ("brain", "area")},
                 hover,
             ),
-            "The same points with a third dimension, to be turned with the mouse.",
+            "The same points with a third dimension; drag with the mouse to rotate.",
         ),
         (
             charts.Scatter(
                 f"t-SNE, {split}",
+                ("t-SNE 1", "t-SNE 2"),
                 tsne_of(values[chosen], params.perplexity, params.seed),
                 of_chosen,
                 {name: labels[chosen] for name, labels in hover.items()},
