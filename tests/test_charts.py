@@ -21,7 +21,12 @@ def panels() -> list[tuple[charts.Panel, str]]:
         (charts.Lines("curve", "n", "R2", {"a": ([1, 2], [0.1, 0.2], [0, 0])}, log_x=True), "R2."),
         (charts.Bars("bars", "share", ["0", "1"], {"seen": ([0.4, 0.6], [0, 0])}), "Shares."),
         (charts.Boxes("boxes", "hops", "margin", {"0": points[:, 0], "1": []}), "Margins."),
-        (charts.Matrix("matrix", ["a"], ["b", "c"], np.array([[0.0, 1]])), "Similarity."),
+        (
+            charts.Matrix(
+                "matrix", ["a"], ["b", "c"], np.array([[0.0, 1]]), x="x", y="y", value="share"
+            ),
+            "Similarity.",
+        ),
         (charts.Pictures("grid", [np.zeros((4, 4), np.uint8)] * 3, list("abc"), 2), "Patches."),
     ]
 

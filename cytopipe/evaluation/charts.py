@@ -155,19 +155,26 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table of numbers as colours; values (rows, columns)."""
+    """A table of numbers as colours: values (rows, columns), and what they are."""
 
     title: str
     rows: Sequence[str]
     columns: Sequence[str]
     values: NDArray[np.floating]
+    x: str
+    y: str
+    value: str
 
     def figure(self) -> go.Figure:
         cells = go.Heatmap(
-            z=self.values, x=list(self.columns), y=list(self.rows), colorscale="Viridis"
+            z=self.values,
+            x=list(self.columns),
+            y=list(self.rows),
+            colorscale="Viridis",
+            colorbar={"title": {"text": self.value}},
         )
-        figure = go.Figure(cells).update_xaxes(type="category")
-        return figure.update_yaxes(type="category", autorange="reversed")
+        figure = go.Figure(cells).update_xaxes(title=self.x, type="category")
+        return figure.update_yaxes(title=self.y, type="category", autorange="reversed")
 
 
 @dataclass(frozen=True)

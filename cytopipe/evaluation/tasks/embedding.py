@@ -253,6 +253,9 @@ def _embedded(
                 [_described(n, shares[n], names, members) for n in range(len(shares))],
                 [name or "none" for name in names],
                 shares,
+                x="area",
+                y="cluster",
+                value="share",
             ),
             "Share of each area among a cluster's points; a row is a cluster with its number of "
             "points and most frequent areas.",
@@ -298,7 +301,15 @@ def _similarity_panels(
     shown |= {f"unseen {b}": matrix for b, matrix in matrices.items() if roles[b] == "unseen"}
     panels: list[tuple[charts.Panel, str]] = [
         (
-            charts.Matrix(f"Similarity, {split}, {name}", areas, areas, matrix),
+            charts.Matrix(
+                f"Similarity, {split}, {name}",
+                areas,
+                areas,
+                matrix,
+                x="area",
+                y="area",
+                value="cosine",
+            ),
             "Mean cosine of the features of all pairs of points of two areas within a brain; "
             "blocks are areas that look alike.",
         )
@@ -309,7 +320,15 @@ def _similarity_panels(
     np.fill_diagonal(between, np.nan)
     panels.append(
         (
-            charts.Matrix(f"Agreement of brains, {split}", names, names, between),
+            charts.Matrix(
+                f"Agreement of brains, {split}",
+                names,
+                names,
+                between,
+                x="brain",
+                y="brain",
+                value="Pearson's r",
+            ),
             "Pearson's r of the similarity matrices of two brains, over pairs of different areas.",
         )
     )
