@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from faults import kills, runs, studies
+from faults import kills, studies
 from faults.studies import Job
 from faults.watching import Watcher
 from safetensors.torch import save_file
@@ -244,33 +244,3 @@ def test_what_ends_a_job_stands_in_its_log(tmp_path: Path, error: str, expected:
     assert run.returncode == 1
     assert expected in log.read_text() and expected in run.stderr
     assert ("Traceback" in log.read_text()) == (error == "ZeroDivisionError")
-
-
-STANDS_FOR_SNAKEMAKE = """
-import signal, sys, time
-def end(number, frame):
-    time.sleep(0.2)  # as long as its jobs take
-    print("ended by", signal.Signals(number).name, flush=True)
-    sys.exit(7)
-for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, end)
-print("started", flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_who_stops_progress_stops_snakemake(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "snakemake.py").write_text(STANDS_FOR_SNAKEMAKE)
-    script = Path(__file__).parents[1] / "workflow" / "progress.py"
-    log = tmp_path / "study" / "logs" / "snakemake.log"
-    run = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path / "study")],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    runs.until(lambda: log.exists() and "started" in log.read_text(), 60)
-    run.send_signal(number)
-    assert run.wait(60) == 7  # Snakemake's own status, once it has ended
-    assert f"ended by {number.name}" in log.read_text()
