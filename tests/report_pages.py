@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from shell_study import FULL_UM, write_results, write_truth
 
-from cytopipe import report
+from cytopipe import report, truth
 from cytopipe.alignment.audit.from_files import Row
 from cytopipe.formats import images, tables
 from cytopipe.study import corrections
@@ -82,8 +82,8 @@ def measure(files: dict[str, Path]) -> None:
 
 def write_pages(root: Path) -> dict[str, Path]:
     """Pages and truth table of a study whose results are right; paths of all its files."""
-    truth = TruthBrain(write_truth(root / "truth"), "B01")
-    files = write_results(truth, root / "results")
+    true_brain = TruthBrain(write_truth(root / "truth"), "B01")
+    files = write_results(true_brain, root / "results")
     measure(files)
     files["proposed-sections.tsv"] = root / "results" / "proposed-sections.tsv"
     proposals = [
