@@ -90,7 +90,8 @@ class Scatter:
         )
         if in_space:
             titles = {f"{axis}axis_title": title for axis, title in zip("xyz", self.axes)}
-            return figure.update_scenes(aspectmode="data", **titles)
+            camera = {"eye": {"x": 1.8, "y": 1.8, "z": 1.2}}
+            return figure.update_scenes(aspectmode="data", camera=camera, **titles)
         figure.update_xaxes(title=self.axes[0], constrain="domain")
         return figure.update_yaxes(title=self.axes[1], constrain="domain", scaleanchor="x")
 
