@@ -37,20 +37,20 @@ help:
 
 demo: .venv/ready
 	@$(BIN)/python -m cytopipe phantom --study demo --preset config/presets/demo.yaml
-	@$(BIN)/python workflow/progress.py demo --cores $(CORES) --resources mem_mb=6000 --rerun-incomplete --keep-going
-	@$(BIN)/python -m cytopipe status --study demo
+	@# with --keep-going an error may stand far above the end: the status repeats it
+	@$(BIN)/snakemake --profile demo --cores $(CORES); code=$$?; $(BIN)/python -m cytopipe status --study demo; exit $$code
 
 REAL := results/reconstruction/GLTa/tissue.nii.gz
 demo-real: .venv/ready
 	@$(BIN)/python workflow/real_sections.py make demo-real config/presets/demo-real.yaml
-	@$(BIN)/python workflow/progress.py demo-real --cores $(CORES) --rerun-incomplete $(REAL)
+	@$(BIN)/snakemake --directory demo-real --cores $(CORES) --rerun-incomplete $(REAL)
 	@$(BIN)/python workflow/real_sections.py summary demo-real
 	@$(BIN)/python workflow/real_sections.py spoil demo-real demo-real/spoiled
-	@$(BIN)/python workflow/progress.py demo-real/spoiled --cores $(CORES) --rerun-incomplete $(REAL) --until segmentation
+	@$(BIN)/snakemake --directory demo-real/spoiled --cores $(CORES) --rerun-incomplete $(REAL) --until segmentation
 	@$(BIN)/python workflow/real_sections.py audit demo-real demo-real/spoiled
 
 comparison: demo
-	@$(BIN)/python workflow/progress.py demo --cores $(CORES) --resources mem_mb=6000 --rerun-incomplete --keep-going \
+	@$(BIN)/snakemake --profile demo --cores $(CORES) \
 		--configfile config/presets/comparison.yaml --until evaluation_areas evaluation_shortcuts evaluation_retrieval
 	@$(BIN)/python workflow/comparison.py demo
 
@@ -90,4 +90,4 @@ lock:
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
-	rm -rf demo-real demo-faults demo-brain && find demo -mindepth 1 ! -name profile.yaml ! -name seconds.tsv -delete
+	rm -rf demo-real demo-faults demo-brain && find demo -mindepth 1 ! -name profile.yaml -delete

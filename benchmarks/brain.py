@@ -155,7 +155,8 @@ def run_chain(study: Path, cores: int, whole_brain: bool) -> None:
     for name in ("results", "benchmarks", "logs", ".snakemake"):
         shutil.rmtree(study / name, ignore_errors=True)
     (study / RUN).unlink(missing_ok=True)
-    command = [sys.executable, str(ROOT / "workflow" / "progress.py"), str(study)]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--directory", str(study)]
     start = time.perf_counter()
     command += ["--cores", str(cores), "--resources", f"mem_mb={MEMORY_MB}", "--rerun-incomplete"]
     process = subprocess.Popen([*command, TARGET, *([] if whole_brain else ["--until", "midline"])])

@@ -44,7 +44,6 @@ _USUAL = {
     "threads": "the number of threads that libraries may use",
     "scores": "the table to write",
     "html": "the figure to write, as a page",
-    "png": "the figure to write, as a picture",
 }
 # the chain, in its order
 STAGES = (

@@ -93,17 +93,17 @@ def study(folder: Path) -> dict[str, dict[str, Path]]:
 
 def test_run_writes_scores_and_figures(tmp_path: Path) -> None:
     params = CoordinatesTask(brain="B01", folds=5, points=150, seed=0)
-    outputs = {name: tmp_path / f"out.{name}" for name in ("scores", "html", "png")}
+    outputs = {name: tmp_path / f"out.{name}" for name in ("scores", "html")}
     run_coordinates(**study(tmp_path), **outputs, run="r", params=params)  # type: ignore[arg-type]
     got = tables.read(tables.SCORES, outputs["scores"])
     assert set(got.run) == {"r"} and set(got.task) == {"coordinates"}
     assert set(got.split) == {"B01", "B02", "B03"} and set(got.fold) == set(range(5))
     assert got[got.metric == "error_3d_mm"].value.max() < 0.01
-    assert outputs["html"].stat().st_size > 1e5 and outputs["png"].stat().st_size > 1e4
+    assert outputs["html"].stat().st_size > 1e5
 
 
 def test_an_unknown_brain_is_named(tmp_path: Path) -> None:
     params = CoordinatesTask(brain="B09", folds=5, points=None, seed=0)
-    outputs = {name: tmp_path / f"out.{name}" for name in ("scores", "html", "png")}
+    outputs = {name: tmp_path / f"out.{name}" for name in ("scores", "html")}
     with pytest.raises(InputError, match="B09; choose one of B01, B02, B03"):
         run_coordinates(**study(tmp_path), **outputs, run="r", params=params)  # type: ignore[arg-type]

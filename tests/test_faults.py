@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from faults import kills, runs, studies
+from faults import kills, studies
 from faults.studies import Job
 from faults.watching import Watcher
 from safetensors.torch import save_file
@@ -83,8 +83,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     ),
     "hemi-L_thickness.shape.gii": lambda path: surfaces.write_map(NOISE.ravel(), path, "L"),
     "final.pt": lambda path: checkpoints.save({"weight": torch.zeros(1000)}, path),
-    "figures.html": lambda path: charts.write("Heading", [], path, path.with_name("figures.png")),
-    "figures.png": lambda path: charts.write("Heading", [], path.with_name("figures.html"), path),
+    "figures.html": lambda path: charts.write("Heading", [], path),
 }
 
 
@@ -139,7 +138,7 @@ def test_a_writer_without_room_says_so(tmp_path: Path, name: str) -> None:
     path.write_bytes(b"old")
     assert status_of(_write_without_room, path) == 0
     assert path.read_bytes() == b"old"
-    assert {found.name for found in tmp_path.iterdir()} <= {name, "figures.png"}
+    assert {found.name for found in tmp_path.iterdir()} <= {name}
 
 
 def test_a_mapped_array_has_its_blocks_before_it_is_written(tmp_path: Path) -> None:
@@ -245,33 +244,3 @@ def test_what_ends_a_job_stands_in_its_log(tmp_path: Path, error: str, expected:
     assert run.returncode == 1
     assert expected in log.read_text() and expected in run.stderr
     assert ("Traceback" in log.read_text()) == (error == "ZeroDivisionError")
-
-
-STANDS_FOR_SNAKEMAKE = """
-import signal, sys, time
-def end(number, frame):
-    time.sleep(0.2)  # as long as its jobs take
-    print("ended by", signal.Signals(number).name, flush=True)
-    sys.exit(7)
-for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, end)
-print("started", flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_who_stops_progress_stops_snakemake(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "snakemake.py").write_text(STANDS_FOR_SNAKEMAKE)
-    script = Path(__file__).parents[1] / "workflow" / "progress.py"
-    log = tmp_path / "study" / "logs" / "snakemake.log"
-    run = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path / "study")],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    runs.until(lambda: log.exists() and "started" in log.read_text(), 60)
-    run.send_signal(number)
-    assert run.wait(60) == 7  # Snakemake's own status, once it has ended
-    assert f"ended by {number.name}" in log.read_text()

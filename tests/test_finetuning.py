@@ -41,7 +41,6 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         atlas=[],
         scores=folder / "scores.parquet",
         html=folder / "finetuning.html",
-        png=folder / "finetuning.png",
         run="x",
         threads=1,
         params=FinetuningTask(**vars(PARAMS) | changed),

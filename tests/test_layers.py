@@ -172,7 +172,6 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         weights=folder / "final.pt",
         scores=folder / "scores.parquet",
         html=folder / "layers.html",
-        png=folder / "layers.png",
         run="x",
         threads=1,
         params=LayersTask(**values),

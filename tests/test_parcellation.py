@@ -130,7 +130,7 @@ def study(folder: Path, annotation: bool) -> dict[str, Any]:
     tables.write(tables.POINTS, table, paths["points"])
     tables.write(tables.FEATURE_ROWS, table[["point_id", "status"]], paths["rows"])
     np.save(paths["features"], values)
-    outputs = {name: folder / f"out.{name}" for name in ("scores", "html", "png")}
+    outputs = {name: folder / f"out.{name}" for name in ("scores", "html")}
     if not annotation:
         by_hand = dict.fromkeys(("annotated", "annotated_features", "annotated_rows"))
         return {**paths, **by_hand, **outputs, "run": "r"}
@@ -164,7 +164,6 @@ def test_run_clusters_by_atlas_and_by_annotation(tmp_path: Path) -> None:
     assert means["atlas", "purity_area"] == 1  # the improbable points are not among them
     assert ("atlas", "accuracy") not in means  # four clusters, two areas
     assert (tmp_path / "out.html").stat().st_size > 1e5
-    assert (tmp_path / "out.png").stat().st_size > 1e4
 
 
 def test_run_without_annotations(tmp_path: Path) -> None:

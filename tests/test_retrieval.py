@@ -123,7 +123,6 @@ def run(folder: Path, listed: int = 2) -> pd.DataFrame:
         spacing_um=128.0,
         scores=folder / "scores.parquet",
         html=folder / "retrieval.html",
-        png=folder / "retrieval.png",
         run="x",
         params=RetrievalTask(queries_per_brain=20, neighbours=5, exclude_mm=6.0, shown=2, seed=1),
     )

@@ -154,7 +154,7 @@ def test_run_reads_the_staining_that_the_features_hold(tmp_path: Path) -> None:
         rows={b: tmp_path / f"{b}.parquet" for b in brains},
         roles=brains, sections=sections, segmentation=chunks, labels=tiffs, weights=None,
         patch_px=16, spacing_um=128.0, run="x", threads=1,
-        scores=tmp_path / "scores.parquet", html=tmp_path / "x.html", png=tmp_path / "x.png",
+        scores=tmp_path / "scores.parquet", html=tmp_path / "x.html",
         params=ShortcutsTask(
             points_per_brain=100, turned_per_brain=10, section_pairs=3, slab_mm=1.0, folds=4,
             neighbours=5, batch_size=8, seed=1,
@@ -165,4 +165,4 @@ def test_run_reads_the_staining_that_the_features_hold(tmp_path: Path) -> None:
     assert value["section_staining"] > 0.9 and value["section"] > 0.95
     assert value["area"] == pytest.approx(0.5, abs=0.12) and value["area chance"] == 0.5
     assert value["y_mm"] < 0.1 and value["brain"] < 0.75
-    assert "rotation" not in value.index and (tmp_path / "x.png").exists()
+    assert "rotation" not in value.index and (tmp_path / "x.html").exists()

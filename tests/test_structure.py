@@ -222,7 +222,7 @@ def study(folder: Path, extras: bool) -> dict[str, Any]:
         paths["layer_patches"] = folder / "layers.parquet"
         tables.write(tables.LAYER_PATCHES, patches, paths["layer_patches"])
         paths["weights"] = weights(folder / "final.pt")
-    paths |= {name: folder / f"out.{name}" for name in ("scores", "html", "png")}
+    paths |= {name: folder / f"out.{name}" for name in ("scores", "html")}
     return paths | {"run": "r", "threads": 1}
 
 
@@ -242,7 +242,6 @@ def test_run_scores_all_that_is_given(tmp_path: Path) -> None:
     assert ("features", "r2 layer_1_cells_per_mm2, raw") not in means
     assert not [m for _, m in means.index if "layer_3_cells" in m]  # the masks have two layers
     assert (tmp_path / "out.html").stat().st_size > 1e5
-    assert (tmp_path / "out.png").stat().st_size > 1e4
 
 
 def test_run_needs_neither_profiles_nor_layers(tmp_path: Path) -> None:

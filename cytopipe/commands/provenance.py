@@ -170,13 +170,6 @@ def _html(path: Path) -> str | None:
     return html.unescape(found[1]) if found else None
 
 
-def _png(path: Path) -> str | None:
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        return picture.info.get(provenance.KEY)
-
-
 _READERS: dict[str, Callable[[Path], str | None]] = {
     ".parquet": _parquet,
     ".nii": _nifti,
@@ -189,5 +182,4 @@ _READERS: dict[str, Callable[[Path], str | None]] = {
     ".tsv": _comment,
     ".yaml": _comment,
     ".html": _html,
-    ".png": _png,
 }

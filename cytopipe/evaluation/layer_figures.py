@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
+from plotly.colors import hex_to_rgb
 
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.layer_patches import IGNORED, LayerPatches, share_of
@@ -16,7 +16,7 @@ CLASSES = ("background", *(f"layer_{number}" for number in range(1, LAYERS)))
 COLOURS = np.array(
     [
         (225, 225, 225),
-        *([round(255 * part) for part in to_rgb(name)] for name in charts.PALETTE[: LAYERS - 1]),
+        *(hex_to_rgb(name) for name in charts.PALETTE[: LAYERS - 1]),
         (255, 255, 255),
     ],
     np.uint8,

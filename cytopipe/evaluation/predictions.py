@@ -123,7 +123,15 @@ def confusion_panels(
         rows = [area for area, here in zip(areas, occurs, strict=True) if here]
         panels.append(
             (
-                charts.Matrix(f"Confusion, {split}", rows, areas, shares),
+                charts.Matrix(
+                    f"Confusion, {split}",
+                    rows,
+                    areas,
+                    shares,
+                    x="predicted area",
+                    y="true area",
+                    value="share",
+                ),
                 "Share of an area's patches (row) that is predicted as each area (column).",
             )
         )

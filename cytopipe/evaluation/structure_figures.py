@@ -109,7 +109,13 @@ def _attribution(sources: Sequence[Source], count: int) -> tuple[charts.Panel, s
             found.append(np.pad(shares, [(0, 0), (0, missing)], constant_values=np.nan))
     return (
         charts.Matrix(
-            "Parts of components", names, [f"PC {n + 1}" for n in range(count)], np.vstack(found)
+            "Parts of components",
+            names,
+            [f"PC {n + 1}" for n in range(count)],
+            np.vstack(found),
+            x="component",
+            y="target",
+            value="part",
         ),
         "Absolute coefficient of each component in a regression on all of these, times the "
         "component's standard deviation over the target's. Components are of the points, for "

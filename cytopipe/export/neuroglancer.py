@@ -1,7 +1,9 @@
 """Format `neuroglancer`: points as precomputed annotations, tissue as a precomputed segmentation.
 
-After the specification of the format, neuroglancer_annotations_v1: `info`, a multi-level spatial
-index of random subsets, and an index by id, in one shard file where each point would be a file.
+Follows the specification neuroglancer_annotations_v1: an `info` file, a spatial index whose levels
+are random subsets of the points, and an index by id in a single shard file. The writer of the
+neuroglancer package makes one file per point and a spatial index of a single cell; see
+docs/decisions.md.
 """
 
 from collections.abc import Sequence
@@ -20,11 +22,11 @@ from cytopipe.export.nearest_point import at_nearest
 from cytopipe.files import whole
 from cytopipe.numerics.geometry import Floats
 
-# points that a cell of the spatial index should hold, and how many share an index of ids
+# how many points a cell of the spatial index should hold, and how many a minishard
 _CELL, _MINISHARD = 2000, 512
 _CHUNK = 64
 _SEED = 0
-# bytes of a value, by which the format orders properties
+# numpy type of each property type; the format sorts properties by their size
 _TYPES: dict[str, Any] = {
     "uint32": "<u4",
     "float32": "<f4",
@@ -36,13 +38,13 @@ _TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Property:
-    """A value that each annotation has.
+    """A value of each annotation.
 
     Attributes
     ----------
     name, kind, description : kind is a key of _TYPES.
-    values : (n,) or, of "rgb", (n, 3).
-    labels : names of the values 0, 1, ... where the values are numbers of names.
+    values : (n,), or (n, 3) where `kind` is "rgb".
+    labels : names of the values 0, 1, ... where the values are categories.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Property:
 
 
 def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
-    """Write layers of each brain: points in the stack and in the template, tissue in the stack."""
+    """Write the layers of each brain: points in stack and template, tissue in the stack."""
     areas = areas_of(brains)
     for brain in brains:
         properties = _properties(brain, areas)
@@ -68,7 +70,7 @@ def write_points(places_mm: Floats, properties: Sequence[Property], folder: Path
 
     Parameters
     ----------
-    places_mm : (n, 3); points with NaN are left out.
+    places_mm : (n, 3); points whose place is NaN are left out.
     """
     ids = np.flatnonzero(np.isfinite(places_mm).all(axis=1)).astype(np.uint64)
     places = places_mm[ids]
@@ -102,10 +104,10 @@ def write_points(places_mm: Floats, properties: Sequence[Property], folder: Path
 
 
 def write_tissue(brain: Brain, folder: Path) -> None:
-    """Write the tissue labels as a segmentation; chunks without tissue are left out and read 0.
+    """Write the tissue labels as a segmentation; chunks without tissue have no file and read as 0.
 
-    The format puts corners of voxels at whole multiples of the voxel, where the stack's grid has
-    centres: on voxels of half the size both hold.
+    The format puts the corners of voxels at whole multiples of the voxel's edge, where the stack's
+    grid has their centres. Voxels of half the edge satisfy both.
     """
     tissue = brain.tissue
     edge = tissue.voxel_mm / 2
@@ -121,7 +123,7 @@ def write_tissue(brain: Brain, folder: Path) -> None:
         labels = at_nearest(tissue, (index + 0.5) * edge, 0)
         if not labels.any():
             continue
-        # x runs fastest in a chunk
+        # x varies fastest in a chunk
         content = labels.reshape(*(end - begin)).transpose(2, 1, 0).tobytes()
         name = "_".join(f"{a}-{b}" for a, b in zip(begin, end, strict=True))
         _write_bytes(content, folder / key / name)
@@ -163,19 +165,19 @@ def _properties(brain: Brain, areas: Areas) -> list[Property]:
     hemispheres = table["hemisphere"].map({h: n for n, h in enumerate(HEMISPHERES)})
     numbers = {
         "depth": "0 pial to 1 white matter",
-        "area_probability": "of the area",
+        "area_probability": "probability of the area",
         "thickness_mm": "thickness of the cortex",
         "curvature_per_mm": "positive on gyral crowns",
     }
     return [
-        Property("color", "rgb", "of the area", colours[keys]),
+        Property("color", "rgb", "colour of the area", colours[keys]),
         Property("area", "uint16", "atlas label", keys, (NO_AREA, *areas.names)),
         Property("section", "uint32", "section number", table["section"].to_numpy()),
         Property("hemisphere", "uint8", "side", hemispheres.to_numpy(np.uint8), HEMISPHERES),
         Property(
             "status",
             "uint8",
-            "only ok should be sampled",
+            "sample only points whose status is ok",
             table["status"].map({s: n for n, s in enumerate(statuses)}).to_numpy(np.uint8),
             statuses,
         ),
@@ -187,20 +189,20 @@ def _properties(brain: Brain, areas: Areas) -> list[Property]:
 
 
 def _described(each: Property) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    described: dict[str, Any] = {
         "id": each.name,
         "type": each.kind,
         "description": each.description,
     }
     if each.labels:
-        found |= {"enum_values": [*range(len(each.labels))], "enum_labels": [*each.labels]}
-    return found
+        described |= {"enum_values": [*range(len(each.labels))], "enum_labels": [*each.labels]}
+    return described
 
 
 def _write_spatial(
     records: NDArray[Any], ids: NDArray[np.uint64], lower: Floats, upper: Floats, folder: Path
 ) -> list[dict[str, Any]]:
-    """Levels from coarse to fine; every point is in one cell of one level, at random."""
+    """Write the levels, coarse to fine; chance decides on which level a point is."""
     order = np.random.default_rng(_SEED).permutation(len(ids))
     chance = np.random.default_rng(_SEED + 1).random(len(ids))
     grid = np.ones(3, int)
@@ -211,7 +213,7 @@ def _write_spatial(
         cells = np.clip(cells, 0, grid - 1)
         numbers = np.ravel_multi_index(tuple(cells.T), tuple(grid))
         most = int(np.bincount(numbers).max(initial=0))
-        # the chance is drawn once a level and point: those left over are drawn anew
+        # drawn per level and point: the points that are left are drawn again
         taken = chance[order] < _CELL / max(most, 1)
         key, counts = f"spatial{len(levels)}", [0]
         for number in np.unique(numbers[taken]):
@@ -236,7 +238,7 @@ def _write_spatial(
 
 
 def _write_by_id(records: NDArray[Any], ids: NDArray[np.uint64], folder: Path) -> dict[str, Any]:
-    """One shard: first where each minishard's index lies, then for each its records and index."""
+    """Write one shard: the place of each minishard's index, then its records and its index."""
     bits = max(0, int(np.ceil(np.log2(max(1, len(ids)) / _MINISHARD))))
     size = records.dtype.itemsize
     shard_index = np.zeros((2**bits, 2), "<u8")
@@ -247,7 +249,7 @@ def _write_by_id(records: NDArray[Any], ids: NDArray[np.uint64], folder: Path) -
             continue
         index = np.zeros((3, len(own)), "<u8")
         index[0] = np.diff(ids[own], prepend=np.uint64(0))
-        # of the first its place, of the others how far after the one before
+        # the start of the first record; of the others, the gap after the one before
         index[1, 0] = len(body)
         index[2] = size
         body += records[own].tobytes()

@@ -1,7 +1,7 @@
 """report: what a person looks at, a page a brain and one for the study, readable offline.
 
 Pages need nothing from elsewhere and no server: what a brain's page shows lies in the folder of the
-brain beside it, the pictures of the evaluation under results/evaluation. For a phantom study,
+brain beside it, the figures of the evaluation under results/evaluation. For a phantom study,
 `truth` writes the table that holds the results against the truth.
 """
 
@@ -199,7 +199,7 @@ def run(
     audits : AUDIT of each brain; empty without audits.
     metrics : METRICS of each run.
     scores : SCORES of all tasks and runs.
-    figures : {task}/{run}/figures.html of them; the page links to them and shows the .png beside.
+    figures : {task}/{run}/figures.html of each task and run; the page links to them.
     table : the truth table, if the study has a truth.
     page : written: the page that links to all others.
     """

@@ -63,11 +63,11 @@ def audit_rows(audit: pd.DataFrame) -> list[dict[str, Any]]:
 def score_tasks(
     scores: pd.DataFrame, task_pages: Mapping[str, Mapping[str, str]]
 ) -> list[dict[str, Any]]:
-    """A table for each task: a line a split and metric, a column a run; and its figures.
+    """One table per task: one row per split and metric, one column per run; and its figures.
 
     Parameters
     ----------
-    task_pages : task to run to the address of its page, beside which lies the picture of that name.
+    task_pages : task to run to the address of its page of figures.
     """
     tasks = []
     for name, of_task in scores.groupby("task", sort=False):
@@ -88,10 +88,7 @@ def score_tasks(
                     text += f" ± {spreads[key]:.3f}"
                 cells.append({"text": text, "best": bool(means[key] == best and len(runs) > 1)})
             rows.append({"split": split, "metric": metric.replace("_", " "), "cells": cells})
-        pages = [
-            {"run": run, "page": page, "picture": page.removesuffix(".html") + ".png"}
-            for run, page in task_pages.get(str(name), {}).items()
-        ]
+        pages = task_pages.get(str(name), {})
         tasks.append({"name": str(name), "runs": runs, "rows": rows, "pages": pages})
     return tasks
 

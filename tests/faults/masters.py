@@ -1,13 +1,11 @@
 """Signals to the master, with a job running and before one runs; two runs on one study."""
 
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from faults import runs, studies
-from faults.runs import Run
 from faults.studies import Job
 from faults.table import Line
 from faults.watching import Watcher
@@ -16,13 +14,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
 
 
 def lines(finished: Path, folder: Path) -> Iterator[Line]:
-    """Each signal to Snakemake, and to `workflow/progress.py` that `make demo` uses; two runs."""
+    """Each signal to Snakemake; two runs of one study."""
     job = next(job for job in studies.jobs_of(finished) if job.rule == "midline")
     for number in SIGNALS:
         for running in (True, False):
-            yield _signalled(finished, folder / "signalled", job, number, running, False)
-    for number in SIGNALS:
-        yield _signalled(finished, folder / "signalled", job, number, True, True)
+            yield _signalled(finished, folder / "signalled", job, number, running)
     yield _two_runs(finished, folder / "twice", job)
 
 
@@ -30,24 +26,14 @@ def locks(study: Path) -> int:
     return len(list((study / ".snakemake" / "locks").glob("*")))
 
 
-def _start(study: Path, job: Job, by_progress: bool) -> Run:
-    if not by_progress:
-        return runs.start(study, *job.outputs)
-    script = str(runs.REPOSITORY / "workflow" / "progress.py")
-    return runs.start_command(
-        [sys.executable, script, str(study), "--cores", "2", "--rerun-incomplete", *job.outputs],
-        study,
-    )
-
-
 def _signalled(
-    finished: Path, study: Path, job: Job, number: signal.Signals, running: bool, by_progress: bool
+    finished: Path, study: Path, job: Job, number: signal.Signals, running: bool
 ) -> Line:
     studies.without(studies.copy(finished, study), job)
     expected = {study / path: sha for path, sha in studies.artifacts(finished).items()}
     found, troubles = [], []
     with Watcher((study / output).parent for output in job.outputs) as watcher:
-        started = _start(study, job, by_progress)
+        started = runs.start(study, *job.outputs)
         if running:
             process = started.wait_for_job()
             time.sleep(1)
@@ -74,9 +60,8 @@ def _signalled(
         else:
             runs.rerun(study, *job.outputs)
     troubles += [*watcher.unfinished(expected), *studies.differences(study, finished)]
-    who = "`workflow/progress.py`" if by_progress else "Snakemake"
     return Line(
-        f"{number.name} to {who}",
+        f"{number.name} to Snakemake",
         "with a job running" if running else "with the lock taken and no job running",
         "; ".join([*found, *troubles] or [""])
         + ("" if troubles else "; after the rerun byte-identical"),

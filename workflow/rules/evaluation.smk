@@ -1,5 +1,5 @@
 # Downstream tasks: config["evaluation"]["tasks"] says which runs each task scores. Every task writes
-# its scores, a page to explore and a picture; `evaluation` gathers the scores.
+# its scores and a page of figures; `evaluation` gathers the scores.
 
 
 rule evaluation:
@@ -31,7 +31,6 @@ rule evaluation_layers:
     output:
         scores="results/evaluation/{task}/{run}/scores.parquet",
         html="results/evaluation/{task}/{run}/figures.html",
-        png="results/evaluation/{task}/{run}/figures.png",
     log:
         "logs/evaluation/{task}/{run}.log",
     benchmark:
@@ -62,7 +61,6 @@ use rule evaluation_layers as evaluation_areas with:
         scores="results/evaluation/{task}/{run}/scores.parquet",
         predictions="results/evaluation/{task}/{run}/predictions.parquet",
         html="results/evaluation/{task}/{run}/figures.html",
-        png="results/evaluation/{task}/{run}/figures.png",
     wildcard_constraints:
         task="areas",
     resources:

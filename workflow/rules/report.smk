@@ -64,7 +64,6 @@ rule report:
     input:
         # the page links to them
         expand("results/pretraining/{run}/model/weights.safetensors", run=RUNS),
-        every_task("figures.png"),
         pages=brains_of("results/report/{brain}.html"),
         stacks=brains_of("results/alignment/{brain}/stack.parquet"),
         surfaces=brains_of("results/midsurface/{brain}/surfaces.parquet"),

@@ -115,7 +115,6 @@ def run_areas(
     scores: Output,
     predictions: Output,
     html: Output,
-    png: Output,
     run: str,
     threads: int,
     params: AreasTask,
@@ -134,7 +133,7 @@ def run_areas(
     weights : final.pt of the run, which says what its head is; empty for features that no network
         made, which have no projected ones.
     atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
-    scores, html, png : the table (SCORES), page and picture to write.
+    scores, html : the table (SCORES) and the page of figures to write.
     predictions : what the first seed's probe of the backbone's features answers (PREDICTIONS).
     run : the run whose features these are.
     threads : that libraries may take (`cytopipe.threads`).
@@ -164,7 +163,7 @@ def run_areas(
     if steps is not None:
         panels += hops_panels(answers, found["areas"], steps)
     panels += confusion_panels(answers, data.areas)
-    charts.write(f"Areas: {run}", panels, html, png)
+    charts.write(f"Areas: {run}", panels, html)
     for task, scored in found.items():
         say(f"{run}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
     tables.write(tables.PREDICTIONS, predicted(answers, table, data, steps), predictions)
@@ -180,7 +179,6 @@ def run_cross_validation(
     rows: Sequence[Path],
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     threads: int,
     params: AreasTask,
@@ -216,7 +214,7 @@ def run_cross_validation(
         (by_choice, "Seen brains, the transfer brain and unseen ones, for each transfer brain."),
         scores_panel("Over all choices", found),
     ]
-    charts.write(f"Cross-validation over transfer brains: {run}", panels, html, png)
+    charts.write(f"Cross-validation over transfer brains: {run}", panels, html)
     write_scores(scores, run, "cross_validation", found)
 
 

@@ -89,7 +89,6 @@ def run_attention(
     weights: Path,
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     threads: int,
     params: AttentionTask,
@@ -105,7 +104,7 @@ def run_attention(
     ----------
     patches : a data set with areas (PATCHES); images are opened from the current folder.
     weights : final.pt of the run.
-    scores, html, png : the table (SCORES), page and picture to write.
+    scores, html : the table (SCORES) and the page of figures to write.
     run : name of the run.
     threads : that libraries may take (`cytopipe.threads`).
 
@@ -148,7 +147,7 @@ def run_attention(
     for area, members in chosen.groupby("area", sort=False).indices.items():
         first = members[: params.shown]
         panels.append(_pictures_panel(str(area), pictures[first], found[first], params.gamma))
-    charts.write(f"Attention: {run}", panels, html, png)
+    charts.write(f"Attention: {run}", panels, html)
     write_scores(scores, run, "attention", every)
 
 

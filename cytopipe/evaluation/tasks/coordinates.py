@@ -103,7 +103,6 @@ def run_coordinates(
     rows: Mapping[str, Path],
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     params: CoordinatesTask,
 ) -> None:
@@ -113,7 +112,7 @@ def run_coordinates(
     ----------
     points, features, rows : brain to points (POINTS), feature array (.npy), its rows.
     scores : the table to write (SCORES): `split` is the brain, `fold` the regressor's fold.
-    html, png : the figures to write.
+    html : the page of figures to write.
     run : the run whose features these are.
 
     Raises
@@ -154,7 +153,7 @@ def run_coordinates(
         got, nothing = (means["mean"][brain, f"error_3d_mm{suffix}"] for suffix in ("", CONSTANT))
         say(f"{run}: {brain} off by {got:.1f} mm, a constant by {nothing:.1f} mm")
     heading = f"{run}: coordinates predicted by regressors of {fitted}"
-    charts.write(heading, _panels(samples, result, means, params), html, png)
+    charts.write(heading, _panels(samples, result, means, params), html)
 
 
 def _panels(
@@ -186,6 +185,7 @@ def _panels(
         (
             charts.Scatter(
                 "Seen from the right",
+                ("y (mm, to anterior)", "z (mm, to superior)"),
                 shown[["y_mm", "z_mm"]].to_numpy(),
                 {"error in space (mm)": result.error_mm[chosen]},
                 {
@@ -194,6 +194,6 @@ def _panels(
                     "error (mm)": np.round(result.error_mm[chosen], 1),
                 },
             ),
-            "Where points of all brains are placed badly: anterior to the right, superior up.",
+            "Where the points of all brains are placed badly.",
         ),
     ]

@@ -124,7 +124,6 @@ def run_embedding(
     roles: Mapping[str, str],
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     params: EmbeddingTask,
 ) -> None:
@@ -139,7 +138,7 @@ def run_embedding(
     points, rows : brain to its points (POINTS) and the table of its features' rows.
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
     roles : brain to role; pairs with an unseen brain are scored apart.
-    scores, html, png : the table (SCORES) and the figures to write.
+    scores, html : the table (SCORES) and the page of figures to write.
     run : the run whose features these are.
 
     Raises
@@ -164,7 +163,7 @@ def run_embedding(
     for split in frame.split.unique():
         values = frame.value[(frame.split == split) & (frame.metric == "similarity_correlation")]
         say(f"{run}: {split}, brains agree by r {values.mean():.3f} ± {values.std(ddof=0):.3f}")
-    charts.write(f"Feature space of {run}", panels, html, png)
+    charts.write(f"Feature space of {run}", panels, html)
     write_scores(scores, run, "embedding", found)
 
 
@@ -200,22 +199,24 @@ def _embedded(
     of_chosen = {"Ward cluster": named, "area": area, "brain": brain}
     panels: list[tuple[charts.Panel, str]] = [
         (
-            charts.Scatter(f"UMAP of {split} features", flat, colours, hover),
-            "A dot is a point of the cortex; near dots have features of like direction. Colours "
-            "that form islands are what the features tell apart.",
+            charts.Scatter(f"UMAP of {split} features", ("UMAP 1", "UMAP 2"), flat, colours, hover),
+            "A dot is a point of the cortex; dots lie close together where the directions of their "
+            "features are similar. Colours that form islands are what the features tell apart.",
         ),
         (
             charts.Scatter(
                 f"UMAP in 3D, {split}",
+                ("UMAP 1", "UMAP 2", "UMAP 3"),
                 deep,
                 {k: v for k, v in colours.items() if k not in ("brain", "area")},
                 hover,
             ),
-            "The same points with a third dimension, to be turned with the mouse.",
+            "The same points with a third dimension; drag with the mouse to rotate.",
         ),
         (
             charts.Scatter(
                 f"t-SNE, {split}",
+                ("t-SNE 1", "t-SNE 2"),
                 tsne_of(values[chosen], params.perplexity, params.seed),
                 of_chosen,
                 {name: labels[chosen] for name, labels in hover.items()},
@@ -228,6 +229,9 @@ def _embedded(
                 [_described(n, shares[n], names, members) for n in range(len(shares))],
                 [name or "none" for name in names],
                 shares,
+                x="area",
+                y="cluster",
+                value="share",
             ),
             "Share of each area among a cluster's points; a row is a cluster with its number of "
             "points and most frequent areas.",
@@ -273,7 +277,15 @@ def _similarity_panels(
     shown |= {f"unseen {b}": matrix for b, matrix in matrices.items() if roles[b] == "unseen"}
     panels: list[tuple[charts.Panel, str]] = [
         (
-            charts.Matrix(f"Similarity, {split}, {name}", areas, areas, matrix),
+            charts.Matrix(
+                f"Similarity, {split}, {name}",
+                areas,
+                areas,
+                matrix,
+                x="area",
+                y="area",
+                value="cosine",
+            ),
             "Mean cosine of the features of all pairs of points of two areas within a brain; "
             "blocks are areas that look alike.",
         )
@@ -284,7 +296,15 @@ def _similarity_panels(
     np.fill_diagonal(between, np.nan)
     panels.append(
         (
-            charts.Matrix(f"Agreement of brains, {split}", names, names, between),
+            charts.Matrix(
+                f"Agreement of brains, {split}",
+                names,
+                names,
+                between,
+                x="brain",
+                y="brain",
+                value="Pearson's r",
+            ),
             "Pearson's r of the similarity matrices of two brains, over pairs of different areas.",
         )
     )

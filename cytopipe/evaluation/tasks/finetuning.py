@@ -156,7 +156,6 @@ def run_finetuning(
     atlas: Sequence[Path],
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     threads: int,
     params: FinetuningTask,
@@ -172,7 +171,7 @@ def run_finetuning(
     patches : the data set (PATCHES); images are opened from the current folder.
     weights : final.pt of the run.
     atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
-    scores, html, png : the table (SCORES), page and picture to write.
+    scores, html : the table (SCORES) and the page of figures to write.
     run : name of the run.
     threads : that libraries may take (`cytopipe.threads`).
 
@@ -209,7 +208,7 @@ def run_finetuning(
     if steps is not None:
         panels += hops_panels(answers["finetuning"], found["finetuning"], steps)
     panels += confusion_panels(answers["finetuning"], data.areas)
-    charts.write(f"Fine-tuning: {run}", panels, html, png)
+    charts.write(f"Fine-tuning: {run}", panels, html)
     every: list[tuple[str, str, str, int, str, float]] = []
     for task, scored in found.items():
         every += [(run, task, *score) for score in scored]

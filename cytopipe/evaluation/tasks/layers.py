@@ -169,7 +169,6 @@ def run_layers(
     weights: Path,
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     threads: int,
     params: LayersTask,
@@ -192,7 +191,7 @@ def run_layers(
     ----------
     patches : annotated patches (LAYER_PATCHES), with paths from the current folder.
     weights : final.pt of the run.
-    scores, html, png : the table (SCORES), page and picture to write.
+    scores, html : the table (SCORES) and the page of figures to write.
     run : name of the run.
     threads : that libraries may take (`cytopipe.threads`).
 
@@ -247,5 +246,5 @@ def run_layers(
         class_panel(found),
         example_panel(tested, shown, names, params.examples),
     ]
-    charts.write(f"Layers: {run}", panels, html, png)
+    charts.write(f"Layers: {run}", panels, html)
     write_scores(scores, run, "layers", scores_of(found))

@@ -154,7 +154,6 @@ def run_parcellation(
     annotated_rows: Path | None,
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     params: ParcellationTask,
 ) -> None:
@@ -167,7 +166,7 @@ def run_parcellation(
     annotated, annotated_features, annotated_rows : annotated points (PATCHES), their features and
         rows (`split` annotation); None without annotations.
     scores : the table to write (SCORES): `fold` is the seed.
-    html, png : the figures to write.
+    html : the page of figures to write.
 
     Raises
     ------
@@ -210,7 +209,7 @@ def run_parcellation(
     panels: list[tuple[charts.Panel, str]] = [_bars(means, list(results), len(params.seeds))]
     panels += [_map(split, located[split], result.first) for split, result in results.items()]
     heading = f"{run}: clusters of points of {', '.join(areas)} in {brain}"
-    charts.write(heading, panels, html, png)
+    charts.write(heading, panels, html)
 
 
 def _inside(samples: Samples, areas: Sequence[str]) -> Samples:
@@ -265,7 +264,10 @@ def _map(split: str, samples: Samples, clusters: Clusters) -> tuple[charts.Panel
     labels = points.area.to_numpy(str)
     # left-right keeps the hemispheres apart; beside it the axis along which the areas extend most
     upward = max(("y_mm", "z_mm"), key=lambda axis: np.ptp(points[axis]))
-    view = {"y_mm": "from above, anterior up", "z_mm": "from behind, superior up"}[upward]
+    view, title = {
+        "y_mm": ("from above", "y (mm, to anterior)"),
+        "z_mm": ("from behind", "z (mm, to superior)"),
+    }[upward]
     colours: dict[str, NDArray[np.str_]] = {
         "cluster": clusters.astype(str),
         "area": labels,
@@ -279,9 +281,10 @@ def _map(split: str, samples: Samples, clusters: Clusters) -> tuple[charts.Panel
     return (
         charts.Scatter(
             f"By {split}",
+            ("x (mm, to the right)", title),
             points[["x_mm", upward]].to_numpy(),
             colours,
             {"point": points.point_id.to_numpy(), "area": labels},
         ),
-        f"Points located by {split}, clusters of the first seed; seen {view}, right at the right.",
+        f"Points located by {split}, and the clusters of the first seed, seen {view}.",
     )

@@ -125,7 +125,6 @@ def run_retrieval(
     spacing_um: float,
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     params: RetrievalTask,
 ) -> None:
@@ -140,7 +139,7 @@ def run_retrieval(
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
     sections : of these brains; `image` is the pyramid that is read.
     patch_px, spacing_um : of the patches that the run's features are of.
-    scores, html, png : the table (SCORES) and the figures to write.
+    scores, html : the table (SCORES) and the page of figures to write.
     run : the run whose features these are.
 
     Raises
@@ -183,7 +182,7 @@ def run_retrieval(
                 f"of its section within {params.exclude_mm:g} mm; with brain, section and area.",
             )
         )
-    charts.write(f"Nearest patches of {run}", bars + pictures, html, png)
+    charts.write(f"Nearest patches of {run}", bars + pictures, html)
     write_scores(scores, run, "retrieval", found)
 
 

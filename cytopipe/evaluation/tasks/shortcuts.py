@@ -188,7 +188,6 @@ def run_shortcuts(
     spacing_um: float,
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     threads: int,
     params: ShortcutsTask,
@@ -210,7 +209,7 @@ def run_shortcuts(
     segmentation, labels : table and label file of each of their chunks, in the same order.
     weights : final.pt of the run, for turned patches; None for features without a network.
     patch_px, spacing_um : of the patches that the run's features are of.
-    scores, html, png : the table (SCORES) and the figures to write.
+    scores, html : the table (SCORES) and the page of figures to write.
     threads : that libraries may take (`cytopipe.threads`).
 
     Raises
@@ -266,7 +265,6 @@ def run_shortcuts(
         f"Shortcuts of {run}",
         _panels(found, strange, roles, params),
         html,
-        png,
     )
     rows_of_scores = [(split, 0, name, value) for split, name, value, _ in found]
     rows_of_scores += [(split, 0, f"{name} chance", chance) for split, name, _, chance in found]

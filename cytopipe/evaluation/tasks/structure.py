@@ -102,7 +102,6 @@ def run_structure(
     weights: Path | None,
     scores: Output,
     html: Output,
-    png: Output,
     run: str,
     threads: int,
     params: StructureTask,
@@ -120,7 +119,7 @@ def run_structure(
         embeds those with cells; None without. Profiles have no such patches.
     scores : the table to write (SCORES): `split` is features or profiles, the metric e.g. `r2
         thickness_mm, 16 components` or `r2 thickness_mm, raw`.
-    html, png : the figures to write.
+    html : the page of figures to write.
     threads : that libraries may take (`cytopipe.threads`).
 
     Raises
@@ -154,7 +153,7 @@ def run_structure(
         of_targets = raw.groupby("target", sort=False).r2.mean().items()
         say(f"{run}: R2 of {split}: " + ", ".join(f"{t} {v:.2f}" for t, v in of_targets))
     heading = f"{run}: structure of {params.named_brain} read off features"
-    charts.write(heading, panels(frame, sources, params.attributed, params.folds), html, png)
+    charts.write(heading, panels(frame, sources, params.attributed, params.folds), html)
 
 
 def _read(points: Path, features: Path, rows: Path, params: StructureTask) -> Samples:
