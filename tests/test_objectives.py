@@ -8,7 +8,7 @@ import torch
 from striped_study import params
 
 from cytopipe.files import InputError
-from cytopipe.learning import distances, losses, objectives
+from cytopipe.learning import losses, objectives
 from cytopipe.pretraining.dataset import build_objective, training_rows
 
 CPU = torch.device("cpu")
@@ -39,7 +39,8 @@ def objective_of(
     return build_objective(frame, params(loss=loss, distance=distance), geodesic, CPU)
 
 
-def write_surface(path: Path, **changes: Any) -> distances.Surface:
+def write_geodesic(path: Path, **changes: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes, whether they lie on the left, and their distances, as written."""
     random = np.random.default_rng(5)
     nodes = random.uniform([-30, 0, 0], [30, 30, 30], (40, 3)).astype(np.float32)
     apart = 1.5 * np.linalg.norm(nodes[:, None] - nodes, axis=-1)
@@ -47,7 +48,7 @@ def write_surface(path: Path, **changes: Any) -> distances.Surface:
     apart[side[:, None] != side] = np.inf
     arrays = {"nodes_mm": nodes, "hemisphere": side, "distances_mm": apart.astype(np.float32)}
     np.savez(path, **{**arrays, **changes})
-    return distances.Surface(nodes, side == "L", apart.astype(np.float32))
+    return nodes, side == "L", apart.astype(np.float32)
 
 
 ROWS = torch.tensor([7, 2, 9, 4, 0, 11])  # of the patches of a batch
@@ -63,9 +64,9 @@ def mean_loss(objective: objectives.Objective, outputs: torch.Tensor) -> float:
 def test_spatialnce_uses_the_distances_between_the_patches_of_the_batch(
     tmp_path: Path, distance: str
 ) -> None:
-    surface = write_surface(tmp_path / "surface.npz")
+    nodes_mm, is_left, table_mm = write_geodesic(tmp_path / "table.npz")
     frame = table()
-    objective = objective_of(frame, "spatialnce", distance, tmp_path / "surface.npz")
+    objective = objective_of(frame, "spatialnce", distance, tmp_path / "table.npz")
     assert (objective.views, objective.head, objective.outputs) == (1, "projection", 256)
     p = frame[["x_mm", "y_mm", "z_mm"]].to_numpy()[ROWS]
     left = p[:, 0] < 0
@@ -73,10 +74,10 @@ def test_spatialnce_uses_the_distances_between_the_patches_of_the_batch(
     if distance == "same_hemisphere":
         distances_mm[left[:, None] != left] = np.inf
     if distance == "geodesic":
-        away = np.linalg.norm(p[:, None] - surface.nodes_mm, axis=-1)
-        away[left[:, None] != surface.is_left] = np.inf
+        away = np.linalg.norm(p[:, None] - nodes_mm, axis=-1)
+        away[left[:, None] != is_left] = np.inf
         nodes = away.argmin(1)
-        distances_mm = surface.distances_mm[nodes[:, None], nodes].astype(float)
+        distances_mm = table_mm[nodes[:, None], nodes].astype(float)
     z = torch.randn(6, 256, generator=torch.Generator().manual_seed(1))
     expected = losses.spatialnce(
         z, torch.tensor(distances_mm), temperature=0.07, sigma_mm=10
@@ -165,15 +166,15 @@ def test_geodesic_distances_need_a_valid_table(tmp_path: Path) -> None:
         objective_of(table(), "spatialnce", "geodesic")
     with pytest.raises(InputError, match="not found"):
         objective_of(table(), "spatialnce", "geodesic", tmp_path / "none.npz")
-    path = tmp_path / "surface.npz"
-    write_surface(path, distances_mm=np.zeros((3, 3), np.float32))
+    path = tmp_path / "table.npz"
+    write_geodesic(path, distances_mm=np.zeros((3, 3), np.float32))
     with pytest.raises(InputError, match=r"\(3, 3\) distances do not fit"):
         objective_of(table(), "spatialnce", "geodesic", path)
-    write_surface(path, distances_mm=np.full((40, 40), np.nan, np.float32))
+    write_geodesic(path, distances_mm=np.full((40, 40), np.nan, np.float32))
     with pytest.raises(InputError, match="must not be negative"):
         objective_of(table(), "spatialnce", "geodesic", path)
-    write_surface(path, hemisphere=np.full(40, "L"))
-    with pytest.raises(InputError, match="6 patches lie in hemisphere R"):
+    write_geodesic(path, hemisphere=np.full(40, "L"))
+    with pytest.raises(InputError, match="no nodes in hemisphere R, where 6 patches lie"):
         objective_of(table(), "spatialnce", "geodesic", path)
     path.write_bytes(b"torn")
     with pytest.raises(InputError, match="not a table of geodesic distances"):

@@ -1,4 +1,4 @@
-"""Optimisers of pretraining and probing, and which parameters they decay and adapt."""
+"""Optimisers, and the parameters to which weight decay and LARS apply."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -15,16 +15,15 @@ class Optimiser:
 
     Attributes
     ----------
-    name : `lars` (SGD with Nesterov momentum under LARS), `sgd` (without LARS) or `adamw`.
-    learning_rate : for a batch of 256; scaled with the batch size (CytoNet section 3.4).
-    schedule : `constant` (the papers), or `cosine`: the rate falls to zero along half a cosine,
-        which a short training needs to settle.
+    name : `lars` (SGD with Nesterov momentum and LARS), `sgd` (without LARS) or `adamw`.
+    learning_rate : for a batch of 256; it scales with the batch size (CytoNet section 3.4).
+    schedule : `constant` (the papers), or `cosine`: the rate decreases to zero along half a cosine,
+        which a short training needs to converge.
     momentum : of lars and sgd.
-    weight_decay : on every parameter that is not a bias; batch-norm weights decay too, as the
-        paper says.
-    trust : LARS' trust coefficient.
-    lars_exclude : what LARS does not adapt, which the paper does not say: `bias`, or
-        `bias_and_norm` (all parameters of one dimension).
+    weight_decay : of all parameters but biases; as in the paper, batch-norm weights decay, too.
+    trust : trust coefficient of LARS.
+    lars_exclude : parameters without LARS, on which the paper is silent: `bias`, or
+        `bias_and_norm` (all one-dimensional parameters).
     """
 
     name: Literal["lars", "sgd", "adamw"]
@@ -37,7 +36,7 @@ class Optimiser:
 
 
 def build(model: nn.Module, settings: Optimiser, batch_size: int) -> torch.optim.Optimizer:
-    """The optimiser of a model's trainable parameters for batches of a size."""
+    """The optimiser of a model's trainable parameters, for batches of `batch_size` patches."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -63,7 +62,7 @@ def build(model: nn.Module, settings: Optimiser, batch_size: int) -> torch.optim
 def set_rate(
     optimiser: torch.optim.Optimizer, settings: Optimiser, batch_size: int, done: float
 ) -> None:
-    """Set the rate for the next step, of a training of which the share `done` (0 to 1) is done."""
+    """Set the learning rate of the next step; `done` (0 to 1) is the fraction of training done."""
     rate = settings.learning_rate * batch_size / 256
     if settings.schedule == "cosine":
         rate *= (1 + math.cos(math.pi * done)) / 2
@@ -72,11 +71,11 @@ def set_rate(
 
 
 class LARS(torch.optim.Optimizer):
-    """SGD with Nesterov momentum and a rate for each layer (You, Gitman & Ginsburg 2017).
+    """SGD with Nesterov momentum and layer-wise adaptive rates (You, Gitman & Ginsburg 2017).
 
-    The decayed gradient u = g + decay w is scaled by trust |w| / (|g| + decay |w|) before the
-    momentum, where the group has a `trust` and both norms are positive; then as in torch's SGD,
-    v <- momentum v + u and w <- w - rate (u + momentum v).
+    If its group has a `trust`, the decayed gradient u = g + decay w of a parameter is scaled by
+    trust |w| / (|g| + decay |w|). Then, as in torch's SGD, v <- momentum v + u and
+    w <- w - rate (u + momentum v).
     """
 
     def __init__(self, parameters: Iterable[dict[str, Any]], rate: float, momentum: float) -> None:
@@ -100,8 +99,7 @@ class LARS(torch.optim.Optimizer):
 
 
 def local_rate(weight: Tensor, gradient: Tensor, trust: float, weight_decay: float) -> Tensor:
-    """The rate trust |w| / (|g| + decay |w|), a scalar tensor; 1 where either norm is 0."""
-    size, slope = weight.norm(), gradient.norm()
-    # torch.where keeps the choice on the device: no wait for the GPU at every layer
-    adapted = trust * size / (slope + weight_decay * size)
-    return torch.where((size > 0) & (slope > 0), adapted, torch.ones_like(size))
+    """The factor trust |w| / (|g| + decay |w|), a scalar tensor; 1 if either norm is 0."""
+    w, g = weight.norm(), gradient.norm()
+    # torch.where decides on the device: an `if` would wait for the GPU at every layer
+    return torch.where((w > 0) & (g > 0), trust * w / (g + weight_decay * w), torch.ones_like(w))

@@ -50,7 +50,7 @@ def run(
     Parameters
     ----------
     patches : the data set (PATCHES); its test sets are not used.
-    geodesic : distances along the cortex, see `learning.distances.read_surface`; only used for
+    geodesic : distances along the cortex, see `learning.distances.read_geodesic`; only used for
         `distance: geodesic`.
     final : weights, plan, params and classes, for `learning.checkpoints.load_encoder`.
     metrics : one row per epoch (METRICS).

@@ -52,7 +52,7 @@ def build_objective(
 
     Parameters
     ----------
-    geodesic : distances along the cortex, see `distances.read_surface`; only used where
+    geodesic : distances along the cortex, see `distances.read_geodesic`; only used where
         `params.distance` is geodesic.
 
     Raises
@@ -98,9 +98,5 @@ def _distances(
             "pretraining: distance is geodesic, but there is no table of distances along the "
             "cortex; choose euclidean or same_hemisphere in config/config.yaml"
         )
-    surface = distances.read_surface(geodesic)
-    nodes = distances.nearest_nodes(positions_mm.cpu().numpy(), is_left, surface)
-    return distances.Geodesic(
-        torch.from_numpy(nodes).to(positions_mm.device),
-        torch.from_numpy(surface.distances_mm).to(positions_mm.device),
-    )
+    arrays = distances.read_geodesic(geodesic, positions_mm.cpu().numpy(), is_left)
+    return distances.Geodesic(*(torch.from_numpy(a).to(positions_mm.device) for a in arrays))

@@ -90,7 +90,7 @@ def train(
                 state.loss_sum += step(network, optimiser, objective, batch, world, params)
                 state.step += 1
                 # all processes stop after the same step, whichever of them got the signal
-                if distributed.any_process(stop.requested, world):
+                if distributed.any_process(stop.is_set(), world):
                     state.seconds = time.monotonic() - start
                     checkpoint.save(encoder, optimiser, state)
                     if world.first:
