@@ -223,7 +223,7 @@ def run_finetuning(
     variants = {"finetuning": False}
     if params.projected and content["plan"]["head"] == "projection":
         variants["finetuning_projected"] = True
-    rows = {split: table.iloc[at].reset_index(drop=True) for split, at in data.splits.items()}
+    rows = {split: table.iloc[members] for split, members in data.splits.items()}
     tests = {
         split: patches_of(rows[split], content["params"], params, None) for split in data.tests
     }

@@ -6,8 +6,7 @@ from torch import Tensor
 from cytopipe.learning.losses.patch_losses import PatchLosses, at_least_float32
 
 LOCATION = 3
-EMBEDDING = 32
-OUTPUTS = LOCATION + EMBEDDING  # of the head `distance`
+OUTPUTS = LOCATION + 32  # of the head `distance`: a location and an embedding
 # the cortex extends about 90 mm from the template's origin: in this unit the targets are of order
 # one, as the outputs of a fresh linear layer are, and location and distance have equal weight
 UNIT_MM = 100.0

@@ -22,8 +22,3 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features (n, width) of images (n, 1, height, width): the mean over the feature map."""
         return self.feature_map(images).mean((2, 3))
-
-
-def halved(size_px: int) -> int:
-    """Edge after a padded convolution of stride 2: half of it, rounded up."""
-    return -(-size_px // 2)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from cytopipe.learning.networks.backbone import Backbone, halved
+from cytopipe.learning.networks.backbone import Backbone
 from cytopipe.learning.networks.recomputation import Recomputing
 
 # width, number of bottlenecks and stride of ResNet50's four stages (He et al. 2016, table 1)
@@ -44,12 +44,6 @@ class R50(Recomputing, Backbone):
         for block in others:
             features = self.through(block, features)
         return features
-
-    @staticmethod
-    def map_px(patch_px: int) -> int:
-        """Edge of the feature map of a patch: convolutions round up, pooling rounds down."""
-        edge = halved(halved(patch_px)) // 2
-        return halved(halved(halved(edge)))
 
 
 class Bottleneck(nn.Module):

@@ -1,10 +1,8 @@
 """A network for the demo, which trains within minutes on a CPU on patches of 32 to 64 px."""
 
-from functools import reduce
-
 from torch import Tensor, nn
 
-from cytopipe.learning.networks.backbone import Backbone, halved
+from cytopipe.learning.networks.backbone import Backbone
 
 
 class Small(Backbone):
@@ -25,7 +23,6 @@ class Small(Backbone):
 
     def __init__(self, patch_px: int, strides: tuple[int, int, int, int] = (2, 2, 2, 1)) -> None:
         super().__init__()
-        self.strides = strides
         self.stages = nn.Sequential(
             nn.InstanceNorm2d(1),
             *_convolution(1, 32, kernel=5, stride=strides[0]),
@@ -38,12 +35,6 @@ class Small(Backbone):
         """Feature map (n, 128, rows, columns) of images (n, 1, height, width)."""
         features: Tensor = self.stages(images)
         return features
-
-    def map_px(self, patch_px: int) -> int:
-        """Edge of the feature map of a patch."""
-        return reduce(
-            lambda edge, stride: halved(edge) if stride == 2 else edge, self.strides, patch_px
-        )
 
 
 def _convolution(channels: int, width: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -1,5 +1,6 @@
 """Vision transformers on the feature map of a convolutional network (CytoNet section 3.3)."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -140,11 +141,14 @@ class Hybrid(Backbone):
     dimensions.
     """
 
-    def __init__(self, convolutions: R50 | Small, patch_px: int, size: Size) -> None:
+    def __init__(self, convolutions: Backbone, patch_px: int, size: Size) -> None:
         super().__init__()
         self.width = self.map_width = size.width
         self.convolutions = convolutions
-        self.transformer = Transformer(convolutions.map_width, convolutions.map_px(patch_px), size)
+        # on the meta device, which computes shapes only
+        images = torch.empty(2, 1, patch_px, patch_px, device="meta")
+        map_px = copy.deepcopy(convolutions).to("meta").feature_map(images).shape[-1]
+        self.transformer = Transformer(convolutions.map_width, map_px, size)
 
     def feature_map(self, images: Tensor) -> Tensor:
         """Patch tokens (n, width, rows, columns) of images (n, 1, height, width)."""
