@@ -17,7 +17,6 @@ from cytopipe.learning.augmentation import (
     centre_crop,
     draw,
     gamma_of,
-    identity,
 )
 
 PAPER = Augmentation(
@@ -33,6 +32,13 @@ PAPER = Augmentation(
     delta=(0.5, 1.5),
 )
 SPACING_UM = 100.0
+
+
+def identity(count: int) -> torch.Tensor:
+    """Draws (count, 1, 9) that change nothing, with one view per patch."""
+    draws = torch.zeros(count, 1, 9)
+    draws[..., [ALPHA, GAMMA]] = 1
+    return draws
 
 
 def window(edge: int = 24) -> torch.Tensor:

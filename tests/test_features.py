@@ -122,7 +122,7 @@ def test_normals_are_rotated_as_points_are(mirrored: bool) -> None:
     to_stack = Rigid(0.7, 30.0, -40.0, "section", "stack")
     ends = np.array([[100.0, 200.0], [103.0, 196.0]])  # a normal of length 5 in the section
     stacked = to_stack(mirror(ends, width_um) if mirrored else ends)
-    nx, ny = (stacked[1] - stacked[0]) / 10  # half of its length is out of the plane
+    nx, ny = (stacked[1] - stacked[0]) / 10  # its part in the plane has length 0.5
     normals, in_plane = normal_in_section(np.array([nx]), np.array([ny]), 0.7, mirrored)
     np.testing.assert_allclose(normals, [[0.6, -0.8]], atol=1e-12)
     np.testing.assert_allclose(in_plane, [0.5])

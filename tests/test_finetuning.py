@@ -113,8 +113,8 @@ def test_training_updates_batch_norm_and_scoring_does_not(study: Path) -> None:
     # in the order of the split, without augmentation
     window = seen[0, 17].windows
     with torch.inference_mode():
-        alone = network(window[None].float() / 255)
-    assert np.allclose(logits[17], alone[0].numpy(), atol=1e-5) and len(logits) == 30
+        single = network(window[None].float() / 255)
+    assert np.allclose(logits[17], single[0].numpy(), atol=1e-5) and len(logits) == 30
 
 
 def test_a_loss_that_is_not_finite_is_an_error(study: Path) -> None:

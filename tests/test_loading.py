@@ -124,14 +124,14 @@ def test_a_missing_level_is_an_error_that_lists_the_levels(table: pd.DataFrame) 
 def test_the_same_key_gives_the_same_patch_in_memory_from_disk_and_in_workers(
     table: pd.DataFrame,
 ) -> None:
-    held = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10)
-    streamed = Patches(table, FIELD, CHANGES, seed=1, cache_mb=0)
+    in_memory = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10)
+    from_disk = Patches(table, FIELD, CHANGES, seed=1, cache_mb=0)
     keys = batches_of_epoch(8, 4, seed=1, epoch=3, first=0, world=ALONE)
-    streamed[0, 0]  # opens a file in this process that the workers must not share
+    from_disk[0, 0]  # opens a file in this process that the workers must not share
     loaders = [
-        load(held, keys, 0, False),
-        load(streamed, keys, 0, False),
-        load(streamed, keys, 2, False),
+        load(in_memory, keys, 0, False),
+        load(from_disk, keys, 0, False),
+        load(from_disk, keys, 2, False),
     ]
     for batches in zip(*loaders, strict=True):
         for batch in batches[1:]:

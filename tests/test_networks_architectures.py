@@ -59,9 +59,9 @@ def test_maps_and_features_have_the_stated_shape(
     with torch.device("meta"):
         network = networks.BACKBONES[name](patch_px)
         patches = torch.empty(2, 1, patch_px, patch_px)
-        places = network.feature_map(patches)
-        assert places.shape == (2, *shape)
-        assert networks.layer_head(network)(places).shape == (2, 7, *shape[1:])
+        feature_map = network.feature_map(patches)
+        assert feature_map.shape == (2, *shape)
+        assert networks.layer_head(network)(feature_map).shape == (2, 7, *shape[1:])
         assert network(patches).shape == (2, width)
     assert (network.width, network.map_width) == (width, shape[0])
 
@@ -90,9 +90,9 @@ def test_the_receptive_field_of_the_unet_encoder_is_the_patch_of_the_paper() -> 
             else:
                 block[number] = nn.Identity()
     pixels = torch.zeros(1, 1, 1129 + 128, 1129 + 128, requires_grad=True)
-    places = network.feature_map(pixels)
-    assert places.shape[2:] == (2, 2)
-    places[0, 0, 0, 0].backward()
+    feature_map = network.feature_map(pixels)
+    assert feature_map.shape[2:] == (2, 2)
+    feature_map[0, 0, 0, 0].backward()
     assert pixels.grad is not None
     field = pixels.grad[0, 0] != 0
     assert field[:1129, :1129].all() and not field[1129:].any() and not field[:, 1129:].any()
@@ -118,8 +118,8 @@ def test_the_features_of_a_transformer_are_its_class_token(backbone: Hybrid) -> 
     tokens = backbone.transformer(convolved)
     assert tokens.shape == (2, 1 + 64, 96)
     torch.testing.assert_close(backbone(images(2, 32)), tokens[:, 0])
-    places = backbone.feature_map(images(2, 32))
-    torch.testing.assert_close(places[1, :, 2, 5], tokens[1, 1 + 2 * 8 + 5])
+    feature_map = backbone.feature_map(images(2, 32))
+    torch.testing.assert_close(feature_map[1, :, 2, 5], tokens[1, 1 + 2 * 8 + 5])
     # normalised, because the final layer norm starts with weight 1 and bias 0
     torch.testing.assert_close(tokens.mean(-1), torch.zeros(2, 65), atol=1e-5, rtol=0)
 
@@ -141,10 +141,10 @@ def test_positions_are_interpolated_for_another_map_size() -> None:
         transformer.positions[:] = torch.arange(16.0)
         nn.init.zeros_(transformer.projection.weight)
         transformer.projection.bias.zero_()
-    places = transformer.tokens(torch.rand(1, 4, 20, 32))[0, 1:].unflatten(0, (20, 32))
+    tokens = transformer.tokens(torch.rand(1, 4, 20, 32))[0, 1:].unflatten(0, (20, 32))
     expected = (torch.arange(32.0) + 0.5) / 2 - 0.5
-    torch.testing.assert_close(places[10, 4:-4, 0], expected[4:-4])
-    torch.testing.assert_close(places, places[:1].expand_as(places))
+    torch.testing.assert_close(tokens[10, 4:-4, 0], expected[4:-4])
+    torch.testing.assert_close(tokens, tokens[:1].expand_as(tokens))
 
 
 def test_patches_of_another_size_are_embedded_too(backbone: Hybrid) -> None:

@@ -54,13 +54,6 @@ def gamma_of(z: float) -> float:
     return float(np.log(0.5 + z / np.sqrt(2)) / np.log(0.5 - z / np.sqrt(2)))
 
 
-def identity(count: int) -> Tensor:
-    """Draws (count, 1, 9) that change nothing, with one view per patch."""
-    draws = torch.zeros(count, 1, DRAWS)
-    draws[..., [ALPHA, GAMMA]] = 1
-    return draws
-
-
 def draw(
     params: Augmentation, seed: int, epoch: int, index: int, view: int = 0
 ) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 import io
 import signal
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,17 +17,17 @@ from cytopipe.learning import networks
 
 
 @contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM or SIGUSR1 sets, a cluster's warnings before it kills."""
-    stop = threading.Event()
+def stop_signals() -> Iterator[list[int]]:
+    """Yield a list that collects SIGTERM and SIGUSR1, which a cluster sends before it kills."""
+    received: list[int] = []
     before = {
-        number: signal.signal(number, lambda *_: stop.set())
+        number: signal.signal(number, lambda number, _: received.append(number))
         for number in (signal.SIGTERM, signal.SIGUSR1)
     }
-    # blocked since the program started: a warning that came meanwhile is delivered now
+    # blocked since the program started: a warning that has come since is delivered now
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     try:
-        yield stop
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -44,7 +43,7 @@ def save(content: dict[str, Any], path: Path) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a file of `save`, with its tensors on the CPU.
+    """Read a file that `save` wrote, with its tensors on the CPU.
 
     Raises
     ------

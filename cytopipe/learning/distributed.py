@@ -81,8 +81,8 @@ def joined() -> Iterator[World]:
         traceback.clear_frames(error.__traceback__)
         raise
     finally:
-        # DistributedDataParallel, which the frames of an error may still hold, must be freed before
-        # the group: as its last owner it waits for gloo's threads, which wait for Python: forever
+        # free DistributedDataParallel, which an error's frames may still hold, before the group: if
+        # it owns the group last, it waits forever for gloo's threads, which wait for Python
         gc.collect()
         group.destroy_process_group()
 

@@ -165,16 +165,16 @@ class Patches(Dataset[Batch]):
         self._x_um, self._y_um = table.x_um.tolist(), table.y_um.tolist()
         self._open: OrderedDict[str, tuple[ExitStack, SectionReader]] = OrderedDict()
         self._process = os.getpid()
-        self._held: NDArray[np.uint8] | None = None
+        self._windows: NDArray[np.uint8] | None = None
         if len(table) * field.window_px**2 <= cache_mb * 1e6:
-            self._held = self._read_all(table, int(cache_mb * 1e6))
+            self._windows = self._read_all(table, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, key: Key) -> Batch:
         epoch, row = key
-        window = self._read(row) if self._held is None else self._held[row]
+        window = self._read(row) if self._windows is None else self._windows[row]
         draws = [draw(self._augmentation, self._seed, epoch, row, v) for v in range(self._views)]
         return Batch(
             torch.from_numpy(window)[None], torch.from_numpy(np.stack(draws)), torch.tensor(row)

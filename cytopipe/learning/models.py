@@ -82,7 +82,7 @@ class Model:
 
 
 def load_model(folder: Path | str, device: str = "cpu") -> Model:
-    """Read a folder of `save_model`.
+    """Read a model that `save_model` wrote.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def train(
     field = Field(params.patch_px, params.spacing_um, params.margin, changes.shift_mm)
     patches = Patches(table, field, changes, params.seed, params.cache_mb, objective.views)
     encoder.train()
-    with checkpoints.stop_signals() as stop:
+    with checkpoints.stop_signals() as signals:
         while state.epoch < params.epochs:
             start = time.monotonic() - state.seconds
             keys = batches_of_epoch(
@@ -90,7 +90,7 @@ def train(
                 state.loss_sum += step(network, optimiser, objective, batch, world, params)
                 state.step += 1
                 # all processes stop after the same step, whichever of them got the signal
-                if distributed.any_process(stop.is_set(), world):
+                if distributed.any_process(bool(signals), world):
                     state.seconds = time.monotonic() - start
                     checkpoint.save(encoder, optimiser, state)
                     if world.first:
