@@ -1,18 +1,17 @@
-"""How fast pretraining runs on this machine: patches/s, memory, and the wait for data.
+"""Measure pretraining on this machine: patches per second, memory, and waiting for data.
 
     python benchmarks/pretraining.py --architecture r50 --patch-px 2048 --batch-size 32 \
         --precision bfloat16 --workers 12
     torchrun --nproc-per-node 4 benchmarks/pretraining.py ...
 
-It reads patches from sections of its own, in a temporary folder, and moves weights by the very step
-of a training (`cytopipe.pretraining.step`), with the settings of config/config.yaml but for those
-named here. Where an option has several values, each combination is a line, run in a process of its
-own. Columns:
+It reads patches from sections that it writes to a temporary folder, and calls the `step` of
+`cytopipe.pretraining.training`. Settings that are not options are those of config/config.yaml. If
+an option has several values, each combination is one line, measured in its own process. Columns:
 
-patches_per_s   of all processes, after the first steps, which warm up
-peak_gb         GPU: memory taken by tensors. CPU: resident memory of the training process
-waiting         share of the time in which the training process had no batch to work on. A GPU
-                works behind the process, so that it may have been busy meanwhile: an upper bound
+patches_per_s   of all processes together, after the warm-up steps
+peak_gb         on a GPU, memory of tensors; on a CPU, resident memory of the training process
+waiting         share of the time that the training process waited for a batch. The GPU runs behind
+                the process and may have been busy meanwhile, so this is an upper bound
 """
 
 import argparse
@@ -34,7 +33,8 @@ import yaml
 from cytopipe.formats.images import write_pyramid
 from cytopipe.learning import distributed, networks, objectives, optimisers
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
-from cytopipe.pretraining.step import prepare, step
+from cytopipe.pretraining.dataset import build_objective
+from cytopipe.pretraining.training import prepare, step
 from cytopipe.study.config import PretrainingRun
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
@@ -46,7 +46,7 @@ COLUMNS = [
 
 
 def write_sections(folder: Path, edge_px: int, spacing_um: float) -> list[Path]:
-    """Square sections of smooth noise, which zlib packs about as little as cells."""
+    """Square sections of smooth noise, which zlib compresses about as little as cells."""
     random = np.random.default_rng(0)
     paths = []
     for number in range(SECTIONS):
@@ -81,7 +81,7 @@ def points(count: int, images: list[Path], edge_px: int, spacing_um: float) -> p
 
 
 def measure(changes: dict[str, Any], steps: int, warm_up: int, threads: int) -> dict[str, Any]:
-    """One line: the settings and what was measured; the same in every process."""
+    """Settings and measurements of one line; the same in every process."""
     torch.set_num_threads(threads)
     common = yaml.safe_load(CONFIG.read_text())["pretraining"]["common"]
     params = PretrainingRun(**{**common, **changes})
@@ -95,10 +95,7 @@ def measure(changes: dict[str, Any], steps: int, warm_up: int, threads: int) -> 
         images = write_sections(Path(folder), edge_px, params.spacing_um)
         count = (warm_up + steps) * params.batch_size
         table = points(count, images, edge_px, params.spacing_um)
-        settings = objectives.Settings(
-            params.loss, params.temperature, params.sigma_mm, params.distance
-        )
-        objective = objectives.build(table, settings, None, world.device)
+        objective = build_objective(table, params, None, world.device)
         plan = networks.Plan(
             params.architecture, params.patch_px, objective.head, objective.outputs
         )
@@ -129,7 +126,7 @@ def timed(
     params: PretrainingRun,
     warm_up: int,
 ) -> tuple[float, float]:
-    """Seconds of the steps after `warm_up`, and how many of them this process waited for data."""
+    """Seconds that the steps after `warm_up` took, and seconds of them spent waiting for data."""
     network = prepare(encoder, world, params)
     rates = params.optimiser
     optimiser = optimisers.build(encoder, rates, params.batch_size)
@@ -149,14 +146,14 @@ def timed(
 
 
 def finish(world: distributed.World) -> None:
-    """Return when the device of each process has done what it was given."""
+    """Wait until the device of every process is idle."""
     if world.device.type == "cuda":
         torch.cuda.synchronize()
-    distributed.wait(world)
+    distributed.barrier(world)
 
 
 def processor() -> str:
-    """Name of the CPU."""
+    """The name of the CPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -171,11 +168,13 @@ def main() -> None:
     switch = argparse.BooleanOptionalAction
     parser.add_argument("--architecture", nargs="+", default=["r50"])
     parser.add_argument("--patch-px", nargs="+", type=int, default=[2048])
-    parser.add_argument("--batch-size", nargs="+", type=int, default=[32], help="of all processes")
+    parser.add_argument(
+        "--batch-size", nargs="+", type=int, default=[32], help="of all processes together"
+    )
     parser.add_argument("--precision", nargs="+", default=["bfloat16"])
     parser.add_argument("--loss", nargs="+", default=["spatialnce"])
     parser.add_argument("--workers", type=int, default=12)
-    parser.add_argument("--cache-mb", type=float, default=0, help="0: every window is read anew")
+    parser.add_argument("--cache-mb", type=float, default=0, help="0: read every window from disk")
     parser.add_argument("--compile", action=switch, default=False)
     parser.add_argument("--checkpointing", action=switch, default=False)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
@@ -183,16 +182,16 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=3, help="steps that are not measured")
     chosen = vars(parser.parse_args())
     steps, warm_up, threads = (chosen.pop(name) for name in ("steps", "warm_up", "threads"))
-    speaks = distributed.world().first
-    if speaks:
+    is_first = distributed.world().first
+    if is_first:
         print(*COLUMNS, sep="\t")
     lists = [value if isinstance(value, list) else [value] for value in chosen.values()]
     for values in itertools.product(*lists):
         changes = {"distance": "euclidean", **dict(zip(chosen, values, strict=True))}
-        # a process each: the peak of one would hide the next one's
+        # one process per line, because memory peaks are per process
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
             line = own.submit(measure, changes, steps, warm_up, threads).result()
-        if speaks:
+        if is_first:
             print(*(line[column] for column in COLUMNS), sep="\t", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What one process of several does for `test_distributed`."""
+"""The work of one process of several, for `test_distributed`."""
 
 import faulthandler
 import os
@@ -16,17 +16,18 @@ from torch import Tensor
 
 from cytopipe import logs
 from cytopipe.files import InputError
-from cytopipe.learning import augmentation, distributed, networks, objectives
+from cytopipe.learning import augmentation, distributed, networks
 from cytopipe.learning.distributed import World
-from cytopipe.pretraining.step import prepare
+from cytopipe.pretraining.dataset import build_objective
+from cytopipe.pretraining.training import prepare
 
 COUNT = 8  # patches of the batch
-PATIENCE_S = 50  # a process that hangs says where, and ends
+PATIENCE_S = 50  # then a process that hangs prints its stack and exits
 LOSSES = ("spatialnce", "simclr", "supcon", "supervised", "distance")
 
 
 def patches() -> pd.DataFrame:
-    """One patch is alone with its area, another far from all."""
+    """Patches of which one is the only one of its area and another is far from all others."""
     random = np.random.default_rng(4)
     x_mm = random.uniform(0, 20, COUNT)
     x_mm[3] = 1e4
@@ -35,32 +36,32 @@ def patches() -> pd.DataFrame:
 
 
 def gradients(loss: str, world: World) -> dict[str, Tensor]:
-    """Loss, gradients and buffers after one batch in float64."""
-    settings = objectives.Settings(loss, 0.07, 10.0, "euclidean")  # type: ignore[arg-type]
-    objective = objectives.build(patches(), settings, None, world.device)
+    """Loss, gradients and buffers after one batch, in float64."""
+    objective = build_objective(patches(), params(loss=loss), None, world.device)
     plan = networks.Plan("small", 16, objective.head, objective.outputs)
     encoder = networks.build(plan, seed=0).double()
     network = prepare(encoder, world, params())
     random = torch.Generator().manual_seed(1)
     images = torch.rand(COUNT, objective.views, 1, 16, 16, generator=random, dtype=torch.float64)
     rows = torch.randperm(COUNT, generator=random)
-    _, projected = network(distributed.share(images, world).flatten(0, 1))
-    slope, mean = objective.loss(projected, distributed.share(rows, world), world)
-    slope.backward()
-    found = {"loss": mean}
+    _, embeddings = network(distributed.share(images, world).flatten(0, 1))
+    batch = distributed.gather_batch(embeddings, distributed.share(rows, world), world)
+    loss_of_process, mean = distributed.mean(*objective(*batch), world)
+    loss_of_process.backward()
+    results = {"loss": mean}
     for name, weight in encoder.named_parameters():
         assert weight.grad is not None
-        found[f"gradient {name}"] = weight.grad.clone()
-    return {**found, **dict(encoder.named_buffers())}
+        results[f"gradient {name}"] = weight.grad.clone()
+    return {**results, **dict(encoder.named_buffers())}
 
 
 def own_slice_alone(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-    """The gather of much public code: gradients of the other processes' losses are lost."""
+    """The gather of much public code: it loses the gradients of the other processes' losses."""
     return distributed.share(gradient, ctx.world), None
 
 
 def mean_over_processes(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-    """The gather of other public code: too small, because DDP takes a mean as well."""
+    """The gather of other public code: too small, because DDP averages as well."""
     gradient = gradient.contiguous()
     group.all_reduce(gradient)
     return distributed.share(gradient, ctx.world) / ctx.world.size, None
@@ -68,20 +69,20 @@ def mean_over_processes(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
 
 def write_gradients(folder: Path) -> None:
     with distributed.joined() as world:
-        found: dict[str, Any] = {loss: gradients(loss, world) for loss in LOSSES}
-        ways: dict[str, Callable[..., Any]] = {
+        results: dict[str, Any] = {loss: gradients(loss, world) for loss in LOSSES}
+        wrong: dict[str, Callable[..., Any]] = {
             "slice": own_slice_alone,
             "mean": mean_over_processes,
         }
-        for name, backward in ways.items():
+        for name, backward in wrong.items():
             distributed._Gather.backward = staticmethod(backward)  # type: ignore[assignment]
-            found[name] = gradients("spatialnce", world)
+            results[name] = gradients("spatialnce", world)
         if world.first:
-            torch.save(found, folder / f"{world.size}.pt")
+            torch.save(results, folder / f"{world.size}.pt")
 
 
 def write_training(folder: Path, study: Path, kill_at: int, fails: bool = False) -> None:
-    """Train; in step `kill_at` the last process is asked to stop, or fails."""
+    """Train; in step `kill_at` the last process gets a signal to stop, or fails."""
     here = distributed.world()
     logs.to(folder / f"log-{here.size}-{here.rank}.txt")
     apply, steps = augmentation.apply, 0
@@ -100,7 +101,7 @@ def write_training(folder: Path, study: Path, kill_at: int, fails: bool = False)
 
 
 def main(environment: dict[str, str], task: str, *arguments: Any) -> None:
-    """Where a process begins."""
+    """The entry point of a process."""
     faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
     os.environ.update(environment)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""A data set whose texture follows its positions, and the smallest training on it."""
+"""A data set whose texture depends on position, and the smallest training on it."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def params(**changes: Any) -> PretrainingRun:
-    """The config's settings, as small as they can be."""
+    """The settings of the config, changed to the smallest training."""
     settings = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
     small = {
         "architecture": "small",
@@ -35,7 +35,7 @@ def params(**changes: Any) -> PretrainingRun:
 
 
 def write_study(folder: Path) -> Path:
-    """Stripes, finer from left to right; patches.parquet without areas, areas.parquet with."""
+    """An image of stripes that get finer to the right; data sets patches and, with areas, areas."""
     x = np.arange(800.0)
     stripes = 127 + 100 * np.sin(2 * np.pi * x * (1 + x / 400) / 20)
     write_pyramid(np.tile(stripes, (200, 1)).astype(np.uint8), folder / "x.ome.tif", 10.0, 10.0)

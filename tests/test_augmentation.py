@@ -13,10 +13,9 @@ from cytopipe.learning.augmentation import (
     SHIFT_Y,
     SIGMA,
     apply,
+    centre_crop,
     draw,
     gamma_of,
-    identity,
-    middle,
 )
 from cytopipe.study.config import Augmentation
 
@@ -33,6 +32,13 @@ PAPER = Augmentation(
     delta=(0.5, 1.5),
 )
 SPACING_UM = 100.0
+
+
+def identity(count: int) -> torch.Tensor:
+    """Draws (count, 1, 9) that change nothing, with one view per patch."""
+    draws = torch.zeros(count, 1, 9)
+    draws[..., [ALPHA, GAMMA]] = 1
+    return draws
 
 
 def window(edge: int = 24) -> torch.Tensor:
@@ -59,22 +65,22 @@ def changed(patch_px: int = 16, edge: int = 24, **changes: float) -> np.ndarray:
 
 
 def plain(patch_px: int = 16, edge: int = 24) -> np.ndarray:
-    return middle(window(edge), patch_px)[0, 0].numpy()
+    return centre_crop(window(edge), patch_px)[0, 0].numpy()
 
 
-def test_no_change_is_the_middle_of_the_window() -> None:
+def test_no_change_is_the_centre_of_the_window() -> None:
     np.testing.assert_allclose(changed(), plain(), atol=1e-5)
     np.testing.assert_array_equal(plain(), window().numpy()[0, 0, 4:20, 4:20] / np.float32(255))
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_quarter_turn_moves_pixels_exactly(turns: int) -> None:
-    # the patch shows the window at R(angle) p, with y down: its content turns the other way
-    got = changed(angle=turns * np.pi / 2)
-    np.testing.assert_allclose(got, np.rot90(plain(), turns), atol=1e-4)
+    # the patch at p shows the window at R(angle) p, with y down: its content turns the other way
+    patch = changed(angle=turns * np.pi / 2)
+    np.testing.assert_allclose(patch, np.rot90(plain(), turns), atol=1e-4)
 
 
-def test_the_mirror_turns_the_patch_upside_down() -> None:
+def test_mirroring_flips_the_patch_vertically() -> None:
     np.testing.assert_allclose(changed(mirror=1), plain()[::-1], atol=1e-5)
 
 
@@ -84,17 +90,17 @@ def test_a_shift_in_mm_moves_by_whole_pixels() -> None:
 
 
 def test_corners_of_a_window_without_margin_are_reflected() -> None:
-    # shifted by one pixel to the right, the last column is seen twice
+    # shifted by one pixel to the right, the last column appears twice
     expected = np.pad(plain(16, 16), ((0, 0), (0, 1)), mode="symmetric")[:, 1:]
     np.testing.assert_allclose(changed(16, 16, x=0.1), expected, atol=1e-4)
 
 
 def test_intensities_follow_the_formula() -> None:
-    got = changed(alpha=0.9, beta=0.05, gamma=1.2)
-    np.testing.assert_allclose(got, 0.9 * plain() ** 1.2 + 0.05, atol=1e-4)
+    patch = changed(alpha=0.9, beta=0.05, gamma=1.2)
+    np.testing.assert_allclose(patch, 0.9 * plain() ** 1.2 + 0.05, atol=1e-4)
 
 
-def test_gamma_spans_what_the_corrected_formula_says() -> None:
+def test_gamma_has_the_range_of_the_corrected_formula() -> None:
     assert gamma_of(0) == 1
     assert gamma_of(-0.05) == pytest.approx(1 / gamma_of(0.05))
     assert sorted((gamma_of(-0.05), gamma_of(0.05))) == pytest.approx([0.815, 1.227], abs=5e-4)
@@ -129,16 +135,16 @@ def test_views_of_a_patch_follow_one_another() -> None:
     draws = identity(2).repeat(1, 2, 1)
     draws[:, 1, ANGLE] = np.pi / 2
     windows = torch.cat([window(), window().flip(-1)])
-    got = apply(windows, draws, 16, SPACING_UM).numpy()[:, 0]
+    patches = apply(windows, draws, 16, SPACING_UM).numpy()[:, 0]
     expected = [plain(), np.rot90(plain()), plain()[:, ::-1], np.rot90(plain()[:, ::-1])]
-    np.testing.assert_allclose(got, expected, atol=1e-4)
+    np.testing.assert_allclose(patches, expected, atol=1e-4)
 
 
-def test_draws_keep_to_their_ranges_and_shares() -> None:
+def test_draws_respect_ranges_and_probabilities() -> None:
     draws = np.stack([draw(PAPER, 7, 0, index) for index in range(4000)])
     assert np.abs(draws[:, ANGLE]).max() <= np.float32(np.pi)
     shift = np.hypot(draws[:, SHIFT_X], draws[:, SHIFT_Y])
-    # uniform in the distance, not in the area: half of the shifts are below 0.1 mm
+    # uniform in distance, not in area: half of the shifts are below 0.1 mm
     assert shift.max() <= 0.2 and (shift < 0.1).mean() == pytest.approx(0.5, abs=0.03)
     assert draws[:, MIRROR].mean() == pytest.approx(0.5, abs=0.03)
     assert draws[:, GAMMA].min() >= 0.815 and draws[:, GAMMA].max() <= 1.228
@@ -148,7 +154,7 @@ def test_draws_keep_to_their_ranges_and_shares() -> None:
     assert draws[:, ALPHA].min() >= np.float32(0.9) and np.abs(draws[:, BETA]).max() <= 0.1001
 
 
-def test_a_draw_follows_from_seed_epoch_and_index() -> None:
+def test_a_draw_depends_on_seed_epoch_index_and_view() -> None:
     one = draw(PAPER, 1, 2, 3)
     np.testing.assert_array_equal(one, draw(PAPER, 1, 2, 3, 0))
     for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4), (1, 2, 3, 1)):

@@ -1,4 +1,4 @@
-"""Several processes by gloo on the CPU are one process, for every loss."""
+"""Several processes give the results of a single one, for every loss (gloo, on the CPU)."""
 
 import multiprocessing
 import socket
@@ -29,11 +29,11 @@ def srun(rank: int, size: int) -> dict[str, str]:
 
 
 def processes(size: int, task: str, *arguments: Any, starter: Any = torchrun) -> list[int | None]:
-    """Exit statuses of `size` processes that do a task of `ranks`."""
+    """Exit statuses of `size` processes that run a task of `ranks`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    # from a server that has imported torch once, and runs no threads
+    # forked from a server that has imported torch once and has no threads
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["cytopipe.pretraining", "torch._dynamo"])
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -49,7 +49,7 @@ def processes(size: int, task: str, *arguments: Any, starter: Any = torchrun) ->
 
 
 @pytest.fixture(scope="module")
-def found(
+def results(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[int, dict[str, dict[str, torch.Tensor]]]:
     folder = tmp_path_factory.mktemp("gradients")
@@ -60,15 +60,15 @@ def found(
 
 @pytest.mark.parametrize("loss", ranks.LOSSES)
 def test_processes_agree_on_loss_gradients_and_buffers(
-    found: dict[int, dict[str, dict[str, torch.Tensor]]], loss: str
+    results: dict[int, dict[str, dict[str, torch.Tensor]]], loss: str
 ) -> None:
-    one = found[1][loss]
+    one = results[1][loss]
     assert "gradient head.0.weight" in one or "gradient head.weight" in one
     assert one["backbone.stages.2.num_batches_tracked"] == 1
     for size in (2, 4):
-        assert found[size][loss].keys() == one.keys()
-        for name, value in found[size][loss].items():
-            # float64, another order of summation
+        assert results[size][loss].keys() == one.keys()
+        for name, value in results[size][loss].items():
+            # float64; the order of summation differs
             torch.testing.assert_close(value, one[name], rtol=1e-9, atol=1e-12)
 
 
@@ -77,10 +77,10 @@ def flat(gradients: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [2, 4])
-def test_the_usual_gathers_would_be_seen(
-    found: dict[int, dict[str, dict[str, torch.Tensor]]], size: int
+def test_the_usual_wrong_gathers_would_be_noticed(
+    results: dict[int, dict[str, dict[str, torch.Tensor]]], size: int
 ) -> None:
-    right, part, mean = (flat(found[size][name]) for name in ("spatialnce", "slice", "mean"))
+    right, part, mean = (flat(results[size][name]) for name in ("spatialnce", "slice", "mean"))
     assert torch.cosine_similarity(part, right, dim=0) < 0.99  # another direction
     torch.testing.assert_close(mean, right / size)  # another scale
 
@@ -91,7 +91,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("size", "starter"), [(2, torchrun), (4, srun)])
-def test_a_killed_training_goes_on_bit_for_bit(
+def test_a_killed_training_resumes_bit_for_bit(
     study: Path, tmp_path: Path, size: int, starter: object
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -108,7 +108,7 @@ def test_a_killed_training_goes_on_bit_for_bit(
     assert not (parts / "checkpoint.pt").exists()
 
 
-def test_a_run_goes_on_with_another_number_of_processes(study: Path, tmp_path: Path) -> None:
+def test_a_run_resumes_with_another_number_of_processes(study: Path, tmp_path: Path) -> None:
     one, parts = tmp_path / "one", tmp_path / "parts"
     assert processes(1, "train", one, study, 0) == [0]
     stopped = processes(2, "train", parts, study, 6)
@@ -116,24 +116,24 @@ def test_a_run_goes_on_with_another_number_of_processes(study: Path, tmp_path: P
     assert processes(1, "train", parts, study, 0) == [0]
     log = (parts / "log-1-0.txt").read_text()
     assert "continues at epoch 1, step 2" in log
-    assert "saved by 2 processes and goes on with 1" in log
+    assert "saved by 2 processes, resumed by 1" in log
     losses = [tables.read(tables.METRICS, f / "metrics.parquet").loss for f in (one, parts)]
     assert losses[0].tolist() == pytest.approx(losses[1].tolist(), rel=1e-4)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(study: Path, tmp_path: Path) -> None:
-    # batches of 8
+def test_a_batch_that_cannot_be_divided_is_refused(study: Path, tmp_path: Path) -> None:
+    # a batch of 8 for 3 processes
     assert processes(3, "train", tmp_path, study, 0) == [1] * 3
     assert not (tmp_path / "final.pt").exists()
 
 
 def test_an_error_in_one_process_ends_all(study: Path, tmp_path: Path) -> None:
-    for name in "abc":  # what is freed in the wrong order hangs, but not every time
+    for name in "abc":  # freeing in the wrong order hangs, but not every time
         assert processes(2, "train", tmp_path / name, study, 6, True) == [1, 1]
-        assert (tmp_path / name / "checkpoint.pt").exists()  # of the first epoch
+        assert (tmp_path / name / "checkpoint.pt").exists()  # from the first epoch
 
 
-def test_slurms_first_host() -> None:
+def test_the_first_host_of_a_slurm_node_list() -> None:
     for hosts, first in {
         "node03": "node03",
         "jrc[0041-0043,0050]": "jrc0041",
@@ -144,8 +144,8 @@ def test_slurms_first_host() -> None:
         assert distributed.first_host(hosts) == first
 
 
-def test_where_processes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
-    started_by = distributed._started_by
+def test_rank_size_and_meeting_point() -> None:
+    launched_by = distributed._launched_by
     slurm = {
         "SLURM_PROCID": "5",
         "SLURM_STEP_NUM_TASKS": "8",
@@ -155,10 +155,10 @@ def test_where_processes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         "SLURM_STEP_ID": "2",
         "SLURM_STEP_NODELIST": "n[3-6]",
     }
-    assert started_by(slurm) == (5, 8, 1, ("n3", 10000 + 64 * 7 + 2))
+    assert launched_by(slurm) == (5, 8, 1, ("n3", 10000 + 64 * 7 + 2))
     chosen = {**slurm, "MASTER_ADDR": "head", "MASTER_PORT": "29500"}
-    assert started_by(chosen) == (5, 8, 1, ("head", 29500))
-    # torchrun inside of a Slurm job
-    assert started_by({**chosen, "RANK": "1", "WORLD_SIZE": "2"})[:2] == (1, 2)
-    # a batch script without srun is one process, whatever it has asked for
-    assert started_by({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})[:2] == (0, 1)
+    assert launched_by(chosen) == (5, 8, 1, ("head", 29500))
+    # torchrun inside a Slurm job
+    assert launched_by({**chosen, "RANK": "1", "WORLD_SIZE": "2"})[:2] == (1, 2)
+    # a batch script without srun is one process, whatever it requested
+    assert launched_by({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})[:2] == (0, 1)

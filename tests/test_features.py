@@ -47,7 +47,7 @@ def study(tmp_path: Path) -> Path:
     tables.write(tables.POINTS, points, tmp_path / "points.parquet")
     plan = networks.Plan("small", 16, "projection", 256)
     encoder = networks.build(plan, seed=0)
-    encoder(torch.rand(8, 1, 16, 16))  # batch norm that has seen something
+    encoder(torch.rand(8, 1, 16, 16))  # updates the statistics of batch norm
     params = {"architecture": "small", "patch_px": 16, "spacing_um": SPACING_UM}
     content = {"params": params, "plan": vars(plan), "weights": encoder.state_dict()}
     checkpoints.save(content, tmp_path / "final.pt")
@@ -80,7 +80,7 @@ def test_rows_are_in_the_order_of_the_points(study: Path) -> None:
     assert rows.point_id.tolist() == [f"p{n}" for n in range(10)]
     assert np.isnan(backbone).all(1).tolist() == (rows.status != "ok").tolist()
     assert rows.status[3] == "low_tissue"
-    # the middle of the image around one point, embedded by hand
+    # the patch around the point nearest to the centre of the image, embedded by hand
     points = tables.read(tables.POINTS, study / "points.parquet")
     row = int(np.argmin(np.hypot(points.x_um - 2950, points.y_um - 2450)))
     x, y = round(points.x_um[row] / 50 - 0.5), round(points.y_um[row] / 50 - 0.5)
@@ -93,14 +93,14 @@ def test_rows_are_in_the_order_of_the_points(study: Path) -> None:
     np.testing.assert_allclose(projected[row], head[0].detach(), atol=1e-5)
 
 
-def test_batches_and_tiles_change_nothing(study: Path) -> None:
-    # near the border of the tiles and of the image, too: five random points a section
+def test_batch_size_and_tiles_do_not_matter(study: Path) -> None:
+    # five random points per section, some near the border of a tile or of the image
     one, many = embedded(study, 1, 0.0), embedded(study, 100, 1.0)
     for left, right in zip(one, many, strict=True):
         np.testing.assert_allclose(left, right, atol=1e-5)
 
 
-def test_embedding_leaves_the_batch_norm_alone(study: Path) -> None:
+def test_embedding_does_not_change_batch_norm(study: Path) -> None:
     encoder, _ = checkpoints.load_encoder(study / "final.pt")
     before = {name: value.clone() for name, value in encoder.named_buffers()}
     assert before
@@ -118,23 +118,23 @@ def test_points_of_an_unlisted_section_are_an_error(study: Path) -> None:
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_normals_are_carried_back_as_points_are(mirrored: bool) -> None:
+def test_normals_are_rotated_as_points_are(mirrored: bool) -> None:
     width_um = 900.0
     to_stack = Rigid(0.7, 30.0, -40.0, "section", "stack")
     ends = np.array([[100.0, 200.0], [103.0, 196.0]])  # a normal of length 5 in the section
     stacked = to_stack(mirror(ends, width_um) if mirrored else ends)
-    nx, ny = (stacked[1] - stacked[0]) / 10  # half of it out of the plane
+    nx, ny = (stacked[1] - stacked[0]) / 10  # its part in the plane has length 0.5
     normals, in_plane = normal_in_section(np.array([nx]), np.array([ny]), 0.7, mirrored)
     np.testing.assert_allclose(normals, [[0.6, -0.8]], atol=1e-12)
     np.testing.assert_allclose(in_plane, [0.5])
 
 
 def test_a_profile_runs_from_pial_to_white() -> None:
-    # brightness rises by 1 gray value a pixel to the right; the pial surface is on the left
+    # brightness increases by 1 gray value per pixel to the right; the pial surface is on the left
     image = np.tile(np.arange(200, dtype=np.uint8), (60, 1))
     params = Profiles(samples=5, width_mm=0.5, spacing_um=SPACING_UM)
     point = np.array([[100 * SPACING_UM, 30 * SPACING_UM]])
-    got = profiles(
+    profile = profiles(
         image,
         SPACING_UM,
         SPACING_UM,
@@ -144,7 +144,7 @@ def test_a_profile_runs_from_pial_to_white() -> None:
         np.array([40 * SPACING_UM]),
         params,
     )
-    np.testing.assert_allclose(got[0] * 255, [80, 95, 110, 125, 140], atol=1e-3)
+    np.testing.assert_allclose(profile[0] * 255, [80, 95, 110, 125, 140], atol=1e-3)
 
 
 def test_a_profile_is_averaged_along_the_cortex() -> None:
@@ -152,7 +152,7 @@ def test_a_profile_is_averaged_along_the_cortex() -> None:
     image[30] = 255  # a vessel along the profile
     point, normal = np.array([[30.0, 30.0]]) * SPACING_UM, np.array([[1.0, 0.0]])
     reach = np.array([5 * SPACING_UM])
-    got = [
+    narrow, wide = [
         profiles(
             image,
             SPACING_UM,
@@ -165,9 +165,9 @@ def test_a_profile_is_averaged_along_the_cortex() -> None:
         )
         for width_mm in (0.0, 0.5)
     ]
-    np.testing.assert_allclose(got[0] * 255, 255, atol=1e-3)
+    np.testing.assert_allclose(narrow[0] * 255, 255, atol=1e-3)
     expected = (4 * np.arange(25, 36).sum() - 4 * 30 + 255) / 11
-    np.testing.assert_allclose(got[1] * 255, expected, atol=1e-3)
+    np.testing.assert_allclose(wide[0] * 255, expected, atol=1e-3)
 
 
 def test_a_tangential_cut_has_no_profile(study: Path) -> None:
@@ -187,13 +187,13 @@ def test_a_tangential_cut_has_no_profile(study: Path) -> None:
         rows=study / "profiles.parquet",
         params=Profiles(samples=6, width_mm=0.2, spacing_um=SPACING_UM),
     )
-    got = np.load(study / "profiles.npy")
+    array = np.load(study / "profiles.npy")
     status = tables.read(tables.FEATURE_ROWS, study / "profiles.parquet").status
     assert status[:4].tolist() == ["no_normal", "no_normal", "ok", "low_tissue"]
-    assert np.isfinite(got).all(1).tolist() == (status == "ok").tolist()
+    assert np.isfinite(array).all(1).tolist() == (status == "ok").tolist()
 
 
-def test_a_data_sets_places_have_a_row_each(study: Path) -> None:
+def test_each_point_of_a_data_set_has_one_row(study: Path) -> None:
     points = tables.read(tables.POINTS, study / "points.parquet")
     usable = points[points.status == "ok"]
     frame = usable.assign(
@@ -201,7 +201,7 @@ def test_a_data_sets_places_have_a_row_each(study: Path) -> None:
         full_spacing_um=SPACING_UM,
         split="train",
     )[tables.PATCHES.names]
-    # drawn with replacement: the first place twice
+    # drawn with replacement: the first point twice
     tables.write(tables.PATCHES, pd.concat([frame, frame[:1]]), study / "patches.parquet")
     features.run_patches(
         patches=study / "patches.parquet",
@@ -215,8 +215,10 @@ def test_a_data_sets_places_have_a_row_each(study: Path) -> None:
     rows = tables.read(tables.FEATURE_ROWS, study / "set.parquet")
     assert rows.point_id.tolist() == usable.point_id.tolist()
     backbone, projected = embedded(study, 2, 1.0)
-    at = usable.index
-    np.testing.assert_allclose(np.load(study / "set.npy"), backbone[at], rtol=1e-5, atol=1e-6)
+    rows_of_points = usable.index
     np.testing.assert_allclose(
-        np.load(study / "set-projected.npy"), projected[at], rtol=1e-5, atol=1e-6
+        np.load(study / "set.npy"), backbone[rows_of_points], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        np.load(study / "set-projected.npy"), projected[rows_of_points], rtol=1e-5, atol=1e-6
     )

@@ -59,7 +59,7 @@ def test_the_projected_variant_and_bfloat16(study: Path) -> None:
     table = run(study, projected=True, precision="bfloat16")
     means = table[table.metric == "top1"].groupby("task").value.mean()
     assert set(means.index) == {"finetuning", "finetuning_projected"} and means.min() > 0.9
-    # the outputs of a run's own classifier are no features
+    # not on the outputs of a run that was a classifier itself
     save(study, head="classifier")
     assert set(run(study, projected=True, epochs_scratch=1).task) == {"finetuning"}
 
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_scores(study: Path) -> None:
     assert set(one.fold) == {1, 2} and len(third) * 2 == len(one)
 
 
-def test_pretrained_weights_are_the_start_and_untrained_ones_are_drawn_anew(study: Path) -> None:
+def test_training_starts_from_pretrained_weights_or_draws_untrained_ones_anew(study: Path) -> None:
     saved = save(study, epochs=5).backbone.state_dict()
     for seed in (3, 4):
         network, trained = finetuning.classifier_of(
@@ -87,35 +87,36 @@ def test_pretrained_weights_are_the_start_and_untrained_ones_are_drawn_anew(stud
     assert not torch.equal(other.backbone.state_dict()[name], saved[name])
 
 
-def test_pretrained_and_untrained_runs_take_their_own_epochs(
+def test_pretrained_and_untrained_runs_have_their_own_number_of_epochs(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = []
-    monkeypatch.setattr(finetuning, "train", lambda *arguments: taken.append(arguments[4]))
+    epochs = []
+    monkeypatch.setattr(finetuning, "train", lambda *arguments: epochs.append(arguments[4]))
     run(study)
     save(study, epochs=5)
     run(study)
-    assert taken == [PARAMS.epochs_scratch, PARAMS.epochs]
+    assert epochs == [PARAMS.epochs_scratch, PARAMS.epochs]
 
 
-def test_training_moves_batch_norm_and_scoring_does_not(study: Path) -> None:
+def test_training_updates_batch_norm_and_scoring_does_not(study: Path) -> None:
     table = tables.read(tables.PATCHES, study / "patches.parquet")
     data = labelled(table, None, None, "areas")
     network, trained = finetuning.classifier_of(study / "final.pt", 2, projected=False, seed=1)
-    patches = finetuning.patches_of_training(table, data, trained, 1, PARAMS)
+    rows = {split: table.iloc[members] for split, members in data.splits.items()}
+    patches = finetuning.patches_of(rows["train"], trained, PARAMS, seed=1)
     finetuning.train(network, patches, data.labels[data.splits["train"]], trained, 2, 1, PARAMS)
     trained_on = {k: v.clone() for k, v in network.state_dict().items()}
     assert trained_on["backbone.stages.2.num_batches_tracked"] == 2 * (64 // 16)
-    tests = finetuning.patches_of_tests(table, data, trained, PARAMS)
-    logits = finetuning.logits_of(network, tests["seen"], 16, PARAMS)
+    seen = finetuning.patches_of(rows["seen"], trained, PARAMS, seed=None)
+    logits = finetuning.logits_of(network, seen, 16, PARAMS)
     assert all(torch.equal(v, network.state_dict()[k]) for k, v in trained_on.items())
-    # in the order of the split, unchanged patches
-    window = tests["seen"][0, 17].windows
+    # in the order of the split, without augmentation
+    window = seen[0, 17].windows
     with torch.inference_mode():
-        alone = network(window[None].float() / 255)
-    assert np.allclose(logits[17], alone[0].numpy(), atol=1e-5) and len(logits) == 30
+        single = network(window[None].float() / 255)
+    assert np.allclose(logits[17], single[0].numpy(), atol=1e-5) and len(logits) == 30
 
 
-def test_a_loss_that_is_no_number_is_an_error(study: Path) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(study: Path) -> None:
     with pytest.raises(InputError, match=r"the loss is \S+ in epoch \d of seed 1; lower"):
         run(study, optimiser=OPTIMISER | {"learning_rate": 1e30})

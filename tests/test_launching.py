@@ -1,4 +1,4 @@
-"""A stage as one process, as several, and as a step of a Slurm job that goes back to its queue."""
+"""A stage as one process, as several, and as a step of a Slurm job that is requeued."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from cytopipe.cluster import launching
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Slurm job whose srun and scontrol write down how they were called."""
+    """A Slurm job whose srun and scontrol record how they are called."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, body in {
@@ -35,8 +35,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def launch(folder: Path, **changes: object) -> None:
-    """Run the stage; `changes` of what it is asked for."""
-    asked = {
+    """Launch the stage; `changes` of the default arguments."""
+    arguments = {
         "stage": "pretraining",
         "files": {"patches": str(folder / "patches.parquet"), "geodesic": None},
         "params": {"epochs": 1},
@@ -46,15 +46,15 @@ def launch(folder: Path, **changes: object) -> None:
         "launcher": "",
         "log": folder / "logs" / "run.log",
     }
-    launching.run(**{**asked, **changes})  # type: ignore[arg-type]
+    launching.run(**{**arguments, **changes})  # type: ignore[arg-type]
 
 
-def test_srun_gets_all_its_numbers(slurm: Path, tmp_path: Path) -> None:
+def test_srun_is_called_with_nodes_tasks_and_threads(slurm: Path, tmp_path: Path) -> None:
     launch(tmp_path, nodes=2, processes_per_node=4, launcher="srun --cpu-bind=none")
     words = (slurm / "srun.called").read_text().split()
     for word in ("--cpu-bind=none", "--nodes=2", "--ntasks=8", "--ntasks-per-node=4"):
         assert word in words
-    # threads are those of a task
+    # threads per task
     assert "--cpus-per-task=3" in words and "--threads=3" in words
     assert words[words.index(sys.executable) :][:4] == [
         *(sys.executable, "-m", "cytopipe", "pretraining")
@@ -69,18 +69,18 @@ def test_a_single_process_of_a_job_is_a_step_too(slurm: Path, tmp_path: Path) ->
     assert "--ntasks=1 " in (slurm / "srun.called").read_text()
 
 
-def test_a_training_that_saved_goes_back_into_the_queue(
+def test_an_interrupted_training_is_requeued(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATUS", str(launching.INTERRUPTED))
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         launch(tmp_path)
-    assert left.value.code == launching.INTERRUPTED
+    assert exited.value.code == launching.INTERRUPTED
     assert (slurm / "scontrol.called").read_text() == "requeue 17\n"
     assert "job 17 is back in the queue" in (tmp_path / "logs" / "run.log").read_text()
 
 
-def test_a_queue_that_refuses_is_a_failure_with_a_reason(
+def test_the_log_says_why_a_job_could_not_be_requeued(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATUS", str(launching.INTERRUPTED))
@@ -90,17 +90,17 @@ def test_a_queue_that_refuses_is_a_failure_with_a_reason(
     assert "cannot be requeued (disabled)" in (tmp_path / "logs" / "run.log").read_text()
 
 
-def test_another_failure_is_not_requeued(
+def test_a_failed_training_is_not_requeued(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATUS", "1")
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         launch(tmp_path)
-    assert left.value.code == 1 and not (slurm / "scontrol.called").exists()
+    assert exited.value.code == 1 and not (slurm / "scontrol.called").exists()
 
 
-def test_a_job_that_is_cancelled_stays_cancelled(slurm: Path, tmp_path: Path) -> None:
-    """SIGTERM to the job's script as well as to its step is no warning but the end."""
+def test_a_cancelled_job_is_not_requeued(slurm: Path, tmp_path: Path) -> None:
+    """SIGTERM to the script of the job, and not only to its step, means that it is cancelled."""
     (slurm / "srun").write_text(
         f"#!/bin/sh\ntrap 'exit {launching.INTERRUPTED}' TERM\necho up\nsleep 20 & wait\n"
     )
@@ -112,21 +112,21 @@ def test_a_job_that_is_cancelled_stays_cancelled(slurm: Path, tmp_path: Path) ->
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=cancel).start()
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         launch(tmp_path)
-    assert left.value.code == launching.INTERRUPTED
+    assert exited.value.code == launching.INTERRUPTED
     assert not (slurm / "scontrol.called").exists()
 
 
-def test_processes_of_one_machine_share_its_threads() -> None:
+def test_torchrun_starts_several_processes_on_one_machine() -> None:
     assert launching.command(False, 1, 1, 2, "") == [sys.executable]
     words = launching.command(False, 1, 4, 1, "")
     assert words[1:3] == ["-m", "torch.distributed.run"] and "--nproc-per-node=4" in words
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_launched_training_is_the_called_one(tmp_path: Path, processes: int) -> None:
-    """On one machine: the files of a call in this process, but for the number of processes."""
+def test_a_launched_training_equals_a_called_one(tmp_path: Path, processes: int) -> None:
+    """The files differ from those of a call in this process only by the number of processes."""
     study = write_study(tmp_path / "study")
     settings = params(epochs=1)
     called = train(study, tmp_path / "called", settings)
@@ -152,8 +152,8 @@ def test_a_launched_training_is_the_called_one(tmp_path: Path, processes: int) -
     assert "epoch 1 of 1: loss" in (folder / "logs" / "run.log").read_text()
 
 
-def test_a_warning_that_comes_too_early_is_heard(tmp_path: Path) -> None:
-    """SIGUSR1 while the program still imports torch: it leaves after its first step, saved."""
+def test_an_early_signal_is_not_lost(tmp_path: Path) -> None:
+    """After SIGUSR1 during the import of torch, the training saves and exits after one step."""
     study = write_study(tmp_path / "study")
     words = ["--patches", str(study / "patches.parquet"), "--threads", "1", "--values"]
     words += [json.dumps(params().model_dump())]
@@ -167,13 +167,13 @@ def test_a_warning_that_comes_too_early_is_heard(tmp_path: Path) -> None:
         "sys.exit(main.main(sys.argv[1:]))"
     )
     started = [sys.executable, "-c", code, "pretraining", *words]
-    found = subprocess.run(started, capture_output=True, text=True)
-    assert found.returncode == launching.INTERRUPTED, found.stderr
-    assert "interrupted at epoch 0, step 1" in found.stderr
+    result = subprocess.run(started, capture_output=True, text=True)
+    assert result.returncode == launching.INTERRUPTED, result.stderr
+    assert "interrupted at epoch 0, step 1" in result.stderr
     assert (tmp_path / "checkpoint.pt").exists()
 
 
 def test_launching_imports_no_torch() -> None:
-    """The job's script would pay seconds and memory for what only its processes need."""
+    """The script of the job would spend seconds and memory on what only its processes need."""
     code = "import sys, cytopipe.cluster.launching; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -62,7 +62,7 @@ def test_a_window_shows_the_pixels_around_its_point(
     with open_section("B01 section 1", path, 10.0, 10.0, hold_bytes) as reader:
         x_um, y_um = pixels_to_section(np.array([70.0, 60.0]), 10.0, 10.0)
         np.testing.assert_array_equal(reader.window(x_um, y_um, 5), image[58:63, 68:73])
-        # an even window has its centre between pixels: here half a pixel before the point
+        # the centre of an even window lies between pixels, here half a pixel before the point
         np.testing.assert_array_equal(reader.window(x_um, y_um, 4), image[59:63, 69:73])
     with open_section("B01 section 1", path, 10.0, 20.0, hold_bytes) as reader:
         x_um, y_um = pixels_to_section(np.array([30.0, 20.0]), 20.0, 10.0)
@@ -70,7 +70,7 @@ def test_a_window_shows_the_pixels_around_its_point(
 
 
 @pytest.mark.parametrize("hold_bytes", [0, 10**6])
-def test_beyond_the_border_the_image_is_reflected(
+def test_the_image_is_reflected_at_its_border(
     table: pd.DataFrame, image: np.ndarray, hold_bytes: int
 ) -> None:
     with open_section("B01 section 1", table.image[0], 10.0, 10.0, hold_bytes) as reader:
@@ -78,7 +78,7 @@ def test_beyond_the_border_the_image_is_reflected(
         np.testing.assert_array_equal(reader.window(1990.0, 0.0, 9), expected)
 
 
-def test_an_exact_window_holds_every_turned_and_shifted_patch() -> None:
+def test_an_exact_window_contains_every_rotated_and_shifted_patch() -> None:
     for patch_px in (15, 16, 2048):
         field = Field(patch_px, 2.0, "exact", 0.2)
         corner = patch_px / np.sqrt(2) + 100
@@ -99,8 +99,8 @@ def test_a_constant_window_is_an_error_that_names_the_section(tmp_path: Path) ->
             reader.window(5000.0, 200.0, 16)
 
 
-def test_windows_of_12_bits_are_those_of_the_whole_image_in_8(tmp_path: Path) -> None:
-    """No window is stretched by itself, and far more than 4096 / 257 values are left."""
+def test_windows_of_12_bits_are_converted_like_the_whole_image(tmp_path: Path) -> None:
+    """Contrast is not stretched per window, and far more than 4096 / 257 values remain."""
     deep = np.linspace(0, 4095, 200 * 200).astype(np.uint16).reshape(200, 200)
     write_pyramid(deep, tmp_path / "x.ome.tif", 10.0, 40.0, tile=64)
     whole = []
@@ -121,17 +121,19 @@ def test_a_missing_level_is_an_error_that_lists_the_levels(table: pd.DataFrame) 
         pass
 
 
-def test_the_same_key_gives_the_same_patch_however_it_is_read(table: pd.DataFrame) -> None:
-    held = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10)
-    streamed = Patches(table, FIELD, CHANGES, seed=1, cache_mb=0)
+def test_the_same_key_gives_the_same_patch_in_memory_from_disk_and_in_workers(
+    table: pd.DataFrame,
+) -> None:
+    in_memory = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10)
+    from_disk = Patches(table, FIELD, CHANGES, seed=1, cache_mb=0)
     keys = batches_of_epoch(8, 4, seed=1, epoch=3, first=0, world=ALONE)
-    streamed[0, 0]  # opens a file in this process, which the workers must not share
-    ways = [
-        load(held, keys, 0, False),
-        load(streamed, keys, 0, False),
-        load(streamed, keys, 2, False),
+    from_disk[0, 0]  # opens a file in this process that the workers must not share
+    loaders = [
+        load(in_memory, keys, 0, False),
+        load(from_disk, keys, 0, False),
+        load(from_disk, keys, 2, False),
     ]
-    for batches in zip(*ways, strict=True):
+    for batches in zip(*loaders, strict=True):
         for batch in batches[1:]:
             for tensor, expected in zip(batch, batches[0], strict=True):
                 assert torch.equal(tensor, expected)
@@ -140,7 +142,7 @@ def test_the_same_key_gives_the_same_patch_however_it_is_read(table: pd.DataFram
     assert batches[0].rows.tolist() == [index for _, index in keys[-1]]
 
 
-def test_seed_and_epoch_change_the_patch_and_the_order(table: pd.DataFrame) -> None:
+def test_seed_and_epoch_change_the_augmentation_and_the_order(table: pd.DataFrame) -> None:
     patches = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10)
     other = Patches(table, FIELD, CHANGES, seed=2, cache_mb=10)
     assert torch.equal(patches[0, 5].windows, patches[1, 5].windows)
@@ -151,7 +153,7 @@ def test_seed_and_epoch_change_the_patch_and_the_order(table: pd.DataFrame) -> N
     assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]) == list(range(100))
 
 
-def test_views_are_drawn_anew_from_one_window(table: pd.DataFrame) -> None:
+def test_views_are_augmented_independently_from_one_window(table: pd.DataFrame) -> None:
     one = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10)[2, 5]
     two = Patches(table, FIELD, CHANGES, seed=1, cache_mb=10, views=2)[2, 5]
     assert one.draws.shape == (1, 9) and two.draws.shape == (2, 9)
@@ -159,9 +161,9 @@ def test_views_are_drawn_anew_from_one_window(table: pd.DataFrame) -> None:
     assert torch.equal(two.draws[0], one.draws[0]) and not torch.equal(two.draws[1], one.draws[0])
 
 
-def test_ranks_share_each_batch_and_a_resumed_epoch_goes_on() -> None:
+def test_processes_divide_each_batch_and_a_resumed_epoch_continues() -> None:
     whole = batches_of_epoch(103, 10, 1, 0, 0, ALONE)
-    assert len(whole) == 10  # the last three patches wait for another epoch
+    assert len(whole) == 10  # the last three patches are dropped
     assert batches_of_epoch(103, 10, 1, 0, 4, ALONE) == whole[4:]
     parts = [batches_of_epoch(103, 10, 1, 0, 0, World(r, 2, ALONE.device)) for r in (0, 1)]
     for batch, first, second in zip(whole, *parts, strict=True):

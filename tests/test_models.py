@@ -29,7 +29,7 @@ PARAMS = {
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A final.pt whose batch norm has seen something, and its data set, with rows for testing."""
+    """A final.pt with updated batch norm statistics, and its data set with test rows."""
     plan = networks.Plan("small_vit", 32, "projection", 16)
     encoder = networks.build(plan, seed=3)
     encoder(torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(0)))
@@ -74,7 +74,7 @@ def windows(count: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (count, 32, 32), dtype=np.uint8)
 
 
-def test_a_released_model_gives_what_the_trained_encoder_gives(study: Path) -> None:
+def test_a_released_model_equals_the_trained_encoder(study: Path) -> None:
     model = cytopipe.load_model(release(study, study / "model"))
     assert {path.name for path in (study / "model").iterdir()} == FILES
     assert (model.patch_px, model.spacing_um, model.version) == (32, 128.0, 7)
@@ -94,7 +94,7 @@ def test_a_released_model_gives_what_the_trained_encoder_gives(study: Path) -> N
     np.testing.assert_array_equal(projected, expected[1].numpy())
 
 
-def test_the_batch_size_changes_nothing(study: Path) -> None:
+def test_the_batch_size_does_not_matter(study: Path) -> None:
     model = models.load_model(release(study, study / "model"))
     images = windows(7)
     images.setflags(write=False)
@@ -105,7 +105,7 @@ def test_the_batch_size_changes_nothing(study: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "named"),
+    ("images", "shape"),
     [
         (windows(2).astype(np.float32), r"float32 \(2, 32, 32\)"),
         (windows(2)[:, :31], r"uint8 \(2, 31, 32\)"),
@@ -113,9 +113,11 @@ def test_the_batch_size_changes_nothing(study: Path) -> None:
         (windows(2)[:, None], r"uint8 \(2, 1, 32, 32\)"),
     ],
 )
-def test_images_of_another_kind_are_refused(study: Path, images: np.ndarray, named: str) -> None:
+def test_images_of_another_type_or_size_are_refused(
+    study: Path, images: np.ndarray, shape: str
+) -> None:
     model = models.load_model(release(study, study / "model"))
-    with pytest.raises(InputError, match=named + r".* takes uint8 \(n, 32, 32\) of 128 um"):
+    with pytest.raises(InputError, match=shape + r".* takes uint8 \(n, 32, 32\) of 128 um"):
         model.embed(images, batch_size=2)
 
 
@@ -126,14 +128,14 @@ def test_the_same_run_gives_the_same_bytes(study: Path) -> None:
 
 def test_the_card_says_what_the_model_was_trained_on(study: Path) -> None:
     card = (release(study, study / "model") / "README.md").read_text()
-    assert "Loss: spatialnce, of positions in colin27" in card
-    assert "near, 3 patches of 2 points" in card  # without the rows for testing
+    assert "Loss: spatialnce, on positions in colin27" in card
+    assert "near, 3 patches of 2 points" in card  # without test rows
     for row in ("| B01 | seen | 2 |", "| B02 | transfer | 1 |", "| B09 | unseen | 0 |"):
         assert row in card
     assert "32 x 32 px of 128 um, an edge of\n  4.096 mm" in card
     assert "Weights: CC-BY-4.0" in card
-    open_question = (release(study, study / "other", licence="") / "README.md").read_text()
-    assert "Weights: not stated" in open_question
+    undecided = (release(study, study / "other", licence="") / "README.md").read_text()
+    assert "Weights: not stated" in undecided
 
 
 def test_the_code_on_the_card_runs(study: Path) -> None:
@@ -144,7 +146,7 @@ def test_the_code_on_the_card_runs(study: Path) -> None:
     assert names["features"].shape == (3, 96) and names["outputs"].shape == (3, 16)
 
 
-def test_random_weights_are_called_so(study: Path) -> None:
+def test_the_card_says_that_weights_are_random(study: Path) -> None:
     encoder = networks.build(networks.Plan("small", 32, "projection", 16), seed=3)
     save_final(study, encoder, params={**PARAMS, "epochs": 0})
     card = (release(study, study / "model") / "README.md").read_text()
@@ -160,21 +162,22 @@ def test_a_classifier_names_its_areas(study: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uses", "spares"),
+    ("used", "unneeded"),
     [
         ("cytopipe", ["torch", "numpy"]),
         ("cytopipe.evaluation.run", ["torch", "sklearn", "matplotlib"]),
         ("cytopipe.evaluation.run_coordinates", ["torch"]),
         ("cytopipe.features.run", ["torch._dynamo", "sklearn"]),
+        ("cytopipe.learning.objectives.SpatialNCE", ["pandas", "yaml", "pydantic", "tifffile"]),
     ],
 )
-def test_nothing_is_imported_that_is_not_used(uses: str, spares: list[str]) -> None:
-    """A job of a second would wait ten for torch, its compiler and scikit-learn."""
-    package = ".".join(uses.split(".")[:2])
-    code = f"import sys, {package}; {uses}; print([m for m in {spares} if m in sys.modules])"
+def test_imports_are_limited_to_what_is_used(used: str, unneeded: list[str]) -> None:
+    """A job of one second would wait ten for torch, its compiler and scikit-learn."""
+    package = used.rpartition(".")[0] or used
+    code = f"import sys, {package}; {used}; print([m for m in {unneeded} if m in sys.modules])"
     words = [sys.executable, "-c", code]
-    found = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.yaml"])
@@ -200,7 +203,9 @@ def test_a_run_of_an_earlier_version_is_refused(study: Path) -> None:
     content = checkpoints.load(study / "final.pt")
     del content["classes"]
     checkpoints.save(content, study / "final.pt")
-    with pytest.raises(InputError, match=r"final.pt: has no classes; an earlier version"):
+    with pytest.raises(
+        InputError, match=r"final.pt: lacks classes; it was written by an earlier version"
+    ):
         release(study, study / "model")
 
 

@@ -9,7 +9,7 @@ from cytopipe.learning.networks.small import Small
 PLAN = networks.Plan("small", 32, "projection", networks.PROJECTED)
 
 
-def test_r50_has_the_parameters_and_the_map_of_the_paper() -> None:
+def test_r50_has_the_parameters_and_the_feature_map_of_the_paper() -> None:
     with torch.device("meta"):
         network = R50(2048)
         images = torch.empty(2, 1, 2048, 2048)
@@ -32,7 +32,7 @@ def test_the_projection_head_is_as_wide_as_the_backbone() -> None:
     assert encoder.head[0].out_features == Small.width
 
 
-def test_weights_follow_from_the_seed_alone() -> None:
+def test_weights_depend_only_on_the_seed() -> None:
     before = torch.random.get_rng_state()
     one, same, other = (networks.build(PLAN, seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -1,4 +1,4 @@
-"""The architectures: sizes of the papers, maps, positions, attention, recomputed activations."""
+"""The architectures: sizes, feature maps, positions, attention and gradient checkpointing."""
 
 import copy
 
@@ -59,28 +59,26 @@ def test_maps_and_features_have_the_stated_shape(
     with torch.device("meta"):
         network = networks.BACKBONES[name](patch_px)
         patches = torch.empty(2, 1, patch_px, patch_px)
-        places = network.feature_map(patches)
-        assert places.shape == (2, *shape)
-        assert networks.layer_head(network)(places).shape == (2, 7, *shape[1:])
+        feature_map = network.feature_map(patches)
+        assert feature_map.shape == (2, *shape)
+        assert networks.layer_head(network)(feature_map).shape == (2, 7, *shape[1:])
         assert network(patches).shape == (2, width)
     assert (network.width, network.map_width) == (width, shape[0])
 
 
 @pytest.mark.parametrize("name", ["r50_vit", "small_vit"])
 @pytest.mark.parametrize("patch_px", [64, 100, 127, 250, 513])
-def test_a_patch_of_the_stated_size_has_a_learned_position_a_place(
-    name: str, patch_px: int
-) -> None:
+def test_every_element_of_the_feature_map_has_a_learned_position(name: str, patch_px: int) -> None:
     with torch.device("meta"):
         network = networks.BACKBONES[name](patch_px)
         assert isinstance(network, Hybrid)
-        found = network.convolutions.feature_map(torch.empty(2, 1, patch_px, patch_px))
-    assert found.shape[2:] == network.transformer.positions.shape[2:]
+        features = network.convolutions.feature_map(torch.empty(2, 1, patch_px, patch_px))
+    assert features.shape[2:] == network.transformer.positions.shape[2:]
 
 
-def test_a_place_of_the_unet_encoder_sees_its_whole_patch_and_no_more() -> None:
-    # the gradient of a place reaches exactly the pixels that it sees; max pooling is averaged here
-    # and ReLU left out, so that no pixel is passed over
+def test_the_receptive_field_of_the_unet_encoder_is_the_patch_of_the_paper() -> None:
+    # the gradient of an element is non-zero for exactly the pixels of its receptive field, if max
+    # pooling becomes average pooling and ReLU is removed
     network = UNetEncoder(1129)
     for block in network.blocks:
         assert isinstance(block, nn.Sequential)
@@ -92,15 +90,15 @@ def test_a_place_of_the_unet_encoder_sees_its_whole_patch_and_no_more() -> None:
             else:
                 block[number] = nn.Identity()
     pixels = torch.zeros(1, 1, 1129 + 128, 1129 + 128, requires_grad=True)
-    places = network.feature_map(pixels)
-    assert places.shape[2:] == (2, 2)
-    places[0, 0, 0, 0].backward()
+    feature_map = network.feature_map(pixels)
+    assert feature_map.shape[2:] == (2, 2)
+    feature_map[0, 0, 0, 0].backward()
     assert pixels.grad is not None
-    reached = pixels.grad[0, 0] != 0
-    assert reached[:1129, :1129].all() and not reached[1129:].any() and not reached[:, 1129:].any()
+    field = pixels.grad[0, 0] != 0
+    assert field[:1129, :1129].all() and not field[1129:].any() and not field[:, 1129:].any()
 
 
-def test_the_unet_encoder_is_as_the_paper_describes_it() -> None:
+def test_the_unet_encoder_has_the_layers_of_the_paper() -> None:
     with torch.device("meta"):
         layers = [m for m in UNetEncoder(1129).modules() if not list(m.children())]
     convolutions = [m for m in layers if isinstance(m, nn.Conv2d)]
@@ -111,22 +109,22 @@ def test_the_unet_encoder_is_as_the_paper_describes_it() -> None:
         {"Conv2d": "c", "BatchNorm2d": "b", "ReLU": "r"}.get(type(m).__name__, "p") for m in layers
     )
     assert kinds == 5 * "cbrcbrp" + "cbrcbr"
-    with pytest.raises(InputError, match="patch_px is 1128, it sees 1129"):
+    with pytest.raises(InputError, match="patch_px is 1128, but its receptive field has 1129"):
         UNetEncoder(1128)
 
 
-def test_features_of_a_transformer_are_its_class_token(backbone: Hybrid) -> None:
+def test_the_features_of_a_transformer_are_its_class_token(backbone: Hybrid) -> None:
     convolved = backbone.convolutions.feature_map(images(2, 32))
     tokens = backbone.transformer(convolved)
     assert tokens.shape == (2, 1 + 64, 96)
     torch.testing.assert_close(backbone(images(2, 32)), tokens[:, 0])
-    places = backbone.feature_map(images(2, 32))
-    torch.testing.assert_close(places[1, :, 2, 5], tokens[1, 1 + 2 * 8 + 5])
-    # normalised: the last layer norm starts as the identity
+    feature_map = backbone.feature_map(images(2, 32))
+    torch.testing.assert_close(feature_map[1, :, 2, 5], tokens[1, 1 + 2 * 8 + 5])
+    # normalised, because the final layer norm starts with weight 1 and bias 0
     torch.testing.assert_close(tokens.mean(-1), torch.zeros(2, 65), atol=1e-5, rtol=0)
 
 
-def test_tokens_are_the_projected_map_with_positions_row_by_row(backbone: Hybrid) -> None:
+def test_tokens_are_the_projected_feature_map_plus_positions_row_by_row(backbone: Hybrid) -> None:
     transformer = backbone.transformer
     features = torch.rand(2, 128, 8, 8)
     tokens = transformer.tokens(features)
@@ -136,26 +134,26 @@ def test_tokens_are_the_projected_map_with_positions_row_by_row(backbone: Hybrid
     torch.testing.assert_close(tokens[1, 0], transformer.class_token[0, 0])
 
 
-def test_positions_are_interpolated_for_another_size() -> None:
-    # positions that are linear in the place: bicubic interpolation gives a line back, off the edges
+def test_positions_are_interpolated_for_another_map_size() -> None:
+    # positions increase linearly: away from the edges, bicubic interpolation preserves the line
     transformer = Transformer(channels=4, map_px=16, size=Size(8, 2, 1))
     with torch.no_grad():
         transformer.positions[:] = torch.arange(16.0)
         nn.init.zeros_(transformer.projection.weight)
         transformer.projection.bias.zero_()
-    places = transformer.tokens(torch.rand(1, 4, 20, 32))[0, 1:].unflatten(0, (20, 32))
+    tokens = transformer.tokens(torch.rand(1, 4, 20, 32))[0, 1:].unflatten(0, (20, 32))
     expected = (torch.arange(32.0) + 0.5) / 2 - 0.5
-    torch.testing.assert_close(places[10, 4:-4, 0], expected[4:-4])
-    torch.testing.assert_close(places, places[:1].expand_as(places))
+    torch.testing.assert_close(tokens[10, 4:-4, 0], expected[4:-4])
+    torch.testing.assert_close(tokens, tokens[:1].expand_as(tokens))
 
 
-def test_another_size_of_patches_is_embedded_too(backbone: Hybrid) -> None:
+def test_patches_of_another_size_are_embedded_too(backbone: Hybrid) -> None:
     assert backbone(images(2, 48)).shape == (2, 96)
     assert backbone.feature_map(images(2, 48)).shape == (2, 96, 12, 12)
     assert networks.attention(backbone, images(2, 48)).shape == (2, 12, 12, 12)
 
 
-def test_attention_is_that_of_torchs_multihead_attention() -> None:
+def test_attention_equals_torchs_multihead_attention() -> None:
     torch.manual_seed(1)
     ours, theirs = Attention(24, 3), nn.MultiheadAttention(24, 3, batch_first=True)
     theirs.in_proj_weight, theirs.in_proj_bias = ours.inward.weight, ours.inward.bias
@@ -165,29 +163,31 @@ def test_attention_is_that_of_torchs_multihead_attention() -> None:
     torch.testing.assert_close(ours(tokens), expected)
     torch.testing.assert_close(ours.weights(tokens, queries=7), weights)
     torch.testing.assert_close(ours.weights(tokens, queries=1), weights[:, :, :1])
-    assert weights.std() > 0.05  # far from uniform: a transposed query and key would show
+    assert weights.std() > 0.05  # far from uniform, so that swapped query and key would fail
 
 
-def test_attention_of_the_class_token_reproduces_the_first_layer(backbone: Hybrid) -> None:
+def test_attention_of_the_class_token_reproduces_the_output_of_the_first_layer(
+    backbone: Hybrid,
+) -> None:
     with torch.no_grad():
         for parameter in backbone.transformer.parameters():
-            parameter *= 3  # weights far from uniform
+            parameter *= 3  # attention far from uniform
     patches = images(2, 32)
-    found = networks.attention(backbone, patches)
-    assert found.shape == (2, 12, 8, 8)
-    assert (found > 0).all() and (found.sum((2, 3)) < 1).all()
-    assert found.max() > 3 * found.mean()
+    attention = networks.attention(backbone, patches)
+    assert attention.shape == (2, 12, 8, 8)
+    assert (attention > 0).all() and (attention.sum((2, 3)) < 1).all()
+    assert attention.max() > 3 * attention.mean()
     layer = backbone.transformer.layers[0]
     assert isinstance(layer, Layer)
     tokens = backbone.transformer.tokens(backbone.convolutions.feature_map(patches))
     normed = layer.norm1(tokens)
     value = layer.attention.inward(normed)[..., 2 * 96 :].unflatten(-1, (12, 8)).transpose(1, 2)
-    of_places = found.flatten(2)
-    own = 1 - of_places.sum(-1, keepdim=True)  # what the class token gives to itself
-    mixed = torch.cat([own, of_places], -1).unsqueeze(2) @ value
-    got = tokens[:, :1] + layer.attention.joined(mixed)
-    got = got + layer.mlp(layer.norm2(got))
-    torch.testing.assert_close(got[:, 0], layer(tokens)[:, 0], rtol=1e-4, atol=1e-4)
+    to_patches = attention.flatten(2)
+    to_itself = 1 - to_patches.sum(-1, keepdim=True)
+    mixed = torch.cat([to_itself, to_patches], -1).unsqueeze(2) @ value
+    output = tokens[:, :1] + layer.attention.joined(mixed)
+    output = output + layer.mlp(layer.norm2(output))
+    torch.testing.assert_close(output[:, 0], layer(tokens)[:, 0], rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_without_transformer_has_no_attention() -> None:
@@ -196,7 +196,7 @@ def test_a_network_without_transformer_has_no_attention() -> None:
         networks.attention(encoder, images(1, 32))
 
 
-def test_the_layer_head_is_a_convolution_without_bias_on_the_map(backbone: Hybrid) -> None:
+def test_the_layer_head_is_a_convolution_without_bias_on_the_feature_map(backbone: Hybrid) -> None:
     head = networks.layer_head(backbone)
     logits = head(backbone.feature_map(images(2, 32)))
     assert logits.shape == (2, 7, 8, 8)
@@ -205,7 +205,7 @@ def test_the_layer_head_is_a_convolution_without_bias_on_the_map(backbone: Hybri
 
 
 class OwnBatchNorm(nn.BatchNorm2d):
-    """A batch norm with a buffer of its own that each forward pass changes."""
+    """Batch norm with an additional buffer that each forward pass updates."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
@@ -218,7 +218,7 @@ class OwnBatchNorm(nn.BatchNorm2d):
 
 
 class Tiny(Recomputing):
-    """Stem, three residual blocks and two transformer layers, as small as they can be."""
+    """The smallest network with a stem, three residual blocks and two transformer layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class Tiny(Recomputing):
 
 
 def converted(network: nn.Module, kind: str) -> nn.Module:
-    """The network with batch norm of another kind in place of torch's."""
+    """The network with its batch norm layers replaced by another kind."""
     if kind == "synchronised":
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     if kind == "own":
@@ -248,7 +248,7 @@ def converted(network: nn.Module, kind: str) -> nn.Module:
 
 def trained(network: nn.Module, precision: torch.dtype | None) -> tuple[list[Tensor], nn.Module]:
     """Outputs and gradients of two steps, and the network after them."""
-    found = []
+    results = []
     optimiser = torch.optim.SGD(network.parameters(), 0.1)
     for step in range(2):
         optimiser.zero_grad()
@@ -256,14 +256,16 @@ def trained(network: nn.Module, precision: torch.dtype | None) -> tuple[list[Ten
             output = network(images(6, 16, seed=step))
         output.float().square().mul(torch.arange(12.0)).sum().backward()
         gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
-        found += [output.detach(), *gradients]
+        results += [output.detach(), *gradients]
         optimiser.step()
-    return found, network
+    return results, network
 
 
 @pytest.mark.parametrize("kind", ["plain", "synchronised", "own"])
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
-def test_recomputed_activations_change_nothing(kind: str, precision: torch.dtype | None) -> None:
+def test_checkpointing_does_not_change_the_results(
+    kind: str, precision: torch.dtype | None
+) -> None:
     torch.manual_seed(0)
     plain = converted(Tiny(), kind)
     recomputing = copy.deepcopy(plain)
@@ -277,9 +279,9 @@ def test_recomputed_activations_change_nothing(kind: str, precision: torch.dtype
     block = recomputing.get_submodule("blocks.1")
     block.register_forward_pre_hook(count)
     expected, plain = trained(plain, precision)
-    got, recomputing = trained(recomputing, precision)
-    assert calls == 4  # two steps, each forward pass done twice: the test would see a second update
-    assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+    results, recomputing = trained(recomputing, precision)
+    assert calls == 4  # two steps with two forward passes each
+    assert all(torch.equal(a, b) for a, b in zip(expected, results, strict=True))
     buffers = dict(recomputing.named_buffers())
     for name, buffer in plain.named_buffers():
         assert torch.equal(buffer, buffers[name]), name
@@ -289,7 +291,7 @@ def test_recomputed_activations_change_nothing(kind: str, precision: torch.dtype
             assert buffers[name] == 12
 
 
-# torch.compile hides this warning of its own, which pytest turns into an error before it can
+# torch.compile suppresses this warning of its own, but pytest turns it into an error before that
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_torch_compile_does_not_update_the_statistics_twice() -> None:
     torch.manual_seed(0)
@@ -299,15 +301,15 @@ def test_torch_compile_does_not_update_the_statistics_twice() -> None:
     expected, plain = trained(plain, None)
     compiled = torch.compile(recomputing, backend="aot_eager")
     assert isinstance(compiled, nn.Module)
-    got, _ = trained(compiled, None)
-    for left, right in zip(expected, got, strict=True):
+    results, _ = trained(compiled, None)
+    for left, right in zip(expected, results, strict=True):
         torch.testing.assert_close(left, right)
     buffers = dict(recomputing.named_buffers())
     for name, buffer in plain.named_buffers():
         torch.testing.assert_close(buffer, buffers[name])
 
 
-def test_frozen_statistics_stay_frozen_when_recomputed() -> None:
+def test_frozen_statistics_stay_frozen_with_checkpointing() -> None:
     torch.manual_seed(0)
     network = Tiny().eval()
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
@@ -317,7 +319,7 @@ def test_frozen_statistics_stay_frozen_when_recomputed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "patch_px", "recomputed"),
+    ("name", "patch_px", "checkpointed"),
     [
         ("r50", 2048, 15),
         ("r50_vit", 2048, 15 + 12),
@@ -325,8 +327,8 @@ def test_frozen_statistics_stay_frozen_when_recomputed() -> None:
         ("small_vit", 32, 2),
     ],
 )
-def test_all_blocks_but_the_first_and_all_layers_are_recomputed(
-    name: str, patch_px: int, recomputed: int, monkeypatch: pytest.MonkeyPatch
+def test_all_blocks_but_the_first_and_all_layers_are_checkpointed(
+    name: str, patch_px: int, checkpointed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks: list[nn.Module] = []
 
@@ -342,14 +344,14 @@ def test_all_blocks_but_the_first_and_all_layers_are_recomputed(
         assert not blocks
         networks.checkpoint_activations(network)
         network(torch.empty(2, 1, patch_px, patch_px))
-    assert len(blocks) == recomputed
+    assert len(blocks) == checkpointed
     if name.startswith("r50"):
         convolutions = network if name == "r50" else network.get_submodule("convolutions")
         assert isinstance(convolutions, R50)
         assert blocks[:15] == list(convolutions.stages)[1:]
 
 
-def test_a_network_without_blocks_to_recompute_is_refused() -> None:
+def test_a_network_without_blocks_to_checkpoint_is_refused() -> None:
     encoder = networks.build(networks.Plan("small", 32, "projection", 8), seed=0)
     with pytest.raises(InputError, match="Small has neither residual blocks"):
         networks.checkpoint_activations(encoder)
@@ -358,9 +360,9 @@ def test_a_network_without_blocks_to_recompute_is_refused() -> None:
 def test_an_encoder_embeds_windows_as_its_forward_pass_does() -> None:
     encoder = networks.build(networks.Plan("small_vit", 32, "projection", 8), seed=0).eval()
     windows = (images(3, 32)[:, 0] * 255).to(torch.uint8)
-    got = encoder.embed(windows.numpy())
+    embedded = encoder.embed(windows.numpy())
     expected = encoder(windows[:, None].float() / 255)
-    assert [part.shape for part in got] == [(3, 96), (3, 8)]
-    for left, right in zip(got, expected, strict=True):
+    assert [part.shape for part in embedded] == [(3, 96), (3, 8)]
+    for left, right in zip(embedded, expected, strict=True):
         torch.testing.assert_close(torch.from_numpy(left), right)
     assert functional.cosine_similarity(expected[0][:1], expected[0][1:2]) < 1

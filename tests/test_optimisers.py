@@ -54,7 +54,7 @@ def test_without_trust_lars_is_torchs_sgd() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
-def test_a_weight_of_zero_is_moved_without_adaptation() -> None:
+def test_a_weight_of_zero_is_updated_without_adaptation() -> None:
     weight = nn.Parameter(torch.zeros(2))
     weight.grad = torch.ones(2)
     group = {"params": [weight], "weight_decay": 0.1, "trust": 0.02}
@@ -66,7 +66,7 @@ def test_a_weight_of_zero_is_moved_without_adaptation() -> None:
     ("exclude", "adapted"),
     [("bias", {"0.weight", "1.weight"}), ("bias_and_norm", {"0.weight"})],
 )
-def test_biases_alone_are_not_decayed(exclude: str, adapted: set[str]) -> None:
+def test_all_parameters_but_biases_are_decayed(exclude: str, adapted: set[str]) -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     optimiser = build(model, settings(lars_exclude=exclude), batch_size=512)
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -80,7 +80,7 @@ def test_biases_alone_are_not_decayed(exclude: str, adapted: set[str]) -> None:
     assert trusted == adapted
 
 
-def test_the_rate_is_constant_or_falls_along_a_cosine() -> None:
+def test_the_rate_is_constant_or_decreases_along_a_cosine() -> None:
     model = nn.Linear(3, 2)
     for schedule, expected in {"constant": [0.02] * 3, "cosine": [0.02, 0.01, 0.0]}.items():
         optimiser = build(model, settings(), batch_size=512)
@@ -91,7 +91,7 @@ def test_the_rate_is_constant_or_falls_along_a_cosine() -> None:
         assert rates == pytest.approx([rate for rate in expected for _ in optimiser.param_groups])
 
 
-def test_adamw_decays_what_is_no_bias() -> None:
+def test_adamw_decays_all_parameters_but_biases() -> None:
     """Two steps of Loshchilov & Hutter's algorithm 2, in NumPy."""
     random = np.random.default_rng(1)
     model = nn.Linear(3, 2).double()

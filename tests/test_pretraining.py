@@ -13,10 +13,11 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from cytopipe.files import InputError
 from cytopipe.formats import tables
-from cytopipe.learning import augmentation, checkpoints, networks, objectives, optimisers
+from cytopipe.learning import augmentation, checkpoints, networks, optimisers
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Batch
-from cytopipe.pretraining.step import step
+from cytopipe.pretraining.dataset import build_objective
+from cytopipe.pretraining.training import step
 from cytopipe.study.config import Optimiser
 
 
@@ -35,7 +36,7 @@ def test_training_lowers_the_loss(study: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("loss", ["simclr", "supcon", "supervised", "distance"])
-def test_every_loss_falls(study: Path, tmp_path: Path, loss: str) -> None:
+def test_every_loss_decreases(study: Path, tmp_path: Path, loss: str) -> None:
     optimiser = {**vars(params().optimiser), "name": "adamw", "learning_rate": 0.03}
     settings = params(loss=loss, epochs=10, batch_size=15, optimiser=optimiser)
     dataset = "areas" if loss.startswith("sup") else "patches"
@@ -49,7 +50,7 @@ def test_every_loss_falls(study: Path, tmp_path: Path, loss: str) -> None:
         loss, ("projection", 256)
     )
     record = yaml.safe_load((tmp_path / "params.yaml").read_text())
-    assert record["patches"] == (30 if dataset == "areas" else 36)  # no test set
+    assert record["patches"] == (30 if dataset == "areas" else 36)  # without the test set
     assert checkpoints.load_encoder(tmp_path / "final.pt")[0].plan.outputs > 0
 
 
@@ -84,19 +85,19 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
     monkeypatch.setattr(augmentation, "apply", killed)
     for _ in range(2):
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exited:
             train(study, tmp_path / "parts", settings)
-        assert left.value.code == 85
+        assert exited.value.code == 85
         assert (tmp_path / "parts" / "checkpoint.pt").exists()
         assert not (tmp_path / "parts" / "final.pt").exists()
     parts = train(study, tmp_path / "parts", settings)
-    assert steps == 12  # no step was done twice
+    assert steps == 12  # none was repeated
     assert (parts / "final.pt").read_bytes() == (whole / "final.pt").read_bytes()
     losses = [tables.read(tables.METRICS, f / "metrics.parquet").loss for f in (whole, parts)]
     assert losses[0].tolist() == losses[1].tolist()
 
 
-def test_a_checkpoint_of_other_params_is_not_continued(
+def test_a_checkpoint_of_other_params_is_not_resumed(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*arguments: Any) -> torch.Tensor:
@@ -113,7 +114,7 @@ def test_a_checkpoint_of_other_params_is_not_continued(
     assert resumed.read_bytes() == fresh.read_bytes()
 
 
-def test_no_epoch_keeps_the_random_weights(study: Path, tmp_path: Path) -> None:
+def test_zero_epochs_keep_the_random_weights(study: Path, tmp_path: Path) -> None:
     train(study, tmp_path, params(epochs=0, seed=4))
     encoder, settings = checkpoints.load_encoder(tmp_path / "final.pt")
     assert settings == params(epochs=0, seed=4).model_dump()
@@ -134,39 +135,38 @@ def test_bfloat16_trains_too(study: Path, tmp_path: Path) -> None:
 
 
 def test_checkpointing_changes_no_bits(study: Path, tmp_path: Path) -> None:
-    """Batch norm sees each batch once, although activations are computed twice."""
+    """Batch norm is updated once per batch, although activations are computed twice."""
     settings = {"architecture": "small_vit", "patch_px": 32, "epochs": 1}
     weights = []
     for on in (False, True):
         folder = train(study, tmp_path / str(on), params(checkpointing=on, **settings))
         weights.append(checkpoints.load(folder / "final.pt")["weights"])
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
-    counted = [int(v) for k, v in weights[1].items() if k.endswith("num_batches_tracked")]
-    assert counted and set(counted) == {4}  # steps of an epoch of 36 patches
+    updates = [int(v) for k, v in weights[1].items() if k.endswith("num_batches_tracked")]
+    assert updates and set(updates) == {4}  # steps in an epoch of 36 patches
 
 
 @pytest.mark.parametrize("optimiser", ["lars", "adamw"])
 @pytest.mark.parametrize("loss", ranks.LOSSES)
 def test_no_step_waits_for_the_device(loss: str, optimiser: str) -> None:
-    """Tensors without values: whatever asks for one, as a wait for a GPU does, raises."""
-    settings = params(loss=loss, precision="bfloat16")
+    """Fake tensors have no values: reading one, which would wait for a GPU, raises an error."""
+    settings = params(loss=loss, precision="bfloat16", distance="same_hemisphere")
     changed = {**vars(settings.optimiser), "name": optimiser}
     world = World(0, 1, torch.device("cpu"))
-    chosen = objectives.Settings(loss, 0.07, 10.0, "same_hemisphere")  # type: ignore[arg-type]
     with FakeTensorMode(allow_non_fake_inputs=True):
-        objective = objectives.build(ranks.patches(), chosen, None, world.device)
+        objective = build_objective(ranks.patches(), settings, None, world.device)
         encoder = networks.build(
             networks.Plan("small", 16, objective.head, objective.outputs), seed=0
         )
-        steps = optimisers.build(encoder, Optimiser(**changed), settings.batch_size)
+        built = optimisers.build(encoder, Optimiser(**changed), settings.batch_size)
         windows = torch.zeros(8, 1, 24, 24, dtype=torch.uint8)
         batch = Batch(windows, torch.zeros(8, objective.views, 9), torch.arange(8))
-        mean_loss = step(encoder, steps, objective, batch, world, settings)
+        mean_loss = step(encoder, built, objective, batch, world, settings)
         with pytest.raises(DataDependentOutputException):
             float(mean_loss)
 
 
-def test_a_broken_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"torn")
     with pytest.raises(InputError, match=r"damaged .* delete it and run again"):
         checkpoints.load(tmp_path / "checkpoint.pt")

@@ -1,6 +1,6 @@
-"""Starting a stage as several processes: by srun in a Slurm job, by torchrun on one machine.
+"""Launching a stage as several processes: by srun in a Slurm job, by torchrun on one machine.
 
-Nothing here joins the processes; `learning.distributed` does, in each of them.
+The processes connect to each other in `learning.distributed`, not here.
 """
 
 import json
@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-INTERRUPTED = 85  # exit status of a stage that saved its state and shall be started again
+INTERRUPTED = 85  # exit status of a stage that saved its state and is to be started again
 
-# long enough for Slurm to end this job after `scontrol requeue`, which it does within seconds
+# long enough for Slurm to end this job after `scontrol requeue`, which takes it seconds
 REQUEUE_S = 300
 
 
@@ -32,20 +32,20 @@ def run(
     launcher: str,
     log: Path | str,
 ) -> None:
-    """Run a stage in the processes that were asked for and leave with their exit status.
+    """Run a stage in several processes and exit with their status.
 
-    A stage that saved its state and left before the time limit of a Slurm job (`INTERRUPTED`) puts
-    its job back into the queue; where Slurm refuses that, the status says that the job has failed.
+    If the stage was interrupted in a Slurm job (`INTERRUPTED`), the job is put back into the queue.
+    If Slurm refuses to requeue it, the job fails.
 
     Parameters
     ----------
     stage : of `python -m cytopipe`.
-    files : its options; None and what is empty is left out.
+    files : options of the stage; None and empty ones are omitted.
     params : of the stage.
-    threads : of each process in a Slurm job; elsewhere of all of them together.
-    nodes, processes_per_node : one process a GPU.
-    launcher : srun, where it needs another name or options of its own; empty otherwise.
-    log : what the processes say, of this attempt.
+    threads : per process in a Slurm job; elsewhere, of all processes together.
+    nodes, processes_per_node : one process per GPU.
+    launcher : the srun command, if it needs another name or options; empty otherwise.
+    log : the output of the processes in this attempt.
 
     Raises
     ------
@@ -59,10 +59,10 @@ def run(
     words = [f"--{name}={value}" for name, value in options.items() if value or value == 0]
     start = command(in_job, nodes, processes_per_node, each, launcher)
     Path(log).parent.mkdir(parents=True, exist_ok=True)
-    with Path(log).open("w") as written:
-        status, ended = _follow([*start, "-m", "cytopipe", stage, *words], written)
-        if status == INTERRUPTED and in_job and not ended:
-            _requeue(os.environ["SLURM_JOB_ID"], written)
+    with Path(log).open("w") as file:
+        status, cancelled = _follow([*start, "-m", "cytopipe", stage, *words], file)
+        if status == INTERRUPTED and in_job and not cancelled:
+            _requeue(os.environ["SLURM_JOB_ID"], file)
     if status:
         raise SystemExit(status)
 
@@ -70,10 +70,10 @@ def run(
 def command(
     in_job: bool, nodes: int, processes_per_node: int, threads: int, launcher: str
 ) -> list[str]:
-    """What starts the processes of `-m MODULE ...`.
+    """The command that starts the processes, to be followed by `-m MODULE ...`.
 
-    A single process of a Slurm job is started by srun as well: Slurm warns the steps of a job
-    before its time limit, not the script.
+    In a Slurm job, srun starts even a single process: before the time limit, Slurm warns the steps
+    of a job, not its script.
     """
     if in_job:
         return [
@@ -82,8 +82,8 @@ def command(
             f"--ntasks={nodes * processes_per_node}",
             f"--ntasks-per-node={processes_per_node}",
             f"--cpus-per-task={threads}",
-            # all leave with INTERRUPTED, the first one must not be the end of the others; but
-            # where one has died, they wait for it in vain
+            # all processes exit with INTERRUPTED, and the first to do so must not kill the others;
+            # but if one has crashed, the others would wait for it forever
             "--kill-on-bad-exit=0",
             "--wait=120",
             sys.executable,
@@ -95,32 +95,32 @@ def command(
 
 
 def _follow(words: list[str], log: TextIO) -> tuple[int, bool]:
-    """Run a program, pass on what it says; its exit status, and whether SIGTERM came meanwhile."""
-    ended = False
+    """Run a program and copy its output; return its status and whether SIGTERM came meanwhile."""
+    cancelled = False
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as started:
+    ) as process:
 
-        def end(number: int, frame: FrameType | None) -> None:
-            nonlocal ended
-            ended = True
-            started.terminate()
+        def cancel(number: int, frame: FrameType | None) -> None:
+            nonlocal cancelled
+            cancelled = True
+            process.terminate()
 
-        before = signal.signal(signal.SIGTERM, end)
-        assert started.stdout is not None
-        for line in started.stdout:
+        before = signal.signal(signal.SIGTERM, cancel)
+        assert process.stdout is not None
+        for line in process.stdout:
             _say(line, log)
-        status = started.wait()
+        status = process.wait()
         signal.signal(signal.SIGTERM, before)
-    # as a shell says that a signal ended a program
-    return (128 - status if status < 0 else status), ended
+    # the convention of shells for a program that a signal ended
+    return (128 - status if status < 0 else status), cancelled
 
 
 def _requeue(job: str, log: TextIO) -> None:
     """Put the Slurm job back into the queue and wait for its end."""
-    found = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
-    if found.returncode:
-        _say(f"job {job} cannot be requeued ({found.stderr.strip()})\n", log)
+    result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+    if result.returncode:
+        _say(f"job {job} cannot be requeued ({result.stderr.strip()})\n", log)
         return
     _say(f"job {job} is back in the queue and continues from its checkpoint\n", log)
     time.sleep(REQUEUE_S)

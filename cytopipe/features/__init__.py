@@ -1,7 +1,7 @@
 """A feature vector for every point of a brain: from a pretrained network, or intensity profiles.
 
-Rows of the arrays are in the order of points.parquet; the row of a point whose status is not `ok`
-is NaN. Arrays are written through memory maps: those of a real brain need not fit into memory.
+The rows of the arrays are in the order of points.parquet. The row of a point whose status is not
+`ok` is NaN. The arrays are memory maps, because those of a real brain may not fit into memory.
 """
 
 from cytopipe.features.network import run, run_patches

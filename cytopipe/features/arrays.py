@@ -1,4 +1,4 @@
-"""What both kinds of features share: the array on disk, its rows, the points of each section."""
+"""What networks and profiles share: the array on disk, its rows, the points of each section."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from cytopipe.study.sections import Section
 def new_array(
     path: Path, shape: tuple[int, int]
 ) -> "np.memmap[tuple[int, ...], np.dtype[np.float32]]":
-    """A float32 .npy file of NaN, mapped into memory."""
+    """A new float32 .npy file filled with NaN, as a memory map."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     reserve(path)
     array[:] = np.nan
@@ -25,7 +25,7 @@ def new_array(
 def sections_of(
     points: pd.DataFrame, sections: Sequence[Section]
 ) -> list[tuple[Section, NDArray[np.intp]]]:
-    """Each section with the rows of its usable points (status ok), where it has any.
+    """The sections that have usable points (status ok), with the rows of these points.
 
     Raises
     ------
@@ -47,6 +47,6 @@ def sections_of(
 
 
 def write_rows(point_ids: "pd.Series[str]", status: "pd.Series[str]", path: Path) -> None:
-    """Write which point a row of the array belongs to."""
+    """Write the point and the status of each row of an array (FEATURE_ROWS)."""
     table = pd.DataFrame({"point_id": point_ids, "status": status})
     tables.write(tables.FEATURE_ROWS, table, path)

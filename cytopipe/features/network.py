@@ -13,7 +13,7 @@ from cytopipe.features.arrays import new_array, sections_of, write_rows
 from cytopipe.files import Output, whole
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed
-from cytopipe.learning.loading import SectionReader, open_section
+from cytopipe.learning.loading import open_section
 from cytopipe.logs import progress
 from cytopipe.study.config import NetworkFeatures
 from cytopipe.study.sections import Section
@@ -31,16 +31,16 @@ def run(
     threads: int,
     params: NetworkFeatures,
 ) -> None:
-    """Features of every point of a brain, without augmentation.
+    """Compute the features of every point of a brain, without augmentation.
 
     Parameters
     ----------
     points : points of the brain (POINTS).
-    sections : of the brain; `image` is the pyramid that windows are read from.
+    sections : of the brain; `image` is the pyramid from which patches are read.
     weights : final.pt of a pretraining run.
     backbone, projected : float32 .npy arrays (points, features) to write.
-    rows : the table of their rows to write (FEATURE_ROWS), last.
-    threads : that libraries may take (`cytopipe.threads`).
+    rows : table of their rows (FEATURE_ROWS), written last.
+    threads : number of threads that libraries may use (`cytopipe.threads`).
 
     Raises
     ------
@@ -67,9 +67,9 @@ def run_patches(
     threads: int,
     params: NetworkFeatures,
 ) -> None:
-    """Features of the patches of a data set whose points are no points of the brains.
+    """Compute the features of a data set whose points are not among the points of the brains.
 
-    A place that was drawn several times has one row.
+    A point that was drawn several times has one row.
 
     Parameters
     ----------
@@ -100,14 +100,15 @@ def _embed(
     projected: Path,
     params: NetworkFeatures,
 ) -> None:
-    """Write both arrays, a row for each of `table`; NaN for one that is in no group.
+    """Write both arrays, with one row per row of `table`; rows without a group are NaN.
 
     Parameters
     ----------
-    groups : name, image, pixel size of its level 0 and rows of each section.
+    groups : name, image, pixel size of level 0 in um, and rows of each section.
     """
     encoder, trained = checkpoints.load_encoder(weights)
     encoder.to(distributed.world().device)
+    x_um, y_um = table.x_um.tolist(), table.y_um.tolist()
     with ExitStack() as stack:
         paths = [stack.enter_context(whole(path)) for path in (backbone, projected)]
         widths = (encoder.backbone.width, encoder.plan.outputs)
@@ -116,14 +117,11 @@ def _embed(
         for name, image, spacing_um, members in progress(groups, len(groups), "features"):
             with open_section(name, image, spacing_um, trained["spacing_um"], hold_bytes) as reader:
                 for start in range(0, len(members), params.batch_size):
-                    chosen = members[start : start + params.batch_size]
-                    windows = _windows(reader, table.iloc[chosen], trained["patch_px"])
-                    for array, found in zip(arrays, encoder.embed(windows), strict=True):
-                        array[chosen] = found
+                    batch = members[start : start + params.batch_size]
+                    windows = np.stack(
+                        [reader.window(x_um[row], y_um[row], trained["patch_px"]) for row in batch]
+                    )
+                    for array, features in zip(arrays, encoder.embed(windows), strict=True):
+                        array[batch] = features
         for array in arrays:
             array.flush()
-
-
-def _windows(reader: SectionReader, points: pd.DataFrame, patch_px: int) -> NDArray[np.uint8]:
-    places = zip(points.x_um, points.y_um, strict=True)
-    return np.stack([reader.window(x, y, patch_px) for x, y in places])

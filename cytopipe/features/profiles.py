@@ -1,4 +1,4 @@
-"""Mean intensity profiles across the cortex: the classical baseline for a network's features.
+"""Mean intensity profiles across the cortex: the classical baseline for the features of a network.
 
 Intensity from the pial surface to the white matter, along the cortical normal in the plane of the
 section, averaged along the cortex (the grey-level profiles of Schleicher et al. 1999).
@@ -22,14 +22,14 @@ from cytopipe.numerics.geometry import Floats, Rigid, section_to_pixels
 from cytopipe.study.config import Profiles
 from cytopipe.study.sections import Section
 
-# a section that runs along the cortex would cut it over any length: at most this many thicknesses
+# a section parallel to the cortex cuts it over an unlimited length: at most this many thicknesses
 MAX_OBLIQUE = 2.0
 
 
 def normal_in_section(
     nx: Floats, ny: Floats, angle_rad: float, mirrored: bool
 ) -> tuple[Floats, Floats]:
-    """Unit normals (n, 2) in the section frame, and the length of their part in the plane.
+    """Unit normals (n, 2) in the section frame, and the length (n,) of their in-plane part.
 
     Parameters
     ----------
@@ -57,31 +57,31 @@ def profiles(
 ) -> NDArray[np.float32]:
     """Mean intensities (n, samples), 0 to 1, from the pial surface to the white matter.
 
+    Outside the image, the nearest border pixel counts.
+
     Parameters
     ----------
-    image, spacing_um, full_spacing_um : a level of the section, its pixel size and level 0's.
+    image, spacing_um, full_spacing_um : a level of the section, its pixel size and that of level 0.
     points_um, normals : (n, 2) section frame; unit normals towards the pial surface.
     above_um, below_um : (n,) distances from the point to the pial surface and to the white matter.
-
-    Places outside the image count as its border.
     """
     along = np.linspace(0, 1, params.samples)
     depth_um = above_um[:, None] * (1 - along) - below_um[:, None] * along
     half_um = 500 * params.width_mm
     aside_um = np.linspace(-half_um, half_um, 1 + 2 * round(half_um / spacing_um))
     tangents = np.stack([-normals[:, 1], normals[:, 0]], axis=-1)
-    places = (
+    positions_um = (
         points_um[:, None, None]
         + depth_um[:, :, None, None] * normals[:, None, None]
         + aside_um[:, None] * tangents[:, None, None]
     )
-    pixels = section_to_pixels(places, spacing_um, full_spacing_um)
+    pixels = section_to_pixels(positions_um, spacing_um, full_spacing_um)
     grid = torch.from_numpy(pixels / (np.array(image.shape[::-1]) - 1) * 2 - 1)
     plane = torch.from_numpy(image.astype(np.float64) / 255)[None, None]
     values = functional.grid_sample(
         plane, grid.flatten(1, 2)[None], padding_mode="border", align_corners=True
     )
-    return values.reshape(places.shape[:3]).mean(-1).float().numpy()
+    return values.reshape(positions_um.shape[:3]).mean(-1).float().numpy()
 
 
 @provenance.recorded
@@ -94,15 +94,15 @@ def run_profiles(
     rows: Output,
     params: Profiles,
 ) -> None:
-    """Profiles of every point of a brain, in the place of a network's features.
+    """Compute the profiles of every point of a brain, in place of the features of a network.
 
-    A point needs a normal that is not along the cutting axis and a thickness; without, its row is
-    NaN and its status says so.
+    A point without thickness, or whose normal is parallel to the cutting axis, has a row of NaN and
+    the status `no_normal`.
 
     Parameters
     ----------
     points : points of the brain (POINTS).
-    stack : the brain's alignment (STACK), to carry normals into the sections.
+    stack : alignment of the brain (STACK), to rotate the normals into the sections.
     sections : of the brain; `image` is the pyramid that is read.
     backbone, rows : the .npy array (points, samples) and the table of its rows to write.
     """
@@ -122,7 +122,7 @@ def run_profiles(
                 angles[section.section],
                 mirrored[section.section],
             )
-            # cut at an angle, the cortex is longer in the section than it is thick
+            # in an oblique section, the cortex is longer than it is thick
             across_um = 1000 * here.thickness_mm.to_numpy() / np.maximum(in_plane, 1 / MAX_OBLIQUE)
             usable = np.isfinite(normals).all(1) & (in_plane > 1e-6) & np.isfinite(across_um)
             status.iloc[members[~usable]] = "no_normal"

@@ -1,8 +1,7 @@
-"""Random changes of patches (CytoNet section 3.4), drawn on the CPU and applied on the device.
+"""Data augmentation (CytoNet section 3.4): drawn on the CPU, applied to a batch on the device.
 
-A draw depends on (seed, epoch, index, view) alone, so that the same patch is seen whatever the
-number of workers or ranks. Applying a batch of draws is one affine grid sample, one gamma and one
-Gaussian.
+A draw depends only on (seed, epoch, index, view), not on the number of workers or processes. A
+batch of draws is applied by one affine grid sample, one gamma and one Gaussian.
 """
 
 from collections.abc import Sequence
@@ -25,23 +24,16 @@ DRAWS = 9
 def gamma_of(z: float) -> float:
     """Exponent of the unbiased gamma augmentation of Pohlen et al. (2017).
 
-    log(0.5 + z / sqrt 2) / log(0.5 - z / sqrt 2), 0.815 to 1.227 for z of -0.05 to 0.05. Both
-    papers print 2^(-0.5 z) for z / sqrt 2, which is undefined for every z.
+    log(0.5 + z / sqrt 2) / log(0.5 - z / sqrt 2), which is 0.815 to 1.227 for z in [-0.05, 0.05].
+    Both papers misprint z / sqrt 2 as 2^(-0.5 z), for which the formula is undefined.
     """
     return float(np.log(0.5 + z / np.sqrt(2)) / np.log(0.5 - z / np.sqrt(2)))
-
-
-def identity(count: int) -> Tensor:
-    """Draws (count, 1, 9) of one view a patch that change nothing."""
-    draws = torch.zeros(count, 1, DRAWS)
-    draws[..., [ALPHA, GAMMA]] = 1
-    return draws
 
 
 def draw(
     params: "Augmentation", seed: int, epoch: int, index: int, view: int = 0
 ) -> NDArray[np.float32]:
-    """The nine numbers (float32) that change the patch `index` in a view of an epoch."""
+    """The draw (9,) float32 for one view of the patch `index` in an epoch."""
     random = np.random.default_rng([seed, epoch, index, view])
     row = np.zeros(DRAWS)
     row[ANGLE] = random.uniform(-params.angle_rad, params.angle_rad)
@@ -51,14 +43,12 @@ def draw(
     row[ALPHA] = _between(random, params.alpha)
     row[BETA] = _between(random, params.beta)
     row[GAMMA] = gamma_of(random.uniform(-params.gamma_z, params.gamma_z))
-    # all numbers are drawn in any case: a changed probability leaves the other changes as they are
-    chosen, sigma, delta = (
-        random.random(),
-        *(_between(random, limits) for limits in (params.sigma_px, params.delta)),
-    )
-    if chosen < params.blur:
+    # drawn in any case, so that changing a probability does not change the other draws
+    chance = random.random()
+    sigma, delta = _between(random, params.sigma_px), _between(random, params.delta)
+    if chance < params.blur:
         row[SIGMA], row[AMOUNT] = sigma, 1
-    elif chosen < params.blur + params.sharpen:
+    elif chance < params.blur + params.sharpen:
         row[SIGMA], row[AMOUNT] = sigma, -delta
     return row.astype(np.float32)
 
@@ -69,39 +59,39 @@ def _between(random: np.random.Generator, limits: Sequence[float]) -> float:
 
 
 def apply(windows: Tensor, draws: Tensor, patch_px: int, spacing_um: float) -> Tensor:
-    """Changed patches, cut from the middle of larger windows.
+    """Augmented patches, cut from the centre of larger windows.
 
     Parameters
     ----------
-    windows : (n, 1, w, w) uint8; w - patch_px is even. Where a turned or shifted patch leaves its
-        window, the window is continued by reflection.
-    draws : (n, views, 9), rows as from `draw`.
+    windows : (n, 1, w, w) uint8, where w - patch_px is even. They are continued by reflection where
+        a rotated or shifted patch extends beyond them.
+    draws : (n, views, 9) from `draw`.
 
     Returns
     -------
-    (n * views, 1, patch_px, patch_px) float32, the views of a patch after one another; 0 to 1
-    before the intensity changes, which are not clipped.
+    (n * views, 1, patch_px, patch_px) float32, the views of a patch after one another. Intensities
+    are 0 to 1 before alpha, beta and sharpening, and are not clipped afterwards.
     """
     windows, draws = windows.repeat_interleave(draws.shape[1], 0), draws.flatten(0, 1)
-    patches = turn(windows.float() / 255, draws, patch_px, spacing_um)
+    patches = warp(windows.float() / 255, draws, patch_px, spacing_um)
     alpha, beta, gamma, amount = (
         draws[:, column].view(-1, 1, 1, 1) for column in (ALPHA, BETA, GAMMA, AMOUNT)
     )
     patches = alpha * patches.clamp(0, 1) ** gamma + beta
-    # amount 1: the blurred patch. -delta: x + delta (x - G(x)); the papers print G(x) - x, a blur
-    return patches + amount * (blurred(patches, draws[:, SIGMA]) - patches)
+    # amount 1 gives G(x), amount -delta x + delta (x - G(x)); the papers print G(x) - x, a blur
+    return patches + amount * (gaussian(patches, draws[:, SIGMA]) - patches)
 
 
-def turn(images: Tensor, draws: Tensor, patch_px: int, spacing_um: float) -> Tensor:
-    """Rotate, flip and shift by one bilinear grid sample about the window's centre.
+def warp(images: Tensor, draws: Tensor, patch_px: int, spacing_um: float) -> Tensor:
+    """Rotate, flip and shift about the centre of the window, by one bilinear grid sample.
 
-    A point p of the patch (from its centre, x right, y down) shows the window at
-    R(angle) flip(p) + shift.
+    The patch at p shows the window at R(angle) flip(p) + shift, both relative to their centres,
+    with x to the right and y down.
     """
     cos, sin = torch.cos(draws[:, ANGLE]), torch.sin(draws[:, ANGLE])
     flip = 1 - 2 * draws[:, MIRROR]
     window_px = images.shape[-1]
-    # grid_sample's coordinates run from -1 to 1 over the window, and over the patch in the grid
+    # grid_sample's coordinates run from -1 to 1 across the window, the grid's across the patch
     scale = patch_px / window_px
     shift = draws[:, [SHIFT_X, SHIFT_Y]] * (2000 / spacing_um / window_px)
     affine = torch.stack(
@@ -115,14 +105,14 @@ def turn(images: Tensor, draws: Tensor, patch_px: int, spacing_um: float) -> Ten
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def blurred(images: Tensor, sigma_px: Tensor, radius: int = 3) -> Tensor:
-    """Gaussian of its own sigma for each image (n, 1, h, w); sigma 0 leaves it as it is."""
+def gaussian(images: Tensor, sigma_px: Tensor, radius: int = 3) -> Tensor:
+    """Blur each image of (n, 1, h, w) with its own sigma (n,); sigma 0 leaves it unchanged."""
     at = torch.arange(-radius, radius + 1, device=images.device)
     kernels = torch.exp(-(at**2) / (2 * sigma_px.clamp(min=1e-3)[:, None] ** 2))
     kernels = (kernels / kernels.sum(1, keepdim=True)).view(-1, 1, 1, 2 * radius + 1)
     height, width = images.shape[-2:]
     padded = functional.pad(images, [radius] * 4, mode="reflect")
-    # shifted sums: a convolution with another kernel for each image would need a group an image
+    # sums of shifted images: a convolution with one kernel per image would need one group per image
     across = sum(
         kernels[..., k].unsqueeze(-1) * padded[..., k : k + width] for k in range(2 * radius + 1)
     )
@@ -135,7 +125,7 @@ def blurred(images: Tensor, sigma_px: Tensor, radius: int = 3) -> Tensor:
     return down
 
 
-def middle(windows: Tensor, patch_px: int) -> Tensor:
-    """The unchanged patches, 0 to 1, from the middle of windows (n, 1, w, w) uint8."""
+def centre_crop(windows: Tensor, patch_px: int) -> Tensor:
+    """Patches without augmentation, 0 to 1, from the centre of windows (n, 1, w, w) uint8."""
     edge = (windows.shape[-1] - patch_px) // 2
     return windows[..., edge : edge + patch_px, edge : edge + patch_px].float() / 255

@@ -1,4 +1,4 @@
-"""Batch norm over the patches of all processes (CytoNet section 3.9)."""
+"""Synchronised batch norm: over the patches of all processes (CytoNet section 3.9)."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from cytopipe.learning.distributed import World
 
 
 def synchronise(model: nn.Module, world: World) -> None:
-    """Replace the batch norm layers inside a model by ones over all processes.
+    """Make the batch norm layers of a model synchronise over all processes.
 
-    Weights, buffers and their names stay. On GPUs these are torch's own layers, which refuse the
-    CPU.
+    Weights, buffers and their names stay the same. GPUs use torch's SyncBatchNorm, which does not
+    support the CPU.
     """
     if world.size == 1:
         return
@@ -29,7 +29,7 @@ def synchronise(model: nn.Module, world: World) -> None:
 
 
 class SharedBatchNorm(_BatchNorm):
-    """A batch norm layer over the patches of all processes, each of which has equally many."""
+    """Batch norm over all processes, each of which has the same number of patches."""
 
     def __init__(self, layer: _BatchNorm, world: World) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum, affine=layer.affine)
@@ -40,7 +40,7 @@ class SharedBatchNorm(_BatchNorm):
         self.train(layer.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions after the channels."""
+        """Accept any number of dimensions after the channels."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -52,12 +52,12 @@ class SharedBatchNorm(_BatchNorm):
         mean = distributed.total(values.sum(axes), self._world) / count
         centred = values - mean.view(shape)
         variance = distributed.total((centred**2).sum(axes), self._world) / count
-        self._keep(mean.detach(), variance.detach() * count / (count - 1))
+        self._update(mean.detach(), variance.detach() * count / (count - 1))
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return (centred * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 
-    def _keep(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics as torch's layers do."""
+    def _update(self, mean: Tensor, variance: Tensor) -> None:
+        """Update the running statistics as torch's layers do."""
         buffers: Any = self
         buffers.num_batches_tracked += 1
         buffers.running_mean.lerp_(mean.to(buffers.running_mean.dtype), self.momentum)

@@ -1,13 +1,11 @@
-"""What survives an interruption (checkpoints) and what is kept (weights)."""
+"""Files of tensors: checkpoints of an interrupted training, and trained weights."""
 
 import io
 import signal
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,34 +16,26 @@ from cytopipe.files import InputError, require, whole
 from cytopipe.learning import networks
 
 
-@dataclass
-class Stop:
-    """Whether a signal has asked the process to save its state and leave."""
-
-    requested: bool = False
-
-
 @contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """Turn SIGTERM and SIGUSR1 (what a cluster sends before it kills) into a request to stop."""
-    stop = Stop()
-
-    def request(number: int, frame: FrameType | None) -> None:
-        stop.requested = True
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    # blocked since the program began: a warning that came meanwhile is a request now
+def stop_signals() -> Iterator[list[int]]:
+    """Yield a list that collects SIGTERM and SIGUSR1, which a cluster sends before it kills."""
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGTERM, signal.SIGUSR1)
+    }
+    # blocked since the program started: a warning that has come since is delivered now
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     try:
-        yield stop
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """Write tensors, numbers, strings, lists and dictionaries, whole or not at all."""
-    # through memory: torch.save to a file puts the file's temporary name into the archive
+    """Write tensors, numbers, strings, lists and dictionaries; the file is complete or absent."""
+    # through memory: torch.save to a file stores the file's temporary name in the archive
     buffer = io.BytesIO()
     torch.save({**content, **provenance.entry()}, buffer)
     with whole(path) as beside:
@@ -53,7 +43,7 @@ def save(content: dict[str, Any], path: Path) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote, on the CPU.
+    """Read a file that `save` wrote, with its tensors on the CPU.
 
     Raises
     ------
@@ -62,7 +52,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     require(path, "run the pretraining")
     if not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: damaged or no file of torch; delete it and run again")
+        raise InputError(f"{path}: damaged or not a PyTorch file; delete it and run again")
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return content
 
@@ -73,7 +63,7 @@ def load_encoder(path: Path) -> tuple[networks.Encoder, dict[str, Any]]:
     Raises
     ------
     InputError
-        If the file is missing, damaged, or of another version.
+        If the file is missing, damaged, or written by an incompatible version.
     """
     content = load(path)
     params: dict[str, Any] = content["params"]
@@ -81,12 +71,12 @@ def load_encoder(path: Path) -> tuple[networks.Encoder, dict[str, Any]]:
 
 
 def encoder_of(plan: dict[str, Any], weights: dict[str, Tensor], path: Path) -> networks.Encoder:
-    """The encoder of a plan's fields and its weights, in evaluation mode.
+    """The encoder with the fields of a plan and its weights, in evaluation mode.
 
     Raises
     ------
     InputError
-        If they do not belong together; the message names `path`.
+        If the weights do not fit the plan; the message names `path`.
     """
     try:
         encoder = networks.build(networks.Plan(**plan), seed=0)

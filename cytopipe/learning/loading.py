@@ -1,10 +1,10 @@
-"""Patches read from the section images while a network trains; none is ever written out."""
+"""Reading patches from the section images during training; no patch is ever written to disk."""
 
 import math
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -27,20 +27,20 @@ if TYPE_CHECKING:  # so that importing this needs no pydantic
     from cytopipe.study.config import Augmentation
 
 OPEN_FILES = 64  # pyramids that a process keeps open
-Key = tuple[int, int]
+Key = tuple[int, int]  # epoch, row in the table
 
 
 @dataclass(frozen=True)
 class Field:
-    """What is read for a patch.
+    """The field of view that is read for a patch.
 
     Attributes
     ----------
-    patch_px, spacing_um : edge and pixel size of a patch; 2048 px of 2 um are a field of 4.096 mm.
-    margin : what a rotated and shifted patch sees outside its own square. `exact`: a larger window
-        of sqrt(2) x patch + 2 x shift is read; `reflect`: the square alone, continued by reflection
-        in the corners. For 2048 px of 2 um and shifts of 0.2 mm an exact window has 3100 px and
-        9.6 MB against 4.2 MB, 2.3 times the bytes to read, decode and hold.
+    patch_px, spacing_um : edge and pixel size of a patch; 2048 px of 2 um span 4.096 mm.
+    margin : what a rotated and shifted patch shows outside its own square. With `exact`, a larger
+        window of sqrt(2) x patch + 2 x shift is read; with `reflect`, only the square, which is
+        continued by reflection. For patches of 2048 px of 2 um and shifts of 0.2 mm, an exact
+        window has 3100 px and 9.6 MB instead of 4.2 MB, 2.3 times as many bytes to read and decode.
     shift_mm : the largest shift.
     """
 
@@ -51,42 +51,46 @@ class Field:
 
     @property
     def window_px(self) -> int:
-        """Edge of the window that is read; its middle is the patch."""
+        """Edge of the window that is read, with the patch at its centre."""
         if self.margin == "reflect":
             return self.patch_px
-        # half a diagonal, the shift and half a pixel for the interpolation, on either side
+        # on either side: half a diagonal, the shift, and half a pixel for the interpolation
         reach = self.patch_px / math.sqrt(2) + 1000 * self.shift_mm / self.spacing_um + 0.5
         return self.patch_px + 2 * math.ceil(reach - self.patch_px / 2)
 
 
 class SectionReader:
-    """Windows of one section at one pixel size; use `open_section`."""
+    """Reads windows of one section at one pixel size; opened by `open_section`."""
 
     def __init__(self, pyramid: Pyramid, name: str, spacing_um: float, hold_bytes: int) -> None:
         self._pyramid = pyramid
         self._name = name
         self._level = pyramid.level_for(spacing_um)
         level = pyramid.levels[self._level]
-        levels = ", ".join(f"{found.spacing_um:g}" for found in pyramid.levels)
         if abs(level.spacing_um / spacing_um - 1) > 1e-3:
+            levels = ", ".join(f"{each.spacing_um:g}" for each in pyramid.levels)
             raise InputError(
                 f"{pyramid.path}: has levels of {levels} um, patches need {spacing_um:g} um; "
                 "choose one of the levels as spacing_um in config/config.yaml"
             )
         self._shape = (level.height, level.width)
-        small = level.height * level.width <= hold_bytes
-        self._whole = pyramid.read_level(self._level) if small else None
+        fits = level.height * level.width <= hold_bytes
+        self._whole = pyramid.read_level(self._level) if fits else None
 
     def window(self, x_um: float, y_um: float, window_px: int) -> NDArray[np.uint8]:
-        """(window_px, window_px) around a point of the section frame, to the nearest pixel.
+        """The window (window_px, window_px) around a point, to the nearest pixel.
 
-        Beyond the border of the image it is continued by reflection.
+        Outside the image, the window is continued by reflection.
+
+        Parameters
+        ----------
+        x_um, y_um : section frame.
 
         Raises
         ------
         InputError
-            If the point lies outside the image or the window is constant or unreadable: such a
-            patch would train a network on nothing.
+            If the point lies outside the image, or the window is constant or unreadable: a network
+            would learn nothing from it.
         """
         pyramid, spacing_um = self._pyramid, self._pyramid.levels[self._level].spacing_um
         x, y = section_to_pixels(np.array([x_um, y_um]), spacing_um, pyramid.full_spacing_um)
@@ -94,7 +98,7 @@ class SectionReader:
         where = f"{self._name}: patch at ({x_um:.0f}, {y_um:.0f}) um of {pyramid.path}"
         if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
             raise InputError(f"{where} lies outside the image; rerun the midline of this brain")
-        left, top = (math.floor(at - (window_px - 1) / 2 + 0.5) for at in (x, y))
+        left, top = (math.floor(centre - (window_px - 1) / 2 + 0.5) for centre in (x, y))
         l0, t0 = max(left, 0), max(top, 0)
         l1, t1 = min(left + window_px, width), min(top + window_px, height)
         if self._whole is not None:
@@ -107,8 +111,8 @@ class SectionReader:
                 f"{where} is constant ({window.flat[0]}); scan the section again, or set excluded "
                 "in config/sections.tsv"
             )
-        beyond = ((t0 - top, top + window_px - t1), (l0 - left, left + window_px - l1))
-        return np.pad(window, beyond, mode="symmetric")
+        outside = ((t0 - top, top + window_px - t1), (l0 - left, left + window_px - l1))
+        return np.pad(window, outside, mode="symmetric")
 
 
 @contextmanager
@@ -121,16 +125,16 @@ def open_section(
     ----------
     name : brain and section, for messages.
     image, full_spacing_um : path of the pyramid and pixel size of its level 0.
-    spacing_um : pixel size of the windows; the pyramid must have this level.
-    hold_bytes : a level of at most this size is decoded once and held; a larger one is read tile by
-        tile.
+    spacing_um : pixel size of the windows; the pyramid must have such a level.
+    hold_bytes : a level of at most this size is decoded once and kept in memory; a larger one is
+        read tile by tile.
     """
     with open_pyramid(Path(image), full_spacing_um) as pyramid:
         yield SectionReader(pyramid, name, spacing_um, hold_bytes)
 
 
 class Batch(NamedTuple):
-    """Windows (n, 1, w, w) uint8, draws (n, views, 9) and row numbers (n,) int64 of a batch."""
+    """A batch: windows (n, 1, w, w) uint8, draws (n, views, 9) and table rows (n,) int64."""
 
     windows: Tensor
     draws: Tensor
@@ -141,101 +145,90 @@ class Batch(NamedTuple):
 
 
 class Patches(Dataset[Batch]):
-    """The patches of a table, by (epoch, index): the same key gives the same patch, anywhere.
+    """The patches of a table by (epoch, row); the same key gives the same patch in any process.
 
-    Each is drawn `views` times: the window is read once, the changes differ. Windows are held in
-    memory, read section by section at the start, if all of them fit into `cache_mb`; otherwise each
-    is read from its pyramid when it is asked for.
+    A patch is drawn `views` times: its window is read once, its augmentations differ. If all
+    windows fit into `cache_mb`, they are read section by section at the start and kept in memory.
+    Otherwise each window is read from its pyramid when it is needed.
     """
 
     def __init__(
         self,
         table: pd.DataFrame,
         field: Field,
-        changes: "Augmentation",
+        augmentation: "Augmentation",
         seed: int,
         cache_mb: float,
         views: int = 1,
     ) -> None:
-        self._field, self._changes, self._seed, self._views = field, changes, seed, views
+        self._field, self._augmentation, self._seed, self._views = field, augmentation, seed, views
         self._names = [f"{b} section {s}" for b, s in zip(table.brain, table.section, strict=True)]
         self._images = table.image.tolist()
         self._full_spacing_um = table.full_spacing_um.tolist()
         self._x_um, self._y_um = table.x_um.tolist(), table.y_um.tolist()
         self._open: OrderedDict[str, tuple[ExitStack, SectionReader]] = OrderedDict()
         self._process = os.getpid()
-        self._held: NDArray[np.uint8] | None = None
+        self._windows: NDArray[np.uint8] | None = None
         if len(table) * field.window_px**2 <= cache_mb * 1e6:
-            self._held = self._read_all(table, int(cache_mb * 1e6))
+            self._windows = self._read_all(table, int(cache_mb * 1e6))
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, key: Key) -> Batch:
-        epoch, index = key
-        window = self._window(index) if self._held is None else self._held[index]
-        views = [draw(self._changes, self._seed, epoch, index, view) for view in range(self._views)]
+        epoch, row = key
+        window = self._read(row) if self._windows is None else self._windows[row]
+        draws = [draw(self._augmentation, self._seed, epoch, row, v) for v in range(self._views)]
         return Batch(
-            torch.from_numpy(window)[None],
-            torch.from_numpy(np.stack(views)),
-            torch.tensor(index),
+            torch.from_numpy(window)[None], torch.from_numpy(np.stack(draws)), torch.tensor(row)
+        )
+
+    def _open_section(self, row: int, hold_bytes: int) -> AbstractContextManager[SectionReader]:
+        return open_section(
+            self._names[row],
+            self._images[row],
+            self._full_spacing_um[row],
+            self._field.spacing_um,
+            hold_bytes,
         )
 
     def _read_all(self, table: pd.DataFrame, hold_bytes: int) -> NDArray[np.uint8]:
         size = self._field.window_px
-        held = np.empty((len(table), size, size), np.uint8)
+        windows = np.empty((len(table), size, size), np.uint8)
         for rows in table.groupby(["brain", "section"]).indices.values():
-            first = rows[0]
-            with open_section(
-                self._names[first],
-                self._images[first],
-                self._full_spacing_um[first],
-                self._field.spacing_um,
-                hold_bytes,
-            ) as reader:
+            with self._open_section(rows[0], hold_bytes) as reader:
                 for row in rows:
-                    held[row] = reader.window(self._x_um[row], self._y_um[row], size)
-        return held
+                    windows[row] = reader.window(self._x_um[row], self._y_um[row], size)
+        return windows
 
-    def _window(self, index: int) -> NDArray[np.uint8]:
+    def _read(self, row: int) -> NDArray[np.uint8]:
         if self._process != os.getpid():
-            # a worker inherits the parent's open files, which share one position: it opens its own
+            # a worker inherits open files whose position it shares with its parent: open its own
             self._open, self._process = OrderedDict(), os.getpid()
-        image = self._images[index]
+        image = self._images[row]
         if image not in self._open:
             if len(self._open) >= OPEN_FILES:
                 self._open.popitem(last=False)[1][0].close()
             stack = ExitStack()
-            reader = stack.enter_context(
-                open_section(
-                    self._names[index],
-                    image,
-                    self._full_spacing_um[index],
-                    self._field.spacing_um,
-                    hold_bytes=0,
-                )
-            )
+            reader = stack.enter_context(self._open_section(row, hold_bytes=0))
             self._open[image] = (stack, reader)
         self._open.move_to_end(image)
         reader = self._open[image][1]
-        return reader.window(self._x_um[index], self._y_um[index], self._field.window_px)
+        return reader.window(self._x_um[row], self._y_um[row], self._field.window_px)
 
 
 def batches_of_epoch(
     count: int, batch_size: int, seed: int, epoch: int, first: int, world: World
 ) -> list[list[Key]]:
-    """Keys of the batches of an epoch that this process takes, from batch `first` on.
+    """The keys of this process in each batch of an epoch, from batch `first` on.
 
-    All processes shuffle alike by (seed, epoch) and share each batch; a last incomplete batch is
-    dropped, because the loss compares patches within a batch.
+    All processes shuffle in the same way, by (seed, epoch), and divide each batch. An incomplete
+    last batch is dropped, because the loss compares the patches of a batch.
     """
     order = np.random.default_rng([seed, epoch]).permutation(count)
     starts = range(first * batch_size, count - batch_size + 1, batch_size)
     return [
-        [
-            (epoch, int(index))
-            for index in order[start : start + batch_size][world.rank :: world.size]
-        ]
+        [(epoch, int(row)) for row in order[start : start + batch_size][world.rank :: world.size]]
         for start in starts
     ]
 
@@ -243,7 +236,7 @@ def batches_of_epoch(
 def load(
     patches: Patches, batches: list[list[Key]], workers: int, pinned: bool
 ) -> DataLoader[Batch]:
-    """Batches in order, read by `workers` processes (0: by this one)."""
+    """The batches in order, read by `workers` processes; 0 means by this process."""
     return DataLoader(
         patches,
         batch_sampler=batches,

@@ -1,4 +1,4 @@
-"""A released model: one folder with weights, config and a model card, ready to embed images."""
+"""A released model: a folder with weights, config and model card, ready to embed images."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,14 +21,14 @@ WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.yaml", "README.md"
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network with what its images must look like.
+    """A trained network and what it expects of its images.
 
     Attributes
     ----------
-    encoder : in evaluation mode, on the device where it computes.
+    encoder : in evaluation mode, on the device that it runs on.
     spacing_um : pixel size of the images.
-    classes : areas in the order of a classifier's outputs; empty for other heads.
-    version : of the stage that trained it.
+    classes : area names in the order of a classifier's outputs; empty for other heads.
+    version : of the pretraining stage that trained it.
     params : of the run that trained it.
     """
 
@@ -40,13 +40,13 @@ class Model:
 
     @property
     def patch_px(self) -> int:
-        """Edge of the images."""
+        """Edge of the images in pixels."""
         return self.encoder.plan.patch_px
 
     def embed(
         self, images: NDArray[np.uint8], batch_size: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features of images, before and after the head.
+        """Compute the features of images, before and after the head.
 
         Parameters
         ----------
@@ -55,43 +55,43 @@ class Model:
 
         Returns
         -------
-        (n, width) features of the backbone, which downstream tasks use (CytoNet section 3.4), and
-        (n, outputs) outputs of the head.
+        Features of the backbone (n, width), which downstream tasks use, and outputs of the head
+        (n, outputs); both float32.
 
         Raises
         ------
         InputError
-            If the images are of another type or size.
+            If the images have another type or size.
         """
         images = np.asarray(images)
         size = (self.patch_px, self.patch_px)
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != size:
             raise InputError(
                 f"embed: images are {images.dtype} {images.shape}, the model takes uint8 "
-                f"(n, {self.patch_px}, {self.patch_px}) of {self.spacing_um:g} um a pixel; "
-                "cut and convert them"
+                f"(n, {self.patch_px}, {self.patch_px}) of {self.spacing_um:g} um per pixel; "
+                "crop and convert them"
             )
         backbone = np.empty((len(images), self.encoder.backbone.width), np.float32)
         projected = np.empty((len(images), self.encoder.plan.outputs), np.float32)
         for start in range(0, len(images), batch_size):
-            chosen = slice(start, start + batch_size)
-            # a copy: torch takes neither read-only nor mirrored arrays
-            windows = np.array(images[chosen], order="C")
-            backbone[chosen], projected[chosen] = self.encoder.embed(windows)
+            rows = slice(start, start + batch_size)
+            # a copy: torch accepts neither read-only arrays nor negative strides
+            windows = np.array(images[rows], order="C")
+            backbone[rows], projected[rows] = self.encoder.embed(windows)
         return backbone, projected
 
 
 def load_model(folder: Path | str, device: str = "cpu") -> Model:
-    """Read what `save_model` wrote.
+    """Read a model that `save_model` wrote.
 
     Parameters
     ----------
-    device : where it computes, e.g. `cuda`.
+    device : that the model runs on, e.g. `cuda`.
 
     Raises
     ------
     InputError
-        If a file is missing, damaged, or does not fit the other.
+        If a file is missing or damaged, or the weights do not fit the config.
     """
     folder = Path(folder)
     config, weights = (
@@ -110,7 +110,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> Model:
 
 
 def save_model(model: Model, card: str, folder: Path) -> None:
-    """Write weights.safetensors, config.yaml and README.md (the card), the weights last.
+    """Write README.md (the card), config.yaml and, last, weights.safetensors.
 
     The same model gives the same bytes.
     """

@@ -1,4 +1,4 @@
-"""Optimisers of pretraining and probing, and which parameters they decay and adapt."""
+"""Optimisers, and the parameters to which weight decay and LARS apply."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:  # so that importing this needs no pydantic
+if TYPE_CHECKING:  # so that importing this module does not need pydantic
     from cytopipe.study.config import Optimiser
 
 
 def build(model: nn.Module, settings: "Optimiser", batch_size: int) -> torch.optim.Optimizer:
-    """The optimiser of a model's trainable parameters for batches of a size."""
+    """The optimiser of a model's trainable parameters, for batches of `batch_size` patches."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -38,7 +38,7 @@ def build(model: nn.Module, settings: "Optimiser", batch_size: int) -> torch.opt
 def set_rate(
     optimiser: torch.optim.Optimizer, settings: "Optimiser", batch_size: int, done: float
 ) -> None:
-    """Set the rate for the next step, of a training of which the share `done` (0 to 1) is done."""
+    """Set the learning rate of the next step; `done` (0 to 1) is the fraction of training done."""
     rate = settings.learning_rate * batch_size / 256
     if settings.schedule == "cosine":
         rate *= (1 + math.cos(math.pi * done)) / 2
@@ -47,11 +47,11 @@ def set_rate(
 
 
 class LARS(torch.optim.Optimizer):
-    """SGD with Nesterov momentum and a rate for each layer (You, Gitman & Ginsburg 2017).
+    """SGD with Nesterov momentum and layer-wise adaptive rates (You, Gitman & Ginsburg 2017).
 
-    The decayed gradient u = g + decay w is scaled by trust |w| / (|g| + decay |w|) before the
-    momentum, where the group has a `trust` and both norms are positive; then as in torch's SGD,
-    v <- momentum v + u and w <- w - rate (u + momentum v).
+    If its group has a `trust`, the decayed gradient u = g + decay w of a parameter is scaled by
+    trust |w| / (|g| + decay |w|). Then, as in torch's SGD, v <- momentum v + u and
+    w <- w - rate (u + momentum v).
     """
 
     def __init__(self, parameters: Iterable[dict[str, Any]], rate: float, momentum: float) -> None:
@@ -75,8 +75,7 @@ class LARS(torch.optim.Optimizer):
 
 
 def local_rate(weight: Tensor, gradient: Tensor, trust: float, weight_decay: float) -> Tensor:
-    """The rate trust |w| / (|g| + decay |w|), a scalar tensor; 1 where either norm is 0."""
-    size, slope = weight.norm(), gradient.norm()
-    # torch.where keeps the choice on the device: no wait for the GPU at every layer
-    adapted = trust * size / (slope + weight_decay * size)
-    return torch.where((size > 0) & (slope > 0), adapted, torch.ones_like(size))
+    """The factor trust |w| / (|g| + decay |w|), a scalar tensor; 1 if either norm is 0."""
+    w, g = weight.norm(), gradient.norm()
+    # torch.where decides on the device: an `if` would wait for the GPU at every layer
+    return torch.where((w > 0) & (g > 0), trust * w / (g + weight_decay * w), torch.ones_like(w))

@@ -1,4 +1,4 @@
-"""Pretraining of a network on patches: objectives and training of CytoNet sections 3.4 and 3.5."""
+"""Pretraining of a network on image patches (CytoNet sections 3.4 and 3.5)."""
 
 import hashlib
 from dataclasses import asdict
@@ -11,8 +11,10 @@ import yaml
 from cytopipe import provenance
 from cytopipe.files import Output, whole
 from cytopipe.formats import tables
-from cytopipe.learning import checkpoints, distributed, networks, objectives
+from cytopipe.learning import checkpoints, distributed, networks
+from cytopipe.pretraining.dataset import build_objective, training_rows
 from cytopipe.pretraining.release import run_release
+from cytopipe.pretraining.resuming import Checkpoint
 from cytopipe.pretraining.training import train
 from cytopipe.study.config import PretrainingRun
 
@@ -20,7 +22,7 @@ __all__ = ["VERSION", "run", "run_release"]
 
 VERSION = 3
 
-# what changes speed and memory alone, so that a run may be continued with other values
+# params that affect only speed and memory: a run can be resumed with other values
 SPEED = ("workers", "cache_mb", "checkpointing")
 
 
@@ -35,44 +37,43 @@ def run(
     threads: int,
     params: PretrainingRun,
 ) -> None:
-    """Train a network, or continue an interrupted training.
+    """Train a network, or resume an interrupted training.
 
-    The same call is one process on a CPU, or one of many that torchrun or srun started: then each
-    takes its share of every batch, and the first one writes.
+    The same call serves a single process and each of several processes started by torchrun or srun.
+    Several processes divide every batch among them, and the first one writes the files.
 
-    A checkpoint lies beside `final` after each epoch until the run is complete. SIGTERM and SIGUSR1
-    to any process save one after the step at hand and make all leave with status 85; the same call
-    then continues and, with as many processes, ends with the same weights, bit for bit on the CPU.
+    Until the run is complete, a checkpoint beside `final` is saved after each epoch. On SIGTERM or
+    SIGUSR1 to any process, all processes save one after the current step and exit with status 85.
+    The same call then resumes the training; with as many processes as before, it ends with the same
+    weights, bit for bit on the CPU.
 
     Parameters
     ----------
-    patches : the data set (PATCHES); test sets in it are left alone.
-    geodesic : distances along the cortex, see `learning.geodesic.read`, for `distance: geodesic`.
+    patches : the data set (PATCHES); its test sets are not used.
+    geodesic : distances along the cortex, see `learning.distances.read_geodesic`; only used for
+        `distance: geodesic`.
     final : weights, plan, params and classes, for `learning.checkpoints.load_encoder`.
-    metrics : a row an epoch (METRICS).
-    record : the params, with versions and size of the data set, as YAML.
-    threads : that libraries may take (`cytopipe.threads`).
+    metrics : one row per epoch (METRICS).
+    record : the params, with versions and the size of the data set, as YAML.
+    threads : number of threads that libraries may use (`cytopipe.threads`).
 
     Raises
     ------
     InputError
         If the data set lacks what the loss needs or is smaller than a batch, a batch cannot be
-        shared by the processes, a patch cannot be read, or the loss is no number.
+        divided among the processes, a patch cannot be read, or the loss is NaN or infinite.
     """
     with distributed.joined() as world:
         table = tables.read(tables.PATCHES, patches)
-        table = objectives.trained_on(table, params.loss, patches.stem)
-        settings = objectives.Settings(
-            params.loss, params.temperature, params.sigma_mm, params.distance
-        )
-        objective = objectives.build(table, settings, geodesic, world.device)
+        table = training_rows(table, params.loss, patches.stem)
+        objective = build_objective(table, params, geodesic, world.device)
         plan = networks.Plan(
             params.architecture, params.patch_px, objective.head, objective.outputs
         )
         encoder = networks.build(plan, params.seed).to(world.device)
-        checkpoint = final.with_name("checkpoint.pt")
         identity = _identity(patches, geodesic, params)
-        state = train(encoder, objective, table, checkpoint, identity, world, params)
+        checkpoint = Checkpoint(final.with_name("checkpoint.pt"), identity, world)
+        state = train(encoder, objective, table, checkpoint, world, params)
         if world.first:
             described = {
                 **params.model_dump(),
@@ -93,13 +94,13 @@ def run(
             tables.write(tables.METRICS, rows, metrics)
             with whole(record) as beside:
                 beside.write_text(provenance.comment() + yaml.safe_dump(described, sort_keys=False))
-            # kept, it would turn a deliberate rerun into a copy of this one
-            checkpoint.unlink(missing_ok=True)
-        distributed.wait(world)
+            # otherwise a deliberate rerun would only copy this run
+            checkpoint.path.unlink(missing_ok=True)
+        distributed.barrier(world)
 
 
 def _identity(patches: Path, geodesic: Path | None, params: PretrainingRun) -> str:
-    """What a checkpoint must agree on to be continued: version, params, data set and distances."""
+    """Hash of what determines the result: version, params, data set and geodesic distances."""
     settings = params.model_dump(exclude=set(SPEED))
     text = yaml.safe_dump([VERSION, settings]).encode() + patches.read_bytes()
     if geodesic is not None and params.distance == "geodesic":

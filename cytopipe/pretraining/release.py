@@ -1,4 +1,4 @@
-"""A trained network as a folder that can be passed on, with a model card."""
+"""Release of a trained network: a folder with weights, config and model card."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,8 @@ from cytopipe.formats import tables
 from cytopipe.learning import checkpoints
 from cytopipe.learning.models import CONFIG, Model, save_model
 
-TRAINED_ON = ("pretrain", "train")  # splits of PATCHES that a network is trained on
-OF_POSITIONS = ("spatialnce", "distance")  # losses that look at positions
+TRAINING_SPLITS = ("pretrain", "train")  # of PATCHES
+POSITION_LOSSES = ("spatialnce", "distance")
 
 
 @provenance.recorded
@@ -27,16 +27,16 @@ def run_release(
     template: str,
     licence: str = "",
 ) -> None:
-    """Turn a training run into a folder that can be passed on: see `learning.models`.
+    """Make a folder that can be published from a training run, see `learning.models`.
 
     Parameters
     ----------
     trained : final.pt of the run.
-    patches : the data set that it was trained on (PATCHES).
+    patches : the data set of the run (PATCHES).
     card, settings, weights : README.md, config.yaml and weights.safetensors of the folder to write.
-    roles : brain to role, of all brains of the study.
-    template : name of the space that positions are of.
-    licence : under which the weights are passed on, e.g. `CC-BY-4.0`; empty if not decided.
+    roles : role of each brain of the study, by its name.
+    template : name of the space of the positions.
+    licence : of the weights, e.g. `CC-BY-4.0`; empty if undecided.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def run_release(
     missing = {"params", "version", "plan", "weights", "classes"} - content.keys()
     if missing:
         raise InputError(
-            f"{trained}: has no {', '.join(sorted(missing))}; an earlier version of cytopipe wrote "
-            "it, train the network again"
+            f"{trained}: lacks {', '.join(sorted(missing))}; it was written by an earlier version "
+            "of cytopipe, train the network again"
         )
     params = content["params"]
     model = Model(
@@ -69,19 +69,19 @@ def model_card(
     template: str,
     licence: str,
 ) -> str:
-    """What the model is, what it was trained on, how to use it and what it is not for (Markdown).
+    """The model card in Markdown: the model, its training, its use and its limits.
 
     Parameters
     ----------
-    patches : the data set (PATCHES); of an area data set, the rows for testing are left out.
+    patches : the data set of the run (PATCHES), including its test sets.
     roles, template, licence : see `run_release`.
     """
     plan, params, width = model.encoder.plan, model.params, model.encoder.backbone.width
     parameters_m = sum(p.numel() for p in model.encoder.backbone.parameters()) / 1e6
     is_trained = params["epochs"] > 0
-    used = patches[patches.split.isin(TRAINED_ON) & is_trained]
+    used = patches[patches.split.isin(TRAINING_SPLITS) & is_trained]
     counts = {str(brain): len(rows) for brain, rows in used.groupby("brain")}
-    in_template = f", of positions in {template}" if params["loss"] in OF_POSITIONS else ""
+    in_template = f", on positions in {template}" if params["loss"] in POSITION_LOSSES else ""
     training = (
         f"""\
 - Data set: {params["dataset"]}, {len(used)} patches of {used.point_id.nunique()} points
@@ -95,12 +95,12 @@ def model_card(
         f"| {brain} | {roles.get(brain, '')} | {counts.get(brain, 0)} |"
         for brain in sorted({*roles, *counts})
     )
-    areas = f"\nAreas that it was trained with: {', '.join(model.classes)}.\n"
+    areas = f"\nAreas of the training set: {', '.join(model.classes)}.\n"
     return f"""\
 # {plan.architecture} trained with {params["loss"]} on {params["dataset"]}
 
-A network that turns patches of cell-body stained sections of human brains into features of the
-cortex's cytoarchitecture. Trained and written with cytopipe.
+A network that turns image patches of cell-body stained sections of human brains into features of
+the cytoarchitecture of the cortex. Trained with cytopipe.
 
 - Images: {plan.patch_px} x {plan.patch_px} px of {model.spacing_um:g} um, an edge of
   {plan.patch_px * model.spacing_um / 1000:g} mm, 8-bit gray values as scanned, centred on the
@@ -126,17 +126,18 @@ model = cytopipe.load_model("path/of/this/folder")
 features, outputs = model.embed(images, batch_size=32)
 ```
 
-`features` is float32 (n, {width}), of the backbone, for downstream tasks; `outputs` is
-(n, {plan.outputs}), of the head.
+`features` (n, {width}) are float32 features of the backbone, for downstream tasks; `outputs`
+(n, {plan.outputs}) are those of the head.
 {areas if model.classes else ""}
 ## Limits
 
-- Images of another pixel size, stain, species or age than those of the training were not tested;
-  nor were patches away from the cortex.
-- A brain of the table with patches is not a new one: scores on it do not tell how well the model
-  works on brains that it has not seen.
-- Features also carry what is no cytoarchitecture: staining, cutting angle, vessels, folds.
-- For research; not for diagnosis.
+- The model was not tested on images whose pixel size, stain, species or age differs from the
+  training, nor on patches outside the cortex.
+- Scores on a brain that has patches in the table do not tell how well the model works on brains
+  that it has not seen.
+- Features depend not only on cytoarchitecture, but also on staining, cutting angle, vessels and
+  folds.
+- For research only, not for diagnosis.
 
 ## Licence
 

@@ -125,7 +125,7 @@ def run_attention(
     for start in range(0, len(chosen), params.batch_size):
         places = range(start, min(start + params.batch_size, len(chosen)))
         windows = torch.stack([read[0, place].windows for place in places])
-        pixels = augmentation.middle(windows.to(device), trained["patch_px"])
+        pixels = augmentation.centre_crop(windows.to(device), trained["patch_px"])
         with torch.inference_mode():
             attention = networks.attention(encoder, pixels)
             rows, columns = attention.shape[2:]

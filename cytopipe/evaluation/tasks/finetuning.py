@@ -1,7 +1,8 @@
-"""Task `finetuning`: brain areas by an encoder and a classifier trained jointly (CytoNet 3.5)."""
+"""Task `finetuning`: classify brain areas by fine-tuning encoder and classifier (CytoNet 3.5)."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn import functional
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import hops
-from cytopipe.evaluation.labelled import Labelled, labelled
+from cytopipe.evaluation.labelled import labelled
 from cytopipe.evaluation.predictions import (
     Answers,
     confusion_panels,
@@ -40,7 +41,7 @@ _TITLES = {
 
 
 class Classifier(nn.Module):
-    """An encoder, with its head or without, and a linear layer without bias: images to logits."""
+    """An encoder, with or without its head, and a linear classifier without bias."""
 
     def __init__(self, encoder: networks.Encoder, classes: int, projected: bool) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class Classifier(nn.Module):
         self.classifier = networks.HEADS["classifier"](width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, classes) of images (n, 1, h, w)."""
+        """Logits (n, classes) of images (n, 1, h, w)."""
         logits: Tensor = self.classifier(self.head(self.backbone(images)))
         return logits
 
@@ -58,9 +59,10 @@ class Classifier(nn.Module):
 def classifier_of(
     weights: Path, classes: int, *, projected: bool, seed: int
 ) -> tuple[Classifier, dict[str, Any]]:
-    """A classifier on a run's encoder, with new weights from `seed`, and the params of the run.
+    """A classifier on the encoder of a run, and the params of that run.
 
-    The encoder of a run that was not trained is drawn anew: other seeds are other networks.
+    The weights of the classifier are drawn from `seed`, as are those of the encoder if the run was
+    not trained.
     """
     encoder, trained = checkpoints.load_encoder(weights)
     if trained["epochs"] == 0:
@@ -81,7 +83,7 @@ def train(
     seed: int,
     params: FinetuningTask,
 ) -> None:
-    """Train all of `network` by cross-entropy on randomly changed patches.
+    """Train encoder and classifier by cross-entropy on augmented patches.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def train(
     Raises
     ------
     InputError
-        If the loss is no number.
+        If the loss is NaN or infinite.
     """
     device = next(network.parameters()).device
     settings = params.optimiser
@@ -128,7 +130,7 @@ def train(
 def logits_of(
     network: Classifier, patches: Patches, patch_px: int, params: FinetuningTask
 ) -> NDArray[np.float32]:
-    """(n, classes) of unchanged patches, in their order; batch norm neither sees nor keeps them."""
+    """Logits (n, classes) of patches in their order, without augmentation, in evaluation mode."""
     device = next(network.parameters()).device
     network.eval()
     order = range(len(patches))
@@ -136,12 +138,12 @@ def logits_of(
         [(0, index) for index in order[start : start + params.batch_size]]
         for start in order[:: params.batch_size]
     ]
-    found = []
+    logits = []
     for batch in load(patches, keys, params.workers, pinned=device.type == "cuda"):
-        images = augmentation.middle(batch.windows.to(device), patch_px)
+        images = augmentation.centre_crop(batch.windows.to(device), patch_px)
         with torch.inference_mode(), _precision(device, params):
-            found.append(network(images).float().cpu().numpy())
-    return np.concatenate(found)
+            logits.append(network(images).float().cpu().numpy())
+    return np.concatenate(logits)
 
 
 def _precision(device: torch.device, params: FinetuningTask) -> torch.autocast:
@@ -160,25 +162,26 @@ def run_finetuning(
     threads: int,
     params: FinetuningTask,
 ) -> None:
-    """Train a run's encoder with a classifier on `train`; score on `seen`, `transfer`, `unseen`.
+    """Fine-tune a run's encoder on `train` and score it on `seen`, `transfer` and `unseen`.
 
-    Patches are of the size and pixel that the run was trained with and are changed at random as
-    there. Scores are of the task `finetuning`, and `finetuning_projected` with the head between.
-    One process, which starts from the beginning if it was interrupted.
+    Patch size, pixel size and augmentation are those of the run. Scores have the task `finetuning`,
+    or `finetuning_projected` with the projection head between encoder and classifier. The training
+    runs in one process and starts from the beginning if it was interrupted.
 
     Parameters
     ----------
-    patches : the data set (PATCHES); images are opened from the current folder.
+    patches : the data set (PATCHES); paths of images are relative to the current folder.
     weights : final.pt of the run.
-    atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
-    scores, html : the table (SCORES) and the page of figures to write.
+    atlas : label volume and its table, for the hops between areas; empty without an atlas.
+    scores, html : table (SCORES) and page of figures to write.
     run : name of the run.
-    threads : that libraries may take (`cytopipe.threads`).
+    threads : number of threads that libraries may use (`cytopipe.threads`).
 
     Raises
     ------
     InputError
-        If fewer than two areas can be trained on, a patch cannot be read, or the loss is no number.
+        If there are fewer than two areas to train on, a patch cannot be read, or the loss is NaN or
+        infinite.
     """
     table = tables.read(tables.PATCHES, patches)
     data = labelled(table, None, None, patches.stem)
@@ -189,10 +192,13 @@ def run_finetuning(
     variants = {"finetuning": False}
     if params.projected and content["plan"]["head"] == "projection":
         variants["finetuning_projected"] = True
-    tests = patches_of_tests(table, data, content["params"], params)
+    rows = {split: table.iloc[members] for split, members in data.splits.items()}
+    tests = {
+        split: patches_of(rows[split], content["params"], params, None) for split in data.tests
+    }
     answers: dict[str, list[Answers]] = {task: [] for task in variants}
     for seed in params.seeds:
-        training = patches_of_training(table, data, content["params"], seed, params)
+        training = patches_of(rows["train"], content["params"], params, seed)
         labels = data.labels[data.splits["train"]]
         for task, projected in variants.items():
             network, trained = classifier_of(
@@ -200,50 +206,35 @@ def run_finetuning(
             )
             network.to(distributed.world().device)
             train(network, training, labels, trained, epochs, seed, params)
-            for split, held in tests.items():
-                logits = logits_of(network, held, trained["patch_px"], params)
+            for split, test_set in tests.items():
+                logits = logits_of(network, test_set, trained["patch_px"], params)
                 answers[task].append(Answers(split, seed, data.labels[data.splits[split]], logits))
-    found = {task: scores_of(each, steps) for task, each in answers.items()}
-    panels = [scores_panel(_TITLES[task], scored) for task, scored in found.items()]
+    by_task = {task: scores_of(each, steps) for task, each in answers.items()}
+    panels = [scores_panel(_TITLES[task], scored) for task, scored in by_task.items()]
     if steps is not None:
-        panels += hops_panels(answers["finetuning"], found["finetuning"], steps)
+        panels += hops_panels(answers["finetuning"], by_task["finetuning"], steps)
     panels += confusion_panels(answers["finetuning"], data.areas)
     charts.write(f"Fine-tuning: {run}", panels, html)
-    every: list[tuple[str, str, str, int, str, float]] = []
-    for task, scored in found.items():
-        every += [(run, task, *score) for score in scored]
+    score_rows: list[tuple[str, str, str, int, str, float]] = []
+    for task, scored in by_task.items():
+        score_rows += [(run, task, *score) for score in scored]
         means = ", ".join(f"{s} {mean_of(scored, s, 'macro_f1')[0]:.3f}" for s in data.tests)
         say(f"{run}: {task}, {epochs} epochs, macro-F1 {means}")
-    tables.write(tables.SCORES, pd.DataFrame(every, columns=tables.SCORES.names), scores)
+    tables.write(tables.SCORES, pd.DataFrame(score_rows, columns=tables.SCORES.names), scores)
 
 
-def patches_of_training(
-    table: pd.DataFrame,
-    data: Labelled,
-    trained: Mapping[str, Any],
-    seed: int,
-    params: FinetuningTask,
+def patches_of(
+    table: pd.DataFrame, trained: Mapping[str, Any], params: FinetuningTask, seed: int | None
 ) -> Patches:
-    """The training set, with the margin and the changes of the run."""
+    """The patches of a table, read as the run read its own.
+
+    Parameters
+    ----------
+    trained : params of the run.
+    seed : of the augmentation. None, for patches that are not augmented, reads no margin.
+    """
     changes = Augmentation(**trained["augmentation"])
     field = Field(trained["patch_px"], trained["spacing_um"], trained["margin"], changes.shift_mm)
-    rows = table.iloc[data.splits["train"]].reset_index(drop=True)
-    return Patches(rows, field, changes, seed, params.cache_mb)
-
-
-def patches_of_tests(
-    table: pd.DataFrame, data: Labelled, trained: Mapping[str, Any], params: FinetuningTask
-) -> dict[str, Patches]:
-    """Each test set, without a margin: its patches are taken as they are."""
-    changes = Augmentation(**trained["augmentation"])
-    field = Field(trained["patch_px"], trained["spacing_um"], "reflect", 0.0)
-    return {
-        split: Patches(
-            table.iloc[data.splits[split]].reset_index(drop=True),
-            field,
-            changes,
-            0,
-            params.cache_mb,
-        )
-        for split in data.tests
-    }
+    if seed is None:
+        field = replace(field, margin="reflect", shift_mm=0.0)
+    return Patches(table, field, changes, seed or 0, params.cache_mb)

@@ -1,21 +1,17 @@
-"""Objectives of pretraining as formulas, one a file."""
+"""The losses of pretraining as pure functions, one per file."""
 
-from cytopipe.learning.losses.contrastive import contrast
 from cytopipe.learning.losses.distance import distance
-from cytopipe.learning.losses.distances import euclidean_mm, geodesic_mm, same_hemisphere_mm
-from cytopipe.learning.losses.rows import Rows
+from cytopipe.learning.losses.infonce import infonce
+from cytopipe.learning.losses.patch_losses import PatchLosses
 from cytopipe.learning.losses.simclr import simclr
 from cytopipe.learning.losses.spatialnce import spatialnce
 from cytopipe.learning.losses.supcon import supcon
 from cytopipe.learning.losses.supervised import supervised
 
 __all__ = [
-    "Rows",
-    "contrast",
+    "PatchLosses",
     "distance",
-    "euclidean_mm",
-    "geodesic_mm",
-    "same_hemisphere_mm",
+    "infonce",
     "simclr",
     "spatialnce",
     "supcon",

@@ -1,29 +1,28 @@
-"""SimCLR: two views of the same patch shall have similar features."""
+"""SimCLR: two views of the same patch should have similar embeddings."""
 
 from torch import Tensor
 
-from cytopipe.learning.losses.contrastive import contrast
-from cytopipe.learning.losses.rows import Rows
+from cytopipe.learning.losses.infonce import infonce
+from cytopipe.learning.losses.patch_losses import PatchLosses
 
 
 def simclr(
-    features: Tensor, patches: Tensor, *, temperature: float, own: Tensor | None = None
-) -> Rows:
-    """The NT-Xent losses of views (Chen et al. 2020, equation 1; CytoNet section 3.5).
+    embeddings: Tensor, patches: Tensor, *, temperature: float, own: Tensor | None = None
+) -> PatchLosses:
+    """NT-Xent loss of each view (Chen et al. 2020, equation 1; CytoNet section 3.5).
 
-    The other view of the patch is similar, all other views of the batch are not. `contrast` with
-    weights of 0 and 1; more than two views of a patch would all count.
+    `infonce` with weight 1 for the other view of the same patch and 0 for all others.
 
     Parameters
     ----------
-    features : (m, d) projected features of all views of the batch.
-    patches : (m,) the patch that each is a view of.
-    temperature : tau, 0.07.
-    own : (n,) which of the m views the losses are wanted of; all if not given.
+    embeddings : (m, d) outputs of the projection head for all views of the batch.
+    patches : (m,) which patch each view shows.
+    temperature : tau; 0.07 in the paper.
+    own : (n,) indices of the views whose losses are wanted; all if omitted.
 
     Returns
     -------
-    Rows of n.
+    PatchLosses of n.
     """
     same = (patches if own is None else patches[own])[:, None] == patches
-    return contrast(features, same, temperature=temperature, own=own)
+    return infonce(embeddings, same, temperature=temperature, own=own)

@@ -1,37 +1,40 @@
-"""SpatialNCE: patches from nearby places of the cortex shall have similar features."""
+"""SpatialNCE: patches from nearby places of the cortex should have similar embeddings."""
 
 import torch
 from torch import Tensor
 
-from cytopipe.learning.losses.contrastive import contrast
-from cytopipe.learning.losses.rows import Rows, at_least_float32
+from cytopipe.learning.losses.infonce import infonce
+from cytopipe.learning.losses.patch_losses import PatchLosses
 
 
 def spatialnce(
-    features: Tensor,
+    embeddings: Tensor,
     distances_mm: Tensor,
     *,
     temperature: float,
     sigma_mm: float,
     own: Tensor | None = None,
-) -> Rows:
-    """The SpatialNCE losses of patches (CytoNet section 1.1, equations 1 and 2).
+) -> PatchLosses:
+    """SpatialNCE loss of each patch (Schiffer et al., CytoNet, section 1.1, equations 1 and 2).
 
-    Others weigh exp(-d^2 / 2 sigma^2) at a distance d, see `contrast`.
+        L_i = - 1 / sum_{j != i} w_ij  sum_{j != i} w_ij log p_ij                     (1)
+        p_ij = exp(z_i . z_j / tau) / sum_{k != i} exp(z_i . z_k / tau)
+        w_ij = exp(- |p_i - p_j|^2 / (2 sigma^2))                                     (2)
+
+    z are the embeddings scaled to unit length, |p_i - p_j| the distances.
 
     Parameters
     ----------
-    features : (m, d) projected features of all patches of the batch.
-    distances_mm : (n, m) from the n patches whose losses are wanted, see `losses.distances`;
-        infinite where two can never be similar.
-    temperature : tau of the paper, 0.07.
-    sigma_mm : bandwidth of the weights, 10 mm.
-    own : (n,) which of the m patches the n are; all if not given.
+    embeddings : (m, d) outputs of the projection head for all patches of the batch.
+    distances_mm : (n, m) from the n patches whose losses are wanted to all m, see
+        `learning.distances`; infinite between patches that are never similar.
+    temperature : tau; 0.07 in the paper (section 3.4).
+    sigma_mm : bandwidth of the weights; 10 mm in the paper (section 3.4).
+    own : (n,) indices of those n patches among the m; all if omitted.
 
     Returns
     -------
-    Rows of n. A patch with nothing within some 13 sigma has no target.
+    PatchLosses of n. A patch with no other patch within about 13 sigma has no target.
     """
-    with torch.autocast(features.device.type, enabled=False):
-        weights = torch.exp(-(at_least_float32(distances_mm) ** 2) / (2 * sigma_mm**2))
-        return contrast(features, weights, temperature=temperature, own=own)
+    weights = torch.exp(-(distances_mm**2) / (2 * sigma_mm**2))  # equation 2
+    return infonce(embeddings, weights, temperature=temperature, own=own)  # equation 1

@@ -1,29 +1,29 @@
-"""Supervised contrastive learning: patches of the same area shall have similar features."""
+"""SupCon: patches of the same brain area should have similar embeddings."""
 
 from torch import Tensor
 
-from cytopipe.learning.losses.contrastive import contrast
-from cytopipe.learning.losses.rows import Rows
+from cytopipe.learning.losses.infonce import infonce
+from cytopipe.learning.losses.patch_losses import PatchLosses
 
 
 def supcon(
-    features: Tensor, labels: Tensor, *, temperature: float, own: Tensor | None = None
-) -> Rows:
-    """The contrastive losses of patches by their labels (Schiffer et al., ISBI 2021, section 2).
+    embeddings: Tensor, labels: Tensor, *, temperature: float, own: Tensor | None = None
+) -> PatchLosses:
+    """Supervised contrastive loss of each patch (Schiffer et al., ISBI 2021, section 2).
 
-    Similar means the same label, and nothing else: there are no two views of a patch. The sum over
-    the N_y - 1 others of label y is divided by N_y - 1: `contrast` with weights of 0 and 1.
+    `infonce` with weight 1 for patches of the same label and 0 for all others. Every patch is seen
+    in one view only.
 
     Parameters
     ----------
-    features : (m, d) projected features of all patches of the batch.
+    embeddings : (m, d) outputs of the projection head for all patches of the batch.
     labels : (m,) of all patches.
-    temperature : tau, 0.07.
-    own : (n,) which of the m patches the losses are wanted of; all if not given.
+    temperature : tau; 0.07 in the paper.
+    own : (n,) indices of the patches whose losses are wanted; all if omitted.
 
     Returns
     -------
-    Rows of n. A patch that is alone with its label has no target.
+    PatchLosses of n. A patch without another one of its label has no target.
     """
     same = (labels if own is None else labels[own])[:, None] == labels
-    return contrast(features, same, temperature=temperature, own=own)
+    return infonce(embeddings, same, temperature=temperature, own=own)

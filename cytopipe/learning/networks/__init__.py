@@ -42,13 +42,13 @@ BACKBONES: dict[str, Callable[[int], Backbone]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What an encoder is made of; with its weights, everything that is needed to have it again.
+    """The architecture of an encoder; a plan and weights are enough to restore it.
 
     Attributes
     ----------
     architecture : name in BACKBONES.
-    patch_px : edge of the patches, on which the positions of a transformer depend.
-    head, outputs : name in HEADS and the number of its outputs.
+    patch_px : edge of the patches, which sets the number of positions of a transformer.
+    head, outputs : name in HEADS and number of its outputs.
     """
 
     architecture: str
@@ -58,13 +58,9 @@ class Plan:
 
 
 class Encoder(nn.Module):
-    """A backbone and its head.
+    """A backbone and a head.
 
-    The loss sees the head's output ("projected"); downstream tasks see the backbone's.
-
-    Attributes
-    ----------
-    plan : what it is made of.
+    The loss uses the outputs of the head, downstream tasks the features of the backbone.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -79,19 +75,19 @@ class Encoder(nn.Module):
         return features, self.head(features)
 
     def embed(self, windows: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Backbone (n, width) and projected (n, outputs) features of patches (n, h, w), unchanged.
+        """Backbone features (n, width) and head outputs (n, outputs) of patches (n, h, w).
 
-        The encoder must be in evaluation mode: its batch norm then neither sees nor keeps them.
+        The encoder must be in evaluation mode, so that batch norm uses its running statistics.
         """
         device = next(self.parameters()).device
         with torch.inference_mode():
-            images = augmentation.middle(torch.from_numpy(windows)[:, None], windows.shape[-1])
+            images = augmentation.centre_crop(torch.from_numpy(windows)[:, None], windows.shape[-1])
             features, projected = self(images.to(device))
         return features.cpu().numpy(), projected.cpu().numpy()
 
 
 def build(plan: Plan, seed: int) -> Encoder:
-    """An encoder with weights drawn from `seed`; torch's own random state is left alone."""
+    """An encoder with weights drawn from `seed`; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Encoder(plan)

@@ -1,4 +1,4 @@
-"""What stands on a backbone's features: heads by name, each from a width to a number of outputs."""
+"""Heads by name, each of which maps the features of a backbone to a number of outputs."""
 
 from collections.abc import Callable
 
@@ -18,21 +18,22 @@ def projection(width: int, outputs: int) -> nn.Module:
 
 
 def classifier(width: int, outputs: int) -> nn.Module:
-    """A linear layer without bias, an output a class (CytoNet section 3.5)."""
+    """A linear layer without bias, with one output per class (CytoNet section 3.5)."""
     return nn.Linear(width, outputs, bias=False)
 
 
 def distance(width: int, outputs: int) -> nn.Module:
-    """The head of the location and distance task: see `losses.distance` for its outputs."""
+    """The head of the location and distance task; `losses.distance` describes its outputs."""
     return nn.Linear(width, outputs)
 
 
 def layer_head(backbone: Backbone, classes: int = LAYERS) -> nn.Module:
-    """A 1x1 convolution without bias, an output a class and place (CytoNet section 3.6).
+    """A 1x1 convolution without bias, for layer segmentation (CytoNet section 3.6).
 
-    From `backbone.feature_map(images)` (n, map_width, rows, columns) to (n, classes, rows, columns)
-    logits. The paper attaches it to the pooled features or the class token, which have no places:
-    it belongs on the last feature map of R50, or the patch tokens of R50-ViT.
+    It maps `backbone.feature_map(images)` (n, map_width, rows, columns) to logits (n, classes,
+    rows, columns). The paper attaches it to the pooled features or the class token, which have no
+    spatial dimensions; here it is attached to the last feature map of R50 or the patch tokens of
+    R50-ViT.
     """
     return nn.Conv2d(backbone.map_width, classes, 1, bias=False)
 

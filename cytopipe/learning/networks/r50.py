@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from cytopipe.learning.networks.backbone import Backbone, halved
+from cytopipe.learning.networks.backbone import Backbone
 from cytopipe.learning.networks.recomputation import Recomputing
 
 # width, number of bottlenecks and stride of ResNet50's four stages (He et al. 2016, table 1)
@@ -11,9 +11,9 @@ STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 
 
 class R50(Recomputing, Backbone):
-    """ResNet50 whose first block is a 5x5 convolution of stride 4, a 3x3 one and a 2x2 pooling.
+    """ResNet50 with a stem of a 5x5 convolution of stride 4, a 3x3 convolution and 2x2 pooling.
 
-    Its 2048 features are averaged over the map; patches may have any size.
+    Patches may have any size: the 2048 features are averaged over the map.
     """
 
     width = map_width = 2048
@@ -38,22 +38,16 @@ class R50(Recomputing, Backbone):
         self.stages = nn.Sequential(*blocks)
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """(n, 2048, height / 64, width / 64) of images (n, 1, height, width)."""
+        """Feature map (n, 2048, height / 64, width / 64) of images (n, 1, height, width)."""
         first, *others = self.stages
         features: Tensor = first(self.stem(images))
         for block in others:
             features = self.through(block, features)
         return features
 
-    @staticmethod
-    def map_px(patch_px: int) -> int:
-        """Edge of the map of a patch: the convolutions round up, the pooling down."""
-        edge = halved(halved(patch_px)) // 2
-        return halved(halved(halved(edge)))
-
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 convolution to four times the width, and a shortcut."""
+    """A residual block: 1x1, 3x3 (strided) and 1x1 convolution to four times the width."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()

@@ -1,12 +1,10 @@
-"""Gradient checkpointing (CytoNet section 3.9): activations are computed anew in the backward pass.
+"""Gradient checkpointing (CytoNet section 3.9): the backward pass recomputes activations.
 
-It costs a second forward pass of the blocks that it is switched on for, of which the inputs alone
-are kept.
+Only the inputs of the checkpointed blocks are kept in memory, at the cost of a second forward pass.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +14,17 @@ from cytopipe.files import InputError
 
 
 class Recomputing(nn.Module):
-    """A module whose blocks can be computed anew; `checkpoint_activations` switches it on.
+    """A module that can checkpoint its blocks; `checkpoint_activations` switches this on.
 
     Attributes
     ----------
-    recompute : computes a block's output so; None while that is switched off.
+    recompute : runs a block with checkpointing; None while it is switched off.
     """
 
     recompute: Callable[[nn.Module, Tensor], Tensor] | None = None
 
     def through(self, block: nn.Module, features: Tensor) -> Tensor:
-        """The block's output, computed anew in the backward pass if that is switched on."""
+        """Run a block, with checkpointing if it is switched on."""
         if self.recompute is None or not torch.is_grad_enabled():
             output: Tensor = block(features)
             return output
@@ -39,17 +37,17 @@ def _recomputed(block: nn.Module, features: Tensor) -> Tensor:
         features,
         use_reentrant=False,
         preserve_rng_state=False,  # no dropout anywhere
-        context_fn=partial(_contexts, block),
+        context_fn=lambda: (nullcontext(), _buffers_restored(block)),  # forward, recomputation
     )
     return output
 
 
 def checkpoint_activations(network: nn.Module) -> None:
-    """Compute activations anew in the backward pass, as CytoNet section 3.9 does for R50-ViT.
+    """Switch gradient checkpointing on, as CytoNet section 3.9 does for R50-ViT.
 
-    All residual blocks but the first and all transformer layers (of `unet_encoder`, all blocks but
-    the first). Outputs, gradients and buffers stay the same: batch norm sees a batch once. Under
-    torch.compile these blocks run as they are, uncompiled.
+    It applies to all residual blocks but the first and to all transformer layers; in
+    `unet_encoder`, to all blocks but the first. Outputs, gradients and buffers stay the same: batch
+    norm is updated once per batch. torch.compile does not compile these blocks.
 
     Parameters
     ----------
@@ -60,44 +58,36 @@ def checkpoint_activations(network: nn.Module) -> None:
     InputError
         If it has no such blocks.
     """
-    found = [module for module in network.modules() if isinstance(module, Recomputing)]
-    if not found:
+    modules = [module for module in network.modules() if isinstance(module, Recomputing)]
+    if not modules:
         name = type(getattr(network, "backbone", network)).__name__
         raise InputError(
             f"gradient checkpointing: {name} has neither residual blocks nor transformer layers; "
-            "switch it off for this architecture"
+            "switch checkpointing off for this architecture"
         )
-    # torch.compile takes no context_fn, and where it gives up on a block it would silently update
-    # batch norm twice: it leaves these blocks alone. Not a decorator: that takes seconds to import
+    # torch.compile does not support context_fn, and would silently update batch norm twice
+    # where it cannot compile a block. Not as a decorator, which would take seconds to import
     recompute = torch.compiler.disable(_recomputed)  # type: ignore[no-untyped-call]
-    for module in found:
+    for module in modules:
         module.recompute = recompute
 
 
-def _contexts(
-    block: nn.Module,
-) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What surrounds the block in the forward pass, and when it is computed anew."""
-    return nullcontext(), _buffers_spared(block)
-
-
 @contextmanager
-def _buffers_spared(block: nn.Module) -> Iterator[None]:
-    """Let the block work on copies of its buffers (batch norm's statistics), then discard them.
+def _buffers_restored(block: nn.Module) -> Iterator[None]:
+    """Run the block on copies of its buffers (batch norm statistics), then restore them.
 
-    Copies rather than track_running_stats = False: autograd would then save fewer tensors than in
-    the forward pass, which torch refuses. It works for any batch norm that keeps its state in
-    buffers.
+    Setting track_running_stats = False instead would make autograd save fewer tensors than in the
+    forward pass, which torch refuses.
     """
-    kept = [
+    buffers = [
         (module, name, buffer)
         for module in block.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
-    for module, name, buffer in kept:
+    for module, name, buffer in buffers:
         setattr(module, name, buffer.clone())
     try:
         yield
     finally:
-        for module, name, buffer in kept:
+        for module, name, buffer in buffers:
             setattr(module, name, buffer)

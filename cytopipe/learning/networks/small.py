@@ -1,22 +1,21 @@
-"""A network for the demo: minutes on a CPU, on patches of some 32 to 64 px."""
-
-from functools import reduce
+"""A network for the demo, which trains within minutes on a CPU on patches of 32 to 64 px."""
 
 from torch import Tensor, nn
 
-from cytopipe.learning.networks.backbone import Backbone, halved
+from cytopipe.learning.networks.backbone import Backbone
 
 
 class Small(Backbone):
-    """Four convolutions with batch norm and ReLU, three of stride 2, to 128 features.
+    """Four convolutions with batch norm and ReLU, three of them with stride 2, to 128 features.
 
-    Strides instead of pooling: the same features for less than half of the time. A patch of 32 px
-    costs 5 M multiply-adds. Each patch is brought to mean 0 and deviation 1 first: next to the edge
-    of the tissue, layers are faint, and few steps do not suffice to learn to ignore its brightness.
+    Strides instead of pooling give the same features in less than half of the time. A patch of
+    32 px costs 5 M multiply-adds. Each patch is first scaled to mean 0 and standard deviation 1:
+    near the edge of the tissue, layers are faint, and a short training does not learn to ignore the
+    brightness.
 
     Parameters
     ----------
-    patch_px : of no effect, patches may have any size.
+    patch_px : ignored, patches may have any size.
     strides : of the four convolutions, 1 or 2.
     """
 
@@ -24,7 +23,6 @@ class Small(Backbone):
 
     def __init__(self, patch_px: int, strides: tuple[int, int, int, int] = (2, 2, 2, 1)) -> None:
         super().__init__()
-        self.strides = strides
         self.stages = nn.Sequential(
             nn.InstanceNorm2d(1),
             *_convolution(1, 32, kernel=5, stride=strides[0]),
@@ -34,15 +32,9 @@ class Small(Backbone):
         )
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """(n, 128, height / 8, width / 8) of images (n, 1, height, width), by its own strides."""
+        """Feature map (n, 128, rows, columns) of images (n, 1, height, width)."""
         features: Tensor = self.stages(images)
         return features
-
-    def map_px(self, patch_px: int) -> int:
-        """Edge of the map of a patch."""
-        return reduce(
-            lambda edge, stride: halved(edge) if stride == 2 else edge, self.strides, patch_px
-        )
 
 
 def _convolution(channels: int, width: int, kernel: int, stride: int) -> list[nn.Module]:

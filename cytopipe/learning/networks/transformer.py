@@ -1,5 +1,6 @@
 """Vision transformers on the feature map of a convolutional network (CytoNet section 3.3)."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -12,13 +13,14 @@ from cytopipe.learning.networks.r50 import R50
 from cytopipe.learning.networks.recomputation import Recomputing
 from cytopipe.learning.networks.small import Small
 
-NORM_EPSILON = 1e-6  # of ViT (Dosovitskiy et al. 2021), as is the spread of the first weights
-SPREAD = 0.02
+# of ViT (Dosovitskiy et al. 2021)
+NORM_EPSILON = 1e-6
+INITIAL_SD = 0.02  # of the initial weights
 
 
 @dataclass(frozen=True)
 class Size:
-    """Width of the tokens, heads and layers of a transformer; its MLP is four times as wide."""
+    """Width of the tokens and numbers of heads and layers; the MLPs are four times as wide."""
 
     width: int
     heads: int
@@ -30,44 +32,44 @@ SMALL_VIT = Size(width=96, heads=12, layers=2)
 
 
 class Transformer(Recomputing):
-    """ViT (Dosovitskiy et al. 2021) on a feature map, whose places are its tokens.
+    """ViT (Dosovitskiy et al. 2021) whose tokens are the elements of a feature map.
 
-    A 1x1 convolution brings the map to the transformer's width, learned positions are added, a
-    class token is prepended, which has no position: it would be a second learned vector of the same
-    place. Layers are pre-norm, without dropout; a layer norm follows the last one.
+    A 1x1 convolution maps the channels to the width of the tokens, learned positions are added and
+    a class token is prepended. It has no position, which would only be a second learned vector.
+    Layers are pre-norm without dropout; a layer norm follows the last one.
 
     Parameters
     ----------
     channels : of the feature map.
-    map_px : edge of the map that the positions are learned for; for another map they are
-        interpolated (bicubic).
+    map_px : edge of the feature map for which positions are learned; they are interpolated
+        bicubically for a map of another size.
     """
 
     def __init__(self, channels: int, map_px: int, size: Size) -> None:
         super().__init__()
         self.projection = nn.Conv2d(channels, size.width, 1)
         self.positions = nn.Parameter(torch.empty(1, size.width, map_px, map_px))
-        # not zero as in ViT: LARS takes the norm of a weight for the length of its step
+        # not zero as in ViT: LARS scales the step of a weight by its norm
         self.class_token = nn.Parameter(torch.empty(1, 1, size.width))
         self.layers = nn.ModuleList(Layer(size.width, size.heads) for _ in range(size.layers))
         self.norm = nn.LayerNorm(size.width, eps=NORM_EPSILON)
         for weight in (self.positions, self.class_token):
-            nn.init.trunc_normal_(weight, std=SPREAD)
+            nn.init.trunc_normal_(weight, std=INITIAL_SD)
 
     def tokens(self, features: Tensor) -> Tensor:
-        """Input of the first layer (n, 1 + rows * columns, width): class token, then row by row."""
+        """Input of the first layer (n, 1 + rows * columns, width): class token, then the map's."""
         features = self.projection(features)
         positions: Tensor = self.positions
         if features.shape[2:] != positions.shape[2:]:
-            # antialias also takes the kernel that gives straight lines back, a = -0.5
+            # antialias also selects the bicubic kernel that preserves straight lines, a = -0.5
             positions = functional.interpolate(
                 positions, size=features.shape[2:], mode="bicubic", antialias=True
             )
-        placed = (features + positions).flatten(2).transpose(1, 2)
-        return torch.cat([self.class_token.expand(len(placed), -1, -1), placed], dim=1)
+        patch_tokens = (features + positions).flatten(2).transpose(1, 2)
+        return torch.cat([self.class_token.expand(len(patch_tokens), -1, -1), patch_tokens], dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Tokens (n, 1 + rows * columns, width) after the last layer and its norm."""
+        """Tokens (n, 1 + rows * columns, width) after the last layer and the final norm."""
         tokens = self.tokens(features)
         for layer in self.layers:
             tokens = self.through(layer, tokens)
@@ -75,7 +77,7 @@ class Transformer(Recomputing):
         return normed
 
     def attention(self, features: Tensor) -> Tensor:
-        """What the class token attends to in the first layer, (n, heads, rows, columns)."""
+        """Attention of the class token in the first layer, (n, heads, rows, columns)."""
         first = self.layers[0]
         assert isinstance(first, Layer)
         tokens = first.norm1(self.tokens(features))
@@ -85,7 +87,7 @@ class Transformer(Recomputing):
 
 
 class Layer(nn.Module):
-    """A layer of a transformer: attention, then a two-layer MLP with GELU, each after a norm."""
+    """A transformer layer: attention, then a two-layer MLP with GELU, each after a norm."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -100,7 +102,7 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention of several heads (Vaswani et al. 2017)."""
+    """Multi-head self-attention (Vaswani et al. 2017)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -109,18 +111,18 @@ class Attention(nn.Module):
         self.outward = _linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(n, tokens, width) of the same; a fused kernel that never holds the weights."""
+        """Map tokens (n, tokens, width) to the same shape, without storing attention weights."""
         query, key, value = self._parts(tokens)
         return self.joined(functional.scaled_dot_product_attention(query, key, value))
 
     def weights(self, tokens: Tensor, queries: int) -> Tensor:
-        """softmax(q k^T / sqrt(width / heads)) of the first `queries` tokens: (n, heads, q, t)."""
+        """Attention softmax(q k^T / sqrt(width / heads)) of the first tokens: (n, heads, q, t)."""
         query, key, _ = self._parts(tokens)
         scores = query[:, :, :queries] @ key.transpose(2, 3) / query.shape[-1] ** 0.5
         return scores.softmax(-1)
 
     def joined(self, mixed: Tensor) -> Tensor:
-        """Outputs (n, tokens, width) of the weighted values of all heads (n, heads, tokens, -1)."""
+        """Join the weighted values of the heads (n, heads, tokens, -1) to (n, tokens, width)."""
         output: Tensor = self.outward(mixed.transpose(1, 2).flatten(2))
         return output
 
@@ -134,15 +136,19 @@ class Attention(nn.Module):
 class Hybrid(Backbone):
     """A convolutional network and a transformer on its feature map (CytoNet section 3.3).
 
-    Its features are the class token. The paper hangs its layer head on it, too, which has no
-    places: here the map is made of the patch tokens of the last layer, after its norm.
+    Its features are the class token. Its feature map consists of the patch tokens after the final
+    norm, because the class token, to which the paper attaches its layer head, has no spatial
+    dimensions.
     """
 
-    def __init__(self, convolutions: R50 | Small, patch_px: int, size: Size) -> None:
+    def __init__(self, convolutions: Backbone, patch_px: int, size: Size) -> None:
         super().__init__()
         self.width = self.map_width = size.width
         self.convolutions = convolutions
-        self.transformer = Transformer(convolutions.map_width, convolutions.map_px(patch_px), size)
+        # on the meta device, which computes shapes only
+        images = torch.empty(2, 1, patch_px, patch_px, device="meta")
+        map_px = copy.deepcopy(convolutions).to("meta").feature_map(images).shape[-1]
+        self.transformer = Transformer(convolutions.map_width, map_px, size)
 
     def feature_map(self, images: Tensor) -> Tensor:
         """Patch tokens (n, width, rows, columns) of images (n, 1, height, width)."""
@@ -156,36 +162,32 @@ class Hybrid(Backbone):
         token: Tensor = self.transformer(self.convolutions.feature_map(images))[:, 0]
         return token
 
-    def attention(self, images: Tensor) -> Tensor:
-        """Attention of the class token in the first layer (CytoNet Figure 3).
-
-        Parameters
-        ----------
-        images : (n, 1, height, width).
-
-        Returns
-        -------
-        (n, heads, rows, columns), of places of the feature map. A head's weights sum to 1 together
-        with that of the class token on itself, which is left out.
-        """
-        return self.transformer.attention(self.convolutions.feature_map(images))
-
 
 def attention(network: nn.Module, images: Tensor) -> Tensor:
-    """Attention of the class token of an encoder or a backbone: see `Hybrid.attention`.
+    """Attention of the class token in the first layer (CytoNet Figure 3).
+
+    Parameters
+    ----------
+    network : an encoder or a backbone.
+    images : (n, 1, height, width).
+
+    Returns
+    -------
+    (n, heads, rows, columns) over the feature map. The weights of a head, together with the omitted
+    weight of the class token on itself, sum to 1.
 
     Raises
     ------
     InputError
-        If it has no transformer.
+        If the network has no transformer.
     """
     backbone = getattr(network, "backbone", network)
     if not isinstance(backbone, Hybrid):
         raise InputError(
-            f"attention: {type(backbone).__name__} has no transformer; take a run whose "
+            f"attention: {type(backbone).__name__} has no transformer; choose a run whose "
             "architecture is r50_vit or small_vit"
         )
-    return backbone.attention(images)
+    return backbone.transformer.attention(backbone.convolutions.feature_map(images))
 
 
 def r50_vit(patch_px: int) -> Hybrid:
@@ -194,12 +196,12 @@ def r50_vit(patch_px: int) -> Hybrid:
 
 
 def small_vit(patch_px: int) -> Hybrid:
-    """The demo's transformer, 96 features: on the map of `small` at a stride of 4."""
+    """The transformer of the demo, on the map of `small` with a stride of 4, 96 features."""
     return Hybrid(Small(patch_px, strides=(2, 2, 1, 1)), patch_px, SMALL_VIT)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
-    nn.init.trunc_normal_(layer.weight, std=SPREAD)
+    nn.init.trunc_normal_(layer.weight, std=INITIAL_SD)
     nn.init.zeros_(layer.bias)
     return layer

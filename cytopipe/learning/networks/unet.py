@@ -1,4 +1,4 @@
-"""The encoder of the ISBI paper: that of the modified U-Net of Spitzer et al. (2017)."""
+"""The encoder of the ISBI paper, from the modified U-Net of Spitzer et al. (2017)."""
 
 from torch import Tensor, nn
 
@@ -7,16 +7,16 @@ from cytopipe.learning.networks.backbone import Backbone
 from cytopipe.learning.networks.recomputation import Recomputing
 
 FILTERS = (16, 32, 64, 64, 128, 128)  # of the six blocks (ISBI 2021, section 2)
-SMALLEST_PX = 1129  # patches of the paper, and the field that one place of the map sees
+SMALLEST_PX = 1129  # patches of the paper, and the receptive field of one element of the map
 
 
 class UNetEncoder(Recomputing, Backbone):
-    """Six blocks of two convolutions; 2x2 maximum pooling after all but the last (ISBI 2021).
+    """Six blocks of two convolutions, with 2x2 max pooling after all but the last (ISBI 2021).
 
-    The first convolution is 5x5 of stride 4, the others 3x3 of stride 1, each followed by batch
-    norm and ReLU. The paper says neither how they are padded nor how the map becomes a vector of
-    128. Its patches of 1129 px answer both: without padding, their map is a single place, to the
-    pixel. Larger patches give larger maps, which are averaged.
+    The first convolution is 5x5 with stride 4, the others are 3x3 with stride 1; batch norm and
+    ReLU follow each. The paper does not mention padding, nor how the map becomes a vector of 128.
+    Its patch size answers both: without padding, patches of exactly 1129 px give a map of one
+    element. The maps of larger patches are averaged.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class UNetEncoder(Recomputing, Backbone):
     Raises
     ------
     InputError
-        If patches are smaller than that.
+        If patches are smaller.
     """
 
     width = map_width = FILTERS[-1]
@@ -34,8 +34,8 @@ class UNetEncoder(Recomputing, Backbone):
         super().__init__()
         if patch_px < SMALLEST_PX:
             raise InputError(
-                f"unet_encoder: patch_px is {patch_px}, it sees {SMALLEST_PX} px at once; raise "
-                "patch_px or choose another architecture in config/config.yaml"
+                f"unet_encoder: patch_px is {patch_px}, but its receptive field has {SMALLEST_PX} "
+                "px; raise patch_px or choose another architecture in config/config.yaml"
             )
         blocks: list[nn.Module] = []
         channels = 1
@@ -49,7 +49,7 @@ class UNetEncoder(Recomputing, Backbone):
         self.blocks = nn.Sequential(*blocks)
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """(n, 128, rows, columns) of images (n, 1, height, width); one place for 1129 px."""
+        """Feature map (n, 128, rows, columns) of images (n, 1, height, width)."""
         first, *others = self.blocks
         features: Tensor = first(images)
         for block in others:
