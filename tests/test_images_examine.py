@@ -342,10 +342,7 @@ def test_a_gpu_node_needs_neither_zarr_nor_opencv_to_read_windows():
 
 def test_which_files_need_a_copy(tmp_path, monkeypatch):
     write_pyramid(scene(), tmp_path / "a.ome.tif", 20.0, 80.0, tile=32)
-    examination = examine(tmp_path / "a.ome.tif")
-    assert examination.needs_copy == ""
-    assert examination.has_level(40.0, 20.0)
-    assert not examination.has_level(30.0, 20.0)
+    assert examine(tmp_path / "a.ome.tif").needs_copy == ""
     assert "no levels" in examine(FOREIGN / "color.png").needs_copy
     large = np.ones((4200, 4100), np.uint8)
     tifffile.imwrite(tmp_path / "s.tif", large, rowsperstrip=16, compression="zlib")

@@ -216,9 +216,9 @@ def test_each_part_of_a_scan_is_decoded_once(tmp_path, monkeypatch, options):
     decoded = []
     decode = TiffReader._decoded
 
-    def counted(self, page, level, index):
+    def counted(self, page, level, index, rows):
         decoded.append((self.description.path.name, index))
-        return decode(self, page, level, index)
+        return decode(self, page, level, index, rows)
 
     monkeypatch.setattr(TiffReader, "_decoded", counted)
     assert np.array_equal(make(tmp_path / "scan.tif", tmp_path)[0], image)

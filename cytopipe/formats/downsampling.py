@@ -29,8 +29,11 @@ class Downsampler:
         self._file, self._fine, self._factor = file, fine, factor
         self._dtype = np.dtype(dtype)
         self._halves = abs(factor - 2) < 1e-9
-        size = _halved_size if self._halves else _averaged_size
-        self.shape = size(fine[0], factor), size(fine[1], factor)
+        rows, columns = (
+            (size + 1) // 2 if self._halves else max(1, math.floor(size / factor + 0.5))
+            for size in fine
+        )
+        self.shape = rows, columns
         self._rows = open(file, "wb")  # noqa: SIM115
         self._parts: list[NDArray[Any]] = []
         self._row = 0  # of the finer level: the rows above are done
@@ -83,14 +86,6 @@ class Downsampler:
             band = np.fromfile(self._file, self._dtype, count=rows * width, offset=start)
             self._cached = row, band.reshape(rows, width)
         return self._cached[1][:, column : column + columns]
-
-
-def _halved_size(size: int, factor: float) -> int:
-    return (size + 1) // 2
-
-
-def _averaged_size(size: int, factor: float) -> int:
-    return max(1, math.floor(size / factor + 0.5))
 
 
 def _averaged_columns(pixels: NDArray[Any], factor: float, width: int) -> NDArray[np.float64]:

@@ -32,13 +32,13 @@ def write_pyramid(
     coarsest_um : levels are halved as long as their pixels are no larger than this.
     tile : edge of a tile in pixels, a multiple of 16.
     """
-    levels = [image]
-    while spacing_um * 2 ** len(levels) <= coarsest_um * 1.001:
-        levels.append(halve(levels[-1]))
-    with whole(path) as beside, tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif:
-        for number, level in enumerate(levels):
-            options = _level_options(number, len(levels), spacing_um * 2**number, spacing_um, tile)
-            tif.write(level, **options)
+
+    def read_window(row: int, column: int, rows: int, columns: int) -> NDArray[Any]:
+        return image[row : row + rows, column : column + columns]
+
+    write_pyramid_by_windows(
+        read_window, image.shape[:2], path, spacing_um, coarsest_um, tile, image.dtype
+    )
 
 
 def write_pyramid_by_windows(
@@ -51,10 +51,9 @@ def write_pyramid_by_windows(
     dtype: DTypeLike = np.uint8,
     exact_um: float | None = None,
 ) -> list[int]:
-    """Write the file that `write_pyramid` writes, for images larger than memory.
+    """Write a pyramid of an image that is larger than memory.
 
-    A band of one tile's height is held at a time; the next level grows in a temporary file. Without
-    `exact_um` the bytes are the same.
+    A band of one tile's height is held at a time; the next level grows in a temporary file.
 
     Parameters
     ----------

@@ -60,26 +60,22 @@ def implausible_size(width_px: int, height_px: int, spacing_um: float) -> str:
     longest_mm = longest_px * spacing_um / 1000
     if SMALLEST_MM <= longest_mm <= LARGEST_MM:
         return ""
-    candidates = [
-        f"{spacing_um * factor:g} um (a factor of {name})"
-        for ratio, meaning in _RATIOS[:4]
-        for factor, name in ((ratio, meaning), (1 / ratio, f"1/{meaning}"))
-        if _typical_mm(longest_mm * factor)
-    ]
-    candidates += [
-        f"{LENGTH_UM[unit] / spacing_um:g} um ({spacing_um:g} pixels per {unit})"
-        for unit in _RESOLUTION_UNITS
-        if _typical_mm(longest_mm * LENGTH_UM[unit] / spacing_um**2)
+    candidates = {}
+    for ratio, meaning in _RATIOS[:4]:
+        candidates[spacing_um * ratio] = f"a factor of {meaning}"
+        candidates[spacing_um / ratio] = f"a factor of 1/{meaning}"
+    for unit in _RESOLUTION_UNITS:
+        candidates[LENGTH_UM[unit] / spacing_um] = f"{spacing_um:g} pixels per {unit}"
+    plausible = [
+        f"{um:g} um ({reason})"
+        for um, reason in candidates.items()
+        if 10 * SMALLEST_MM <= longest_px * um / 1000 <= LARGEST_MM / 2
     ]
     return (
         f"{longest_px} px of {spacing_um:g} um are {longest_mm:.3g} mm, too "
         f"{'small' if longest_mm < SMALLEST_MM else 'large'} for a section"
-        + (f"; a pixel size of {' or '.join(candidates)} would fit" if candidates else "")
+        + (f"; a pixel size of {' or '.join(plausible)} would fit" if plausible else "")
     )
-
-
-def _typical_mm(length_mm: float) -> bool:
-    return 10 * SMALLEST_MM <= length_mm <= LARGEST_MM / 2
 
 
 def implausible_thickness(thickness_um: float) -> str:

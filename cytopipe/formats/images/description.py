@@ -6,6 +6,7 @@ with that. The checks that hold for every format are made here.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ class LevelDescription:
     segment: tuple[int, int]
     codec: str
     spacing_um: float | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
 
 
 @dataclass(frozen=True)
@@ -116,30 +122,15 @@ class ImageDescription:
         InputError
             If the levels are not in order, or one is not a smaller copy of level 0.
         """
-        shapes = [(level.height, level.width) for level in self.levels]
-        full_um = self.levels[0].spacing_um
-        factors = [
-            _factor(
-                self.path,
-                shapes[0],
-                shape,
-                level.spacing_um / full_um if level.spacing_um and full_um else None,
-            )
-            for shape, level in zip(shapes, self.levels, strict=True)
-        ]
-        for number in range(1, len(factors)):
-            if factors[number] <= factors[number - 1]:
+        factors = [_factor(self.path, self.levels[0], level) for level in self.levels]
+        for number, (finer, coarser) in enumerate(pairwise(factors)):
+            if coarser <= finer:
+                shapes = [level.shape for level in self.levels[number : number + 2]]
                 raise InputError(
-                    f"{self.path}: level {number} ({shapes[number]} px) is not coarser than level "
-                    f"{number - 1} ({shapes[number - 1]} px); write the levels from fine to coarse"
+                    f"{self.path}: level {number + 1} ({shapes[1]} px) is not coarser than level "
+                    f"{number} ({shapes[0]} px); write the levels from fine to coarse"
                 )
         return factors
-
-    def has_level(self, spacing_um: float, full_spacing_um: float) -> bool:
-        """Whether a level has this pixel size, if that of level 0 is `full_spacing_um`."""
-        return any(
-            abs(factor * full_spacing_um / spacing_um - 1) <= 1e-3 for factor in self.factors
-        )
 
     def check_spacing(self, spacing_um: float) -> None:
         """Raise InputError if the file states another pixel size than the sections table."""
@@ -151,33 +142,37 @@ class ImageDescription:
                 )
 
 
-def _factor(
-    path: Path, full: tuple[int, int], shape: tuple[int, int], stated: float | None
-) -> float:
+def _factor(path: Path, full: LevelDescription, level: LevelDescription) -> float:
     """How many pixels of the full image one pixel of a level is wide.
 
     Halving rounds odd sizes up or down once per level. If a power of two explains both sizes that
     way, it is the factor, unless the file states another factor that explains them too. Otherwise
     the factor is the ratio of the longer sides.
     """
-    ratio = max(full) / max(shape)
+    ratio = max(full.shape) / max(level.shape)
     power = float(2 ** round(math.log2(ratio)))
     halved = all(
         -(-length // power) - 1 <= size <= -(-length // power)
-        for length, size in zip(full, shape, strict=True)
+        for length, size in zip(full.shape, level.shape, strict=True)
     )
-    if stated is not None and _explains(stated, full, shape):
-        # a stated factor this close to the power of two differs from it by rounding only
-        return power if halved and abs(stated / power - 1) <= 1e-3 else stated
+    if level.spacing_um and full.spacing_um:
+        stated = level.spacing_um / full.spacing_um
+        if _explains(stated, full, level):
+            # a stated factor this close to the power of two differs from it by rounding only
+            return power if halved and abs(stated / power - 1) <= 1e-3 else stated
     if halved:
         return power
-    # each side may be off by the rounding of its size
-    if not _explains(ratio, full, shape):
+    if not _explains(ratio, full, level):
         raise InputError(
-            f"{path}: a level of {shape} pixels is not a smaller copy of {full}; export it again"
+            f"{path}: a level of {level.shape} pixels is not a smaller copy of {full.shape}; "
+            "export it again"
         )
     return ratio
 
 
-def _explains(factor: float, full: tuple[int, int], shape: tuple[int, int]) -> bool:
-    return all(abs(length / factor - size) <= 1 for length, size in zip(full, shape, strict=True))
+def _explains(factor: float, full: LevelDescription, level: LevelDescription) -> bool:
+    """Whether a factor gives the size of a level; each side may be off by its rounding."""
+    return all(
+        abs(length / factor - size) <= 1
+        for length, size in zip(full.shape, level.shape, strict=True)
+    )

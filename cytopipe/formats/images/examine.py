@@ -178,15 +178,13 @@ def _compare_levels(pyramid: Pyramid, number: int, center: tuple[float, float]) 
     factor = coarse.spacing_um / fine.spacing_um
     # the fine window costs most; if it is much finer, compare fewer pixels of the coarse level
     edge = max(_CELLS, min(_WINDOW_PX, int(1024 / factor)))
-    rows = _Span.around(center[0], edge, coarse.height, fine.height, factor)
-    columns = _Span.around(center[1], edge, coarse.width, fine.width, factor)
-    coarse_cells = _cell_means(
-        pyramid.read_window(number + 1, rows.start, columns.start, rows.size, columns.size)
+    row, rows, fine_row, fine_rows = _span(center[0], edge, coarse.height, fine.height, factor)
+    column, columns, fine_column, fine_columns = _span(
+        center[1], edge, coarse.width, fine.width, factor
     )
+    coarse_cells = _cell_means(pyramid.read_window(number + 1, row, column, rows, columns))
     fine_cells = _cell_means(
-        pyramid.read_window(
-            number, rows.fine_start, columns.fine_start, rows.fine_size, columns.fine_size
-        )
+        pyramid.read_window(number, fine_row, fine_column, fine_rows, fine_columns)
     )
     difference = np.abs(coarse_cells - fine_cells).mean()
     coarse_spread, fine_spread = coarse_cells.std(), fine_cells.std()
@@ -199,38 +197,28 @@ def _compare_levels(pyramid: Pyramid, number: int, center: tuple[float, float]) 
     if not alike:
         raise InputError(
             f"{pyramid.path}: level {number} shows something else than level {number + 1} around "
-            f"row {rows.fine_start + rows.fine_size // 2}, column "
-            f"{columns.fine_start + columns.fine_size // 2} (gray values {fine_cells.mean():.0f} "
-            f"and {coarse_cells.mean():.0f} on average){COPY_AGAIN}"
+            f"row {fine_row + fine_rows // 2}, column {fine_column + fine_columns // 2} (gray "
+            f"values {fine_cells.mean():.0f} and {coarse_cells.mean():.0f} on average){COPY_AGAIN}"
         )
 
 
-@dataclass(frozen=True)
-class _Span:
-    """A stretch of an axis of a coarse level, and the same stretch in the finer level."""
+def _span(
+    center: float, edge: int, coarse: int, fine: int, factor: float
+) -> tuple[int, int, int, int]:
+    """Start and size of a stretch of an axis, in a coarse level and in the finer one.
 
-    start: int
-    size: int
-    fine_start: int
-    fine_size: int
-
-    @staticmethod
-    def around(center: float, edge: int, coarse: int, fine: int, factor: float) -> "_Span":
-        """The span of at most `edge` coarse pixels around a fraction of the axis."""
-        size = min(edge, coarse)
-        start = min(max(int(center * coarse) - size // 2, 0), coarse - size)
-        fine_start, fine_end = round(start * factor), min(round((start + size) * factor), fine)
-        return _Span(start, size, fine_start, max(fine_end - fine_start, 1))
+    It has at most `edge` coarse pixels and lies around `center`, a fraction of the axis.
+    """
+    size = min(edge, coarse)
+    start = min(max(int(center * coarse) - size // 2, 0), coarse - size)
+    fine_start, fine_end = round(start * factor), min(round((start + size) * factor), fine)
+    return start, size, fine_start, max(fine_end - fine_start, 1)
 
 
-def _cell_means(window: NDArray[Any]) -> NDArray[np.float64]:
+def _cell_means(window: NDArray[Any]) -> NDArray[np.float32]:
     """Means of the parts of a window, `_CELLS` along each axis unless it has fewer pixels."""
-    means = window.astype(np.float64)
-    for axis in (0, 1):
-        count = min(_CELLS, means.shape[axis])
-        edges = np.linspace(0, means.shape[axis], count + 1).astype(int)
-        sums = np.add.reduceat(means, edges[:-1], axis=axis)
-        shape = [1, 1]
-        shape[axis] = -1
-        means = sums / np.diff(edges).reshape(shape)
-    return means
+    import cv2  # not on a GPU node, where no file is examined
+
+    height, width = (min(_CELLS, size) for size in window.shape)
+    means = cv2.resize(window.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(means)

@@ -72,7 +72,7 @@ class OmeZarrReader:
             white_is_zero=False,
             levels=tuple(
                 # without a unit the ratios between levels still hold
-                self._describe(array, scale[1] * (unit_um[1] or 1.0))
+                self._describe(array, float(scale[1]) * (unit_um[1] or 1.0))
                 for array, (scale, _) in zip(self._arrays, placements, strict=True)
             ),
             axis_spacing_um={
@@ -87,13 +87,13 @@ class OmeZarrReader:
 
     def _describe(self, array: Any, spacing_um: float) -> LevelDescription:
         codecs = [type(codec).__name__.lower().removesuffix("codec") for codec in array.compressors]
-        whole = self._region_of(array, (0,) * array.ndim)
+        first = self._region_of(array, (0,) * array.ndim)
         return LevelDescription(
-            height=array.shape[self._y],
-            width=array.shape[self._x],
-            segment=(whole.height, whole.width),
+            array.shape[self._y],
+            array.shape[self._x],
+            segment=(first.height, first.width),
             codec=", ".join(codecs) or "none",
-            spacing_um=float(spacing_um),
+            spacing_um=spacing_um,
         )
 
     def _region_of(self, array: Any, index: tuple[int, ...]) -> Region:
@@ -141,22 +141,20 @@ class OmeZarrReader:
     def read(self, level: int, region: Region) -> tuple[NDArray[Any], list[Region]]:
         """Pixels of a region as stored; only the chunks that it touches are decoded."""
         array, folder = self._arrays[level], self._folder / self._names[level]
-        selection: list[Any] = [0] * array.ndim
+        selection = [slice(None)] * array.ndim
         selection[self._y] = slice(region.row, region.row + region.height)
         selection[self._x] = slice(region.column, region.column + region.width)
-        wanted = [self._y, self._x]
-        if self._c is not None and self._channels == 3:
-            selection[self._c] = slice(None)
-            wanted.append(self._c)
         with input_error_on_damage(
             f"{self._path}: a chunk of level {level} at row {region.row}, column {region.column} "
             "or beyond is not readable",
             COPY_AGAIN,
         ):
             pixels = np.asarray(array[tuple(selection)]).astype(self.description.dtype, copy=False)
-        # axes with a slice are left, in the order in which they are stored
-        left = [axis for axis, it in enumerate(selection) if isinstance(it, slice)]
-        pixels = np.ascontiguousarray(pixels.transpose([left.index(axis) for axis in wanted]))
+        # all other axes have a size of 1
+        pixels = np.moveaxis(pixels, (self._y, self._x), (0, 1))
+        pixels = pixels.reshape(region.height, region.width, self._channels)
+        if self._channels == 1:
+            pixels = pixels[..., 0]
         return pixels, self._missing(level, region, lambda key: (folder / key).exists())
 
 

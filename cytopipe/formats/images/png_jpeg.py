@@ -1,6 +1,5 @@
 """PNG and JPEG: one image without levels, which can only be decoded as a whole."""
 
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from cytopipe.formats.images.description import CONVERT, ImageDescription, Level
 from cytopipe.formats.images.reader import COPY_AGAIN, Region, input_error_on_damage
 
 PNG_SUFFIXES, JPEG_SUFFIXES = (".png",), (".jpg", ".jpeg")
-_PNG_START, _JPEG_START, _JPEG_END = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd9"
 
 
 class PngJpegReader:
@@ -28,11 +26,9 @@ class PngJpegReader:
     def __init__(self, path: Path) -> None:
         name = "PNG" if path.suffix.lower() in PNG_SUFFIXES else "JPEG"
         with input_error_on_damage(f"{path}: not a readable {name}", COPY_AGAIN):
-            read_header = _png_header if name == "PNG" else _jpeg_header
-            height, width, bits, channels = read_header(path)
-            if 0 in (height, width):
-                raise ValueError("has no pixels")
-        if bits > 16 or channels not in (1, 3):
+            height, width, bits, channels = _header(path, name)
+            _check_end(path, name)
+        if channels not in (1, 3):
             raise InputError(f"{path}: has {channels} channels of {bits} bits; {CONVERT}")
         self.description = ImageDescription(
             path=path,
@@ -75,41 +71,25 @@ class PngJpegReader:
         return image
 
 
-def _png_header(path: Path) -> tuple[int, int, int, int]:
-    """Rows, columns, bits per value once decoded, channels without alpha."""
-    with open(path, "rb") as file:
-        start = file.read(26)
-        if not start.startswith(_PNG_START):
-            raise ValueError("does not start as a PNG")
-        file.seek(-12, 2)
-        if file.read()[4:8] != b"IEND":
-            raise ValueError("is truncated")
-    width, height, bits, kind = struct.unpack(">IIBB", start[16:26])
-    # color types: 0 gray, 2 RGB, 3 palette (of RGB), 4 gray and alpha, 6 RGB and alpha
-    return height, width, max(8, bits), {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}[kind]
+def _header(path: Path, name: str) -> tuple[int, int, int, int]:
+    """Rows, columns, bits per value once decoded, and channels without alpha."""
+    # only where there are such images: a GPU node may lack Pillow
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    # not Image.open, which refuses scans of more than 179 million pixels
+    with PngImageFile(path) if name == "PNG" else JpegImageFile(path) as image:
+        if name == "JPEG":
+            return image.height, image.width, image.bits, image.layers
+        stored = image.tile[0].args  # such as "L", "LA;16B", "P;4", "RGB"
+        bits, channels = 16 if "16" in stored else 8, 1 if stored[0] in "1IL" else 3
+        return image.height, image.width, bits, channels
 
 
-def _jpeg_header(path: Path) -> tuple[int, int, int, int]:
-    """Rows, columns, bits and channels, from the start-of-frame marker."""
+def _check_end(path: Path, name: str) -> None:
+    """Raise ValueError if the file is truncated: libjpeg would make up what is missing."""
     with open(path, "rb") as file:
-        if file.read(3) != _JPEG_START:
-            raise ValueError("does not start as a JPEG")
-        file.seek(-2, 2)
-        file.seek(-min(file.tell() + 2, 4096), 2)
-        # libjpeg fills in what is missing, without an error
-        if _JPEG_END not in file.read():
-            raise ValueError("is truncated")
-        file.seek(2)
-        while True:
-            prefix, marker = file.read(2)
-            if prefix != 0xFF:
-                raise ValueError("has no start of frame")
-            if marker == 0xFF:  # padding
-                file.seek(-1, 1)
-                continue
-            size = int.from_bytes(file.read(2), "big")
-            # 0xC4, 0xC8 and 0xCC define tables
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-                bits, height, width, channels = struct.unpack(">BHHB", file.read(6))
-                return height, width, bits, channels
-            file.seek(size - 2, 1)
+        file.seek(-min(path.stat().st_size, 4096), 2)
+        end = file.read()
+    if not (end[-8:-4] == b"IEND" if name == "PNG" else b"\xff\xd9" in end):
+        raise ValueError("is truncated")

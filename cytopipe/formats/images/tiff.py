@@ -132,26 +132,23 @@ class TiffReader:
         color = self.description.channels == 3
         shape = (region.height, region.width, 3) if color else (region.height, region.width)
         pixels = np.empty(shape, page.dtype)
-        if _has_plain_rows(page):
-            self._read_rows(page, level, region, pixels)
-            return pixels, []
         missing = []
         for index in _segments_in(page, region):
             place = _region_of(page, index)
-            in_region, in_segment = region.overlap(place)
-            segment = self._segment(page, level, index)
+            in_region, (rows, columns) = region.overlap(place)
+            segment = self._rows(page, level, index, rows)
             if segment is None:
                 missing.append(place)
                 pixels[in_region] = page.nodata
             else:
-                pixels[in_region] = (segment[..., :3] if color else segment[..., 0])[in_segment]
+                pixels[in_region] = segment[:, columns, :3] if color else segment[:, columns, 0]
         return pixels, missing
 
-    def _segment(self, page: Any, level: int, index: int) -> NDArray[Any] | None:
-        """Pixels of a tile or strip, (rows, columns, samples); None if the file leaves it out."""
+    def _rows(self, page: Any, level: int, index: int, rows: slice) -> NDArray[Any] | None:
+        """Rows of a tile or strip with all samples; None if the file leaves it out."""
         plane = math.prod(_grid(page))
         samples = [
-            self._decoded(page, level, index + number * plane)
+            self._decoded(page, level, index + number * plane, rows)
             for number in range(min(_planes(page), 3))
         ]
         present = [sample for sample in samples if sample is not None]
@@ -159,8 +156,8 @@ class TiffReader:
             return None
         return present[0] if len(present) == 1 else np.concatenate(present, axis=-1)
 
-    def _decoded(self, page: Any, level: int, index: int) -> NDArray[Any] | None:
-        """One tile or strip of the file, (rows, columns, samples); None if it is left out."""
+    def _decoded(self, page: Any, level: int, index: int, rows: slice) -> NDArray[Any] | None:
+        """Rows of a tile or strip as the file holds it, (rows, columns, samples), or None."""
         size = page.databytecounts[index]
         if size == 0:
             return None
@@ -168,12 +165,24 @@ class TiffReader:
         with input_error_on_damage(
             f"{self._path}: {kind} {index} of level {level} is not readable"
         ):
+            if _has_plain_rows(page):
+                return self._plain_rows(page, index, rows)
             data = self._bytes(page.dataoffsets[index], size)
             if page.compression in _JPEG and b"\xff\xd9" not in data[-64:]:
                 # libjpeg fills in what is missing, without an error
                 raise ValueError("its JPEG data do not end")
             segment, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
-        return np.asarray(segment)[0]
+        return np.asarray(segment)[0, rows]
+
+    def _plain_rows(self, page: Any, strip: int, rows: slice) -> NDArray[Any]:
+        """Rows of an uncompressed strip: a scanner may write a whole image as one strip."""
+        dtype = page.dtype.newbyteorder(page.parent.byteorder)
+        row_bytes = page.imagewidth * page.samplesperpixel * dtype.itemsize
+        if rows.stop * row_bytes > page.databytecounts[strip]:
+            raise ValueError(f"has only {page.databytecounts[strip]} bytes")
+        start = page.dataoffsets[strip] + rows.start * row_bytes
+        data = self._bytes(start, (rows.stop - rows.start) * row_bytes)
+        return np.frombuffer(data, dtype).reshape(-1, page.imagewidth, page.samplesperpixel)
 
     def _bytes(self, start: int, count: int) -> bytes:
         self._tif.filehandle.seek(start)
@@ -181,26 +190,6 @@ class TiffReader:
         if len(data) < count:
             raise ValueError(f"ends after {len(data)} of {count} bytes")
         return data
-
-    def _read_rows(self, page: Any, level: int, region: Region, pixels: NDArray[Any]) -> None:
-        """Rows of uncompressed strips: a scanner may write a whole image as one strip."""
-        samples = page.samplesperpixel
-        stored_dtype = page.dtype.newbyteorder(page.parent.byteorder)
-        row_bytes = page.imagewidth * samples * stored_dtype.itemsize
-        done = 0
-        while done < region.height:
-            strip, first = divmod(region.row + done, page.rowsperstrip)
-            rows = min(page.rowsperstrip - first, region.height - done)
-            with input_error_on_damage(
-                f"{self._path}: strip {strip} of level {level} is not readable"
-            ):
-                if (first + rows) * row_bytes > page.databytecounts[strip]:
-                    raise ValueError(f"has only {page.databytecounts[strip]} bytes")
-                data = self._bytes(page.dataoffsets[strip] + first * row_bytes, rows * row_bytes)
-            image = np.frombuffer(data, stored_dtype).reshape(rows, page.imagewidth, samples)
-            image = image[:, region.column : region.column + region.width]
-            pixels[done : done + rows] = image[..., :3] if pixels.ndim == 3 else image[..., 0]
-            done += rows
 
 
 def _name(value: Any) -> str:
