@@ -1,12 +1,14 @@
-"""A tiled pyramid of a scan that cannot be read in place: without levels, in strips, a PNG or JPEG,
-or of a dark ground (CytoNet section 3.2 reads scans at 64 um, patches at 2 um: both need levels and
-tiles).
+"""A tiled pyramid of a scan whose windows cannot be read in place.
 
-A scan of any size is copied band by band; only what cannot be decoded in parts (PNG, JPEG, a TIFF
-of one compressed strip) is held whole.
+That is a scan without levels or in strips, a PNG or JPEG, or one with a dark background. CytoNet
+(section 3.2) reads scans at 64 um and patches at 2 um, which takes both levels and tiles.
+
+Scans of any size are copied band by band. Only what cannot be decoded in parts (PNG, JPEG, a TIFF
+with a single compressed strip) is held in memory as a whole.
 """
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,19 @@ from numpy.typing import NDArray
 
 from cytopipe import provenance
 from cytopipe.files import InputError, Output
-from cytopipe.formats.images import inverted, open_pyramid
-from cytopipe.formats.images.pyramid import Pyramid, check_spacing, open_store
-from cytopipe.formats.images.store import Store
-from cytopipe.formats.pyramid_writer import Window, checksum, write_pyramid_by_windows
+from cytopipe.formats.images import invert, open_pyramid
+from cytopipe.formats.images.description import ImageDescription
+from cytopipe.formats.images.pyramid import Pyramid, open_reader
+from cytopipe.formats.pyramid_writer import ReadWindow, checksum, write_pyramid_by_windows
 from cytopipe.logs import say
 from cytopipe.study.config import Pyramids
 from cytopipe.study.sections import Section
 
 VERSION = 2
 
-# a strip, tile or chunk that decodes to more than this is refused: it is held three times over
+# a strip, tile or chunk that decodes to more than this is refused: memory holds three copies of it
 _SEGMENT_BYTES = 5 * 10**8
-# bands that end where tiles of the scan and of the copy do are taken up to this size
+# bands are whole rows of tiles of both the scan and the copy, unless they exceed this size
 _BAND_BYTES = 2**28
 
 
@@ -37,25 +39,28 @@ def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> 
 
     Parameters
     ----------
-    image : the scan, of any format of docs/images.md, at `section.spacing_um`.
-    pyramid : written: gray; with a bright ground, whatever the scan's.
+    image : the scan, in any format of docs/images.md, at `section.spacing_um`.
+    pyramid : written: gray, with a bright background whatever the scan's.
 
     Raises
     ------
     InputError
-        If the scan cannot be read, is no such image, has another pixel size in its metadata than
-        the section, or has parts too large to be decoded.
+        If the scan cannot be read, is not a gray or RGB image, states another pixel size than the
+        section's, or has parts that are too large to decode.
     RuntimeError
-        If what was written reads back as something else.
+        If the file that was written does not read back as written.
     """
-    with open_store(image) as store:
-        check_spacing(store, section.spacing_um)
-        check_segments(store)
-        scan = Pyramid(store, section.spacing_um)
+    with open_reader(image) as reader:
+        description = reader.description
+        description.check_spacing(section.spacing_um)
+        refuse_large_segments(description)
+        scan = Pyramid(reader, section.spacing_um)
         shape = scan.levels[0].height, scan.levels[0].width
-        say(f"section {section.section}: {shape[0]} rows, {shape[1]} columns, {store.format}")
+        say(f"section {section.section}: {shape[0]} rows, {shape[1]} columns, {description.format}")
         checksums = write_pyramid_by_windows(
-            banded(scan, store, params.tile, section.background == "dark"),
+            read_by_bands(
+                scan, description.levels[0].segment[0], params.tile, section.background == "dark"
+            ),
             shape,
             pyramid,
             section.spacing_um,
@@ -71,52 +76,55 @@ def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> 
         raise
 
 
-def banded(scan: Pyramid, store: Store, tile: int, dark: bool) -> Window:
-    """Windows of the full resolution, cut from a band that is kept until the next row is asked for.
+def read_by_bands(scan: Pyramid, segment_rows: int, tile: int, dark: bool) -> ReadWindow:
+    """Read windows of the full resolution from a band that is kept until the next one is needed.
 
-    A band is one or more whole rows of the scan's tiles or strips, so that each is decoded once; if
-    their heights do not go together, those that two bands share are decoded twice.
+    A band is one or more whole rows of the scan's tiles or strips, so that each is decoded once. If
+    their height does not fit that of the copy's tiles, those that two bands share are decoded
+    twice.
 
     Parameters
     ----------
-    dark : turn gray values round, so that the ground is bright.
+    segment_rows : height of the scan's tiles or strips.
+    dark : invert the gray values, so that the background becomes bright.
     """
-    full, (rows, _) = scan.levels[0], store.levels[0].segment
-    high = math.lcm(tile, rows)
-    if high * full.width * np.dtype(scan.dtype).itemsize > _BAND_BYTES:
-        high = tile * math.ceil(rows / tile)
-    held: list[tuple[int, NDArray[Any]]] = []
+    full = scan.levels[0]
+    band_rows = math.lcm(tile, segment_rows)
+    if band_rows * full.width * np.dtype(scan.dtype).itemsize > _BAND_BYTES:
+        band_rows = tile * math.ceil(segment_rows / tile)
+    kept: dict[int, NDArray[Any]] = {}  # the current band, by its first row
 
-    def window(row: int, column: int, rows: int, columns: int) -> NDArray[Any]:
-        start = row // high * high
-        if not held or held[0][0] != start:
-            held.clear()
-            band = scan.read_window(0, start, 0, min(high, full.height - start), full.width)
-            held.append((start, inverted(band) if dark else band))
-        at = row - start
-        return held[0][1][at : at + rows, column : column + columns]
+    def read_window(row: int, column: int, rows: int, columns: int) -> NDArray[Any]:
+        start = row // band_rows * band_rows
+        if start not in kept:
+            kept.clear()
+            band = scan.read_window(0, start, 0, min(band_rows, full.height - start), full.width)
+            kept[start] = invert(band) if dark else band
+        return kept[start][row - start : row - start + rows, column : column + columns]
 
-    return window
+    return read_window
 
 
-def check_segments(store: Store) -> None:
+def refuse_large_segments(description: ImageDescription) -> None:
     """Raise InputError if a part that can only be decoded whole would not fit into memory."""
-    if store.format in ("PNG", "JPEG"):
+    if description.decoded_whole:
         return  # the rule's memory is for the whole image
-    level = store.levels[0]
-    size = math.prod(level.segment) * store.channels * np.dtype(store.dtype).itemsize
+    level = description.levels[0]
+    size = math.prod(level.segment) * description.channels * description.dtype.itemsize
     if size > _SEGMENT_BYTES:
+        path = description.path
         raise InputError(
-            f"{store.path}: {level.segment[0]} x {level.segment[1]} px, {size / 1e9:.1f} GB, are "
-            f"compressed ({level.codec}) as one piece; write it with tiles, such as `vips tiffsave "
-            f"{store.path.name} tiled.tif --tile --compression deflate --bigtiff`, and name that"
+            f"{path}: {level.segment[0]} x {level.segment[1]} px, {size / 1e9:.1f} GB, are "
+            f"compressed ({level.codec}) as one piece; write it with tiles, for example with "
+            f"`vips tiffsave {path.name} tiled.tif --tile --compression deflate --bigtiff`, and "
+            "name that file instead"
         )
 
 
 def verify(pyramid: Path, spacing_um: float, checksums: list[int], tile: int) -> None:
-    """Read every tile of every level back and compare with what went into it.
+    """Read every tile of every level back and compare it with what was written.
 
-    Some readers and writers lack a codec and give zeros without an error.
+    Some readers and writers lack a codec and produce zeros without an error.
 
     Raises
     ------
@@ -127,9 +135,6 @@ def verify(pyramid: Path, spacing_um: float, checksums: list[int], tile: int) ->
         if len(written.levels) != len(checksums):
             raise RuntimeError(f"{pyramid}: {len(written.levels)} of {len(checksums)} levels")
         for number, (level, expected) in enumerate(zip(written.levels, checksums, strict=True)):
-
-            def window(*box: int, number: int = number) -> NDArray[Any]:
-                return written.read_window(number, *box)
-
-            if checksum(window, (level.height, level.width), tile) != expected:
+            read_window = partial(written.read_window, number)
+            if checksum(read_window, (level.height, level.width), tile) != expected:
                 raise RuntimeError(f"{pyramid}: level {number} does not read back as written")

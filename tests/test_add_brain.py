@@ -134,9 +134,13 @@ def test_a_bids_data_set(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("fields", "given", "message"),
     [
-        ({"PixelSize": [64, 64], "PixelSizeUnits": "mm"}, [], "a factor of 1/1000: mm against um"),
-        ({"PixelSize": 0.64, "PixelSizeUnits": "mm"}, [], "a factor of 1/10: cm against mm"),
-        ({"PixelSize": [15.625] * 2, "PixelSizeUnits": "um"}, [], "64 is pixels a mm, that is 15."),
+        ({"PixelSize": [64, 64], "PixelSizeUnits": "mm"}, [], "a factor of 1/1000: mm vs um"),
+        ({"PixelSize": 0.64, "PixelSizeUnits": "mm"}, [], "a factor of 1/10: cm vs mm"),
+        (
+            {"PixelSize": [15.625] * 2, "PixelSizeUnits": "um"},
+            [],
+            "64 may be pixels per mm, that is 15.",
+        ),
         ({"PixelSize": [64, 64]}, [], "64 without PixelSizeUnits .*give positive numbers, and Pix"),
         ({"PixelSize": [64, "x"], "PixelSizeUnits": "um"}, [], "PixelSize is 'x' um in"),
         ({"PixelSize": [64, 32], "PixelSizeUnits": "um"}, [], "pixels must be square"),
@@ -171,8 +175,8 @@ def test_a_pixel_size_in_the_wrong_unit_shows_in_the_sections_extent(
     words = ["--images", tmp_path / "scans", "--thickness-um", 20, "--spacing-um"]
     assert add(tmp_path, *words, 0.3) == 1
     said = capsys.readouterr().err
-    assert "80 px of 0.3 um are 0.024 mm, no section; it would be one with 300 um" in said
-    assert "(a factor of 1000: mm against um" in said
+    assert "80 px of 0.3 um are 0.024 mm, too small for a section; a pixel size of 300 um" in said
+    assert "(a factor of 1000: mm vs um" in said
     assert add(tmp_path, "--images", tmp_path / "scans", "--thickness-um", 20) == 1
     assert "nothing says its pixel size; give --spacing-um" in capsys.readouterr().err
     assert add(tmp_path, *words, 300) == 0
@@ -240,7 +244,7 @@ def test_a_pattern_says_which_number_and_leaves_the_others_out() -> None:
         ("section,image\n15,a15\n30,a15\n", "1 files are there twice"),
         ("section,image,mirrored\n15,a15,left\n", "mirrored is 'left'; use yes or no"),
         ("section,image,spacing_um\n15,a15,-1\n", "spacing_um is '-1'; give a positive number"),
-        ("section,image,spacing_um\n15,a15,0.064\n", "a factor of 1000: mm against um"),
+        ("section,image,spacing_um\n15,a15,0.064\n", "a factor of 1000: mm vs um"),
         ("\n", "is empty; it needs a header"),
     ],
 )
@@ -280,15 +284,17 @@ def test_missing_numbers_fill_the_steps(kept: list[int], step: int) -> None:
 
 @given(st.floats(0.05, 100), st.sampled_from([2.54, 10, 25.4, 1000, 10_000, 25_400]))
 def test_factors_are_named_both_ways(spacing_um: float, factor: float) -> None:
-    assert f"a factor of {factor:g}: " in units.confusion(spacing_um * factor, spacing_um)
-    assert f"a factor of 1/{factor:g}: " in units.confusion(spacing_um / factor, spacing_um)
+    assert f"a factor of {factor:g}: " in units.explain_mismatch(spacing_um * factor, spacing_um)
+    assert f"a factor of 1/{factor:g}: " in units.explain_mismatch(spacing_um / factor, spacing_um)
 
 
 @given(st.floats(0.05, 100), st.sampled_from([(1000, "mm"), (10_000, "cm"), (25_400, "inch")]))
 def test_pixels_a_unit_are_named(spacing_um: float, unit: tuple[float, str]) -> None:
     pixels_a_unit = unit[0] / spacing_um
-    if not units.same(pixels_a_unit, spacing_um):
-        assert f"is pixels a {unit[1]}, that is" in units.confusion(pixels_a_unit, spacing_um)
+    if not units.agree(pixels_a_unit, spacing_um):
+        assert f"may be pixels per {unit[1]}, that is" in units.explain_mismatch(
+            pixels_a_unit, spacing_um
+        )
 
 
 def test_a_dark_ground_is_noticed(tmp_path: Path, capsys) -> None:

@@ -143,7 +143,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
     "pixels of the wrong unit": (
         rows(GOOD.replace("64", "0.064")),
         CHECK,
-        "a factor of 1000: mm against um",
+        "a factor of 1000: mm vs um",
         "spacing_um",
     ),
     "coarser than the config": (

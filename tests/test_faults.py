@@ -163,7 +163,7 @@ _WRITES = re.compile(
 _OTHERWISE = {
     ("bundle.py", "path"),
     ("truth_table.py", "sep"),
-    ("coarser.py", "file"),
+    ("downsampling.py", "file"),
     ("launching.py", "log"),
 }
 

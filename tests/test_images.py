@@ -1,4 +1,4 @@
-"""Section images: what is written reads back, on the grid of geometry; bad files are named."""
+"""Section images read back as written, on the grid of geometry; errors name bad files."""
 
 import errno
 
@@ -16,7 +16,7 @@ from cytopipe.formats.images import (
     write_pyramid,
     write_pyramid_by_windows,
 )
-from cytopipe.formats.images import pyramid as reading
+from cytopipe.formats.images import pyramid as pyramid_module
 from cytopipe.numerics.geometry import pixels_to_section
 from cytopipe.study.sections import needs_pyramid
 
@@ -56,27 +56,29 @@ def test_same_image_gives_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(301, 423), (32, 256), (33, 257), (9, 5)])
-def test_a_pyramid_written_by_windows_is_the_same_file(tmp_path, shape):
+def test_a_pyramid_is_written_by_windows(tmp_path, shape):
     image = noise(*shape)
-    write_pyramid(image, tmp_path / "a.ome.tif", 1.0, 4.0, tile=32)
 
     def window(row, column, rows, columns):
         assert rows <= 32
         assert columns <= 8 * 32
         return image[row : row + rows, column : column + columns]
 
-    write_pyramid_by_windows(window, shape, tmp_path / "b.ome.tif", 1.0, 4.0, tile=32)
-    assert (tmp_path / "a.ome.tif").read_bytes() == (tmp_path / "b.ome.tif").read_bytes()
-    assert len(list(tmp_path.iterdir())) == 2
+    write_pyramid_by_windows(window, shape, tmp_path / "a.ome.tif", 1.0, 4.0, tile=32)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ome.tif"]
+    expected = [image, halve(image), halve(halve(image))]
+    with open_pyramid(tmp_path / "a.ome.tif", 1.0) as pyramid:
+        for number, level in enumerate(expected):
+            assert np.array_equal(pyramid.read_level(number), level)
 
 
 @pytest.mark.parametrize("window", [(0, 0, 301, 423), (63, 64, 2, 65), (300, 422, 1, 1)])
-def test_a_window_is_a_cut_of_the_level(scan, window):
+def test_a_window_is_a_part_of_its_level(scan, window):
     image, path = scan
     row, column, height, width = window
     with open_pyramid(path, 10.0) as pyramid:
-        found = pyramid.read_window(0, row, column, height, width)
-    assert np.array_equal(found, image[row : row + height, column : column + width])
+        pixels = pyramid.read_window(0, row, column, height, width)
+    assert np.array_equal(pixels, image[row : row + height, column : column + width])
 
 
 def test_a_window_of_jpeg_tiles_with_shared_tables(tmp_path):
@@ -96,19 +98,19 @@ def test_a_window_outside_is_refused(scan):
 
 @pytest.mark.parametrize("spacing_um", [20.0, 25.0, 37.0, 160.0])
 def test_read_at_lies_on_the_grid_of_geometry(tmp_path, spacing_um):
-    """In an image whose gray value is the column, an averaged pixel's value is its own position."""
+    """If the gray value is the column, the value of an averaged pixel is its own position."""
     columns = np.tile(np.arange(250, dtype=np.uint8), (123, 1))
     path = tmp_path / "ramp.ome.tif"
     write_pyramid(columns, path, spacing_um=10.0, coarsest_um=10.0)
     with open_pyramid(path, 10.0) as pyramid:
-        found = pyramid.read_at(spacing_um)
-    at = np.column_stack([np.arange(found.shape[1]), np.zeros(found.shape[1])])
-    expected = pixels_to_section(at, spacing_um, 10.0)[:, 0] / 10.0
-    # the last pixel may be covered in part only
-    assert np.abs(found[0] - expected)[:-1].max() <= 0.51
+        scaled = pyramid.read_at(spacing_um)
+    points_px = np.column_stack([np.arange(scaled.shape[1]), np.zeros(scaled.shape[1])])
+    expected = pixels_to_section(points_px, spacing_um, 10.0)[:, 0] / 10.0
+    # the last pixel may be covered only in part
+    assert np.abs(scaled[0] - expected)[:-1].max() <= 0.51
 
 
-def test_read_at_takes_a_level_that_has_the_spacing(scan):
+def test_read_at_uses_a_level_with_that_spacing(scan):
     image, path = scan
     with open_pyramid(path, 10.0) as pyramid:
         assert np.array_equal(pyramid.read_at(20.0), halve(image))
@@ -122,14 +124,14 @@ def test_halve_averages_and_rounds():
 
 def test_spacing_in_the_sheet_must_agree_with_the_file(scan):
     with (
-        pytest.raises(InputError, match="10 um a pixel along X, the sheet says 11"),
+        pytest.raises(InputError, match="10 um per pixel along X, the sheet 11"),
         open_pyramid(scan[1], 11.0),
     ):
         pass
 
 
 @pytest.mark.parametrize("spacing_um", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_spacing_that_is_no_length_is_refused(scan, spacing_um):
+def test_a_spacing_must_be_a_positive_number(scan, spacing_um):
     with (
         pytest.raises(InputError, match="give a positive number"),
         open_pyramid(scan[1], spacing_um),
@@ -138,7 +140,7 @@ def test_a_spacing_that_is_no_length_is_refused(scan, spacing_um):
 
 
 @pytest.mark.parametrize("size", [0.0, float("nan"), -2.0])
-def test_metadata_that_give_no_length_are_refused(tmp_path, size):
+def test_metadata_with_an_impossible_pixel_size_are_refused(tmp_path, size):
     path = tmp_path / "a.ome.tif"
     metadata = {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeXUnit": "µm"}
     tifffile.imwrite(path, noise(20, 20), metadata=metadata)
@@ -146,7 +148,7 @@ def test_metadata_that_give_no_length_are_refused(tmp_path, size):
         pass
 
 
-def test_pixels_that_are_not_square_are_refused(tmp_path):
+def test_pixels_must_be_square(tmp_path):
     path = tmp_path / "a.ome.tif"
     metadata = {"axes": "YX", "PhysicalSizeX": 1.0, "PhysicalSizeY": 2.0}
     tifffile.imwrite(path, noise(20, 20), metadata=metadata)
@@ -169,15 +171,15 @@ def test_other_units_are_understood(tmp_path):
         (np.zeros((20, 20), np.float32), "8 or 16 bit"),
     ],
 )
-def test_images_of_another_kind_are_refused(tmp_path, image, message):
+def test_only_gray_and_rgb_images_are_read(tmp_path, image, message):
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, image, photometric="rgb" if image.ndim == 3 else "minisblack")
     with pytest.raises(InputError, match=message), open_pyramid(path, 1.0):
         pass
 
 
-@pytest.mark.parametrize("content", [b"", b"II*\0", b"no image at all", b"II*\0\xff\xff\xff\x7f"])
-def test_files_that_are_no_tiff_are_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"II*\0", b"not an image", b"II*\0\xff\xff\xff\x7f"])
+def test_files_that_are_not_tiff_are_refused(tmp_path, content):
     path = tmp_path / "a.ome.tif"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.ome\.tif"), open_pyramid(path, 1.0):
@@ -189,7 +191,7 @@ def test_a_missing_file_is_named(tmp_path):
         pass
 
 
-def test_a_broken_tile_is_an_error_not_zeros(scan):
+def test_a_broken_tile_raises_an_error(scan):
     path = scan[1]
     with tifffile.TiffFile(path) as tif:
         start = tif.pages[0].dataoffsets[0]
@@ -204,8 +206,8 @@ def test_a_broken_tile_is_an_error_not_zeros(scan):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, "input/output error")])
-def test_what_is_not_the_files_fault_is_not_blamed_on_it(scan, monkeypatch, error):
-    """An InputError is final; these may pass when the job is run again."""
+def test_errors_of_the_machine_are_not_blamed_on_the_file(scan, monkeypatch, error):
+    """An InputError is final; these errors may be gone when the job is run again."""
 
     def fail(*_, **__):
         raise error
@@ -231,7 +233,7 @@ def test_a_truncated_file_and_a_damaged_offset_are_named(scan):
         open_pyramid(scan[1], 10.0) as pyramid,
     ):
         pyramid.read_level(0)
-    # the first directory of a BigTIFF at an offset beyond any file
+    # a BigTIFF whose first directory lies beyond the end of any file
     scan[1].write_bytes(content[:8] + b"\xff" * 7 + b"\x7f" + content[16:])
     with pytest.raises(InputError, match="B01_00420"), open_pyramid(scan[1], 10.0):
         pass
@@ -242,44 +244,45 @@ def test_a_scan_without_levels_is_not_decoded_for_a_coarse_image(tmp_path, monke
     write_pyramid(noise(100, 120), path, spacing_um=1.0, coarsest_um=1.0)
     with open_pyramid(path, 1.0) as pyramid:
         assert pyramid.read_at(16.0).shape == (6, 8)
-        monkeypatch.setattr(reading, "MOST_PIXELS", 10_000)
+        monkeypatch.setattr(pyramid_module, "MOST_PIXELS", 10_000)
         with pytest.raises(InputError, match=r"64 um is needed.* has 1 um.*set levels to no"):
             pyramid.read_at(64.0)
 
 
-def test_twelve_bits_fill_eight(tmp_path):
+def test_twelve_bits_are_scaled_to_eight(tmp_path):
     values = np.linspace(200, 4095, 256 * 256).astype(np.uint16)
     deep = np.random.default_rng(0).permutation(values).reshape(256, 256)
     deep[5, 5] = 65535  # a hot pixel
     write_pyramid(deep, tmp_path / "a.ome.tif", 1.0, 1.0)
     with open_pyramid(tmp_path / "a.ome.tif", 1.0) as pyramid:
-        found = pyramid.to_8_bit(pyramid.read_level(0))
-    assert found.dtype == np.uint8
-    assert len(np.unique(found)) >= 200
+        scaled = pyramid.to_8_bit(pyramid.read_level(0))
+    assert scaled.dtype == np.uint8
+    assert len(np.unique(scaled)) >= 200
     order = np.argsort(deep, axis=None, kind="stable")
-    assert (np.diff(found.ravel()[order].astype(int)) >= 0).all()
+    assert (np.diff(scaled.ravel()[order].astype(int)) >= 0).all()
     assert (to_8_bit(deep[:9, :9], 7.0, 7.0) == 255).all()  # a constant image: no division by zero
 
 
-def test_cells_that_coarse_levels_average_away_keep_their_gray(tmp_path):
+def test_dark_cells_are_not_clipped(tmp_path):
+    """Coarse levels average cells away, so the range of gray values comes from the finest one."""
     random = np.random.default_rng(0)
     deep = random.normal(3000, 50, (600, 700))
     cells = random.random(deep.shape) < 0.1
     deep[cells] = random.normal(1200, 100, int(cells.sum()))
     write_pyramid(deep.astype(np.uint16), tmp_path / "a.ome.tif", 1.0, 32.0, tile=64)
     with open_pyramid(tmp_path / "a.ome.tif", 1.0) as pyramid:
-        found = pyramid.to_8_bit(pyramid.read_level(0))
-    assert (found[cells] == 0).mean() < 0.1  # the 0.5 percentile of all pixels is 5 % of the cells
+        scaled = pyramid.to_8_bit(pyramid.read_level(0))
+    assert (scaled[cells] == 0).mean() < 0.1  # the 0.5 percentile of all pixels is 5 % of the cells
 
 
-def test_eight_bits_stay_as_they_are(scan):
+def test_eight_bits_are_kept(scan):
     image, path = scan
     with open_pyramid(path, 10.0) as pyramid:
         assert pyramid.gray_range == (0, 255)
         assert pyramid.to_8_bit(image) is image
 
 
-def test_no_level_is_fine_enough(scan):
+def test_a_finer_spacing_than_the_scan_is_refused(scan):
     with open_pyramid(scan[1], 10.0) as pyramid, pytest.raises(InputError, match="5 um is needed"):
         pyramid.read_at(5.0)
 

@@ -1,4 +1,4 @@
-"""Which scans the workflow copies, and that it takes folders (OME-Zarr) for images."""
+"""Which scans the workflow copies, and that it accepts folders (OME-Zarr) as images."""
 
 import re
 import shutil
@@ -31,8 +31,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images").mkdir()
     rows = ["brain\tsection\timage\tspacing_um\tthickness_um\tlevels\tbackground"]
     for number, (name, levels, background, _) in enumerate(SCANS, start=1):
-        source, made = FOREIGN / name, folder / "images" / name
-        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, made)
+        source, copy = FOREIGN / name, folder / "images" / name
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, copy)
         rows.append(f"B01\t{number}\timages/{name}\t20\t20\t{levels}\t{background}")
     (folder / "config" / "sections.tsv").write_text("\n".join(rows) + "\n")
     (folder / "config" / "brains.tsv").write_text("brain\trole\nB01\tseen\n")
@@ -52,13 +52,13 @@ def snakemake(study: Path, *arguments: str) -> str:
     return run.stdout
 
 
-def test_scans_are_copied_where_sections_tsv_or_their_name_says_so(study: Path) -> None:
-    planned = snakemake(study, "-n")
-    made = {f"{n:05d}" for n, (*_, copied) in enumerate(SCANS, start=1) if copied}
-    assert set(re.findall(r"output: results/pyramids/B01/(\d+)\.ome\.tif", planned)) == made
+def test_the_table_or_the_file_name_decides_which_scans_are_copied(study: Path) -> None:
+    plan = snakemake(study, "-n")
+    expected = {f"{n:05d}" for n, (*_, copied) in enumerate(SCANS, start=1) if copied}
+    assert set(re.findall(r"output: results/pyramids/B01/(\d+)\.ome\.tif", plan)) == expected
 
 
-def test_a_folder_of_chunks_goes_through_as_an_image_does(study: Path) -> None:
+def test_an_ome_zarr_folder_is_processed_like_a_file(study: Path) -> None:
     snakemake(study, "--cores", "1")
     assert "is unreadable" not in (study / "logs/segmentation/B01/00000.log").read_text()
     with open_pyramid(study / "results/pyramids/B01/00005.ome.tif", 20.0) as pyramid:

@@ -226,19 +226,19 @@ def _spacing(scan: Scan, found: Examination, given_um: float | None) -> tuple[fl
         raise InputError(f"{scan.path}: nothing says its pixel size; give --spacing-um{remedy}")
     (source, value), *others = said.items()
     for other, it in others:
-        if not units.same(it, value):
-            why = units.confusion(it, value)
+        if not units.agree(it, value):
+            why = units.explain_mismatch(it, value)
             raise InputError(
                 f"{scan.path}: {other} says {it:g} um a pixel, {source} says {value:g}"
                 + (f": {why}" if why else "")
                 + f"; give --spacing-um as it is, or correct {other}"
             )
     level = found.levels[0]
-    if impossible := units.implausible(level.width, level.height, value):
+    if impossible := units.implausible_size(level.width, level.height, value):
         raise InputError(f"{scan.path}: {impossible}; correct {source}, or give --spacing-um")
     if found.spacing_from == "resolution tags" and found.spacing_um:
-        agrees = units.same(found.spacing_um, value)
-        why = units.confusion(found.spacing_um, value)
+        agrees = units.agree(found.spacing_um, value)
+        why = units.explain_mismatch(found.spacing_um, value)
         told = "" if agrees else f" (against the resolution tags' {found.spacing_um:g} um"
         return value, source + (told + (f", {why})" if why else ")") if told else "")
     return value, source
@@ -246,8 +246,8 @@ def _spacing(scan: Scan, found: Examination, given_um: float | None) -> tuple[fl
 
 def _thickness(scan: Scan, given_um: float | None) -> float:
     said = scan.thickness_um
-    if given_um is not None and said is not None and not units.same(said, given_um):
-        why = units.confusion(said, given_um)
+    if given_um is not None and said is not None and not units.agree(said, given_um):
+        why = units.explain_mismatch(said, given_um)
         raise InputError(
             f"{scan.path}: {scan.said_by} says sections of {said:g} um, --thickness-um "
             f"{given_um:g}" + (f": {why}" if why else "") + "; correct one of them"
@@ -255,7 +255,7 @@ def _thickness(scan: Scan, given_um: float | None) -> float:
     value = given_um if given_um is not None else said
     if value is None:
         raise InputError(f"{scan.path}: nothing says how thick sections are; give --thickness-um")
-    if impossible := units.thickness(value):
+    if impossible := units.implausible_thickness(value):
         raise InputError(f"{scan.path}: a section's thickness is {impossible}; correct it")
     return value
 

@@ -1,4 +1,4 @@
-"""Pyramids written: tiled, deflate-compressed OME-TIFF, each level made of the one before it."""
+"""Write pyramids: tiled, deflate-compressed OME-TIFF, each level made from the one before it."""
 
 import math
 import zlib
@@ -12,10 +12,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from cytopipe import provenance
 from cytopipe.files import scratch, whole
-from cytopipe.formats.coarser import Coarser, Window, halve
+from cytopipe.formats.downsampling import Downsampler, ReadWindow, halve
 
 __all__ = [
-    "Window", "checksum", "halve", "level_spacings", "windows_of", "write_pyramid",
+    "ReadWindow", "checksum", "halve", "level_spacings", "windows_of", "write_pyramid",
     "write_pyramid_by_windows",
 ]  # fmt: skip
 
@@ -32,17 +32,17 @@ def write_pyramid(
     coarsest_um : levels are halved as long as their pixels are no larger than this.
     tile : edge of a tile in pixels, a multiple of 16.
     """
-    levels = [image]
-    while spacing_um * 2 ** len(levels) <= coarsest_um * 1.001:
-        levels.append(halve(levels[-1]))
-    with whole(path) as beside, tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif:
-        for number, level in enumerate(levels):
-            options = _level_options(number, len(levels), spacing_um * 2**number, spacing_um, tile)
-            tif.write(level, **options)
+
+    def read_window(row: int, column: int, rows: int, columns: int) -> NDArray[Any]:
+        return image[row : row + rows, column : column + columns]
+
+    write_pyramid_by_windows(
+        read_window, image.shape[:2], path, spacing_um, coarsest_um, tile, image.dtype
+    )
 
 
 def write_pyramid_by_windows(
-    window: Window,
+    read_window: ReadWindow,
     shape: tuple[int, int],
     path: Path,
     spacing_um: float,
@@ -51,90 +51,96 @@ def write_pyramid_by_windows(
     dtype: DTypeLike = np.uint8,
     exact_um: float | None = None,
 ) -> list[int]:
-    """As `write_pyramid`, for images larger than memory; without `exact_um` the file is the same.
+    """Write a pyramid of an image that is larger than memory.
 
-    A band of a tile's height is held at a time; the next level grows in a file beside.
+    A band of one tile's height is held at a time; the next level grows in a temporary file.
 
     Parameters
     ----------
-    window : called with (row, column, rows, columns), returns these pixels of level 0. Windows are
-        a tile high and up to eight tiles wide, row by row.
+    read_window : called with (row, column, rows, columns), returns these pixels of level 0. Windows
+        are one tile high and up to eight tiles wide, row by row.
     shape : rows and columns of level 0.
-    exact_um : pixel sizes from level 1 on are this one, halved or doubled (see `level_spacings`).
+    exact_um : from level 1 on, pixel sizes are this one, halved or doubled (see `level_spacings`).
 
     Returns
     -------
-    A checksum of the pixels of each level: what `checksum` gives for a reader of the file.
+    A checksum of the pixels of each level: what `checksum` returns for a reader of the file.
     """
     spacings_um = level_spacings(spacing_um, coarsest_um, exact_um)
-    checksums = []
+    checksums: list[int] = []
     with (
         scratch(path.parent) as folder,
         whole(path) as beside,
         tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif,
     ):
         for number in range(len(spacings_um)):
-            coarser: Coarser | None = None
+            coarser: Downsampler | None = None
             if number + 1 < len(spacings_um):
                 factor = spacings_um[number + 1] / spacings_um[number]
-                coarser = Coarser(folder / f"{number + 1}", shape, factor, tile, dtype)
-            found = [0]
+                coarser = Downsampler(folder / f"{number + 1}", shape, factor, dtype)
             tif.write(
-                _tiles(window, shape, tile, coarser, found),
+                _tiles(read_window, shape, tile, coarser, checksums),
                 shape=shape,
                 dtype=dtype,
                 **_level_options(number, len(spacings_um), spacings_um[number], spacing_um, tile),
             )
-            checksums.append(found[0])
             if coarser is not None:
                 coarser.close()
-                window, shape = coarser.window, coarser.shape
+                read_window, shape = coarser.read_window, coarser.shape
     return checksums
 
 
 def level_spacings(spacing_um: float, coarsest_um: float, exact_um: float | None) -> list[float]:
-    """Pixel size of each level, none beyond `coarsest_um`: each twice that before it.
+    """Pixel size of each level, none above `coarsest_um`: each is twice the one before it.
 
-    With `exact_um`, which patches are read at, the step from level 0 to 1 is another one where
-    halving alone would miss it: 0.46 um is followed by 1, 2, 4 um. It is at least 1.5 as long as
-    `exact_um` is reached so. A scan that is coarser than `exact_um` is halved only.
+    `exact_um` is the pixel size at which patches are read. If halving alone would miss it, the step
+    from level 0 to level 1 is a different one: 0.46 um is followed by 1, 2, 4 um. This step is at
+    least 1.5 if that still reaches `exact_um`. A scan coarser than `exact_um` is only halved.
     """
-    found = [spacing_um]
+    spacings = [spacing_um]
     if exact_um is not None and spacing_um < exact_um:
         steps = math.log2(exact_um / spacing_um)
         if abs(2 ** (steps - round(steps)) - 1) > 1e-3:
-            found.append(exact_um / 2 ** max(math.floor(steps - math.log2(1.5)), 0))
-    while found[-1] * 2 <= coarsest_um * 1.001:
-        found.append(found[-1] * 2)
-    return found
+            spacings.append(exact_um / 2 ** max(math.floor(steps - math.log2(1.5)), 0))
+    while spacings[-1] * 2 <= coarsest_um * 1.001:
+        spacings.append(spacings[-1] * 2)
+    return spacings
 
 
 def windows_of(shape: tuple[int, int], tile: int) -> Iterator[tuple[int, int, int, int]]:
-    """Row, column, rows and columns of parts of a level: a tile high, up to eight wide."""
-    wide = 8 * tile
+    """Row, column, rows and columns of parts of a level: one tile high, up to eight wide."""
+    width = 8 * tile
     for row in range(0, shape[0], tile):
-        for column in range(0, shape[1], wide):
-            yield row, column, min(tile, shape[0] - row), min(wide, shape[1] - column)
+        for column in range(0, shape[1], width):
+            yield row, column, min(tile, shape[0] - row), min(width, shape[1] - column)
 
 
-def checksum(window: Window, shape: tuple[int, int], tile: int) -> int:
+def checksum(read_window: ReadWindow, shape: tuple[int, int], tile: int) -> int:
     """CRC-32 of a level's pixels, read window by window in the order of `windows_of`."""
-    found = 0
-    for part in windows_of(shape, tile):
-        found = zlib.crc32(np.ascontiguousarray(window(*part)).data, found)
-    return found
+    crc = 0
+    for window in windows_of(shape, tile):
+        crc = zlib.crc32(np.ascontiguousarray(read_window(*window)).data, crc)
+    return crc
 
 
 def _tiles(
-    window: Window, shape: tuple[int, int], tile: int, coarser: Coarser | None, found: list[int]
+    read_window: ReadWindow,
+    shape: tuple[int, int],
+    tile: int,
+    coarser: Downsampler | None,
+    checksums: list[int],
 ) -> Iterator[NDArray[Any]]:
-    """A level's tiles, row by row, filled up with 0; pixels also go to `coarser` and `found`."""
-    for row, start, rows, columns in windows_of(shape, tile):
-        pixels = np.ascontiguousarray(window(row, start, rows, columns))
-        found[0] = zlib.crc32(pixels.data, found[0])
+    """A level's tiles, row by row, filled up with 0 at the right and lower edge.
+
+    On their way the pixels are added to `coarser` and to a new checksum at the end of `checksums`.
+    """
+    checksums.append(0)
+    for window in windows_of(shape, tile):
+        pixels = np.ascontiguousarray(read_window(*window))
+        checksums[-1] = zlib.crc32(pixels.data, checksums[-1])
         if coarser is not None:
             coarser.add(pixels)
-        for column in range(0, columns, tile):
+        for column in range(0, pixels.shape[1], tile):
             part = pixels[:, column : column + tile]
             yield np.pad(part, ((0, tile - part.shape[0]), (0, tile - part.shape[1])))
 
@@ -151,12 +157,12 @@ def _level_options(
         "resolution": (pixels_per_cm, pixels_per_cm),
         "subifds": levels - 1 if number == 0 else None,
         "subfiletype": 1 if number else 0,
-        "metadata": _ome(full_spacing_um) if number == 0 else None,
+        "metadata": _ome_metadata(full_spacing_um) if number == 0 else None,
         "software": provenance.line() if number == 0 else "",
     }
 
 
-def _ome(spacing_um: float) -> dict[str, Any]:
+def _ome_metadata(spacing_um: float) -> dict[str, Any]:
     return {
         "axes": "YX",
         "PhysicalSizeX": spacing_um,

@@ -1,80 +1,88 @@
-"""Pixel sizes that disagree, and the confusion of units behind it, named."""
+"""Lengths in um, and pixel sizes that disagree because one unit was taken for another."""
 
 import math
 
-# one unit taken for another, or a length for its inverse; ratios as found to given
-_FACTORS = (
-    (1000.0, "1000: mm against um, or um against nm"),
-    (10_000.0, "10000: cm against um"),
-    (10.0, "10: cm against mm"),
-    (25_400.0, "25400: inches against um"),
-    (25.4, "25.4: inches against mm"),
-    (2.54, "2.54: inches against cm"),
+# OME-XML writers use both characters for the micro sign; OME-Zarr spells units out
+LENGTH_UM = {
+    "nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3,
+    "cm": 1e4, "m": 1e6, "inch": 25_400.0,
+    "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6,
+}  # fmt: skip
+
+# ratios that arise when one unit is taken for another
+_RATIOS = (
+    (1000.0, "1000: mm vs um, or um vs nm"),
+    (10_000.0, "10000: cm vs um"),
+    (10.0, "10: cm vs mm"),
+    (25_400.0, "25400: inches vs um"),
+    (25.4, "25.4: inches vs mm"),
+    (2.54, "2.54: inches vs cm"),
 )
-# um in the units in which metadata give pixels a unit
-_UNITS = ((1.0, "um"), (1000.0, "mm"), (10_000.0, "cm"), (25_400.0, "inch"))
+# units in which programs state a resolution
+_RESOLUTION_UNITS = ("mm", "cm", "inch")
 TOLERANCE = 0.01
-# a section of any brain, from a mouse's to a whole human one on its slide
+# the longer side of a section of any brain: from a mouse to a whole human brain on its slide
 SMALLEST_MM, LARGEST_MM = 1.0, 400.0
 
 
-def same(found_um: float, given_um: float) -> bool:
+def length_um(value: float, unit: str) -> float:
+    """A length in um; NaN if the unit is unknown."""
+    return value * LENGTH_UM.get(unit.strip(), math.nan)
+
+
+def agree(one_um: float, other_um: float) -> bool:
     """Whether two pixel sizes agree within 1 %."""
-    return abs(found_um / given_um - 1) <= TOLERANCE
+    return abs(one_um / other_um - 1) <= TOLERANCE
 
 
-def confusion(found_um: float, given_um: float) -> str:
-    """What may have been confused where two pixel sizes differ; "" if nothing is known.
+def explain_mismatch(actual_um: float, expected_um: float) -> str:
+    """Say what may have been confused where two pixel sizes differ; "" if nothing fits.
 
-    Two kinds are known: a unit taken for another (a factor of 10, 1000, 25400, ... either way), and
-    pixels a unit taken for units a pixel (their product is a unit squared).
+    Two mistakes are recognised: one unit taken for another (a factor of 10, 1000, 25400, ... either
+    way), and pixels per unit taken for units per pixel (the product of the two is the unit).
     """
-    ratio = found_um / given_um
-    known = [f"a factor of {meaning}" for factor, meaning in _FACTORS if same(ratio, factor)]
-    known += [f"a factor of 1/{meaning}" for factor, meaning in _FACTORS if same(1 / ratio, factor)]
-    known += [
-        f"{found_um:g} is pixels a {unit}, that is {unit_um / found_um:g} um a pixel"
-        for unit_um, unit in _UNITS
-        # (pixels a unit, read as um a pixel) x (um a pixel) = um in the unit
-        if same(found_um * given_um, unit_um) and not same(found_um, given_um)
+    ratio = actual_um / expected_um
+    reasons = [f"a factor of {meaning}" for factor, meaning in _RATIOS if agree(ratio, factor)]
+    reasons += [
+        f"a factor of 1/{meaning}" for factor, meaning in _RATIOS if agree(1 / ratio, factor)
     ]
-    return " or ".join(known)
+    reasons += [
+        f"{actual_um:g} may be pixels per {unit}, that is {LENGTH_UM[unit] / actual_um:g} um"
+        for unit in ("um", *_RESOLUTION_UNITS)
+        if agree(actual_um * expected_um, LENGTH_UM[unit]) and not agree(actual_um, expected_um)
+    ]
+    return " or ".join(reasons)
 
 
-def implausible(width_px: int, height_px: int, spacing_um: float) -> str:
-    """Why a pixel size cannot be true of a section of so many pixels; "" if it can."""
-    longest_mm = max(width_px, height_px) * spacing_um / 1000
+def implausible_size(width_px: int, height_px: int, spacing_um: float) -> str:
+    """Say why a pixel size cannot be right for a section of this many pixels; "" if it can."""
+    longest_px = max(width_px, height_px)
+    longest_mm = longest_px * spacing_um / 1000
     if SMALLEST_MM <= longest_mm <= LARGEST_MM:
         return ""
-    fitting = [
-        f"{spacing_um * factor:g} um (a factor of {name})"
-        for scale, meaning in _FACTORS[:4]
-        for factor, name in ((scale, meaning), (1 / scale, f"1/{meaning}"))
-        if 10 * SMALLEST_MM <= longest_mm * factor <= LARGEST_MM / 2
-    ]
-    fitting += [
-        f"{unit_um / spacing_um:g} um ({spacing_um:g} pixels a {unit})"
-        for unit_um, unit in _UNITS[1:]
-        if 10 * SMALLEST_MM <= longest_mm * unit_um / spacing_um**2 <= LARGEST_MM / 2
+    candidates = {}
+    for ratio, meaning in _RATIOS[:4]:
+        candidates[spacing_um * ratio] = f"a factor of {meaning}"
+        candidates[spacing_um / ratio] = f"a factor of 1/{meaning}"
+    for unit in _RESOLUTION_UNITS:
+        candidates[LENGTH_UM[unit] / spacing_um] = f"{spacing_um:g} pixels per {unit}"
+    plausible = [
+        f"{um:g} um ({reason})"
+        for um, reason in candidates.items()
+        if 10 * SMALLEST_MM <= longest_px * um / 1000 <= LARGEST_MM / 2
     ]
     return (
-        f"{max(width_px, height_px)} px of {spacing_um:g} um are {longest_mm:.3g} mm, no section"
-        + (f"; it would be one with {' or '.join(fitting)}" if fitting else "")
+        f"{longest_px} px of {spacing_um:g} um are {longest_mm:.3g} mm, too "
+        f"{'small' if longest_mm < SMALLEST_MM else 'large'} for a section"
+        + (f"; a pixel size of {' or '.join(plausible)} would fit" if plausible else "")
     )
 
 
-def thickness(thickness_um: float) -> str:
-    """Why a section's thickness cannot be true; "" if it can."""
+def implausible_thickness(thickness_um: float) -> str:
+    """Say why a section cannot be this thick; "" if it can."""
     if 1 <= thickness_um <= 1000:
         return ""
-    for factor, meaning in ((1000.0, "given in mm"), (1e-3, "given in nm")):
+    for factor, unit in ((1000.0, "mm"), (1e-3, "nm")):
         if 5 <= thickness_um * factor <= 200:
-            return f"{thickness_um:g} um; {thickness_um * factor:g} um {meaning}?"
+            return f"{thickness_um:g} um; {thickness_um * factor:g} um given in {unit}?"
     return f"{thickness_um:g} um"
-
-
-def length_um(value: float, unit: str) -> float:
-    """A length in um; NaN for a unit that is none."""
-    um = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0}
-    um |= {"mm": 1e3, "cm": 1e4, "m": 1e6}
-    return value * um.get(unit.strip(), math.nan)

@@ -6,7 +6,7 @@ ROWS, COLUMNS = 100, 130
 
 
 def scene(dtype=np.uint8):
-    """(100, 130): waves over a bright ground, darker below a slanting line."""
+    """(100, 130): waves over a bright background, darker below a slanting line."""
     y, x = np.mgrid[:ROWS, :COLUMNS]
     gray = 170 + 40 * np.sin(y / 9) + 30 * np.cos(x / 7) - 80 * (2 * y > x + 30)
     if dtype == np.uint16:

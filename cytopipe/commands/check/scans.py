@@ -50,7 +50,7 @@ def _examined(study: Path, section: Section) -> tuple[Looked, list[Finding]]:
         return Looked(section, None), [replace(seen, remedy=remedy)]
     full = found.levels[0]
     size_mb = found.size_bytes / 1e6
-    coarsest_um = found.levels[-1].factor * section.spacing_um
+    coarsest_um = found.factors[-1] * section.spacing_um
     codecs = ", ".join(dict.fromkeys(level.codec for level in found.levels))
     told = (
         f"{found.format}, {full.width} x {full.height} px of {section.spacing_um:g} um, "
@@ -77,15 +77,15 @@ def _examined(study: Path, section: Section) -> tuple[Looked, list[Finding]]:
 def _of_spacing(section: Section, found: Examination) -> list[Finding]:
     told, level = [], ERROR
     full = found.levels[0]
-    if found.spacing_um is not None and not units.same(found.spacing_um, section.spacing_um):
-        why = units.confusion(found.spacing_um, section.spacing_um)
+    if found.spacing_um is not None and not units.agree(found.spacing_um, section.spacing_um):
+        why = units.explain_mismatch(found.spacing_um, section.spacing_um)
         told.append(
             f"its {found.spacing_from} say {found.spacing_um:g} um a pixel, sections.tsv "
             f"{section.spacing_um:g}" + (f": {why}" if why else "")
         )
         if found.spacing_from == "resolution tags":  # which no reader relies on
             level = WARNING if why else NOTE
-    impossible = units.implausible(full.width, full.height, section.spacing_um)
+    impossible = units.implausible_size(full.width, full.height, section.spacing_um)
     if impossible and level == ERROR and told:
         impossible = ""  # said already
     if impossible:
@@ -132,7 +132,7 @@ def numbers(sections: list[Section]) -> list[Finding]:
                     brain,
                 )
             )
-        if impossible := units.thickness(rows[0].thickness_um):
+        if impossible := units.implausible_thickness(rows[0].thickness_um):
             remedy = "correct thickness_um in config/sections.tsv"
             findings.append(Finding(ERROR, "thickness", impossible, remedy, brain))
         images: dict[str, int] = {}

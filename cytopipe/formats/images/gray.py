@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 # luma of ITU-R recommendation BT.601, in thousandths
 _LUMA = (299, 587, 114)
-_BAND = 64  # rows: the whole as 32 bits would take four bytes a pixel of a scan
+_BAND = 64  # rows: 32 bits for the whole image would take four bytes per pixel of a scan
 
 
 def luma(image: NDArray[Any]) -> NDArray[Any]:
     """Gray values (rows, columns) of an image (rows, columns, red, green, blue, ...).
 
     Luma after ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B of the stored (gamma encoded) values,
-    rounded, in the same 8 or 16 bits; further channels (alpha) are dropped.
+    rounded, in the same 8 or 16 bits. Further channels (alpha) are dropped.
     """
     gray = np.empty(image.shape[:2], image.dtype)
     for row in range(0, len(gray), _BAND):
@@ -26,28 +26,28 @@ def luma(image: NDArray[Any]) -> NDArray[Any]:
     return gray
 
 
-def inverted(image: NDArray[Any]) -> NDArray[Any]:
-    """255 (of 16 bits: 65535) less the gray value: a bright ground of a dark one."""
+def invert(image: NDArray[Any]) -> NDArray[Any]:
+    """255 (for 16 bits 65535) minus each gray value: a dark background becomes bright."""
     return np.asarray(~image)
 
 
 def gray_range(image: NDArray[Any]) -> tuple[float, float]:
-    """The 0.5 and 99.5 percentiles of an image: a hot pixel or a scratch does not move them."""
+    """The 0.5 and 99.5 percentiles of an image; a hot pixel or a scratch does not change them."""
     low, high = np.percentile(image, [0.5, 99.5])
     return float(low), float(high)
 
 
 def to_8_bit(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Gray values in 8 bits, `low` to `high` stretched to 0 to 255 and cut off beyond.
+    """Gray values in 8 bits: `low` to `high` become 0 to 255, values beyond are clipped.
 
-    8-bit images stay as they are: stains that differ between sections must look so.
+    8-bit images are returned unchanged: if two sections are stained differently, it must show.
 
     Parameters
     ----------
-    image : uint8 or uint16; scanners use 10 to 16 of the latter's bits.
+    image : uint8 or uint16; scanners use 10 to 16 bits of the latter.
     """
     if image.dtype == np.uint8:
         return image
-    # a table of all values: floating point would take eight bytes a pixel
+    # a table of all values: floating point would take eight bytes per pixel
     table = (np.arange(2**16) - low) * (255 / max(high - low, 1.0))
     return np.clip(np.rint(table), 0, 255).astype(np.uint8)[image]

@@ -1,4 +1,4 @@
-"""Label images: pages of a TIFF."""
+"""Label images: the pages of one TIFF."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from cytopipe import provenance
 from cytopipe.files import require, whole
-from cytopipe.formats.images.store import damage_named
+from cytopipe.formats.images.reader import input_error_on_damage
 
 
 def write_labels(pages: list[NDArray[np.uint8]], path: Path) -> None:
-    """Write label images, a page each, of any sizes; an unusable section is a 1 x 1 page of 0."""
+    """Write one label image of any size per page; an unusable section is a 1 x 1 page of 0."""
     with whole(path) as beside, tifffile.TiffWriter(beside, bigtiff=True) as tif:
         for number, page in enumerate(pages):
             tif.write(
@@ -33,7 +33,7 @@ def read_labels(path: Path, page: int) -> NDArray[np.uint8]:
         If the file is missing, damaged, or has no such page.
     """
     require(path, "run the segmentation")
-    with damage_named(
+    with input_error_on_damage(
         f"{path}: page {page} is not readable", "; delete it and rerun the segmentation"
     ):
         return np.asarray(tifffile.imread(path, key=page), np.uint8)

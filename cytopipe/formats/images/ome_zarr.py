@@ -1,10 +1,11 @@
-"""OME-Zarr 0.4 (zarr 2) and 0.5 (zarr 3): a folder, a level an array, decoded chunk by chunk.
+"""OME-Zarr 0.4 (zarr 2) and 0.5 (zarr 3): a folder with one array per level, read by chunks.
 
-https://ngff.openmicroscopy.org/0.5. zarr gives a fill value for a chunk that is not there, without
-an error; here such chunks are named to the caller.
+https://ngff.openmicroscopy.org/0.5. zarr silently returns a fill value for a chunk that does not
+exist; this reader reports such chunks.
 """
 
 import os
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,166 +14,172 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.formats.images.store import COPY_AGAIN, UNIT_UM, Box, StoredLevel, damage_named
+from cytopipe.formats.images.description import CONVERT, ImageDescription, LevelDescription
+from cytopipe.formats.images.reader import COPY_AGAIN, Region, input_error_on_damage
+from cytopipe.formats.units import LENGTH_UM
 
-_CONVERT = "convert it to 8 or 16 bit gray or RGB"
 _VERSIONS = ("0.4", "0.5")
 _RGB = ["FF0000", "00FF00", "0000FF"]
 
 
-class ZarrStore:
-    """An open OME-Zarr image (a `Store`).
+class OmeZarrReader:
+    """An open OME-Zarr image (an `ImageReader`).
 
     Raises
     ------
     InputError
-        If the folder is no OME-Zarr image of these versions, or holds anything but a gray or RGB
-        image of 8 or 16 bits.
+        If the folder is not an OME-Zarr image of these versions, or contains anything but a gray or
+        RGB image of 8 or 16 bits.
     """
 
     def __init__(self, path: Path) -> None:
-        import zarr  # only where there are such images
+        import zarr  # only where there are such images: a GPU node may lack it
 
-        self.path = path
-        with damage_named(f"{path}: not a readable OME-Zarr", COPY_AGAIN):
-            self._folder = path
-            metadata = _metadata(zarr.open_group(path, mode="r"))
+        self._path = self._folder = path
+        with input_error_on_damage(f"{path}: not a readable OME-Zarr", COPY_AGAIN):
+            metadata = _ome_metadata(zarr.open_group(path, mode="r"))
             if "multiscales" not in metadata and "bioformats2raw.layout" in metadata:
-                # this converter's root lists images, the first of which is the scan
+                # the root that this converter writes lists images; the first one is the scan
                 self._folder = path / "0"
-                metadata = _metadata(zarr.open_group(self._folder, mode="r"))
+                metadata = _ome_metadata(zarr.open_group(self._folder, mode="r"))
         version, image = _multiscale(path, metadata)
-        with damage_named(f"{path}: its multiscales metadata are damaged", COPY_AGAIN):
+        with input_error_on_damage(f"{path}: its multiscales metadata are damaged", COPY_AGAIN):
             axes = [axis["name"].lower() for axis in image["axes"]]
+            self._y, self._x = axes.index("y"), axes.index("x")
             self._names = [str(dataset["path"]) for dataset in image["datasets"]]
-            placed = [_placed(dataset, image, axes) for dataset in image["datasets"]]
-            unit_um = [UNIT_UM.get(image["axes"][axes.index(a)].get("unit")) for a in ("y", "x")]
+            placements = [
+                _scale_and_shift(dataset, image, len(axes))[:, [self._y, self._x]]
+                for dataset in image["datasets"]
+            ]
+            unit_um = [LENGTH_UM.get(image["axes"][it].get("unit")) for it in (self._y, self._x)]
         self._arrays: list[Any] = []
         for number, name in enumerate(self._names):
-            with damage_named(
+            with input_error_on_damage(
                 f"{path}: level {number} ({name}) is missing or not readable", COPY_AGAIN
             ):
                 self._arrays.append(zarr.open_array(self._folder / name, mode="r"))
-        _check_pixels(path, axes, self._arrays, metadata)
-        _check_shifts(path, placed)
-        self._y, self._x = axes.index("y"), axes.index("x")
+        _check_arrays(path, axes, self._arrays)
+        _check_placements(path, placements)
         self._c = axes.index("c") if "c" in axes else None
-        self.format = f"OME-Zarr {version}"
-        self.dtype = np.dtype(self._arrays[0].dtype).newbyteorder("=")
-        self.channels = 1 if self._c is None else self._arrays[0].shape[self._c]
-        self.white_is_zero = False
-        self.spacing_um = {
-            axis: scale * um
-            for axis, scale, um in zip("YX", placed[0][0], unit_um, strict=True)
-            if um is not None
-        }
-        # without a unit the ratio between levels still holds, and no more is made of it
-        self.levels = [
-            self._level(array, scale[1] * (unit_um[1] or 1.0))
-            for array, (scale, _) in zip(self._arrays, placed, strict=True)
-        ]
+        self._channels = 1 if self._c is None else self._arrays[0].shape[self._c]
+        if self._channels == 3:
+            _check_colors(path, metadata)
+        self.description = ImageDescription(
+            path=path,
+            format=f"OME-Zarr {version}",
+            dtype=np.dtype(self._arrays[0].dtype).newbyteorder("="),
+            channels=self._channels,
+            white_is_zero=False,
+            levels=tuple(
+                # without a unit the ratios between levels still hold
+                self._describe(array, float(scale[1]) * (unit_um[1] or 1.0))
+                for array, (scale, _) in zip(self._arrays, placements, strict=True)
+            ),
+            axis_spacing_um={
+                axis: float(scale) * um
+                for axis, scale, um in zip("YX", placements[0][0], unit_um, strict=True)
+                if um is not None
+            },
+        )
 
     def close(self) -> None:
-        """Nothing stays open between reads."""
+        """Nothing to close: no file stays open between reads."""
 
-    def _level(self, array: Any, spacing_um: float) -> StoredLevel:
-        segment = self._segment(array)
+    def _describe(self, array: Any, spacing_um: float) -> LevelDescription:
         codecs = [type(codec).__name__.lower().removesuffix("codec") for codec in array.compressors]
-        rows, columns = array.shape[self._y], array.shape[self._x]
-        return StoredLevel(
-            rows,
-            columns,
-            (min(segment[self._y], rows), min(segment[self._x], columns)),
-            ", ".join(codecs) or "none",
-            spacing_um,
+        first = self._region_of(array, (0,) * array.ndim)
+        return LevelDescription(
+            array.shape[self._y],
+            array.shape[self._x],
+            segment=(first.height, first.width),
+            codec=", ".join(codecs) or "none",
+            spacing_um=spacing_um,
         )
 
-    @staticmethod
-    def _segment(array: Any) -> tuple[int, ...]:
-        """What one file holds along each axis: a chunk, or a shard of several."""
-        return tuple(array.shards or array.chunks)
-
-    def check_complete(self) -> list[tuple[int, Box]]:
-        """Chunks without a file, by level."""
-        absent = []
-        for number, (array, name) in enumerate(zip(self._arrays, self._names, strict=True)):
-            folder = self._folder / name
-            files = {
-                str(Path(root, file).relative_to(folder))
-                for root, _, found in os.walk(folder)
-                for file in found
-            }
-            segment = self._segment(array)
-            grid = [
-                range(-(-size // part)) for size, part in zip(array.shape, segment, strict=True)
-            ]
-            absent += [
-                (number, self._place(array, index))
-                for index in product(*grid)
-                if array.metadata.encode_chunk_key(index) not in files
-            ]
-        return absent
-
-    def _place(self, array: Any, index: tuple[int, ...]) -> Box:
-        segment = self._segment(array)
-        row, column = index[self._y] * segment[self._y], index[self._x] * segment[self._x]
-        return Box(
+    def _region_of(self, array: Any, index: tuple[int, ...]) -> Region:
+        """Where a chunk lies, cut off at the edge of the image."""
+        rows, columns = _file_shape(array)[self._y], _file_shape(array)[self._x]
+        row, column = index[self._y] * rows, index[self._x] * columns
+        return Region(
             row,
             column,
-            min(segment[self._y], array.shape[self._y] - row),
-            min(segment[self._x], array.shape[self._x] - column),
+            min(rows, array.shape[self._y] - row),
+            min(columns, array.shape[self._x] - column),
         )
 
-    def read(self, level: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
-        """Pixels of a box as stored; only the chunks that it touches are decoded."""
-        array = self._arrays[level]
-        cut: list[Any] = [0] * array.ndim
-        cut[self._y] = slice(box.row, box.row + box.height)
-        cut[self._x] = slice(box.column, box.column + box.width)
-        if self._c is not None:
-            cut[self._c] = slice(None) if self.channels == 3 else 0
-        what = (
-            f"{self.path}: a chunk of level {level} at row {box.row}, column {box.column} or beyond"
-        )
-        with damage_named(f"{what} is not readable", COPY_AGAIN):
-            pixels = np.asarray(array[tuple(cut)]).astype(self.dtype, copy=False)
-        # axes that are left keep their order
-        left = [axis for axis in range(array.ndim) if isinstance(cut[axis], slice)]
-        wanted = [self._y, self._x] + ([self._c] if self._c in left else [])
-        pixels = np.ascontiguousarray(pixels.transpose([left.index(axis) for axis in wanted]))
-        return pixels, self._absent(level, box)
+    def missing_segments(self) -> list[tuple[int, Region]]:
+        """Level and region of every chunk without a file."""
+        missing = []
+        for number, (level, name) in enumerate(
+            zip(self.description.levels, self._names, strict=True)
+        ):
+            folder = self._folder / name
+            # listing a folder is much faster than asking for each of its files
+            files = {
+                Path(root, file).relative_to(folder).as_posix()
+                for root, _, names in os.walk(folder)
+                for file in names
+            }
+            whole = Region(0, 0, level.height, level.width)
+            missing += [(number, it) for it in self._missing(number, whole, files.__contains__)]
+        return missing
 
-    def _absent(self, level: int, box: Box) -> list[Box]:
-        array, segment = self._arrays[level], self._segment(self._arrays[level])
+    def _missing(self, level: int, region: Region, exists: Callable[[str], bool]) -> list[Region]:
+        """Chunks of a region without a file; a file holds a chunk, or a shard of several."""
+        array, sizes = self._arrays[level], _file_shape(self._arrays[level])
         grid = [range(1)] * array.ndim
-        grid[self._y] = _touched(box.row, box.height, segment[self._y])
-        grid[self._x] = _touched(box.column, box.width, segment[self._x])
+        grid[self._y] = _chunks_touched(region.row, region.height, sizes[self._y])
+        grid[self._x] = _chunks_touched(region.column, region.width, sizes[self._x])
         if self._c is not None:
-            grid[self._c] = _touched(0, self.channels, segment[self._c])
-        folder = self._folder / self._names[level]
+            grid[self._c] = _chunks_touched(0, self._channels, sizes[self._c])
         return [
-            self._place(array, index)
+            self._region_of(array, index)
             for index in product(*grid)
-            if not (folder / array.metadata.encode_chunk_key(index)).exists()
+            if not exists(array.metadata.encode_chunk_key(index))
         ]
 
+    def read(self, level: int, region: Region) -> tuple[NDArray[Any], list[Region]]:
+        """Pixels of a region as stored; only the chunks that it touches are decoded."""
+        array, folder = self._arrays[level], self._folder / self._names[level]
+        selection = [slice(None)] * array.ndim
+        selection[self._y] = slice(region.row, region.row + region.height)
+        selection[self._x] = slice(region.column, region.column + region.width)
+        with input_error_on_damage(
+            f"{self._path}: a chunk of level {level} at row {region.row}, column {region.column} "
+            "or beyond is not readable",
+            COPY_AGAIN,
+        ):
+            pixels = np.asarray(array[tuple(selection)]).astype(self.description.dtype, copy=False)
+        # all other axes have a size of 1
+        pixels = np.moveaxis(pixels, (self._y, self._x), (0, 1))
+        pixels = pixels.reshape(region.height, region.width, self._channels)
+        if self._channels == 1:
+            pixels = pixels[..., 0]
+        return pixels, self._missing(level, region, lambda key: (folder / key).exists())
 
-def _touched(start: int, size: int, part: int) -> range:
-    return range(start // part, -(-(start + size) // part))
+
+def _file_shape(array: Any) -> tuple[int, ...]:
+    """What one file holds along each axis: a chunk, or a shard of several chunks."""
+    return tuple(array.shards or array.chunks)
 
 
-def _metadata(group: Any) -> dict[str, Any]:
+def _chunks_touched(start: int, size: int, chunk: int) -> range:
+    return range(start // chunk, -(-(start + size) // chunk))
+
+
+def _ome_metadata(group: Any) -> dict[str, Any]:
     """OME metadata: under `ome` since version 0.5, at the top before."""
-    attributes = group.attrs.asdict()
-    found: dict[str, Any] = attributes.get("ome", attributes)
-    return found
+    attributes: dict[str, Any] = group.attrs.asdict()
+    ome: dict[str, Any] = attributes.get("ome", attributes)
+    return ome
 
 
 def _multiscale(path: Path, metadata: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Version and the first of the images at several scales."""
+    """Version, and metadata of the first multiscale image."""
     if not metadata.get("multiscales"):
         raise InputError(
-            f"{path}: has no multiscales metadata: no OME-Zarr image; name the folder that has them"
+            f"{path}: has no multiscales metadata, so it is not an OME-Zarr image; name the folder "
+            "that has them"
         )
     image = metadata["multiscales"][0]
     version = str(metadata.get("version", image.get("version", "unknown")))
@@ -183,11 +190,11 @@ def _multiscale(path: Path, metadata: dict[str, Any]) -> tuple[str, dict[str, An
     return version, image
 
 
-def _placed(
-    dataset: dict[str, Any], image: dict[str, Any], axes: list[str]
-) -> tuple[list[float], list[float]]:
-    """Scale and translation of a level along y and x, in the unit of the axes."""
-    scale, shift = np.ones(len(axes)), np.zeros(len(axes))
+def _scale_and_shift(
+    dataset: dict[str, Any], image: dict[str, Any], ndim: int
+) -> NDArray[np.float64]:
+    """Scale and translation (2, ndim) of a level, in the units of the axes."""
+    scale, shift = np.ones(ndim), np.zeros(ndim)
     for step in [
         *dataset["coordinateTransformations"], *image.get("coordinateTransformations", [])
     ]:  # fmt: skip
@@ -197,45 +204,40 @@ def _placed(
             shift = shift + step["translation"]
         elif step["type"] != "identity":
             raise ValueError(f"a transformation of type {step['type']}")
-    where = [axes.index("y"), axes.index("x")]
-    return scale[where].tolist(), shift[where].tolist()
+    return np.array([scale, shift])
 
 
-def _check_shifts(path: Path, placed: list[tuple[list[float], list[float]]]) -> None:
-    """All levels show the same; some writers state the half pixel between them, some do not."""
-    for number, (scale, shift) in enumerate(placed):
-        moved = (np.array(shift) - placed[0][1]) / scale
-        if not (np.array(scale) > 0).all() or np.abs(moved).max() > 1:
+def _check_placements(path: Path, placements: list[NDArray[np.float64]]) -> None:
+    """All levels show the same part; some writers state the half pixel between them."""
+    for number, (scale, shift) in enumerate(placements):
+        shift_px = (shift - placements[0][1]) / scale
+        if not (scale > 0).all() or np.abs(shift_px).max() > 1:
             raise InputError(
-                f"{path}: level {number} has scale {scale} and is moved by "
-                f"{moved.tolist()} pixels; write it again, with "
-                "positive scales and all levels of the same part"
+                f"{path}: level {number} has scale {scale.tolist()} and is moved by "
+                f"{shift_px.tolist()} pixels; export it again, with "
+                "positive scales and all levels showing the same part"
             )
 
 
-def _check_pixels(path: Path, axes: list[str], arrays: list[Any], metadata: dict[str, Any]) -> None:
+def _check_arrays(path: Path, axes: list[str], arrays: list[Any]) -> None:
     first = arrays[0]
     for number, array in enumerate(arrays):
         if array.ndim != len(axes) or array.dtype != first.dtype:
             raise InputError(
                 f"{path}: level {number} has {array.ndim} axes of {array.dtype}, level 0 "
-                f"{len(axes)} of {first.dtype}; write it again"
+                f"{len(axes)} of {first.dtype}; export it again"
             )
         sizes = dict(zip(axes, array.shape, strict=True))
         other = [size for axis, size in sizes.items() if axis not in ("y", "x", "c")]
         if sizes.get("c", 1) not in (1, 3) or any(size != 1 for size in other) or 0 in array.shape:
             raise InputError(
                 f"{path}: shape {array.shape} along {', '.join(axes)} is not a gray or RGB image; "
-                f"{_CONVERT}, one plane and one channel or red, green and blue"
+                f"{CONVERT}, with one plane and one channel or red, green and blue"
             )
-        if sizes.get("c", 1) == 3:
-            _check_colors(path, metadata)
-    if first.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path}: gray values are {first.dtype}; {_CONVERT}")
 
 
 def _check_colors(path: Path, metadata: dict[str, Any]) -> None:
-    """Three channels are red, green and blue unless the file says that they are something else."""
+    """Three channels are red, green and blue unless the file gives them other colors."""
     channels = metadata.get("omero", {}).get("channels", [])
     colors = [str(channel.get("color", "")).upper()[-6:] for channel in channels]
     if len(colors) == 3 and all(colors) and colors != _RGB:

@@ -1,4 +1,4 @@
-"""An open section image, gray whatever the file holds: read by level, by spacing or by window."""
+"""An open section image, always gray: read by level, by pixel size or by window."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError, require
-from cytopipe.formats.images.gray import gray_range, inverted, luma, to_8_bit
-from cytopipe.formats.images.ome_zarr import ZarrStore
-from cytopipe.formats.images.single import JPEG_SUFFIXES, PNG_SUFFIXES, SingleStore
-from cytopipe.formats.images.store import COPY_AGAIN, SHEET, Box, Store
-from cytopipe.formats.images.tiff import TiffStore
+from cytopipe.formats.images.description import SHEET
+from cytopipe.formats.images.gray import gray_range, invert, luma, to_8_bit
+from cytopipe.formats.images.ome_zarr import OmeZarrReader
+from cytopipe.formats.images.png_jpeg import JPEG_SUFFIXES, PNG_SUFFIXES, PngJpegReader
+from cytopipe.formats.images.reader import COPY_AGAIN, ImageReader, Region
+from cytopipe.formats.images.tiff import TiffReader
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 ZARR_SUFFIX = ".zarr"
-# `read_at` decodes no level of more pixels: that of a scan without levels may have 12 GB
+# `read_at` decodes no level with more pixels: that of a scan without levels may have 12 GB
 MOST_PIXELS = 2**28
-# the gray values of a scan are judged by so many windows of this edge along each axis
-_WINDOWS, _WINDOW = 12, 256
+# the range of gray values is measured in this many windows of this edge along each axis
+_WINDOWS, _WINDOW_PX = 12, 256
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Level:
 class Pyramid:
     """An open image; use `open_pyramid`.
 
-    Colors become luma, gray values that run from white to black are turned round, 16 bits stay
+    Colors become luma, gray values that run from white to black are inverted, 16 bits stay
     (`to_8_bit` scales them): docs/images.md.
 
     Attributes
@@ -48,14 +49,14 @@ class Pyramid:
     dtype : uint8 or uint16.
     """
 
-    def __init__(self, store: Store, full_spacing_um: float) -> None:
-        self.path = store.path
-        self._store = store
-        self.dtype = store.dtype
-        factors = level_factors(store)
+    def __init__(self, reader: ImageReader, full_spacing_um: float) -> None:
+        self._reader, self._description = reader, reader.description
+        self.path, self.dtype = self._description.path, self._description.dtype
         self.levels = [
             Level(full_spacing_um * factor, stored.height, stored.width)
-            for factor, stored in zip(factors, store.levels, strict=True)
+            for factor, stored in zip(
+                self._description.factors, self._description.levels, strict=True
+            )
         ]
 
     @property
@@ -65,24 +66,24 @@ class Pyramid:
 
     @cached_property
     def gray_range(self) -> tuple[float, float]:
-        """What `to_8_bit` makes 0 and 255: one range for all levels and windows.
+        """The gray values that `to_8_bit` maps to 0 and 255, the same for all levels and windows.
 
-        That of windows spread over the finest level (see the function `gray_range`): coarser
-        ones average the cells away, and their darkest would be cut off. 0 and 255 for 8 bits.
+        They are measured in windows spread over the finest level (see the function `gray_range`):
+        coarser levels average the cells away, and the darkest ones would be cut off. For 8 bits
+        they are 0 and 255.
         """
         if self.dtype == np.uint8:
             return 0.0, 255.0
         height, width = self.levels[0].height, self.levels[0].width
-        rows, columns = (_spread(size) for size in (height, width))
         windows = [
-            self.read_window(0, row, column, min(_WINDOW, height), min(_WINDOW, width)).ravel()
-            for row in rows
-            for column in columns
+            self.read_window(0, row, column, min(_WINDOW_PX, height), min(_WINDOW_PX, width))
+            for row in _window_starts(height)
+            for column in _window_starts(width)
         ]
-        return gray_range(np.concatenate(windows))
+        return gray_range(np.concatenate([window.ravel() for window in windows]))
 
     def to_8_bit(self, image: NDArray[Any]) -> NDArray[np.uint8]:
-        """Pixels of this image in 8 bits, by its `gray_range`; 8-bit pixels as they are."""
+        """Pixels of this image in 8 bits, scaled by its `gray_range`; 8-bit pixels are kept."""
         return to_8_bit(image, *self.gray_range)
 
     def level_for(self, spacing_um: float) -> int:
@@ -93,7 +94,7 @@ class Pyramid:
         InputError
             If even level 0 is coarser.
         """
-        fine = [i for i, lv in enumerate(self.levels) if lv.spacing_um <= spacing_um * 1.001]
+        fine = [i for i, level in enumerate(self.levels) if level.spacing_um <= spacing_um * 1.001]
         if not fine:
             raise InputError(
                 f"{self.path}: its finest level has {self.full_spacing_um:g} um, "
@@ -108,197 +109,148 @@ class Pyramid:
     def read_at(self, spacing_um: float) -> NDArray[Any]:
         """The whole image at exactly `spacing_um`, by area averaging from the next finer level.
 
-        The pixel grid is that of `geometry.pixels_to_section(..., spacing_um, full_spacing_um)`;
-        a last row or column that is less than half covered is left out.
+        The pixel grid is that of `geometry.pixels_to_section(..., spacing_um, full_spacing_um)`. A
+        last row or column of which less than half is covered is left out.
 
         Raises
         ------
         InputError
-            If the image has no level as fine, or only one that is too large to decode at once.
+            If no level of the image is as fine, or only one that is too large to decode at once.
         """
         import cv2  # not on a GPU node, where only windows are read
 
-        level = self.level_for(spacing_um)
-        lv = self.levels[level]
-        factor = spacing_um / lv.spacing_um
-        if lv.height * lv.width > MOST_PIXELS:
+        number = self.level_for(spacing_um)
+        level = self.levels[number]
+        factor = spacing_um / level.spacing_um
+        if level.height * level.width > MOST_PIXELS:
             raise InputError(
                 f"{self.path}: {spacing_um:g} um is needed, the nearest finer level has "
-                f"{lv.spacing_um:g} um and {lv.width} x {lv.height} px, too many to decode at "
-                f"once; set levels to no in {SHEET}, and the workflow makes a copy that has them"
+                f"{level.spacing_um:g} um and {level.width} x {level.height} px, too many to "
+                f"decode at once; set levels to no in {SHEET}, and the workflow makes a copy that "
+                "has them"
             )
-        image = self.read_level(level)
+        image = self.read_level(number)
         if abs(factor - 1) * max(image.shape) < 0.5:
             return image
-        # a scale, not a size: cv2 would stretch the grid to fit a rounded size
         if min(image.shape) < factor:
-            raise InputError(f"{self.path}: less than a pixel of {spacing_um:g} um; rescan it")
+            raise InputError(
+                f"{self.path}: is smaller than one pixel of {spacing_um:g} um; scan it again"
+            )
+        # a scale, not a size: cv2 would stretch the grid to fit a rounded size
         scaled = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
         return np.asarray(scaled)
 
     def read_window(
         self, level: int, row: int, column: int, height: int, width: int
     ) -> NDArray[Any]:
-        """A window of a level that lies inside it; only the tiles it touches are decoded.
+        """A window that lies inside a level; only the tiles that it touches are decoded.
 
         Raises
         ------
         ValueError
             If the window leaves the level.
         InputError
-            If a tile cannot be decoded, or is not there although a neighbouring level shows
-            something in its place.
+            If a tile cannot be decoded, or is missing although a neighbouring level shows something
+            in its place.
         """
-        lv = self.levels[level]
-        if row < 0 or column < 0 or row + height > lv.height or column + width > lv.width:
+        full = self.levels[level]
+        if row < 0 or column < 0 or row + height > full.height or column + width > full.width:
             raise ValueError(
                 f"{self.path}: window {row, column, height, width} leaves level {level}"
             )
-        if self._store.channels == 1:
-            return self._gray(level, Box(row, column, height, width))
-        # colors take three times the memory: a row of tiles at a time
+        if self._description.channels == 1:
+            return self._read_gray(level, Region(row, column, height, width))
+        # colors take three times the memory: read one row of tiles at a time
         window = np.empty((height, width), self.dtype)
-        step = max(self._store.levels[level].segment[0], 256)
+        step = max(self._description.levels[level].segment[0], 256)
         start = row
         while start < row + height:
             end = min((start // step + 1) * step, row + height)
-            window[start - row : end - row] = self._gray(
-                level, Box(start, column, end - start, width)
-            )
+            band = Region(start, column, end - start, width)
+            window[start - row : end - row] = self._read_gray(level, band)
             start = end
         return window
 
-    def _gray(self, level: int, box: Box) -> NDArray[Any]:
-        pixels, absent = self._store.read(level, box)
-        for segment in absent:
+    def _read_gray(self, level: int, region: Region) -> NDArray[Any]:
+        pixels, missing = self._reader.read(level, region)
+        for segment in missing:
             self.confirm_empty(level, segment)
         gray = luma(pixels) if pixels.ndim == 3 else pixels
-        return inverted(gray) if self._store.white_is_zero else gray
+        return invert(gray) if self._description.white_is_zero else gray
 
-    def confirm_empty(self, level: int, absent: Box) -> None:
-        """Raise InputError unless a neighbouring level shows nothing where a segment is absent.
+    def confirm_empty(self, level: int, missing: Region) -> None:
+        """Raise InputError unless a neighbouring level is empty where a segment is missing.
 
-        Writers leave out what is black or blank; a copy that was cut short lacks just as much.
+        Writers leave out segments that are black or blank; a copy that was cut short lacks segments
+        just the same.
         """
-        near = level + 1 if level + 1 < len(self.levels) else level - 1
-        what = (
-            f"{self.path}: level {level} lacks the {absent.height} x {absent.width} px at row "
-            f"{absent.row}, column {absent.column}"
+        neighbour = level + 1 if level + 1 < len(self.levels) else level - 1
+        message = (
+            f"{self.path}: level {level} lacks the {missing.height} x {missing.width} px at row "
+            f"{missing.row}, column {missing.column}"
         )
-        if near < 0:
-            raise InputError(f"{what}, and no other level tells whether they are empty{COPY_AGAIN}")
-        factor = self.levels[near].spacing_um / self.levels[level].spacing_um
-        rows = _inside(absent.row, absent.height, factor, self.levels[near].height)
-        columns = _inside(absent.column, absent.width, factor, self.levels[near].width)
-        shown, also_absent = self._store.read(
-            near, Box(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
+        if neighbour < 0:
+            raise InputError(
+                f"{message}, and no other level tells whether they are empty{COPY_AGAIN}"
+            )
+        factor = self.levels[neighbour].spacing_um / self.levels[level].spacing_um
+        other = self.levels[neighbour]
+        top, bottom = _covered(missing.row, missing.height, factor, other.height)
+        left, right = _covered(missing.column, missing.width, factor, other.width)
+        pixels, also_missing = self._reader.read(
+            neighbour, Region(top, left, bottom - top, right - left)
         )
-        if also_absent:
+        if also_missing:
             return
-        # compression and interpolation blur: most of it must be of one value
-        middle = np.median(shown)
-        if np.mean(np.abs(shown - middle) <= np.iinfo(self.dtype).max / 64) < 0.9:
-            raise InputError(f"{what}, where level {near} shows something{COPY_AGAIN}")
+        # compression and interpolation blur: most pixels must have one value
+        middle = np.median(pixels)
+        if np.mean(np.abs(pixels - middle) <= np.iinfo(self.dtype).max / 64) < 0.9:
+            raise InputError(f"{message}, where level {neighbour} shows something{COPY_AGAIN}")
 
 
-def _inside(start: int, size: int, factor: float, limit: int) -> tuple[int, int]:
-    """First and last + 1 pixel of another level that lie in a part of this one; at least one."""
+def _covered(start: int, size: int, factor: float, limit: int) -> tuple[int, int]:
+    """First and last + 1 pixel of another level inside a stretch of this one; at least one."""
     first = min(math.ceil(start / factor), limit - 1)
     return first, min(max(math.floor((start + size) / factor), first + 1), limit)
 
 
-def _spread(size: int) -> list[int]:
-    """Where some windows along an axis start: even steps, from one end to the other."""
-    room = max(0, size - _WINDOW)
+def _window_starts(size: int) -> list[int]:
+    """Where windows along an axis start, in even steps from one end to the other."""
+    room = max(0, size - _WINDOW_PX)
     return sorted({round(room * step / (_WINDOWS - 1)) for step in range(_WINDOWS)})
 
 
-def level_factors(store: Store) -> list[float]:
-    """How many pixels of level 0 one pixel of each level is wide.
-
-    Raises
-    ------
-    InputError
-        If levels are not in order, or one is no smaller copy of level 0.
-    """
-    shapes = [(level.height, level.width) for level in store.levels]
-    stated_um = [level.spacing_um for level in store.levels]
-    full_um = stated_um[0]
-    factors = [
-        _factor(store.path, shapes[0], shape, um / full_um if um and full_um else None)
-        for shape, um in zip(shapes, stated_um, strict=True)
-    ]
-    for number in range(1, len(factors)):
-        if factors[number] <= factors[number - 1]:
-            raise InputError(
-                f"{store.path}: level {number} ({shapes[number]} px) is not coarser than level "
-                f"{number - 1} ({shapes[number - 1]} px); write the levels from fine to coarse"
-            )
-    return factors
-
-
-def _factor(
-    path: Path, full: tuple[int, int], shape: tuple[int, int], stated: float | None
-) -> float:
-    """How many pixels of the full image one pixel of a level is wide.
-
-    Halving rounds odd sizes up or down, once a level: a power of two that explains both sizes so
-    is the factor, unless the file states another one that explains them too; else the ratio of
-    the longer sides.
-    """
-    ratio = max(full) / max(shape)
-    power = float(2 ** round(math.log2(ratio)))
-    halved = all(
-        -(-length // power) - 1 <= size <= -(-length // power)
-        for length, size in zip(full, shape, strict=True)
-    )
-    if stated is not None and _explains(stated, full, shape):
-        # sizes were divided to state it, or it is the power: no more than rounding
-        return power if halved and abs(stated / power - 1) <= 1e-3 else stated
-    if halved:
-        return power
-    # each side may be off by the rounding of its size
-    if not _explains(ratio, full, shape):
-        raise InputError(
-            f"{path}: a level of {shape} pixels is no smaller copy of {full}; make it again"
-        )
-    return ratio
-
-
-def _explains(factor: float, full: tuple[int, int], shape: tuple[int, int]) -> bool:
-    return all(abs(length / factor - size) <= 1 for length, size in zip(full, shape, strict=True))
-
-
 @contextmanager
-def open_store(path: Path) -> Iterator[Store]:
-    """Open an image file by the kind that its name says.
+def open_reader(path: Path) -> Iterator[ImageReader]:
+    """Open an image file in the format that its name tells.
 
     Raises
     ------
     InputError
-        If the file is missing, of another kind, damaged, or not one gray or RGB image.
+        If the file is missing, in an unknown format, damaged, or not one gray or RGB image.
     """
     require(path, f"correct `image` in {SHEET}")
     name = path.name.lower()
-    opener: Callable[[Path], Store]
+    reader_type: Callable[[Path], ImageReader]
     if name.endswith(TIFF_SUFFIXES):
-        opener = TiffStore
+        reader_type = TiffReader
     elif name.endswith(ZARR_SUFFIX):
-        opener = ZarrStore
+        reader_type = OmeZarrReader
     elif name.endswith(PNG_SUFFIXES + JPEG_SUFFIXES):
-        opener = SingleStore
+        reader_type = PngJpegReader
     else:
         raise InputError(
-            f"{path}: {path.suffix or 'no suffix'} is no known kind of image; convert it to one of "
+            f"{path}: {path.suffix or 'a name without a suffix'} is not a known image format; "
+            "convert it to one of "
             + ", ".join(
                 (*TIFF_SUFFIXES, f"{ZARR_SUFFIX} (OME-Zarr)", *PNG_SUFFIXES, *JPEG_SUFFIXES)
             )
         )
-    store = opener(path)
+    reader = reader_type(path)
     try:
-        yield store
+        yield reader
     finally:
-        store.close()
+        reader.close()
 
 
 @contextmanager
@@ -307,33 +259,18 @@ def open_pyramid(path: Path, spacing_um: float) -> Iterator[Pyramid]:
 
     Parameters
     ----------
-    spacing_um : pixel size of level 0 as sections.tsv gives it.
+    spacing_um : pixel size of level 0 according to sections.tsv.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, not gray or RGB of 8 or 16 bits, or if its pixel size is no
-        positive number, not square, or another one in its metadata than `spacing_um`.
+        If the file is missing, damaged, or not gray or RGB of 8 or 16 bits, or if its pixel size is
+        not positive, not square, or stated differently in its metadata.
     """
     if not 0 < spacing_um < math.inf:
         raise InputError(
             f"{path}: spacing_um is {spacing_um}; give a positive number of um in {SHEET}"
         )
-    with open_store(path) as store:
-        check_spacing(store, spacing_um)
-        yield Pyramid(store, spacing_um)
-
-
-def check_spacing(store: Store, spacing_um: float) -> None:
-    """Raise InputError if the metadata give another pixel size than the sheet."""
-    for axis, found in store.spacing_um.items():
-        if not 0 < found < math.inf:
-            raise InputError(
-                f"{store.path}: its metadata give a PhysicalSize{axis} of {found} um; "
-                "correct or remove it in the file"
-            )
-        if abs(found / spacing_um - 1) > 0.01:
-            raise InputError(
-                f"{store.path}: its metadata say {found:g} um a pixel along {axis}, the sheet says "
-                f"{spacing_um:g}; correct spacing_um in {SHEET} (pixels must be square)"
-            )
+    with open_reader(path) as reader:
+        reader.description.check_spacing(spacing_um)
+        yield Pyramid(reader, spacing_um)

@@ -1,0 +1,178 @@
+"""What an image file says about itself, in one form for every format.
+
+Each reader turns the metadata of its format into an `ImageDescription`, and everything else works
+with that. The checks that hold for every format are made here.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytopipe.files import InputError
+
+SHEET = "config/sections.tsv"
+CONVERT = "convert it to 8 or 16 bit gray or RGB"
+
+
+@dataclass(frozen=True)
+class LevelDescription:
+    """One resolution of an image, as it is stored.
+
+    Attributes
+    ----------
+    height, width : rows and columns.
+    segment : rows and columns that are decoded together: a tile, a strip, a chunk.
+    codec : how a segment is compressed, to be shown to people.
+    spacing_um : pixel size that the file states for this level, None if it states none.
+    """
+
+    height: int
+    width: int
+    segment: tuple[int, int]
+    codec: str
+    spacing_um: float | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class ImageDescription:
+    """What the metadata of an image file say.
+
+    Attributes
+    ----------
+    path : the file, or the folder of an OME-Zarr.
+    format : "OME-BigTIFF", "OME-Zarr 0.5", "JPEG", ...
+    dtype : uint8 or uint16.
+    channels : 1 (gray) or 3 (red, green, blue).
+    white_is_zero : gray values run from white to black.
+    levels : level 0 (full resolution) first.
+    axis_spacing_um : pixel size of level 0 along X and Y, where OME or OME-Zarr metadata state one
+        in a known unit. Unlike resolution tags, these are meant to be true.
+
+    Raises
+    ------
+    InputError
+        If the gray values are not 8 or 16 bit integers, or a stated pixel size is not a positive
+        number.
+    """
+
+    path: Path
+    format: str
+    dtype: np.dtype[Any]
+    channels: int
+    white_is_zero: bool
+    levels: tuple[LevelDescription, ...]
+    axis_spacing_um: dict[str, float]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"{self.path}: gray values are {self.dtype}; {CONVERT}")
+        for axis, spacing_um in self.axis_spacing_um.items():
+            if not 0 < spacing_um < math.inf:
+                raise InputError(
+                    f"{self.path}: its metadata state a PhysicalSize{axis} of {spacing_um} um; "
+                    "correct or remove it in the file"
+                )
+
+    @property
+    def spacing_um(self) -> float | None:
+        """Pixel size of level 0 that the file states, None if it states none."""
+        for axis in "XY":
+            if axis in self.axis_spacing_um:
+                return self.axis_spacing_um[axis]
+        return self.levels[0].spacing_um if self.spacing_from else None
+
+    @property
+    def spacing_from(self) -> str:
+        """Where `spacing_um` is stated: "OME", "OME-Zarr", "resolution tags" or "".
+
+        No reader relies on resolution tags: many programs fill them in at random.
+        """
+        if self.axis_spacing_um:
+            return "OME-Zarr" if self.format.startswith("OME-Zarr") else "OME"
+        if "TIFF" in self.format and self.levels[0].spacing_um is not None:
+            return "resolution tags"
+        return ""
+
+    @property
+    def pixels_square(self) -> bool:
+        """False if the file states two pixel sizes that differ by more than 1 %."""
+        sizes = list(self.axis_spacing_um.values())
+        return len(sizes) < 2 or abs(sizes[0] / sizes[1] - 1) <= 0.01
+
+    @property
+    def decoded_whole(self) -> bool:
+        """Whether the format offers neither levels nor parts that can be decoded alone."""
+        return self.format in ("PNG", "JPEG")
+
+    @property
+    def factors(self) -> list[float]:
+        """For each level, how many pixels of level 0 one of its pixels is wide.
+
+        Raises
+        ------
+        InputError
+            If the levels are not in order, or one is not a smaller copy of level 0.
+        """
+        factors = [_factor(self.path, self.levels[0], level) for level in self.levels]
+        for number, (finer, coarser) in enumerate(pairwise(factors)):
+            if coarser <= finer:
+                shapes = [level.shape for level in self.levels[number : number + 2]]
+                raise InputError(
+                    f"{self.path}: level {number + 1} ({shapes[1]} px) is not coarser than level "
+                    f"{number} ({shapes[0]} px); write the levels from fine to coarse"
+                )
+        return factors
+
+    def check_spacing(self, spacing_um: float) -> None:
+        """Raise InputError if the file states another pixel size than the sections table."""
+        for axis, stated_um in self.axis_spacing_um.items():
+            if abs(stated_um / spacing_um - 1) > 0.01:
+                raise InputError(
+                    f"{self.path}: its metadata state {stated_um:g} um per pixel along {axis}, the "
+                    f"sheet {spacing_um:g}; correct spacing_um in {SHEET} (pixels must be square)"
+                )
+
+
+def _factor(path: Path, full: LevelDescription, level: LevelDescription) -> float:
+    """How many pixels of the full image one pixel of a level is wide.
+
+    Halving rounds odd sizes up or down once per level. If a power of two explains both sizes that
+    way, it is the factor, unless the file states another factor that explains them too. Otherwise
+    the factor is the ratio of the longer sides.
+    """
+    ratio = max(full.shape) / max(level.shape)
+    power = float(2 ** round(math.log2(ratio)))
+    halved = all(
+        -(-length // power) - 1 <= size <= -(-length // power)
+        for length, size in zip(full.shape, level.shape, strict=True)
+    )
+    if level.spacing_um and full.spacing_um:
+        stated = level.spacing_um / full.spacing_um
+        if _explains(stated, full, level):
+            # a stated factor this close to the power of two differs from it by rounding only
+            return power if halved and abs(stated / power - 1) <= 1e-3 else stated
+    if halved:
+        return power
+    if not _explains(ratio, full, level):
+        raise InputError(
+            f"{path}: a level of {level.shape} pixels is not a smaller copy of {full.shape}; "
+            "export it again"
+        )
+    return ratio
+
+
+def _explains(factor: float, full: LevelDescription, level: LevelDescription) -> bool:
+    """Whether a factor gives the size of a level; each side may be off by its rounding."""
+    return all(
+        abs(length / factor - size) <= 1
+        for length, size in zip(full.shape, level.shape, strict=True)
+    )
