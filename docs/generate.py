@@ -65,12 +65,10 @@ def help_section(command: str) -> str:
 
 def config() -> str:
     """The config reference, generated from the models; else the commented defaults."""
+    title = "# Config\n\nEvery value of `config/config.yaml`.\n\n"
     if "config" in program.COMMANDS:
-        return output_of("config", "--reference")
-    return (
-        "# Config\n\n`config/config.yaml` lists every value with its unit.\n\n"
-        "```{literalinclude} ../../config/config.yaml\n:language: yaml\n```\n"
-    )
+        return title + output_of("config", "--reference")
+    return title + "```{literalinclude} ../../config/config.yaml\n:language: yaml\n```\n"
 
 
 def all_tables() -> str:
