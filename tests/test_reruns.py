@@ -227,7 +227,9 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "study.chunk_span": lambda study: study.configure(study={"chunk_span": 990}),
     # code
     **{f"VERSION of {stage}": partial(Study.raise_version, stage=stage) for stage in STAGES},
-    "a script, workflow/scripts/midline.py": lambda study: study.touch_script("midline.py"),
+    "the script of all rules, workflow/scripts/run_stage.py": lambda study: study.touch_script(
+        "run_stage.py"
+    ),
     # results
     "results/report/index.html is deleted": lambda study: study.remove("results/report/index.html"),
     "results/features/spatialnce/B03.npy is deleted": lambda study: study.remove(
