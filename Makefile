@@ -1,26 +1,30 @@
-# make demo    a study whose truth is known, from images to scores (about 25 minutes on 2 cores)
-# make test    everything that must hold
-# make check   its static part, in seconds
+# make demo    makes a study with known ground truth and runs it from images to scores
+# make test    runs the static checks and all tests
+# make check   runs the static checks alone, in seconds
+# make docs    builds the documentation
 
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
-# threads that wait do not spin: on a busy machine spinning made training ten times slower
+# waiting threads must not spin: on a busy machine, spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real comparison test test-slurm check lock clean bench bench-brain bench-dag faults
+.PHONY: help demo demo-real comparison test test-slurm check docs lock clean bench bench-brain bench-dag faults
 help:
-	@echo "make demo       a phantom study from images to scores, with the error of every stage"
-	@echo "make demo-real  35 real brightfield sections through segmentation to reconstruction"
-	@echo "make comparison the papers' objectives side by side on the demo's phantom (an hour)"
-	@echo "make faults     kills, full disks, lost nodes: what was tried and what came of it (an hour)"
-	@echo "make test       checks and tests; make check: the static part, in seconds"
-	@echo "make test-slurm the small study on a private Slurm on this host against a local run (some 9 minutes)"
-	@echo "make bench      each kernel beside the library that does the same; writes benchmarks/results.md"
-	@echo "make bench-brain  a whole brain of true size on CORES=2: what each stage costs"
-	@echo "make bench-dag  what a dry run of ten brains takes, before and after a run"
-	@echo "make clean      removes what the demos and the checks wrote, and .venv"
+	@echo "make demo         make a phantom study, run it from images to scores, print the error of every stage"
+	@echo "make demo-real    run 35 real sections of a mouse brain up to the reconstruction"
+	@echo "make comparison   compare the training objectives of the papers on the demo's phantom (an hour)"
+	@echo "make faults       kill jobs, fill disks, take nodes away, and check the results (an hour)"
+	@echo "make check        format, lint, types and imports, in seconds"
+	@echo "make test         the same, then all tests"
+	@echo "make test-slurm   compare a run on a private Slurm on this host with a local run (about 9 minutes)"
+	@echo "make docs         build the documentation into docs/_build/html"
+	@echo "make bench        time each kernel against a library that does the same; writes benchmarks/results.md"
+	@echo "make bench-brain  run one whole brain on CORES=2 and print the cost of each stage"
+	@echo "make bench-dag    time a dry run of ten brains, before and after a run"
+	@echo "make lock         write requirements.lock from .venv"
+	@echo "make clean        remove .venv, the demos and everything that the checks wrote"
 
 .venv/ready: requirements.lock pyproject.toml envs/system_libraries.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -30,7 +34,7 @@ help:
 		{ echo "no venv module: apt-get install python3-venv, or make PYTHON=..."; exit 1; }
 	@echo "installing $$(grep -c == requirements.lock) pinned packages into .venv, 2 to 5 minutes ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
-	@# a CUDA build of torch brings libraries of its own, at its own pins
+	@# a CUDA build of torch needs its own libraries, at its own pins
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock "$$(grep ^torch== requirements.lock)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -54,7 +58,7 @@ comparison: demo
 		--configfile config/presets/comparison.yaml --until evaluation_areas evaluation_shortcuts evaluation_retrieval
 	@$(BIN)/python workflow/comparison.py demo
 
-# an hour on 2 idle cores; the undisturbed study is kept. FAULTS="--only disks" tries one family alone
+# takes an hour on 2 idle cores and keeps the undisturbed study. FAULTS="--only disks" runs one group of faults
 faults: .venv/ready
 	@PYTHONPATH=tests $(BIN)/python -m faults demo-faults $(FAULTS)
 
@@ -69,15 +73,19 @@ test: check
 	@$(PYTHON) envs/system_libraries.py --browser
 	@$(BIN)/python -m pytest -q
 
+docs: .venv/ready
+	@$(BIN)/python -m sphinx -E -a -W --keep-going -n -q docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 test-slurm: .venv/ready
 	@$(BIN)/python tests/slurm/run.py
 
-# BENCH="slicing surf" tries some alone. Libraries that only the comparison needs are installed first
+# BENCH="slicing surf" runs only these. Libraries that only the comparison needs are installed first
 bench: .venv/ready
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
 	@PYTHONPATH=tests $(BIN)/python benchmarks/side_by_side.py $(BENCH)
 
-# SECTIONS=116 runs a part of the same brain, to the midline; AGAIN=--again removes the results of this size first
+# SECTIONS=116 runs part of the same brain, up to the midline; AGAIN=--again first removes the results of this size
 SECTIONS ?= 465
 bench-brain: .venv/ready
 	@$(BIN)/python benchmarks/brain.py demo-brain --sections $(SECTIONS) --cores $(CORES) $(AGAIN)
@@ -90,4 +98,4 @@ lock:
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
-	rm -rf demo-real demo-faults demo-brain && find demo -mindepth 1 ! -name profile.yaml -delete
+	rm -rf docs/_build docs/reference demo-real demo-faults demo-brain && find demo -mindepth 1 ! -name profile.yaml -delete

@@ -1,8 +1,8 @@
 """Print requirements.lock: what pyproject.toml needs, at the versions of the running environment.
 
-`make lock` runs it after the environment has been changed by hand and the tests have passed in it.
-A resolver cannot make this file: antspyx 0.6 declares numpy < 2.4 and scipy < 1.16 and works with
-newer ones, the Slurm plugin needs numpy >= 2.4.5. Hence also `pip install --no-deps`.
+Run it with `make lock` after you changed the environment and the tests passed.
+A resolver cannot make this file: antspyx 0.6 declares numpy < 2.4 and scipy < 1.16 but works with
+newer ones, and the Slurm plugin needs numpy >= 2.4.5. This is also why pip gets `--no-deps`.
 """
 
 import importlib.metadata

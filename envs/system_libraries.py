@@ -1,8 +1,8 @@
-"""What the wheels of open3d and pymeshlab take from the system: there, or installed, or named.
+"""Check the system libraries that open3d and pymeshlab need; install or name the missing ones.
 
-Run by `make` before anything else is imported. As root on Debian or Ubuntu the missing ones are
-installed; elsewhere the line to type is printed and the exit status is 1. With --browser, as `make
-test` runs it, also a Chromium, in which the tests open the report's pages.
+`make` runs it before anything else is imported. As root on Debian or Ubuntu it installs what is
+missing; elsewhere it prints the command to type and exits with 1. With --browser, as in `make
+test`, it also checks for Chromium, in which the tests open the report's pages.
 """
 
 import ctypes

@@ -138,22 +138,22 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     # inputs
     "an image, images/B03_480.ome.tif": lambda study: study.save("images/B03_480.ome.tif"),
     "a scan without levels, images/B01_480.png": lambda study: study.save("images/B01_480.png"),
-    "a file below 1 MB is written again as it was": lambda study: study.save(
+    "a file below 1 MB is rewritten with the same content": lambda study: study.save(
         "images/B03_480.ome.tif", ""
     ),
-    "a row of sections.tsv: mirrored, B03 15": lambda study: study.mark("B03", 15, "mirrored"),
-    "the same of a scan without levels, B01 480": lambda study: study.mark("B01", 480, "mirrored"),
-    "excluded, B03 15": lambda study: study.mark("B03", 15, "excluded"),
-    "notes, B03 15": lambda study: study.mark("B03", 15, "notes"),
-    "a new section in a chunk, B03 510": lambda study: study.add_section("B03", 510),
+    "mirrored in sections.tsv, B03 15": lambda study: study.mark("B03", 15, "mirrored"),
+    "the same for a scan without levels, B01 480": lambda study: study.mark("B01", 480, "mirrored"),
+    "excluded in sections.tsv, B03 15": lambda study: study.mark("B03", 15, "excluded"),
+    "notes in sections.tsv, B03 15": lambda study: study.mark("B03", 15, "notes"),
+    "a new section in an existing chunk, B03 510": lambda study: study.add_section("B03", 510),
     "a new section in a new chunk, B03 1440": lambda study: study.add_section("B03", 1440),
     "manual/B03/segmentation/00480.tif": lambda study: study.save(
         "manual/B03/segmentation/00480.tif"
     ),
-    "manual/B03/sections.tsv: 15 is excluded": lambda study: study.save(
+    "excluded in manual/B03/sections.tsv, 15": lambda study: study.save(
         "manual/B03/sections.tsv", "section\texcluded\n15\tyes\n"
     ),
-    "manual/B03/sections.tsv: a place for 975": lambda study: study.save(
+    "a placement in manual/B03/sections.tsv, 975": lambda study: study.save(
         "manual/B03/sections.tsv",
         "section\tonto\tangle_rad\tx_um\ty_um\n975\tstack\t0.1\t5\t5\n",
     ),
@@ -162,7 +162,7 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "manual/B03/hemi-L_mid.surf.gii": lambda study: study.save("manual/B03/hemi-L_mid.surf.gii"),
     "manual/B03/hemi-R_white.obj": lambda study: study.save("manual/B03/hemi-R_white.obj"),
     "manual/B03/to-colin27.h5": lambda study: study.save("manual/B03/to-colin27.h5"),
-    "manual/B03/transforms.tsv and a file that it names": lambda study: (
+    "manual/B03/transforms.tsv and a file that it lists": lambda study: (
         study.save("manual/B03/m.txt"),
         study.save(
             "manual/B03/transforms.tsv",
@@ -174,20 +174,22 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "an outlined area, areas/B01/00015.geojson": lambda study: study.save(
         "annotations/areas/B01/00015.geojson"
     ),
-    "a patch with layers, layers/a.tif": lambda study: study.save("annotations/layers/a.tif"),
+    "a patch with annotated layers, layers/a.tif": lambda study: study.save(
+        "annotations/layers/a.tif"
+    ),
     # brains and roles
     "a new brain B21, unseen": lambda study: study.add_brain("B21", "unseen"),
     "a new brain B21, seen": lambda study: study.add_brain("B21", "seen"),
     "a new brain B21, seen; the networks are frozen": lambda study: study.freeze().add_brain(
         "B21", "seen"
     ),
-    "mirrored, B01 15; the networks are frozen": lambda study: study.freeze().mark(
+    "mirrored in sections.tsv, B01 15; the networks are frozen": lambda study: study.freeze().mark(
         "B01", 15, "mirrored"
     ),
-    "the role of B02: transfer to seen": lambda study: study.edit(
+    "the role of B02 changes from transfer to seen": lambda study: study.edit(
         "config/brains.tsv", "transfer", "seen"
     ),
-    "the role of B03: unseen to seen": lambda study: study.edit(
+    "the role of B03 changes from unseen to seen": lambda study: study.edit(
         "config/brains.tsv", "unseen", "seen"
     ),
     # config
@@ -209,15 +211,15 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "pretraining.runs.spatialnce": lambda study: study.configure(
         pretraining={"runs": {"spatialnce": {"epochs": 9}}}
     ),
-    "a new run of pretraining, vit, a transformer": lambda study: study.configure(
+    "a new training run, the transformer vit": lambda study: study.configure(
         pretraining={"runs": {"vit": {"architecture": "r50_vit"}}}
     ),
     "features.network": lambda study: study.configure(features={"network": {"batch_size": 32}}),
     "features.profiles": lambda study: study.configure(features={"profiles": {"samples": 16}}),
-    "a value of a task, evaluation.retrieval": lambda study: study.configure(
+    "a value of one task, evaluation.retrieval": lambda study: study.configure(
         evaluation={"retrieval": {"shown": 3}}
     ),
-    "a new task, evaluation.tasks.embedding: all": lambda study: study.configure(
+    "a task is switched on, evaluation.tasks.embedding: all": lambda study: study.configure(
         evaluation={"tasks": {"embedding": "all"}}
     ),
     "a value of report": lambda study: study.configure(report={"jpeg_quality": 70}),
@@ -225,7 +227,9 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "study.chunk_span": lambda study: study.configure(study={"chunk_span": 990}),
     # code
     **{f"VERSION of {stage}": partial(Study.raise_version, stage=stage) for stage in STAGES},
-    "a script, workflow/scripts/midline.py": lambda study: study.touch_script("midline.py"),
+    "the script of all rules, workflow/scripts/run_stage.py": lambda study: study.touch_script(
+        "run_stage.py"
+    ),
     # results
     "results/report/index.html is deleted": lambda study: study.remove("results/report/index.html"),
     "results/features/spatialnce/B03.npy is deleted": lambda study: study.remove(
