@@ -172,8 +172,9 @@ def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> An
         if options["values"] is not None:
             return study_config.checked(hint, _json(options["values"]), "--values")
         path = options["config"]
-        settings = _settings(stage_name, options["part"], path)
-        return study_config.checked(hint, settings, str(path), stage_name)
+        section = study_config.section_of(hint) or stage_name
+        settings = _settings(section, options["part"], path)
+        return study_config.checked(hint, settings, str(path), section)
     if name in ("section", "sections"):
         found = _select(options[name], options["select"])
         if name == "section" and len(found) != 1:
@@ -197,14 +198,14 @@ def _json(text: str) -> dict[str, Any]:
     return found
 
 
-def _settings(stage_name: str, part: str, path: Path) -> dict[str, Any]:
-    """A stage's section of a config, or a part of it: `datasets.areas`, `runs.spatialnce`."""
-    section = study_config.read(path).get(stage_name)
-    study_config.check_section(stage_name, section, str(path))
+def _settings(section_name: str, part: str, path: Path) -> dict[str, Any]:
+    """A section of a config, or a part of it: `datasets.areas`, `runs.spatialnce`."""
+    section = study_config.read(path).get(section_name)
+    study_config.check_section(section_name, section, str(path))
     settings: dict[str, Any] = section or {}
     for key in part.split(".") if part else []:
         if key not in settings:
-            raise InputError(f"{path}: {stage_name} has no {part!r}; use one of {[*settings]}")
+            raise InputError(f"{path}: {section_name} has no {part!r}; use one of {[*settings]}")
         settings = settings[key]
     if part.startswith("runs."):
         settings = study_config.merge((section or {})["common"], settings)

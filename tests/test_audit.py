@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from cytopipe import alignment, logs
 from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED
-from cytopipe.alignment.audit.from_files import PARAMS, pair_of
+from cytopipe.alignment.audit.from_files import pair_of
 from cytopipe.alignment.audit.mirroring import hands, marginals
 from cytopipe.alignment.audit.order import MOST_SEARCHED, Compare, Pair, audit
 from cytopipe.alignment.pairwise.prepared_section import View, make_view
@@ -19,10 +19,11 @@ from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.tables import AUDIT, SEGMENTATION, read, write
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study import config as study_config
-from cytopipe.study.config import Alignment
+from cytopipe.study.config import Audit
 from cytopipe.study.corrections import corrected
 from cytopipe.study.sections import Section
 
+PARAMS = Audit(**study_config.read(study_config.DEFAULTS)["audit"])
 COUNT = 30
 
 
@@ -306,7 +307,6 @@ def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
         rows.append(blank | row)
     write_labels(pages, tmp_path / "labels.tif")
     write(SEGMENTATION, pd.DataFrame(rows), tmp_path / "table.parquet")
-    settings = study_config.read(study_config.DEFAULTS)["alignment"]
     alignment.run_audit(
         sections=sections,
         images=[Path(section.image) for section in sections],
@@ -314,7 +314,8 @@ def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
         labels=[tmp_path / "labels.tif"],
         findings=tmp_path / "audit.parquet",
         proposed=tmp_path / "sections.tsv",
-        params=Alignment(**settings),
+        max_rotation_deg=60.0,
+        params=PARAMS,
     )
     (found,) = read(AUDIT, tmp_path / "audit.parquet").to_dict("records")
     assert (found["section"], found["finding"]) == (2, "mirrored")

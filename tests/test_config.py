@@ -139,6 +139,11 @@ def test_an_atlas_needs_its_table() -> None:
         study_config.check(changed("template.atlas", "template/atlas.nii.gz"))
 
 
+def test_an_audit_reaches_as_far_for_handedness_as_for_order() -> None:
+    with pytest.raises(InputError, match=r"audit\.order_reach is 9 and audit\.hand_reach is 4; "):
+        study_config.check(changed("audit.order_reach", 9))
+
+
 def test_a_missing_key_or_section_is_named() -> None:
     config = copy.deepcopy(DEFAULTS)
     del config["study"]["chunk_span"]

@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ from sklearn.metrics import f1_score, top_k_accuracy_score
 from cytopipe import evaluation
 from cytopipe.evaluation.metrics import scores
 from cytopipe.evaluation.probes import Probe, fit_probe
+from cytopipe.study import config as study_config
 from cytopipe.study.config import Optimiser
 
 OPTIMISER: dict[str, Any] = {
@@ -25,9 +25,8 @@ def test_every_task_is_a_name_of_the_package() -> None:
     """They are imported late, so that a wrong name would show in the job alone."""
     assert all(callable(getattr(evaluation, name)) for name in evaluation.__all__)
     tasks = {name.removeprefix("run_") for name in evaluation.__all__ if name.startswith("run_")}
-    scripts = Path(__file__).parents[1] / "workflow" / "scripts"
-    written = {path.stem.removeprefix("evaluation_") for path in scripts.glob("evaluation_*.py")}
-    assert tasks == written
+    config = study_config.read(study_config.DEFAULTS)
+    assert tasks == set(config["evaluation"]["tasks"])
 
 
 def test_scores_by_hand() -> None:

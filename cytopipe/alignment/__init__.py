@@ -25,7 +25,7 @@ from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.tables import AUDIT, PAIRS, SEGMENTATION, STACK, read, write
 from cytopipe.logs import progress, say
 from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
-from cytopipe.study.config import Alignment
+from cytopipe.study.config import Alignment, Audit
 from cytopipe.study.corrections import write_proposals
 from cytopipe.study.sections import Section, chunk_of
 
@@ -170,7 +170,8 @@ def run_audit(
     labels: list[Path],
     findings: Output,
     proposed: Output,
-    params: Alignment,
+    max_rotation_deg: float,
+    params: Audit,
 ) -> None:
     """Find sections that are mirrored, swapped or misplaced, from their images alone (`audit`).
 
@@ -180,12 +181,14 @@ def run_audit(
     tables, labels : segmentation of its chunks.
     findings : written, `tables.AUDIT`, one row per finding.
     proposed : written last, the same in the form of manual/{brain}/sections.tsv.
+    max_rotation_deg : the largest rotation between two sections, as in the alignment.
     """
     segmented = _segmented(tables, labels)
     for section in sections:
         _status(section, segmented)
     pages = {number: (row, row["labels"]) for number, row in segmented.items()}
-    rows = from_files.rows_of(sections, images, pages, float(np.radians(params.max_rotation_deg)))
+    rotation_rad = float(np.radians(max_rotation_deg))
+    rows = from_files.rows_of(sections, images, pages, rotation_rad, params)
     brain = sections[0].brain
     for row in rows:
         say(f"{brain} {row.section}: {row.finding}, confidence {row.confidence:.3f}")

@@ -58,14 +58,13 @@ def rows_of(study: Path, brain: str) -> list[Row]:
     config_path = study / "config" / "config.yaml"
     if not config_path.exists():
         raise InputError(f"{study} has no config/config.yaml; name a study with --study")
-    config = study_config.read(config_path)
-    study_config.check(config, str(config_path))
+    config = study_config.check(study_config.read(config_path), str(config_path))
     known = list(read_brains(study / "config" / "brains.tsv"))
     if brain not in known:
         raise InputError(f"there is no brain {brain!r} in brains.tsv; use one of {known}")
     table = read_sections(study / "config" / "sections.tsv", brains=known)
     sections = corrected([s for s in table if s.brain == brain], study / "manual")
-    chunk_span = int(config["study"]["chunk_span"])
+    chunk_span = config.study.chunk_span
     segmented: dict[int, tuple[dict[str, Any], Path]] = {}
     for chunk in sorted({chunk_of(s.section, chunk_span) for s in sections}):
         path = study / "results" / "segmentation" / brain / f"{chunk}.parquet"
@@ -86,5 +85,5 @@ def rows_of(study: Path, brain: str) -> list[Row]:
         made = needs_pyramid(section.image, section.levels, section.background)
         pyramid = f"results/pyramids/{brain}/{section.section:05d}.ome.tif"
         images.append(study / (pyramid if made else section.image))
-    max_rotation_rad = float(np.radians(config["alignment"]["max_rotation_deg"]))
-    return from_files.rows_of(sections, images, segmented, max_rotation_rad)
+    max_rotation_rad = float(np.radians(config.alignment.max_rotation_deg))
+    return from_files.rows_of(sections, images, segmented, max_rotation_rad, config.audit)

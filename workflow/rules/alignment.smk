@@ -70,7 +70,8 @@ rule alignment_audit:
         runtime=of_sections(20, 1),
     params:
         sections=audited_rows_of_brain,
-        params=config["alignment"],
+        max_rotation_deg=config["alignment"]["max_rotation_deg"],
+        params=config["audit"],
         version=version("alignment"),
     script:
         "../scripts/run_stage.py"

@@ -5,23 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED, Finding
-from cytopipe.alignment.audit.order import Pair, Params, audit
+from cytopipe.alignment.audit.order import Pair, audit
 from cytopipe.alignment.audit.similarity import likeness
 from cytopipe.alignment.pairwise.prepared_section import View, make_view, oriented
 from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.logs import progress
 from cytopipe.numerics.geometry import resample_labels
+from cytopipe.study.config import Audit
 from cytopipe.study.corrections import Proposal
 from cytopipe.study.sections import Section
 
-# one section in ten face down, one in fifty misplaced: what moved an audit to be asked for
-PARAMS = Params(
-    hand_reach=4,
-    order_reach=3,
-    mirrored_share=0.1,
-    misplaced_share=0.02,
-    min_confidence=0.9,
-)
 # pixels along the root of the largest section's area, so that a mouse and a human look alike
 _PIXELS = 138
 
@@ -56,6 +49,7 @@ def rows_of(
     images: list[Path],
     segmented: dict[int, tuple[dict[str, Any], Path]],
     max_rotation_rad: float,
+    params: Audit,
 ) -> list[Row]:
     """The audit of one brain; sections that are excluded, blank or unreadable take no part.
 
@@ -84,10 +78,10 @@ def rows_of(
     numbers = range(len(views))
     brain = sections[0].brain if sections else ""
     for one in progress(numbers, len(views), f"comparing the sections of {brain}"):
-        for other in numbers[one + 1 : one + 1 + PARAMS.hand_reach]:
+        for other in numbers[one + 1 : one + 1 + params.hand_reach]:
             compare(one, other)
     ordered = [section for section, _ in usable]
-    return [_row(finding, ordered) for finding in audit(len(views), compare, PARAMS)]
+    return [_row(finding, ordered) for finding in audit(len(views), compare, params)]
 
 
 def pair_of(one: View, other: View, max_rotation_rad: float) -> Pair:

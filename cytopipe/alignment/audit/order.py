@@ -18,6 +18,7 @@ from cytopipe import logs
 from cytopipe.alignment.audit.findings import MIRRORED, NEITHER, Finding, findings_of
 from cytopipe.alignment.audit.mirroring import hands, weight
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.config import Audit
 
 
 class Pair(NamedTuple):
@@ -50,32 +51,13 @@ _STEPS = 3
 MOST_SEARCHED = 24
 
 
-@dataclass(frozen=True)
-class Params:
-    """What the audit looks at.
-
-    Attributes
-    ----------
-    hand_reach, order_reach : places along the stack that evidence on the hand and on the order
-        comes from; the first is not smaller than the second.
-    mirrored_share, misplaced_share : how common such sections are held to be beforehand.
-    min_confidence : findings of less are left out.
-    """
-
-    hand_reach: int
-    order_reach: int
-    mirrored_share: float
-    misplaced_share: float
-    min_confidence: float
-
-
 @dataclass
 class _Stack:
     """Sections in the order found so far, and their likeness, compared when first asked for."""
 
     order: list[int]
     compare: Compare
-    params: Params
+    params: Audit
     known: dict[tuple[int, int], Pair] = field(default_factory=dict)
     searched: set[int] = field(default_factory=set)
     left_out: set[int] = field(default_factory=set)
@@ -90,7 +72,7 @@ class _Stack:
         return max(self.pair(one, other)[:2])
 
 
-def audit(count: int, compare: Compare, params: Params) -> list[Finding]:
+def audit(count: int, compare: Compare, params: Audit) -> list[Finding]:
     """All findings on a stack of `count` sections, by index; order first, then hands.
 
     Neighbours up to a reach are compared with one another; of the sections that match neither
@@ -346,7 +328,7 @@ def _at_gap(row: Sequence[float], gap: int) -> float:
 # --- confidence
 
 
-def _log_odds(value: float, usual: Sequence[float] | Floats, params: Params) -> float:
+def _log_odds(value: float, usual: Sequence[float] | Floats, params: Audit) -> float:
     """Of the stack not being as its table says, where agreement is `value`."""
     share = params.misplaced_share
     return float(-2 * value * weight(usual) + np.log(share / (1 - share)))

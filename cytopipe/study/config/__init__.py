@@ -4,6 +4,7 @@ Nothing here imports an array library: a dry run reads the config.
 """
 
 from cytopipe.study.config.alignment import Alignment
+from cytopipe.study.config.audit import Audit
 from cytopipe.study.config.base import ConfigSection
 from cytopipe.study.config.coordinates import Coordinates
 from cytopipe.study.config.describing import help_text, keys
@@ -22,7 +23,7 @@ from cytopipe.study.config.evaluation import (
 from cytopipe.study.config.features import NetworkFeatures, Profiles
 from cytopipe.study.config.midline import Midline
 from cytopipe.study.config.midsurface import Midsurface
-from cytopipe.study.config.model import NOT_IN_A_STUDY, Config, section_model
+from cytopipe.study.config.model import NOT_IN_A_STUDY, Config, section_model, section_of
 from cytopipe.study.config.optimiser import Optimiser
 from cytopipe.study.config.patches import DataSet, GeodesicTable, LayerSplit
 from cytopipe.study.config.phantom import Phantom
@@ -40,6 +41,7 @@ __all__ = [
     "Alignment",
     "AreasTask",
     "AttentionTask",
+    "Audit",
     "Augmentation",
     "Config",
     "ConfigSection",
@@ -76,4 +78,5 @@ __all__ = [
     "read",
     "reference",
     "section_model",
+    "section_of",
 ]

@@ -3,6 +3,7 @@
 from typing import cast
 
 from cytopipe.study.config.alignment import Alignment
+from cytopipe.study.config.audit import Audit
 from cytopipe.study.config.base import ConfigSection
 from cytopipe.study.config.coordinates import Coordinates
 from cytopipe.study.config.evaluation import Evaluation
@@ -31,6 +32,7 @@ class Config(ConfigSection):
     pyramids: Pyramids
     segmentation: Segmentation
     alignment: Alignment
+    audit: Audit
     reconstruction: Reconstruction
     midsurface: Midsurface
     midline: Midline
@@ -44,6 +46,12 @@ class Config(ConfigSection):
 
 # read by `cytopipe phantom`, never part of a study's config
 NOT_IN_A_STUDY = "phantom"
+
+
+def section_of(model: type) -> str:
+    """The section whose model this is; empty for a part of a section."""
+    sections = ((name, info.annotation) for name, info in Config.model_fields.items())
+    return next((name for name, annotation in sections if annotation is model), "")
 
 
 def section_model(section: str) -> type[ConfigSection]:

@@ -99,11 +99,11 @@ def _message(
     model: type[ConfigSection], values: Any, problem: Mapping[str, Any], prefix: str
 ) -> str:
     kind, steps = problem["type"], list(problem["loc"])
-    if kind == "value_error" and "template." in problem["msg"]:
-        return str(problem["ctx"]["error"])
     if kind in ("extra_forbidden", "missing"):
         key, steps = steps[-1], steps[:-1]
     schema, path = schema_at(model, steps)
+    if kind == "value_error" and "properties" in schema:  # of several values together
+        return str(problem["ctx"]["error"])
     where = ".".join(filter(None, [prefix, *path]))
     value = values
     for step in path:

@@ -1,0 +1,42 @@
+"""The section `audit`."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from cytopipe.study.config.base import ConfigSection, field
+
+
+class Audit(ConfigSection):
+    """What finds mirrored, swapped and misplaced sections where study.audit is true.
+
+    The shares are those of a lab that asks for an audit: one section in ten lies face down, one in
+    fifty is misplaced.
+    """
+
+    hand_reach: int = field(
+        "The number of places along the stack that evidence on the handedness of a section comes "
+        "from; not smaller than order_reach.",
+        ge=1,
+    )
+    order_reach: int = field(
+        "The number of places along the stack that evidence on the order of the sections comes "
+        "from.",
+        ge=1,
+    )
+    mirrored_share: float = field(
+        "The share of mirrored sections that is expected beforehand.", gt=0, lt=1
+    )
+    misplaced_share: float = field(
+        "The share of misplaced sections that is expected beforehand.", gt=0, lt=1
+    )
+    min_confidence: float = field("A finding with a lower confidence is left out.", ge=0.5, le=1)
+
+    @model_validator(mode="after")
+    def _reaches(self) -> Self:
+        if self.order_reach > self.hand_reach:
+            raise ValueError(
+                f"audit.order_reach is {self.order_reach} and audit.hand_reach is "
+                f"{self.hand_reach}; give an order_reach that is not larger"
+            )
+        return self
