@@ -3,6 +3,7 @@
 The study is that of `shell_study`: two balls, so that every place on the pages is known.
 """
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -47,6 +48,12 @@ LISTED = "probe.listed()"
 def open_section(browser: Browser, page: Path, section: int, more: str = "") -> None:
     browser.open(page, f"#section={section}{more}")
     browser.wait_for("document.querySelector('#picture image')")
+
+
+def open_viewer(browser: Browser, page: Path, canvas: str, ready: str) -> None:
+    browser.open(page)
+    browser.js(f"byId('{canvas}').scrollIntoView({{block: 'center'}})")
+    browser.wait_for(ready)
 
 
 @pytest.mark.parametrize("page", ["B01.html", "index.html"])
@@ -156,107 +163,151 @@ def test_a_pair_is_shown_with_both_hands(browser: Browser, study: dict[str, Path
 
 
 def test_planes_are_linked_and_show_what_is_there(browser: Browser, study: dict[str, Path]) -> None:
-    browser.open(study["B01.html"])
-    browser.js("byId('planes').scrollIntoView()")
-    browser.wait_for("brainPlanes && cutMesh")
-    right = CENTRES["R"]
-    browser.js(f"brainPlanes.go({right.tolist()})")
+    open_viewer(browser, study["B01.html"], "planes", "brainPlanes")
+    left, right = CENTRES["L"], CENTRES["R"]
+    browser.js(f"moveTo(brainPlanes, {right.tolist()})")
     # in the coronal plane, at the centre of the left ball: white matter; the sagittal plane follows
-    share = browser.js(f"probe.share(1, {CENTRES['L'].tolist()})")
-    assert share[0] < 0.5  # L is at the left
-    browser.click(".planes canvas[aria-label=coronal]", *share)
-    position = browser.js("brainPlanes.position")
-    assert position == pytest.approx(CENTRES["L"].tolist(), abs=0.5)
-    assert "= -16" in browser.js("brainPlanes.canvases[0].caption.textContent")
-    centre = CENTRES["L"]
-    for plane, (a, b) in enumerate(((1, 2), (0, 2), (0, 1))):
-        for radius_mm, colour in (
-            (6.0, [214, 208, 196]),
-            (13.3, [125, 125, 125]),
-            (16.5, [255] * 3),
-        ):
-            at = centre.copy()
-            at[[a, b]] += radius_mm * np.array([0.6, 0.8])
-            assert browser.js(f"probe.pixel({plane}, {at.tolist()})") == colour, (plane, radius_mm)
-        at = centre.copy()
-        at[[a, b]] += MIDDLE_MM * np.array([0.6, 0.8])
-        # the mid-surface's cut, drawn in vermillion, a little lighter at its rim
-        red, green, blue = browser.js(f"probe.pixel({plane}, {at.tolist()})")
-        assert red > 150 and blue < 120 and red - blue > 60, (plane, red, green, blue)
+    share = browser.js(f"probe.share(brainPlanes, 1, {left.tolist()})")
+    assert share[0] < browser.js(f"probe.share(brainPlanes, 1, {right.tolist()})")[0]
+    browser.click("#planes", *share)
+    position = browser.js("positionOf(brainPlanes)")
+    assert position == pytest.approx(left.tolist(), abs=0.5)
+    assert "R -16." in browser.js("byId('plane-readout').textContent")
+    for axis, off_mm in itertools.product(range(3), (-6.0, 7.0)):
+        centre = left.copy()
+        centre[axis] += off_mm
+        browser.js(f"moveTo(brainPlanes, {centre.tolist()})")
+
+        def places(radius_mm: float, count: int = 40) -> list[list[float]]:
+            """Places of the plane at a distance from the ball's centre."""
+            angle = np.linspace(0, 2 * np.pi, count, endpoint=False) + 0.1
+            ring = np.tile(centre, (count, 1))
+            ring[:, [a for a in range(3) if a != axis]] += np.sqrt(radius_mm**2 - off_mm**2) * (
+                np.stack([np.cos(angle), np.sin(angle)], axis=1)
+            )
+            return ring.tolist()
+
+        for radius_mm, colour in ((8.0, [214, 208, 196]), (13.3, [125] * 3), (16.5, [255] * 3)):
+            shown = browser.js(f"probe.pixels(brainPlanes, {axis}, {places(radius_mm)})")
+            assert shown.count(colour) > 30, (axis, off_mm, radius_mm)
+        # the mid-surface is a line, drawn in vermillion, where it crosses the plane, and only there
+        reds = [
+            sum(
+                red - blue > 60
+                for red, _, blue in browser.js(
+                    f"probe.pixels(brainPlanes, {axis}, {places(MIDDLE_MM + beside_mm)})"
+                )
+            )
+            for beside_mm in (-0.9, 0, 0.9)
+        ]
+        assert reds[0] < 5 and reds[1] > 25 and reds[2] < 5, (axis, off_mm, reds)
+    browser.js("byId('show-cut').click()")
+    assert not any(
+        red - blue > 60
+        for red, _, blue in browser.js(f"probe.pixels(brainPlanes, {axis}, {places(MIDDLE_MM)})")
+    )
     # the repair lies 12 mm above the centre of the right ball; its row leads there
     browser.click("#repair-list tr")
-    there = (right + (0, 0, 12)).tolist()
-    assert browser.js("brainPlanes.position") == pytest.approx(there, abs=0.1)
+    there = right + (0, 0, 12)
+    assert browser.js("positionOf(brainPlanes)") == pytest.approx(there.tolist(), abs=0.1)
     assert "section 1520" in browser.js("byId('plane-readout').textContent")  # 30 mm / 20 um
+    # and is circled
+    for across, along in ((0.8, 0.6), (-0.8, -0.6)):
+        line = [there + r * np.array([across, 0, along]) for r in np.arange(3.5, 4.5, 0.05)]
+        shown = browser.js(f"probe.pixels(brainPlanes, 1, {np.array(line).tolist()})")
+        assert any(red - blue > 60 for red, _, blue in shown)
 
 
 def test_letters_name_the_sides_of_the_planes(browser: Browser, study: dict[str, Path]) -> None:
-    browser.open(study["B01.html"])
-    browser.js("byId('planes').scrollIntoView()")
-    browser.wait_for("brainPlanes")
+    open_viewer(browser, study["B01.html"], "planes", "brainPlanes")
+    letters = browser.js("probe.letters(brainPlanes)")
     axes = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
-    for plane, letters in enumerate(browser.js("PLANES.map(plane => plane.letters)")):
-        for letter, (direction, sign) in zip(
-            letters, ((0, -1), (0, 1), (1, -1), (1, 1)), strict=True
-        ):
-            axis, towards = axes[letter]
-            there = [0.0, 30.0, -20.0]
-            here = browser.js(f"probe.share({plane}, {there})")
-            there[axis] += towards * 5
-            moved = browser.js(f"probe.share({plane}, {there})")
-            # to the left, right, top or bottom of the picture, and nowhere else
-            assert np.sign(moved[direction] - here[direction]) == sign, (plane, letter)
-            assert moved[1 - direction] == pytest.approx(here[1 - direction])
+    # axial, coronal, sagittal, each with its four letters
+    for axis, tile, four in zip(
+        (2, 1, 0),
+        browser.js("probe.middles(brainPlanes)"),
+        [letters[:4], letters[4:8], letters[8:]],
+        strict=True,
+    ):
+        assert len({axes[letter] for letter, _, _ in four}) == 4
+        here = np.array([0.0, 30.0, -20.0])
+        for letter, x, y in four:
+            along, sign = axes[letter]
+            there = here.copy()
+            there[along] += 5 * sign
+            before, after = (
+                np.array(browser.js(f"probe.share(brainPlanes, {axis}, {place.tolist()})"))
+                for place in (here, there)
+            )
+            towards, step = np.array([x, y]) - tile, after - before
+            # straight towards the letter
+            main = int(np.argmax(np.abs(step)))
+            assert abs(step[1 - main]) < 1e-6 and step[main] * towards[main] > 0, (axis, letter)
+            assert abs(towards[1 - main]) < 0.02, (axis, letter)
 
 
 def test_the_surface_turns_and_a_click_finds_the_place(
     browser: Browser, study: dict[str, Path]
 ) -> None:
-    browser.open(study["B01.html"])
-    browser.js("byId('surface-canvas').scrollIntoView({block: 'center'})")
-    browser.wait_for("brainPlanes && byId('poses').children.length")
-    browser.wait_for("!byId('surface-legend').hidden")
-
-    one = np.array(browser.js("probe.surfaceColumns()"))
-    assert 200 < one.sum() < 4000 and abs(np.average(np.arange(130), weights=one) - 64.5) < 1
-    box = browser.js(
+    """Each ball from each side: the place under the pointer lies on the side that one sees."""
+    open_viewer(browser, study["B01.html"], "surface-canvas", "brainPlanes && surfaceView")
+    browser.js(
+        "byId('surface-map').value = 'hemisphere'; byId('surface-map').onchange();"
+        "surfaceView.setCrosshairColor([1, 1, 1, 1])"
+    )
+    foremost = {"left": (0, -1), "right": (0, 1), "above": (2, 1), "below": (2, -1)}
+    foremost |= {"front": (1, 1), "behind": (1, -1)}
+    middles = {}
+    for pose, (axis, sign) in foremost.items():
+        browser.js(f"[...byId('poses').children].find(b => b.textContent === '{pose}').click()")
+        for side in "LR":
+            browser.js(f"byId('surface-side').value = '{side}'; byId('surface-side').onchange()")
+            count, *middle = browser.js("probe.surface(surfaceView)")
+            assert count > 5000
+            # beside the crosshair, which would be in the way
+            off = {"L": 0.05, "R": -0.05}[side]
+            browser.click("#surface-canvas", middle[0] + off, middle[1] + off, count=2)
+            place = np.array(browser.js("positionOf(brainPlanes)")) - CENTRES[side]
+            assert np.linalg.norm(place) == pytest.approx(MIDDLE_MM, abs=0.5), (pose, side)
+            assert place[axis] * sign > 0.8 * MIDDLE_MM, (pose, side)
+            middles[pose, side] = middle
+    assert "section" in browser.js("byId('surface-readout').textContent")
+    # as one looks at the brain, its left is at the right from the front and from below
+    for pose, sign in (("above", 1), ("behind", 1), ("front", -1), ("below", -1)):
+        assert sign * (middles[pose, "R"][0] - middles[pose, "L"][0]) > 0.05, pose
+    # dragging turns the surface: from the left one ball hides the other, then both are seen
+    browser.js("byId('surface-side').value = 'both'; byId('surface-side').onchange()")
+    browser.js("byId('poses').children[0].click()")
+    one = browser.js("probe.surface(surfaceView)")[0]
+    before = browser.js("positionOf(brainPlanes)")
+    x, y = browser.js(
         "(() => { const b = byId('surface-canvas').getBoundingClientRect();"
         "return [b.left + b.width / 2, b.top + b.height / 2] })()"
     )
-    # looked at from the left, the nearest place is the left ball's outermost
-    browser.drag((box[0] + 1, box[1]), (box[0] + 1, box[1]))
-    outermost = (CENTRES["L"] - (MIDDLE_MM, 0, 0)).tolist()
-    assert browser.js("brainPlanes.position") == pytest.approx(outermost, abs=1.5)
-    assert "section 1520" in browser.js("byId('surface-readout').textContent")
-    # a quarter turn about the vertical shows both balls side by side: wider
-    browser.drag((box[0], box[1]), (box[0] + np.pi / 2 / 0.008, box[1]))
-    two = np.array(browser.js("probe.surfaceColumns()"))
-    assert (two > 0).sum() > 1.8 * (one > 0).sum()
-    # from behind or from the front: dragging to the right brings the left side of what was seen
-    # forward, so that anterior, at the left before, now faces the viewer
-    letters = browser.js("probe.letters()")
-    assert letters["A"][1] == 0 and letters["P"][1] == 0.25
-    assert letters["R"][0] < 40 and letters["L"][0] > 60
+    browser.drag((x, y), (x + 90, y))
+    assert browser.js("probe.surface(surfaceView)")[0] > 1.5 * one
+    # and leaves the planes where they are
+    assert browser.js("positionOf(brainPlanes)") == before
 
 
 def test_points_lie_over_the_template_on_their_side(
     browser: Browser, study: dict[str, Path]
 ) -> None:
-    browser.open(study["B01.html"])
-    browser.js("byId('template-planes').scrollIntoView()")
-    browser.wait_for("document.querySelectorAll('#template-planes canvas').length === 3")
+    open_viewer(browser, study["B01.html"], "template-planes", "templatePlanes")
     browser.js("byId('colour-points').value = 'hemisphere'; byId('colour-points').onchange()")
-    columns = [browser.js(f"probe.colour({rgb})") for rgb in ("0, 114, 178", "230, 159, 0")]
-    (many_left, _, left_end), (many_right, right_start, _) = columns
-    assert many_left > 50 and many_right > 50 and left_end < right_start
+    columns = [
+        browser.js(f"probe.colour(templatePlanes, {rgb})") for rgb in ([0, 114, 178], [230, 159, 0])
+    ]
+    (many_left, left), (many_right, right) = columns
+    assert many_left > 50 and many_right > 50 and left < right - 100
     # the estimated error of a phantom's points is 0 here: the darkest colour of viridis
     browser.js("byId('colour-points').value = 'sigma'; byId('colour-points').onchange()")
-    assert browser.js("probe.colour(68, 1, 84)")[0] > 100
+    assert browser.js("probe.colour(templatePlanes, [68, 1, 84])")[0] > 100
     # a click onto a point says whose it is
     points = tables.read(tables.POINTS, study["points.parquet"])
     point = points[(points["section"] == 1520) & (points["hemisphere"] == "L")].iloc[10]
     at_mm = [float(point[axis]) for axis in ("x_mm", "y_mm", "z_mm")]
-    browser.js(f"templatePlanes.go({at_mm})")
+    browser.js(f"moveTo(templatePlanes, {at_mm})")
     assert "A, L, section 1520" in browser.js("byId('point-readout').textContent")
 
 

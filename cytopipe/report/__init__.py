@@ -20,7 +20,7 @@ from cytopipe.study import corrections
 from cytopipe.study.config import Report
 from cytopipe.study.sections import Section, read_tsv
 
-VERSION = 5
+VERSION = 6
 
 __all__ = ["run", "run_brain"]
 
@@ -107,12 +107,13 @@ def run_brain(
         )
         shown = list(logs.progress(written, len(sections), f"report {brain}"))
         for name, values in (
-            ("tissue", bundle.volume_values(volume, brain_page.LONGEST)),
-            ("template", bundle.volume_values(mould, brain_page.LONGEST)),
+            ("tissue", bundle.volume_text(volume, brain_page.LONGEST)),
+            ("template", bundle.volume_text(mould, brain_page.LONGEST)),
             ("surface", bundle.surface_values(hemispheres, maps, params.surface_faces)),
             ("points", brain_page.point_values(located)),
         ):
             bundle.write_script(folder / f"{name}.js", name, values)
+        bundle.write_niivue(folder / "niivue.js")
     centroids = {s.entry["section"]: s.centroid_um for s in shown if s.centroid_um is not None}
     measured = section_numbers.table(sections, segmented, centroids, placed, paired, midline)
     section_numbers.write(measured, numbers)

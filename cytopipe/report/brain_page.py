@@ -26,6 +26,8 @@ from cytopipe.report.section_files import UNIT_UM, Shown
 from cytopipe.report.section_numbers import NUMBERS
 from cytopipe.study.sections import Section
 
+# what runs in the browser
+WEB = Path(__file__).parent / "web"
 SURFACE_WIDTH_PX = 300
 # voxels along the longest axis of a volume on the page; some 0.6 mm of a human brain
 LONGEST = 320
@@ -54,7 +56,7 @@ COLOURS = {
 def write_page(template: str, values: dict[str, Any], page: Path) -> None:
     """Fill one of the package's templates; strings are escaped, figures are not."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(WEB),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -361,7 +363,7 @@ def page_values(
         "template_middle_mm": [float(x) for x in figures.middle_mm(template)],
         "colours": COLOURS | {name: stops(of) for name, of in SCALES.items()},
     }
-    scripts = "\n".join((Path(__file__).parent / name).read_text() for name in SCRIPTS)
+    scripts = "\n".join((WEB / name).read_text("utf-8") for name in SCRIPTS)
     return {
         "brain": brain,
         "numbers": top,

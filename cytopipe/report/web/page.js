@@ -34,9 +34,11 @@ function load(file, name) {
   return promise;
 }
 
+// the bytes that a base64 text stands for
+const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+
 async function unpack({dtype, gzip}) {
-  const bytes = Uint8Array.from(atob(gzip), letter => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytesOf(gzip)]).stream().pipeThrough(new DecompressionStream("gzip"));
   const kinds = {
     uint8: Uint8Array,
     uint16: Uint16Array,
