@@ -120,7 +120,7 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 30) -> None:
+    def wait_for(self, expression: str, seconds: float = 90) -> None:
         """Return once an expression is true."""
         end = time.monotonic() + seconds
         while not self.js(f"Boolean({expression})"):

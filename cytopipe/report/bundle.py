@@ -75,10 +75,8 @@ def write_niivue(path: Path) -> None:
     names = [name.split(" as ") for name in exports.rstrip("};\n").split(",")]
     properties = ",".join(f"{name[-1]}:{name[0]}" for name in names)
     licence = package.read_text("licenses/LICENSE")
-    path.write_text(
-        f'/*! niivue\n{licence}*/\nput("niivue",(()=>{{"use strict";{body}return{{{properties}}}}})());\n',
-        encoding="utf-8",
-    )
+    script = f'put("niivue",(()=>{{"use strict";{body}return{{{properties}}}}})());'
+    path.write_text(f"/*! niivue\n{licence}*/\n{script}\n", encoding="utf-8")
 
 
 def write_jpeg(picture: Picture, path: Path, quality: int) -> None:
