@@ -117,7 +117,7 @@ def test_layers_are_switched_by_keys(browser: Browser, pages: dict[str, Path]) -
     assert browser.js(shown) == first
 
 
-def test_a_pair_is_shown_with_both_hands(browser: Browser, pages: dict[str, Path]) -> None:
+def test_a_pair_is_shown_for_either_handedness(browser: Browser, pages: dict[str, Path]) -> None:
     """1920 is mirrored: its outline laid by the pair's transform falls onto its neighbour's."""
     open_section(browser, pages["B01.html"], 1920)
     browser.wait_for("document.querySelectorAll('#pairs svg').length === 4")
@@ -126,7 +126,7 @@ def test_a_pair_is_shown_with_both_hands(browser: Browser, pages: dict[str, Path
         True
     }
     for caption in browser.js("probe.captions()"):
-        assert caption.startswith("one of the two mirrored: ") and "accepted" in caption
+        assert caption.startswith("one section mirrored: ") and "accepted" in caption
     boxes = browser.js("probe.outlines()")
     assert len(boxes) == 2
     for fixed, moving in np.array(boxes):

@@ -175,11 +175,11 @@ def test_a_brain_s_files_are_the_same_when_made_again(
 
 
 def test_the_page_says_what_is_ready_made(pages: dict[str, Path], tmp_path: Path) -> None:
-    assert "Ready-made" not in pages["B01.html"].read_text()
+    assert "Supplied files" not in pages["B01.html"].read_text()
     given = [tmp_path / name for name in ("tissue.nii.gz", "hemi-L_mid.surf.gii")]
     text = write_brain_page(pages, tmp_path, given=given).read_text()
     named = [f"<code>manual/B01/{path.name}</code>" for path in given]
-    assert re.search(rf"Ready-made, in place of what .*:\n{named[0]}, {named[1]}\.</p>", text)
+    assert re.search(rf"Supplied files that replace .*:\n{named[0]}, {named[1]}\.</p>", text)
 
 
 def test_pages_are_the_same_when_made_again(pages: dict[str, Path], tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_what_the_audit_found_is_proposed_on_both_pages(pages: dict[str, Path]) 
     rows = re.findall(r'<a href="B01.html#section=(\d+)">\d+</a></td>.*?<td>([\d.]+)</td>', index)
     assert rows == [("1120", "0.991"), ("1220", "0.930")]
     assert "swapped with 1320" in index and "exchange &lt;them&gt;" in index
-    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page_of(study))
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page_of(pages))
     assert data is not None
     of = {row["section"]: row["proposed"] for row in json.loads(data[1])["rows"]}
     # the alignment proposed 1120 as well

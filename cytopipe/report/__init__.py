@@ -1,8 +1,8 @@
-"""report: what a person looks at, a page a brain and one for the study, readable offline.
+"""report: the pages that a person looks at, one per brain and one for the study.
 
-Pages need nothing from elsewhere and no server: what a brain's page shows lies in the folder of the
-brain beside it, the figures of the evaluation under results/evaluation. For a phantom study,
-`truth` writes the table that holds the results against the truth.
+Pages open from the disk, without a network or a server. The data of a brain's page lie in the
+folder of the same name beside it, the figures of the evaluation under results/evaluation.
+`web/` holds what runs in the browser.
 """
 
 import math

@@ -1,10 +1,10 @@
 "use strict";
 // The reconstruction and the template in linked planes. niivue draws them; a click moves all planes.
 
-// red, green and blue of "#rrggbb", 0 to 255
+// Return red, green and blue of "#rrggbb", 0 to 255.
 const channels = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
 
-// niivue's options, the same for all viewers
+// options of niivue that all viewers share
 const VIEWER = {
   backColor: [1, 1, 1, 1],
   fontColor: [...channels(COLOURS.letters).map(value => value / 255), 1],
@@ -27,7 +27,7 @@ const VIEWER = {
   logLevel: "error",
 };
 
-// a viewer on the canvas ID; ONMOVE(position in mm) is called whenever its crosshair moves
+// Open a viewer on the canvas ID. It calls ONMOVE(position in mm) whenever its crosshair moves.
 async function openViewer(id, options, onMove) {
   const {Niivue} = await load("niivue.js", "niivue");
   const viewer = new Niivue({...VIEWER, ...options});
@@ -38,28 +38,28 @@ async function openViewer(id, options, onMove) {
 
 const positionOf = viewer => [...viewer.frac2mm(viewer.scene.crosshairPos)].slice(0, 3);
 
-// puts the crosshair to a POSITION in mm, or to the nearest place inside, and tells nobody
+// Move the crosshair to a POSITION in mm, or to the nearest place inside, without calling ONMOVE.
 function mark(viewer, position) {
   viewer.scene.crosshairPos = viewer.mm2frac(position).map(share => Math.min(Math.max(share, 0), 1));
   viewer.drawScene();
 }
 
-// the same, as if a person had clicked there
+// Move the crosshair as a click does.
 function moveTo(viewer, position) {
   mark(viewer, position);
   viewer.createOnLocationChange();
 }
 
-// COLOURS_OF_IT: red, green, blue and alpha, once or for each vertex
-async function addMesh(viewer, vertices, faces, coloursOfIt, shader) {
+// Add a mesh. RGBA holds one colour for all vertices or one for each vertex.
+async function addMesh(viewer, vertices, faces, rgba, shader) {
   const {NVMesh} = await load("niivue.js", "niivue");
-  const mesh = new NVMesh(vertices, faces, "", Uint8Array.from(coloursOfIt), 1, true, viewer.gl);
+  const mesh = new NVMesh(vertices, faces, "", Uint8Array.from(rgba), 1, true, viewer.gl);
   viewer.addMesh(mesh);
   viewer.setMeshShader(mesh.id, shader);
   return mesh;
 }
 
-// a mesh shader: LIGHT is a factor of the colour, written in GLSL
+// Return a mesh shader. LIGHT, in GLSL, is the factor that the colour is multiplied by.
 const shading = light => `#version 300 es
 precision highp float;
 in vec4 vClr;
@@ -67,7 +67,7 @@ in vec3 vN;
 out vec4 color;
 void main() { color = vec4(vClr.rgb * ${light}, 1.0); }`;
 
-// background, gray and white matter of the volume that FILE holds under NAME, in three planes
+// Show the tissue labels that NAME.js holds in three planes.
 async function openPlanes(id, name, options, onMove) {
   const [viewer, nifti] = await Promise.all([openViewer(id, options, onMove), load(`${name}.js`, name)]);
   await viewer.loadFromArrayBuffer(bytesOf(nifti).buffer, `${name}.nii.gz`);
@@ -104,7 +104,7 @@ const sectionLink = section =>
 
 const inWords = ([r, a, s]) => `R ${r.toFixed(1)}, A ${a.toFixed(1)}, S ${s.toFixed(1)} mm`;
 
-// --- the reconstruction, with the mid-surface where it crosses the planes and a ball around each repair
+// --- the reconstruction, with the cut of the mid-surface and a circle around each repair
 
 let brainPlanes = null;
 
@@ -144,7 +144,7 @@ const repairRow = repair =>
     element("td", {}, repair.at_mm.map(value => value.toFixed(0)).join(", ")),
   );
 
-// a repair is the node of a network without edges: a ball, of which a plane shows the outline
+// Show repairs as nodes of a network without edges: each is a ball, and a plane shows its outline.
 function addRepairs(viewer, kind, [red, green, blue]) {
   viewer.addColormap(kind, {R: [red, red], G: [green, green], B: [blue, blue], A: [255, 255], I: [0, 255]});
   const nodes = page.repairs
@@ -175,7 +175,7 @@ function addRepairs(viewer, kind, [red, green, blue]) {
 
 let templatePlanes = null;
 
-// a tetrahedron in a cube: seen along each axis it is a square
+// corners of a tetrahedron in a cube: along each axis it looks like a square
 const CORNERS = [
   [1, 1, 1],
   [1, -1, -1],
@@ -183,9 +183,9 @@ const CORNERS = [
   [-1, -1, 1],
 ];
 const FACES = [0, 1, 2, 0, 3, 1, 0, 2, 3, 1, 3, 2];
-const POINT_MM = 0.5; // half its edge
+const POINT_MM = 0.5; // half the edge of the square
 
-// the mesh of points at PLACES, in 0.1 mm
+// Return a mesh with one tetrahedron per point. PLACES are in 0.1 mm.
 function pointMesh(places) {
   const count = places.length / 3,
     vertices = new Float32Array(count * 12),
@@ -211,7 +211,7 @@ async function startPoints() {
     refined: i => onScale(COLOURS.viridis, refined[i], 0, 1000),
     sigma: i => (sigma[i] < 0 ? black : onScale(COLOURS.viridis, sigma[i], 0, 5)),
   };
-  // colours of the four vertices of each point
+  // Return the colours of all vertices, four per point.
   function vertexColours() {
     const colour = colours[byId("colour-points").value],
       all = new Uint8Array(16 * sections.length).fill(255);
@@ -221,7 +221,7 @@ async function startPoints() {
     }
     return all;
   }
-  // the nearest point, -1 if none is within 5 mm
+  // Return the index of the nearest point, -1 if none is within 5 mm.
   const near = position => {
     let best = -1,
       least = 25;

@@ -3,7 +3,7 @@
 
 let meshesPromise = null;
 
-// vertices in mm, faces and maps of each hemisphere
+// Return a promise of the vertices in mm, faces and maps of each hemisphere.
 function surfaceMeshes() {
   meshesPromise =
     meshesPromise ||
@@ -22,7 +22,7 @@ function surfaceMeshes() {
   return meshesPromise;
 }
 
-// from where one looks: azimuth and elevation in degrees
+// azimuth and elevation of the views in degrees
 const POSES = {
   left: [90, 0],
   right: [270, 0],
@@ -32,7 +32,7 @@ const POSES = {
   behind: [0, 0],
 };
 const SCALE = 1.3; // fills the viewer
-// colour maps and their ends
+// colour scales
 const MAPS = {
   thickness: {colormap: "cividis", cal_min: 1, cal_max: 5},
   curvature: {colormap: "diverging", cal_min: -0.3, cal_max: 0.3},
@@ -46,7 +46,7 @@ async function startSurface() {
   const viewer = await openViewer(
     "surface-canvas",
     {isOrientCube: true, isColorbar: true, colorbarWidth: 0.4, show3Dcrosshair: true, sliceType: 4},
-    // the planes pass it on to the surface
+    // The planes move the mark on the surface.
     position => (brainPlanes ? moveTo(brainPlanes, position) : markSurface(position)),
   );
   for (const {colormap} of Object.values(MAPS)) {
@@ -55,7 +55,7 @@ async function startSurface() {
       [R, G, B] = [0, 1, 2].map(channel => stops.map(stop => stop[channel]));
     viewer.addColormap(colormap, {R, G, B, A: stops.map(() => 255), I: ends});
   }
-  // brightest where the surface faces the viewer
+  // The surface is brightest where it faces the viewer.
   const headlight = viewer.setCustomMeshShader(shading("(0.35 + 0.65 * abs(normalize(vN).z))"), "headlight");
   const meshes = {};
   for (const [hemisphere, {vertices, faces, maps}] of Object.entries(await surfaceMeshes())) {
@@ -77,7 +77,7 @@ async function startSurface() {
     for (const [hemisphere, mesh] of Object.entries(meshes)) {
       for (const layer of mesh.layers) {
         layer.opacity = layer.name === chosen ? 1 : 0;
-        // both hemispheres share a scale
+        // Both hemispheres share one scale.
         layer.colorbarVisible = layer.name === chosen && hemisphere === "L";
       }
       mesh.updateMesh(viewer.gl);
