@@ -125,11 +125,11 @@ def test_the_surface_turns_and_a_click_finds_the_place(
             count, *middle = browser.js("probe.surface(surfaceView)")
             assert count > 5000
             # beside the crosshair, which would be in the way
-            off = {"L": 0.05, "R": -0.05}[side]
+            off = {"L": 0.04, "R": -0.04}[side]
             browser.click("#surface-canvas", middle[0] + off, middle[1] + off, count=2)
             place = np.array(browser.js("positionOf(brainPlanes)")) - CENTRES[side]
             assert np.linalg.norm(place) == pytest.approx(MIDDLE_MM, abs=0.5), (pose, side)
-            assert place[axis] * sign > 0.8 * MIDDLE_MM, (pose, side)
+            assert place[axis] * sign > 0.75 * MIDDLE_MM, (pose, side)
             middles[pose, side] = middle
     assert "section" in browser.js("byId('surface-readout').textContent")
     # as one looks at the brain, its left is at the right from the front and from below

@@ -74,7 +74,7 @@ def run_brain(
     supplied_tissue, supplied_surfaces : ready-made ones, which took the place of ours; the page
         names them.
     earlier : `numbers` of an earlier run, to be compared with. None for none.
-    max_rotation_deg : of the alignment, for the hand that it did not choose.
+    max_rotation_deg : of the alignment; used for the handedness that it did not choose.
     numbers : written: the numbers of each section, TSV.
     page : written last: it stands for the files of its folder.
 

@@ -31,7 +31,7 @@ const POSES = {
   front: [180, 0],
   behind: [0, 0],
 };
-const SCALE = 1.3; // fills the viewer
+const SCALE = 1.15; // fills the viewer
 // colour scales
 const MAPS = {
   thickness: {colormap: "cividis", cal_min: 1, cal_max: 5},
