@@ -50,12 +50,12 @@ function moveTo(viewer, position) {
   viewer.createOnLocationChange();
 }
 
-// Add a mesh. RGBA holds one colour for all vertices or one for each vertex.
+// Add a mesh, drawn by the shader of that number. RGBA holds one colour for all vertices or one for each vertex.
 async function addMesh(viewer, vertices, faces, rgba, shader) {
   const {NVMesh} = await load("niivue.js", "niivue");
   const mesh = new NVMesh(vertices, faces, "", Uint8Array.from(rgba), 1, true, viewer.gl);
+  mesh.meshShaderIndex = shader;
   viewer.addMesh(mesh);
-  viewer.setMeshShader(mesh.id, shader);
   return mesh;
 }
 
@@ -118,9 +118,10 @@ async function startReconstruction() {
     );
     markSurface(position);
   });
-  const cut = [];
+  const cut = [],
+    crosscut = viewer.meshShaderNameToNumber("Crosscut");
   for (const {vertices, faces} of Object.values(await surfaceMeshes()))
-    cut.push(await addMesh(viewer, vertices, faces, [...channels(COLOURS.point), 255], "Crosscut"));
+    cut.push(await addMesh(viewer, vertices, faces, [...channels(COLOURS.point), 255], crosscut));
   byId("show-cut").onchange = event => {
     for (const mesh of cut) mesh.visible = event.target.checked;
     viewer.drawScene();
@@ -167,8 +168,8 @@ function addRepairs(viewer, kind, [red, green, blue]) {
     nodes,
     edges: [],
   });
+  mesh.meshShaderIndex = viewer.meshShaderNameToNumber("Crosscut");
   viewer.addMesh(mesh);
-  viewer.setMeshShader(mesh.id, "Crosscut");
 }
 
 // --- points over the template
