@@ -120,7 +120,7 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 30) -> None:
+    def wait_for(self, expression: str, seconds: float = 90) -> None:
         """Return once an expression is true."""
         end = time.monotonic() + seconds
         while not self.js(f"Boolean({expression})"):
@@ -133,18 +133,23 @@ class Browser:
         self.command("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.command("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def click(self, selector: str, x: float = 0.5, y: float = 0.5) -> None:
-        """Scroll to an element and click at a share of its width and height."""
+    def click(self, selector: str, x: float = 0.5, y: float = 0.5, count: int = 1) -> None:
+        """Scroll to an element and click `count` times at a share of its width and height."""
         left, top = self.js(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
             "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect(); "
             f"return [b.left + {x} * b.width, b.top + {y} * b.height]; }})()"
         )
-        self.drag((left, top), (left, top))
+        for number in range(1, count + 1):
+            self.drag((left, top), (left, top), number)
 
-    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Press the mouse at one place of the window, move it, let go at another."""
-        mouse = {"button": "left", "buttons": 1, "clickCount": 1}
+    def drag(
+        self, start: tuple[float, float], end: tuple[float, float], click_count: int = 1
+    ) -> None:
+        """Go to one place of the window, press the mouse, move it, let go at another."""
+        x, y = start
+        self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        mouse = {"button": "left", "buttons": 1, "clickCount": click_count}
         for kind, (x, y) in (
             ("mousePressed", start),
             ("mouseMoved", end),

@@ -50,50 +50,82 @@ const probe = {
       });
     }),
 
-  // where a place in mm is on the canvas of a plane, as shares of its size
-  share(plane, mm) {
-    const canvas = brainPlanes.canvases[plane],
-      [x, y] = brainPlanes.toCanvas(PLANES[plane])(mm);
-    return [x / canvas.width, y / canvas.height];
+  // where a place in mm is on the canvas of a viewer, as shares of its size, in the plane across AXIS
+  share(viewer, axis, mm) {
+    const tile = viewer.screenSlices.find(slice => slice.axCorSag === 2 - axis),
+      [left, top, width, height] = tile.leftTopWidthHeight,
+      [across, along] = [0, 1, 2].filter(other => other !== axis),
+      [low, bottom] = tile.leftTopMM,
+      [wide, high] = tile.fovMM;
+    return [
+      (left + (width * (mm[across] - low)) / wide) / viewer.canvas.width,
+      (top + height * (1 - (mm[along] - bottom) / high)) / viewer.canvas.height,
+    ];
   },
 
-  pixel(plane, mm) {
-    const context = brainPlanes.canvases[plane].getContext("2d");
-    return [...context.getImageData(...brainPlanes.toCanvas(PLANES[plane])(mm), 1, 1).data].slice(0, 3);
+  // the middles of its planes: axial, coronal, sagittal
+  middles: viewer =>
+    viewer.screenSlices.map(({leftTopWidthHeight: [left, top, width, height]}) => [
+      (left + width / 2) / viewer.canvas.width,
+      (top + height / 2) / viewer.canvas.height,
+    ]),
+
+  // what a viewer shows
+  async shown(viewer) {
+    viewer.drawScene(); // drawn anew: what was drawn is not kept
+    const {width, height} = viewer.canvas,
+      context = new OffscreenCanvas(width, height).getContext("2d");
+    context.drawImage(await createImageBitmap(viewer.canvas), 0, 0);
+    return context.getImageData(0, 0, width, height);
   },
 
-  // pixels of the surface in each of 130 columns
-  async surfaceColumns() {
-    const canvas = document.getElementById("surface-canvas"),
-      wide = 130,
-      high = 64;
-    document.getElementById("surface-side").onchange(); // drawn anew: what was drawn is not kept
-    const context = new OffscreenCanvas(wide, high).getContext("2d");
-    context.drawImage(await createImageBitmap(canvas), 0, 0, wide, high);
-    const {data} = context.getImageData(0, 0, wide, high),
-      found = Array(wide).fill(0);
-    for (let i = 0; i < data.length; i += 4)
-      if (data[i] + data[i + 1] + data[i + 2] < 700) found[(i / 4) % wide] += 1;
-    return found;
+  // the colours at places in mm in the plane across AXIS
+  async pixels(viewer, axis, places) {
+    const {data, width, height} = await probe.shown(viewer);
+    return places.map(mm => {
+      const [x, y] = probe.share(viewer, axis, mm),
+        at = 4 * (Math.floor(y * height) * width + Math.floor(x * width));
+      return [...data.slice(at, at + 3)];
+    });
   },
 
-  // each letter around the surface: its place from left to right in percent, and its opacity
-  letters: () =>
-    Object.fromEntries(
-      [...document.querySelectorAll("#surface-letters b")].map(letter => [
-        letter.textContent,
-        [parseFloat(letter.style.left), Number(letter.style.opacity)],
-      ]),
-    ),
+  // the letters that niivue writes around the planes, each with its place as shares of the canvas
+  letters(viewer) {
+    const letters = [],
+      drawText = viewer.drawText;
+    viewer.drawText = ([x, y], letter) => {
+      letters.push([letter, x / viewer.canvas.width, y / viewer.canvas.height]);
+    };
+    viewer.drawScene();
+    viewer.drawText = drawText;
+    return letters;
+  },
 
-  // pixels of a colour over the template's axial plane: how many, and the leftmost and rightmost share
-  colour(r, g, b) {
-    const canvas = document.querySelector("#template-planes canvas[aria-label=axial]");
-    const {data, width} = canvas.getContext("2d").getImageData(25, 25, canvas.width - 50, canvas.height - 50);
-    const at = [];
+  // saturated pixels of a viewer, which belong to the surface: how many, and their middle as shares of the canvas
+  async surface(viewer) {
+    const {data, width, height} = await probe.shown(viewer);
+    let [count, x, y] = [0, 0, 0];
     for (let i = 0; i < data.length; i += 4) {
-      if (data[i] === r && data[i + 1] === g && data[i + 2] === b) at.push(((i / 4) % width) / width);
+      const colour = data.slice(i, i + 3);
+      if (Math.max(...colour) - Math.min(...colour) < 40) continue;
+      count += 1;
+      x += (i / 4) % width;
+      y += Math.floor(i / 4 / width);
     }
-    return [at.length, Math.min(...at), Math.max(...at)];
+    return [count, x / count / width, y / count / height];
+  },
+
+  // pixels of a colour in the axial plane: how many, and their mean place from left to right, in pixels
+  async colour(viewer, rgb) {
+    const {data, width} = await probe.shown(viewer),
+      [left, , wide] = viewer.screenSlices.find(slice => slice.axCorSag === 0).leftTopWidthHeight;
+    let [count, sum] = [0, 0];
+    for (let i = 0; i < data.length; i += 4) {
+      const x = (i / 4) % width;
+      if (x < left || x > left + wide || rgb.some((value, k) => Math.abs(data[i + k] - value) > 2)) continue;
+      count += 1;
+      sum += x;
+    }
+    return [count, sum / count];
   },
 };

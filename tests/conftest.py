@@ -1,12 +1,15 @@
-"""The truth of the brain of `shell_study` and the phantom of two balls, for several test files."""
+"""What several test files share: the study of `shell_study`, its pages, and a phantom."""
 
 import gzip
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ball_phantom import MIDDLE_MM, PIAL_MM, WHITE_MM, ball, preset
+from browser import Browser
 from export_study import write_study
+from report_pages import write_pages
 from shell_study import write_truth
 
 from cytopipe.formats import surfaces
@@ -35,6 +38,26 @@ def truth(folder: Path) -> TruthBrain:
 def shell_study_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of that brain, for what reads results."""
     return write_study(TruthBrain(folder, "B01"), tmp_path_factory.mktemp("finished") / "study")
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The report of that brain and the files that it shows, by name."""
+    return write_pages(tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with Browser(Path(__file__).with_name("browser_probes.js").read_text()) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A browser; whatever its page complains about fails the test."""
+    yield chromium
+    assert chromium.errors == []
+    assert all(address.startswith(("file:", "data:")) for address in chromium.requests)
 
 
 @pytest.fixture(scope="session")

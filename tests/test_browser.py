@@ -5,41 +5,20 @@ The study is that of `shell_study`: two balls, so that every place on the pages 
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import Browser
-from report_pages import write_brain_page, write_pages
-from shell_study import CENTRES, FULL_UM, MIDDLE_MM, SECTIONS
+from report_pages import write_brain_page
+from shell_study import FULL_UM, SECTIONS
 
 from cytopipe.formats import tables
 from cytopipe.numerics.geometry import Rigid
 from cytopipe.report import section_numbers
 from cytopipe.study import corrections
 from cytopipe.study.sections import Section
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_pages(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with Browser(Path(__file__).with_name("browser_probes.js").read_text()) as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(chromium: Browser) -> Iterator[Browser]:
-    """The browser; whatever the page complains of fails the test."""
-    yield chromium
-    assert chromium.errors == []
-    assert all(address.startswith(("file:", "data:")) for address in chromium.requests)
-
 
 LISTED = "probe.listed()"
 
@@ -50,21 +29,21 @@ def open_section(browser: Browser, page: Path, section: int, more: str = "") -> 
 
 
 @pytest.mark.parametrize("page", ["B01.html", "index.html"])
-def test_pages_open_from_the_disk(browser: Browser, study: dict[str, Path], page: str) -> None:
-    browser.open(study[page])
+def test_pages_open_from_the_disk(browser: Browser, pages: dict[str, Path], page: str) -> None:
+    browser.open(pages[page])
     assert browser.js("document.querySelectorAll('h2').length") >= 3
 
 
 @pytest.mark.parametrize("name", ["residual_um", "tissue_mm2", "points", "jump_mm"])
 def test_sections_are_sorted_by_a_number_worst_first(
-    browser: Browser, study: dict[str, Path], name: str
+    browser: Browser, pages: dict[str, Path], name: str
 ) -> None:
     """Against pandas; sections without the number come last, in their own order."""
     worse = next(n.worse for n in section_numbers.NUMBERS if n.name == name)
-    table = section_numbers.read(study["B01.tsv"]).sort_values(
+    table = section_numbers.read(pages["B01.tsv"]).sort_values(
         [name, "section"], ascending=[worse == "low", True], na_position="last"
     )
-    browser.open(study["B01.html"])
+    browser.open(pages["B01.html"])
     # nothing is wrong, and nothing says so
     assert browser.js("getComputedStyle(byId('problem')).display") == "none"
     browser.js(f"byId('sort').value = '{name}'; byId('sort').dispatchEvent(new Event('change'))")
@@ -81,14 +60,14 @@ def test_sections_are_sorted_by_a_number_worst_first(
     )
 
 
-def test_sections_are_filtered(browser: Browser, study: dict[str, Path]) -> None:
+def test_sections_are_filtered(browser: Browser, pages: dict[str, Path]) -> None:
     for show, sections in (("blank", [1220]), ("missing", [1620]), ("mirrored", [1120, 1920])):
-        browser.open(study["B01.html"], f"#show={show}")
+        browser.open(pages["B01.html"], f"#show={show}")
         assert browser.js(LISTED) == sections
 
 
-def test_keys_lead_from_section_to_section(browser: Browser, study: dict[str, Path]) -> None:
-    browser.open(study["B01.html"], "#sort=residual_um&turned=yes")
+def test_keys_lead_from_section_to_section(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["B01.html"], "#sort=residual_um&turned=yes")
     order = browser.js(LISTED)
     browser.press("n")
     assert browser.js("state().section") == order[0]
@@ -107,11 +86,11 @@ def test_keys_lead_from_section_to_section(browser: Browser, study: dict[str, Pa
 
 @pytest.mark.parametrize(("section", "mirrored"), [(1420, False), (1920, True)])
 def test_a_section_shows_its_points_in_the_gray_matter(
-    browser: Browser, study: dict[str, Path], section: int, mirrored: bool
+    browser: Browser, pages: dict[str, Path], section: int, mirrored: bool
 ) -> None:
     """Points lie between the two outlines by the browser's own geometry; cuts lie 0.5 mm beside."""
-    open_section(browser, study["B01.html"], section)
-    midline = tables.read(tables.MIDLINE, study["midline.parquet"])
+    open_section(browser, pages["B01.html"], section)
+    midline = tables.read(tables.MIDLINE, pages["midline.parquet"])
     mine = midline[midline["section"] == section]
     assert browser.js("probe.insides()") == [[True, False]] * len(mine)
     found = browser.js(f"load('x', 'section {section}').then(v => v.points)")
@@ -126,8 +105,8 @@ def test_a_section_shows_its_points_in_the_gray_matter(
     browser.press("f")
 
 
-def test_layers_are_switched_by_keys(browser: Browser, study: dict[str, Path]) -> None:
-    open_section(browser, study["B01.html"], 1420)
+def test_layers_are_switched_by_keys(browser: Browser, pages: dict[str, Path]) -> None:
+    open_section(browser, pages["B01.html"], 1420)
     shown = "probe.layersOn()"
     first = browser.js(shown)
     for key in range(1, 7):
@@ -138,16 +117,16 @@ def test_layers_are_switched_by_keys(browser: Browser, study: dict[str, Path]) -
     assert browser.js(shown) == first
 
 
-def test_a_pair_is_shown_with_both_hands(browser: Browser, study: dict[str, Path]) -> None:
+def test_a_pair_is_shown_for_either_handedness(browser: Browser, pages: dict[str, Path]) -> None:
     """1920 is mirrored: its outline laid by the pair's transform falls onto its neighbour's."""
-    open_section(browser, study["B01.html"], 1920)
+    open_section(browser, pages["B01.html"], 1920)
     browser.wait_for("document.querySelectorAll('#pairs svg').length === 4")
-    pairs = tables.read(tables.PAIRS, study["pairs.parquet"])
+    pairs = tables.read(tables.PAIRS, pages["pairs.parquet"])
     assert set(pairs.loc[(pairs["moving"] == 1920) | (pairs["fixed"] == 1920), "mirrored"]) == {
         True
     }
     for caption in browser.js("probe.captions()"):
-        assert caption.startswith("one of the two mirrored: ") and "accepted" in caption
+        assert caption.startswith("one section mirrored: ") and "accepted" in caption
     boxes = browser.js("probe.outlines()")
     assert len(boxes) == 2
     for fixed, moving in np.array(boxes):
@@ -155,113 +134,8 @@ def test_a_pair_is_shown_with_both_hands(browser: Browser, study: dict[str, Path
         assert np.abs(fixed - moving).max() < 0.06
 
 
-def test_planes_are_linked_and_show_what_is_there(browser: Browser, study: dict[str, Path]) -> None:
-    browser.open(study["B01.html"])
-    browser.js("byId('planes').scrollIntoView()")
-    browser.wait_for("brainPlanes && cutMesh")
-    right = CENTRES["R"]
-    browser.js(f"brainPlanes.go({right.tolist()})")
-    # in the coronal plane, at the centre of the left ball: white matter; the sagittal plane follows
-    share = browser.js(f"probe.share(1, {CENTRES['L'].tolist()})")
-    assert share[0] < 0.5  # L is at the left
-    browser.click(".planes canvas[aria-label=coronal]", *share)
-    position = browser.js("brainPlanes.position")
-    assert position == pytest.approx(CENTRES["L"].tolist(), abs=0.5)
-    assert "= -16" in browser.js("brainPlanes.canvases[0].caption.textContent")
-    centre = CENTRES["L"]
-    for plane, (a, b) in enumerate(((1, 2), (0, 2), (0, 1))):
-        for radius_mm, colour in (
-            (6.0, [214, 208, 196]),
-            (13.3, [125, 125, 125]),
-            (16.5, [255] * 3),
-        ):
-            at = centre.copy()
-            at[[a, b]] += radius_mm * np.array([0.6, 0.8])
-            assert browser.js(f"probe.pixel({plane}, {at.tolist()})") == colour, (plane, radius_mm)
-        at = centre.copy()
-        at[[a, b]] += MIDDLE_MM * np.array([0.6, 0.8])
-        # the mid-surface's cut, drawn in vermillion, a little lighter at its rim
-        red, green, blue = browser.js(f"probe.pixel({plane}, {at.tolist()})")
-        assert red > 150 and blue < 120 and red - blue > 60, (plane, red, green, blue)
-    # the repair lies 12 mm above the centre of the right ball; its row leads there
-    browser.click("#repair-list tr")
-    there = (right + (0, 0, 12)).tolist()
-    assert browser.js("brainPlanes.position") == pytest.approx(there, abs=0.1)
-    assert "section 1520" in browser.js("byId('plane-readout').textContent")  # 30 mm / 20 um
-
-
-def test_letters_name_the_sides_of_the_planes(browser: Browser, study: dict[str, Path]) -> None:
-    browser.open(study["B01.html"])
-    browser.js("byId('planes').scrollIntoView()")
-    browser.wait_for("brainPlanes")
-    axes = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
-    for plane, letters in enumerate(browser.js("PLANES.map(plane => plane.letters)")):
-        for letter, (direction, sign) in zip(
-            letters, ((0, -1), (0, 1), (1, -1), (1, 1)), strict=True
-        ):
-            axis, towards = axes[letter]
-            there = [0.0, 30.0, -20.0]
-            here = browser.js(f"probe.share({plane}, {there})")
-            there[axis] += towards * 5
-            moved = browser.js(f"probe.share({plane}, {there})")
-            # to the left, right, top or bottom of the picture, and nowhere else
-            assert np.sign(moved[direction] - here[direction]) == sign, (plane, letter)
-            assert moved[1 - direction] == pytest.approx(here[1 - direction])
-
-
-def test_the_surface_turns_and_a_click_finds_the_place(
-    browser: Browser, study: dict[str, Path]
-) -> None:
-    browser.open(study["B01.html"])
-    browser.js("byId('surface-canvas').scrollIntoView({block: 'center'})")
-    browser.wait_for("brainPlanes && byId('poses').children.length")
-    browser.wait_for("!byId('surface-legend').hidden")
-
-    one = np.array(browser.js("probe.surfaceColumns()"))
-    assert 200 < one.sum() < 4000 and abs(np.average(np.arange(130), weights=one) - 64.5) < 1
-    box = browser.js(
-        "(() => { const b = byId('surface-canvas').getBoundingClientRect();"
-        "return [b.left + b.width / 2, b.top + b.height / 2] })()"
-    )
-    # looked at from the left, the nearest place is the left ball's outermost
-    browser.drag((box[0] + 1, box[1]), (box[0] + 1, box[1]))
-    outermost = (CENTRES["L"] - (MIDDLE_MM, 0, 0)).tolist()
-    assert browser.js("brainPlanes.position") == pytest.approx(outermost, abs=1.5)
-    assert "section 1520" in browser.js("byId('surface-readout').textContent")
-    # a quarter turn about the vertical shows both balls side by side: wider
-    browser.drag((box[0], box[1]), (box[0] + np.pi / 2 / 0.008, box[1]))
-    two = np.array(browser.js("probe.surfaceColumns()"))
-    assert (two > 0).sum() > 1.8 * (one > 0).sum()
-    # from behind or from the front: dragging to the right brings the left side of what was seen
-    # forward, so that anterior, at the left before, now faces the viewer
-    letters = browser.js("probe.letters()")
-    assert letters["A"][1] == 0 and letters["P"][1] == 0.25
-    assert letters["R"][0] < 40 and letters["L"][0] > 60
-
-
-def test_points_lie_over_the_template_on_their_side(
-    browser: Browser, study: dict[str, Path]
-) -> None:
-    browser.open(study["B01.html"])
-    browser.js("byId('template-planes').scrollIntoView()")
-    browser.wait_for("document.querySelectorAll('#template-planes canvas').length === 3")
-    browser.js("byId('colour-points').value = 'hemisphere'; byId('colour-points').onchange()")
-    columns = [browser.js(f"probe.colour({rgb})") for rgb in ("0, 114, 178", "230, 159, 0")]
-    (many_left, _, left_end), (many_right, right_start, _) = columns
-    assert many_left > 50 and many_right > 50 and left_end < right_start
-    # the estimated error of a phantom's points is 0 here: the darkest colour of viridis
-    browser.js("byId('colour-points').value = 'sigma'; byId('colour-points').onchange()")
-    assert browser.js("probe.colour(68, 1, 84)")[0] > 100
-    # a click onto a point says whose it is
-    points = tables.read(tables.POINTS, study["points.parquet"])
-    point = points[(points["section"] == 1520) & (points["hemisphere"] == "L")].iloc[10]
-    at_mm = [float(point[axis]) for axis in ("x_mm", "y_mm", "z_mm")]
-    browser.js(f"templatePlanes.go({at_mm})")
-    assert "A, L, section 1520" in browser.js("byId('point-readout').textContent")
-
-
-def test_a_click_on_a_curve_leads_to_the_section(browser: Browser, study: dict[str, Path]) -> None:
-    browser.open(study["B01.html"])
+def test_a_click_on_a_curve_leads_to_the_section(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["B01.html"])
     browser.click("#curves", 0.999, 0.3)
     last = browser.js("Math.max(...rows.map(row => row.section))")
     assert browser.js("state().section") == last
@@ -271,18 +145,18 @@ def test_a_click_on_a_curve_leads_to_the_section(browser: Browser, study: dict[s
 
 
 def test_decisions_are_kept_until_they_are_written(
-    browser: Browser, study: dict[str, Path], tmp_path: Path
+    browser: Browser, pages: dict[str, Path], tmp_path: Path
 ) -> None:
     """What is decided on the page is what the workflow reads from manual/{brain}/sections.tsv."""
-    open_section(browser, study["B01.html"], 1420)
+    open_section(browser, pages["B01.html"], 1420)
     assert "manual/B01/segmentation/01420.tif" in browser.js("byId('corrections').textContent")
     browser.press("m")
     browser.press("x")
     browser.press("ArrowRight")
     browser.press("x")
-    open_section(browser, study["B01.html"], 1920, "&show=mirrored")  # a reload: all is kept
+    open_section(browser, pages["B01.html"], 1920, "&show=mirrored")  # a reload: all is kept
     browser.press("m")
-    open_section(browser, study["B01.html"], 1120, "&show=proposed")
+    open_section(browser, pages["B01.html"], 1120, "&show=proposed")
     browser.press("a")
     assert decided(browser, tmp_path) == {
         1120: (True, False), 1420: (True, True), 1520: (None, True), 1920: (False, False),
@@ -312,11 +186,11 @@ def corrected_sections(browser: Browser, study: Path) -> list[Section]:
 
 @pytest.mark.parametrize("fixed", [1420, 1920])
 def test_a_section_that_is_dragged_says_its_new_place(
-    browser: Browser, study: dict[str, Path], tmp_path: Path, fixed: int
+    browser: Browser, pages: dict[str, Path], tmp_path: Path, fixed: int
 ) -> None:
     """The place onto its neighbour is that of the true stack, moved by what it was dragged."""
     moving = {1420: 1520, 1920: 2020}[fixed]
-    open_section(browser, study["B01.html"], moving)
+    open_section(browser, pages["B01.html"], moving)
     browser.wait_for("document.querySelectorAll('#pairs svg').length >= 2")
     view = "document.querySelector('#pairs .kept svg')"
     browser.js(f"{view}.scrollIntoView({{block: 'center'}})")
@@ -327,7 +201,7 @@ def test_a_section_that_is_dragged_says_its_new_place(
     section = found[moving]
     assert (section.onto, section.mirrored) == (str(fixed), False)
     assert found[fixed].mirrored is (fixed == 1920)
-    stack = tables.read(tables.STACK, study["stack.parquet"]).set_index("section")
+    stack = tables.read(tables.STACK, pages["stack.parquet"]).set_index("section")
     names = ["angle_rad", "x_um", "y_um"]
     a, b = (Rigid(*stack.loc[n, names], f"{n}", "stack") for n in (fixed, moving))
     # both unmirrored, as the stack takes them
@@ -340,12 +214,12 @@ def test_a_section_that_is_dragged_says_its_new_place(
 
 
 def test_changes_since_an_earlier_run_come_first(
-    browser: Browser, study: dict[str, Path], tmp_path: Path
+    browser: Browser, pages: dict[str, Path], tmp_path: Path
 ) -> None:
-    before = section_numbers.read(study["B01.tsv"])
+    before = section_numbers.read(pages["B01.tsv"])
     before.loc[before["section"] == 1720, ["status", "inliers"]] = ["uncertain", 2]
     section_numbers.write(before, tmp_path / "before" / "B01.tsv")
-    page = write_brain_page(study, tmp_path / "now", earlier=tmp_path / "before" / "B01.tsv")
+    page = write_brain_page(pages, tmp_path / "now", earlier=tmp_path / "before" / "B01.tsv")
     browser.open(page, "#sort=changes&show=changed")
     assert browser.js(LISTED) == [1720]
     assert "uncertain → ok" in browser.js("document.querySelector('#s1720 .value').textContent")
@@ -353,10 +227,10 @@ def test_changes_since_an_earlier_run_come_first(
 
 
 def test_465_sections_load_as_they_are_scrolled_to(
-    browser: Browser, study: dict[str, Path], tmp_path: Path
+    browser: Browser, pages: dict[str, Path], tmp_path: Path
 ) -> None:
     """A page of many sections asks for the pictures in and near the window, not for all."""
-    page = many_sections(study, tmp_path, 465)
+    page = many_sections(pages, tmp_path, 465)
     browser.open(page)
     assert browser.js(LISTED + ".length") == 465
     asked = [address for address in browser.requests if address.endswith(".jpg")]
@@ -368,9 +242,9 @@ def test_465_sections_load_as_they_are_scrolled_to(
     assert values == sorted(values, reverse=True)
 
 
-def many_sections(study: dict[str, Path], folder: Path, count: int) -> Path:
+def many_sections(pages: dict[str, Path], folder: Path, count: int) -> Path:
     """The page of B01 with one good section in `count` copies, each with another residual."""
-    start, rest = study["B01.html"].read_text().split('<script type="application/json" id="data">')
+    start, rest = pages["B01.html"].read_text().split('<script type="application/json" id="data">')
     data, end = rest.split("</script>", 1)
     values = json.loads(data)
     row = next(row for row in values["rows"] if row["section"] == 1420)
@@ -378,7 +252,7 @@ def many_sections(study: dict[str, Path], folder: Path, count: int) -> Path:
     figure = sheet.split('id="s1420"')[1].split("</figure>")[0]
     after = sheet.split("</figure>\n</div>", 1)[1]
     rng = np.random.default_rng(0)
-    shutil.copytree(study["B01.html"].with_suffix(""), folder / "B01")
+    shutil.copytree(pages["B01.html"].with_suffix(""), folder / "B01")
     thumbnails = folder / "B01" / "thumbnails"
     values |= {"rows": [], "pairs": []}
     figures = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_pages import write_brain_page, write_pages
+from report_pages import write_brain_page
 from shell_study import FULL_UM, WIDTH_UM, ball
 
 from cytopipe import report
@@ -120,14 +120,8 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
 # --- pages
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Pages and truth table of a study whose results are right."""
-    return write_pages(tmp_path_factory.mktemp("study"))
-
-
-def test_right_results_meet_every_goal(study: dict[str, Path]) -> None:
-    frame = truth_table.read(study["truth.tsv"])
+def test_right_results_meet_every_goal(pages: dict[str, Path]) -> None:
+    frame = truth_table.read(pages["truth.tsv"])
     assert frame[frame["met"] == "no"].empty
     assert (frame["met"] == "yes").sum() > 20
     values = frame.set_index("metric")["value"]
@@ -135,8 +129,8 @@ def test_right_results_meet_every_goal(study: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("page", ["B01.html", "index.html"])
-def test_pages_load_nothing_from_elsewhere(study: dict[str, Path], page: str) -> None:
-    text = study[page].read_text()
+def test_pages_load_nothing_from_elsewhere(pages: dict[str, Path], page: str) -> None:
+    text = pages[page].read_text()
     for source in re.findall(r'(?:src|href|xlink:href)="([^"]*)"', text):
         beside = (
             "index.html",
@@ -148,8 +142,8 @@ def test_pages_load_nothing_from_elsewhere(study: dict[str, Path], page: str) ->
     assert "@import" not in text and "url(http" not in text
 
 
-def test_the_brain_page_shows_all_sections_with_their_status(study: dict[str, Path]) -> None:
-    text = study["B01.html"].read_text()
+def test_the_brain_page_shows_all_sections_with_their_status(pages: dict[str, Path]) -> None:
+    text = pages["B01.html"].read_text()
     shown = re.findall(r'<figure class="(\w*)" id="s(\d+)"[^>]*>(.*?)</figure>', text, re.DOTALL)
     by_number = {int(number): (mark, content) for mark, number, content in shown}
     assert list(by_number) == sorted(by_number)
@@ -163,39 +157,39 @@ def test_the_brain_page_shows_all_sections_with_their_status(study: dict[str, Pa
         "manual/B01/exclusion.nii.gz",
     ):
         assert words in text
-    folder = study["B01.html"].with_suffix("")
+    folder = pages["B01.html"].with_suffix("")
     scanned = sorted(set(by_number) - {1620})
     for pattern in ("thumbnails/*.jpg", "sections/*.jpg", "sections/*.js"):
         assert [int(path.stem) for path in sorted(folder.glob(pattern))] == scanned
 
 
 def test_a_brain_s_files_are_the_same_when_made_again(
-    study: dict[str, Path], tmp_path: Path
+    pages: dict[str, Path], tmp_path: Path
 ) -> None:
-    again = write_brain_page(study, tmp_path)
-    here, there = study["B01.html"].parent, again.parent
+    again = write_brain_page(pages, tmp_path)
+    here, there = pages["B01.html"].parent, again.parent
     names = [p.relative_to(here) for p in sorted(here.glob("B01*/**/*")) if p.is_file()]
     assert len(names) > 40
     for name in [*names, Path("B01.html"), Path("B01.tsv")]:
         assert (here / name).read_bytes() == (there / name).read_bytes(), name
 
 
-def test_the_page_says_what_is_ready_made(study: dict[str, Path], tmp_path: Path) -> None:
-    assert "Ready-made" not in study["B01.html"].read_text()
+def test_the_page_says_what_is_ready_made(pages: dict[str, Path], tmp_path: Path) -> None:
+    assert "Supplied files" not in pages["B01.html"].read_text()
     given = [tmp_path / name for name in ("tissue.nii.gz", "hemi-L_mid.surf.gii")]
-    text = write_brain_page(study, tmp_path, given=given).read_text()
+    text = write_brain_page(pages, tmp_path, given=given).read_text()
     named = [f"<code>manual/B01/{path.name}</code>" for path in given]
-    assert re.search(rf"Ready-made, in place of what .*:\n{named[0]}, {named[1]}\.</p>", text)
+    assert re.search(rf"Supplied files that replace .*:\n{named[0]}, {named[1]}\.</p>", text)
 
 
-def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Path) -> None:
+def test_pages_are_the_same_when_made_again(pages: dict[str, Path], tmp_path: Path) -> None:
     again = {
         "roles": {"B01": "seen"},
-        "pages": [study["B01.html"]],
-        "stacks": [study["stack.parquet"]],
-        "surfaces": [study["surfaces.parquet"]],
-        "points": [study["points.parquet"]],
-        "checks": [study["checks.parquet"]],
+        "pages": [pages["B01.html"]],
+        "stacks": [pages["stack.parquet"]],
+        "surfaces": [pages["surfaces.parquet"]],
+        "points": [pages["points.parquet"]],
+        "checks": [pages["checks.parquet"]],
         "audits": [],
         "metrics": {},
         "scores": [],
@@ -211,12 +205,12 @@ def test_pages_are_the_same_when_made_again(study: dict[str, Path], tmp_path: Pa
     assert "No network was trained" in first and "No scores" in first and "phantom" not in first
 
 
-def test_what_the_audit_found_is_proposed_on_both_pages(study: dict[str, Path]) -> None:
-    index = study["index.html"].read_text()
+def test_what_the_audit_found_is_proposed_on_both_pages(pages: dict[str, Path]) -> None:
+    index = pages["index.html"].read_text()
     rows = re.findall(r'<a href="B01.html#section=(\d+)">\d+</a></td>.*?<td>([\d.]+)</td>', index)
     assert rows == [("1120", "0.991"), ("1220", "0.930")]
     assert "swapped with 1320" in index and "exchange &lt;them&gt;" in index
-    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page_of(study))
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page_of(pages))
     assert data is not None
     of = {row["section"]: row["proposed"] for row in json.loads(data[1])["rows"]}
     # the alignment proposed 1120 as well
@@ -229,26 +223,26 @@ def test_what_the_audit_found_is_proposed_on_both_pages(study: dict[str, Path]) 
     assert of[2120]["excluded"] == "yes" and of[1020] is None
 
 
-def page_of(study: dict[str, Path]) -> str:
-    return study["B01.html"].read_text()
+def page_of(pages: dict[str, Path]) -> str:
+    return pages["B01.html"].read_text()
 
 
 def test_failed_checks_of_the_way_to_the_template_stand_out(
-    study: dict[str, Path], tmp_path: Path
+    pages: dict[str, Path], tmp_path: Path
 ) -> None:
     """On the brain's page in red, first, and with what to do; on the study's by their number."""
-    page = study["B01.html"].read_text()
+    page = pages["B01.html"].read_text()
     assert "folded tissue" in page and "at most 0.001" in page
-    good = tables.read(tables.CHECKS, study["checks.parquet"])
+    good = tables.read(tables.CHECKS, pages["checks.parquet"])
     bad = good.assign(check="on its side", value=0.02, limit="at least 0.95", status="failed")
     both = pd.concat([good, bad.assign(remedy="turn <it>")])
     tables.write(tables.CHECKS, both, tmp_path / "checks.parquet")
-    page = write_brain_page(study | {"checks.parquet": tmp_path / "checks.parquet"}, tmp_path)
+    page = write_brain_page(pages | {"checks.parquet": tmp_path / "checks.parquet"}, tmp_path)
     text = page.read_text()
     assert re.search(r'class="missed">0\.02 share</td>.*at least 0\.95', text)
     assert "turn &lt;it&gt;" in text and text.index("on its side") < text.index("folded tissue")
     kinds = (tables.STACK, tables.SURFACES, tables.POINTS)
-    rows = [tables.read(kind, study[f"{kind.name}.parquet"]) for kind in kinds]
+    rows = [tables.read(kind, pages[f"{kind.name}.parquet"]) for kind in kinds]
     counts = [study_page.brain_cells(*rows, checks)[-1] for checks in (good, both)]
     assert counts == [{"text": "0", "bad": False}, {"text": "1", "bad": True}]
     assert study_page.BRAIN_COLUMNS[-1] == "failed checks"
@@ -300,8 +294,8 @@ def test_text_from_tables_cannot_become_markup(tmp_path: Path) -> None:
 # --- numbers of the sections
 
 
-def test_numbers_say_which_section_is_wrong_and_how(study: dict[str, Path]) -> None:
-    numbers = section_numbers.read(study["B01.tsv"]).set_index("section")
+def test_numbers_say_which_section_is_wrong_and_how(pages: dict[str, Path]) -> None:
+    numbers = section_numbers.read(pages["B01.tsv"]).set_index("section")
     # the two balls are cut everywhere alike about their centre: nothing jumps
     inner = numbers.loc[1320:1720]
     assert inner["jump_mm"].max() < 0.1
@@ -310,13 +304,13 @@ def test_numbers_say_which_section_is_wrong_and_how(study: dict[str, Path]) -> N
     assert numbers["mirrored"].to_dict() == {n: n in (1120, 1920) for n in numbers.index}
 
 
-def test_a_misplaced_section_jumps_by_as_much_as_it_is_off(study: dict[str, Path]) -> None:
-    stack = tables.read(tables.STACK, study["stack.parquet"])
+def test_a_misplaced_section_jumps_by_as_much_as_it_is_off(pages: dict[str, Path]) -> None:
+    stack = tables.read(tables.STACK, pages["stack.parquet"])
     stack.loc[stack["section"] == 1420, "x_um"] += 3000
     centre = np.array([WIDTH_UM / 2, 20_000.0])
     centroids = {int(s): centre for s in stack["section"]}
     at = section_numbers.centres_mm(stack, centroids)
-    right = section_numbers.centres_mm(tables.read(tables.STACK, study["stack.parquet"]), centroids)
+    right = section_numbers.centres_mm(tables.read(tables.STACK, pages["stack.parquet"]), centroids)
     assert (at - right).abs().sum().to_dict() == pytest.approx({"x_mm": 3, "y_mm": 0})
     values = pd.Series([1.0, 2.0, np.nan, 4.0, 9.0])
     assert section_numbers.neighbours(values).tolist()[1:4] == [2.5, 3.0, 5.5]
@@ -334,8 +328,8 @@ def test_what_stands_out_is_far_on_the_worse_side() -> None:
     assert {s: names for s, names in found.items() if names} == {7: ["residual_um"], 9: ["overlap"]}
 
 
-def test_changes_since_an_earlier_run_are_named(study: dict[str, Path], tmp_path: Path) -> None:
-    now = section_numbers.read(study["B01.tsv"])
+def test_changes_since_an_earlier_run_are_named(pages: dict[str, Path], tmp_path: Path) -> None:
+    now = section_numbers.read(pages["B01.tsv"])
     assert section_numbers.changes(now, now) == []
     before = now.copy()
     before.loc[before["section"] == 1420, ["status", "inliers", "via"]] = ["uncertain", 3, -1]

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from shell_study import CENTRES, MIDDLE_MM, ball
@@ -34,30 +35,32 @@ def test_a_thinned_volume_keeps_labels_in_their_place() -> None:
     data[30, 20, 15] = 2
     volume = Volume(data, regular_affine(0.5, np.array([-10.0, 3.0, 7.0])))
     for longest in (100, 30):
-        values = bundle.volume_values(volume, longest)
-        labels = unpacked(values["labels"])
+        nifti = gzip.decompress(base64.b64decode(bundle.volume_text(volume, longest)))
+        thinned = nib.Nifti1Image.from_bytes(nifti)
+        labels, affine = np.asarray(thinned.dataobj), thinned.affine
         assert max(labels.shape) <= longest
-        places = np.argwhere(labels == 1) * values["spacing_mm"] + values["origin_mm"]
+        places = nib.affines.apply_affine(affine, np.argwhere(labels == 1))
         before = volume.to_mm(np.argwhere(data == 1))
-        off = values["spacing_mm"][0]
-        assert places.min(axis=0) == pytest.approx(before.min(axis=0), abs=off)
-        assert places.max(axis=0) == pytest.approx(before.max(axis=0), abs=off)
-        assert values["spacing_mm"] == [0.5 if longest == 100 else 1.0] * 3
+        spacing_mm = 0.5 if longest == 100 else 1.0
+        assert np.array_equal(np.diagonal(affine), [spacing_mm] * 3 + [1])
+        assert places.min(axis=0) == pytest.approx(before.min(axis=0), abs=spacing_mm)
+        assert places.max(axis=0) == pytest.approx(before.max(axis=0), abs=spacing_mm)
 
 
 def test_a_decimated_surface_stays_where_it_is_with_its_map() -> None:
     both = {h: ball(h, MIDDLE_MM) for h in "LR"}
     height = {h: s.vertices[:, 2] for h, s in both.items()}
     values = bundle.surface_values(both, {"height": height}, 2000)
-    vertices, faces = unpacked(values["vertices"]) / 100, unpacked(values["faces"])
-    assert 1900 <= len(faces) <= 2000
-    left = np.unique(faces[: values["left_faces"]])
-    assert vertices[left, 0].max() < 0 < vertices[np.unique(faces[values["left_faces"] :]), 0].min()
-    radius = np.linalg.norm(vertices[left] - CENTRES["L"], axis=1)
-    assert np.abs(radius - MIDDLE_MM).max() < 0.2
-    # the value of the nearest vertex: an edge of the full mesh is 0.9 mm long
-    assert np.abs(unpacked(values["maps"]["height"]) - vertices[:, 2]).max() < 0.9
-    assert meshes.is_closed_manifold(faces[: values["left_faces"]])
+    count = 0
+    for hemisphere, mesh in values.items():
+        vertices, faces = unpacked(mesh["vertices"]) / 100, unpacked(mesh["faces"])
+        count += len(faces)
+        assert meshes.is_closed_manifold(faces)
+        radius = np.linalg.norm(vertices - CENTRES[hemisphere], axis=1)
+        assert np.abs(radius - MIDDLE_MM).max() < 0.2
+        # the value of the nearest vertex: an edge of the full mesh is 0.9 mm long
+        assert np.abs(unpacked(mesh["maps"]["height"]) - vertices[:, 2]).max() < 0.9
+    assert list(values) == ["L", "R"] and 1900 <= count <= 2000
 
 
 def test_paths_are_the_outlines_to_half_a_pixel() -> None:

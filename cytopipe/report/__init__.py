@@ -1,8 +1,8 @@
-"""report: what a person looks at, a page a brain and one for the study, readable offline.
+"""report: the pages that a person looks at, one per brain and one for the study.
 
-Pages need nothing from elsewhere and no server: what a brain's page shows lies in the folder of the
-brain beside it, the figures of the evaluation under results/evaluation. For a phantom study,
-`truth` writes the table that holds the results against the truth.
+Pages open from the disk, without a network or a server. The data of a brain's page lie in the
+folder of the same name beside it, the figures of the evaluation under results/evaluation.
+`web/` holds what runs in the browser.
 """
 
 import math
@@ -20,7 +20,7 @@ from cytopipe.study import corrections
 from cytopipe.study.config import Report
 from cytopipe.study.sections import Section, read_tsv
 
-VERSION = 5
+VERSION = 6
 
 __all__ = ["run", "run_brain"]
 
@@ -74,7 +74,7 @@ def run_brain(
     supplied_tissue, supplied_surfaces : ready-made ones, which took the place of ours; the page
         names them.
     earlier : `numbers` of an earlier run, to be compared with. None for none.
-    max_rotation_deg : of the alignment, for the hand that it did not choose.
+    max_rotation_deg : of the alignment; used for the handedness that it did not choose.
     numbers : written: the numbers of each section, TSV.
     page : written last: it stands for the files of its folder.
 
@@ -107,12 +107,13 @@ def run_brain(
         )
         shown = list(logs.progress(written, len(sections), f"report {brain}"))
         for name, values in (
-            ("tissue", bundle.volume_values(volume, brain_page.LONGEST)),
-            ("template", bundle.volume_values(mould, brain_page.LONGEST)),
+            ("tissue", bundle.volume_text(volume, brain_page.LONGEST)),
+            ("template", bundle.volume_text(mould, brain_page.LONGEST)),
             ("surface", bundle.surface_values(hemispheres, maps, params.surface_faces)),
             ("points", brain_page.point_values(located)),
         ):
             bundle.write_script(folder / f"{name}.js", name, values)
+        bundle.write_niivue(folder / "niivue.js")
     centroids = {s.entry["section"]: s.centroid_um for s in shown if s.centroid_um is not None}
     measured = section_numbers.table(sections, segmented, centroids, placed, paired, midline)
     section_numbers.write(measured, numbers)

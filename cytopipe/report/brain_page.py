@@ -1,4 +1,4 @@
-"""A brain's page: everything that a person looks at before trusting its points."""
+"""The page of a brain: everything that a person checks before trusting its points."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,8 +26,10 @@ from cytopipe.report.section_files import UNIT_UM, Shown
 from cytopipe.report.section_numbers import NUMBERS
 from cytopipe.study.sections import Section
 
+# what runs in the browser
+WEB = Path(__file__).parent / "web"
 SURFACE_WIDTH_PX = 300
-# voxels along the longest axis of a volume on the page; some 0.6 mm of a human brain
+# voxels along the longest axis of a volume on the page; about 0.6 mm in a human brain
 LONGEST = 320
 SCRIPTS = ("page.js", "section.js", "pairs.js", "curves.js", "planes.js", "surface.js")
 MIDSURFACE_VIEWS = (
@@ -52,9 +54,9 @@ COLOURS = {
 
 
 def write_page(template: str, values: dict[str, Any], page: Path) -> None:
-    """Fill one of the package's templates; strings are escaped, figures are not."""
+    """Fill in one of the templates in web/; strings are escaped, figures are not."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(WEB),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -67,7 +69,7 @@ def write_page(template: str, values: dict[str, Any], page: Path) -> None:
 
 
 def markup(text: str) -> Any:
-    """An SVG element or a script that is to stand in a page as it is."""
+    """Mark an SVG element or a script, so that the template does not escape it."""
     return jinja2.utils.markupsafe.Markup(text)  # type: ignore[attr-defined]
 
 
@@ -101,7 +103,7 @@ def views(surfaces: dict[str, Surface], thickness: dict[str, Any]) -> list[dict[
 
 
 def statuses(points: pd.DataFrame) -> dict[str, Any]:
-    """Points of each hemisphere by status."""
+    """Number of points by hemisphere and status."""
     counts = pd.crosstab(points["hemisphere"], points["status"])
     columns = sorted(counts.columns, key=lambda name: (name != "ok", name))
     ordered = counts.reindex(columns=columns).to_numpy()
@@ -113,10 +115,10 @@ def statuses(points: pd.DataFrame) -> dict[str, Any]:
 
 
 def check_rows(checks: pd.DataFrame) -> list[dict[str, str]]:
-    """CHECKS in words, the failed ones first."""
+    """CHECKS as text, the failed ones first."""
     found = [
         {name: str(row[name]) for name in ("check", "limit", "status", "remedy")}
-        | {"value": f"{row['value']:.3g} {row['unit']}" if np.isfinite(row["value"]) else "nothing"}
+        | {"value": f"{row['value']:.3g} {row['unit']}" if np.isfinite(row["value"]) else "none"}
         for row in checks.to_dict("records")
     ]
     return sorted(found, key=lambda row: row["status"] != "failed")
@@ -125,7 +127,7 @@ def check_rows(checks: pd.DataFrame) -> list[dict[str, str]]:
 def summary(
     sections: Sequence[Section], stack: pd.DataFrame, midline: pd.DataFrame, points: pd.DataFrame
 ) -> list[tuple[str, str]]:
-    """The line of numbers at the top."""
+    """The numbers at the top of the page."""
     placed = stack["angle_rad"].notna()
     usable = points[points["status"] == "ok"]
     moved = midline.loc[midline["status"] == "ok", "refined_um"]
@@ -205,7 +207,7 @@ def rows(
 
 
 def decided_words(section: Section) -> str:
-    """What a person decided about a section, "" for nothing."""
+    """What a person decided about a section; "" if nothing."""
     words = []
     if section.mirrored is not None:
         words.append(f"mirrored {'yes' if section.mirrored else 'no'}")
@@ -219,17 +221,17 @@ def decided_words(section: Section) -> str:
 def pair_rows(
     shown: Sequence[Shown], pairs: pd.DataFrame, stack: pd.DataFrame, most_rad: float
 ) -> list[dict[str, Any]]:
-    """Each pair as the alignment found it, and, of neighbours, the other hand by its outline.
+    """Each pair as aligned and, for neighbours, with the other handedness aligned by the outline.
 
     Parameters
     ----------
-    most_rad : the largest rotation that is tried for the other hand, as in the alignment.
+    most_rad : largest rotation to try for the other handedness, as in the alignment.
 
     Returns
     -------
-    For both hands whether the moving section is `flipped`, and the `place` that carries its points,
-    flipped so, to the fixed section, which is flipped if it is mirrored: in the form of
-    manual/{brain}/sections.tsv. None where there is no transform.
+    For either handedness whether the moving section is `flipped`, and `place`, the transform that
+    maps its points, flipped accordingly, to the fixed section, which is flipped if it is mirrored;
+    in the format of manual/{brain}/sections.tsv. `place` is None if there is no transform.
     """
     outlines = {one.entry["section"]: one.outline for one in shown if one.outline is not None}
     rows = {int(row["section"]): row for row in stack.to_dict("records")}
@@ -260,15 +262,15 @@ def pair_rows(
 def _try(
     rigid: Rigid | None, flipped: bool, fixed: dict[Any, Any], moving: dict[Any, Any]
 ) -> dict[str, Any]:
-    """One hand of a pair, found onto the fixed section as scanned, in the form of the page.
+    """One handedness of a pair, aligned to the fixed section as scanned, in the form of the page.
 
     Parameters
     ----------
-    flipped : whether `rigid` was found with the moving section flipped.
+    flipped : whether the moving section was flipped when `rigid` was determined.
     fixed, moving : rows of STACK.
     """
     if rigid is not None and fixed["mirrored"]:
-        # both seen from the other side: x is counted from the right
+        # both are seen from the other side, so x counts from the right
         a, b = float(moving["width_um"]), float(fixed["width_um"])
         ends = mirror(rigid(mirror(np.array([[0.0, 0.0], [1e5, 0.0]]), a)), b)
         angle = float(np.arctan2(*(ends[1] - ends[0])[::-1]))
@@ -286,7 +288,7 @@ def _try(
 
 
 def repair_rows(repairs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every repair, the largest first, with the radius of a ball of its volume."""
+    """All repairs by falling volume, with the radius of a ball of that volume."""
     return [
         {
             "kind": row["kind"],
@@ -299,7 +301,7 @@ def repair_rows(repairs: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def point_values(points: pd.DataFrame) -> dict[str, Any]:
-    """Points with a coordinate, as the page draws them: 0.1 mm, and a number for each area."""
+    """The points that have a coordinate, in 0.1 mm, with a code for each area."""
     located = points[points["x_mm"].notna()]
     names = ["", *sorted(set(located["area"]) - {""})]
     codes = {name: code for code, name in enumerate(names)}
@@ -310,7 +312,7 @@ def point_values(points: pd.DataFrame) -> dict[str, Any]:
         "sides": bundle.packed((located["hemisphere"] == "R").to_numpy(np.uint8)),
         "sections": bundle.packed(located["section"].to_numpy(np.int32)),
         "refined": bundle.packed(np.nan_to_num(located["refined_um"].to_numpy(np.float32))),
-        # -1 where it is not known
+        # -1: unknown
         "sigma": bundle.packed(located["sigma_mm"].fillna(-1).to_numpy(np.float32)),
         "names": names,
     }
@@ -338,7 +340,7 @@ def page_values(
 
     Parameters
     ----------
-    given : names of ready-made files that took the place of ours.
+    given : names of supplied files that replace results of the workflow.
     """
     measured = table.assign(
         thickness_mm=[float(np.nanmedian(thickness[h])) for h in table["hemisphere"]]
@@ -361,7 +363,7 @@ def page_values(
         "template_middle_mm": [float(x) for x in figures.middle_mm(template)],
         "colours": COLOURS | {name: stops(of) for name, of in SCALES.items()},
     }
-    scripts = "\n".join((Path(__file__).parent / name).read_text() for name in SCRIPTS)
+    scripts = "\n".join((WEB / name).read_text("utf-8") for name in SCRIPTS)
     return {
         "brain": brain,
         "numbers": top,
@@ -386,13 +388,13 @@ SCALES: Mapping[str, str] = {"viridis": "viridis", "cividis": "cividis", "diverg
 
 
 def stops(name: str) -> list[list[int]]:
-    """Seventeen colours of one of matplotlib's maps, 0 to 255."""
+    """Seventeen colours of a colour map of matplotlib, 0 to 255."""
     shades = mpl.colormaps[name](np.linspace(0, 1, 17))[:, :3]
     return [[int(part) for part in colour] for colour in np.rint(shades * 255)]
 
 
 def _plain(value: Any, digits: int = 5) -> Any:
-    """A value of a table for JSON: None for NaN."""
+    """A value of a table in JSON; NaN becomes None."""
     if isinstance(value, str | bool):
         return value
     if isinstance(value, np.bool_):

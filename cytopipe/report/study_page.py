@@ -1,4 +1,4 @@
-"""The study's page: its brains, networks, scores and, for a phantom, the truth table."""
+"""The page of the study: its brains, networks, scores and, for a phantom, the truth table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,19 +20,19 @@ BRAIN_COLUMNS = (
     "with a coordinate",
     "failed checks",
 )
-# metrics (how their names begin) of which the largest of a line is bold
+# how the names of metrics begin whose largest value in a row is bold
 MORE_IS_BETTER = ("macro_f1", "weighted_f1", "top1", "top3", "r2 ", "purity_area", "adjusted_rand")
 
 
 def cell(text: str, bad: bool = False) -> dict[str, Any]:
-    """A cell of a table; bad ones are red."""
+    """A cell of a table; bad cells are red."""
     return {"text": text, "bad": bad}
 
 
 def brain_cells(
     stack: pd.DataFrame, surfaces: pd.DataFrame, points: pd.DataFrame, checks: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    """A brain's line, in the order of BRAIN_COLUMNS."""
+    """The cells of a brain, in the order of BRAIN_COLUMNS."""
     placed = stack["angle_rad"].notna()
     euler = dict(zip(surfaces["hemisphere"], surfaces["euler"], strict=True))
     usable = points["status"] == "ok"
@@ -51,7 +51,7 @@ def brain_cells(
 
 
 def audit_rows(audit: pd.DataFrame) -> list[dict[str, Any]]:
-    """Findings of the audit, the surest first in each brain."""
+    """Findings of the audit, by brain and falling confidence."""
     ordered = audit.sort_values(["brain", "confidence", "section"], ascending=[True, False, True])
     return [
         {str(name): value for name, value in row.items()}
@@ -94,7 +94,7 @@ def score_tasks(
 
 
 def truth_values(truth: pd.DataFrame) -> dict[str, Any]:
-    """The truth table with a column a brain."""
+    """The truth table with one column per brain."""
     brains = list(dict.fromkeys(truth["brain"]))
     rows = []
     for (metric, unit, goal), of in truth.groupby(["metric", "unit", "goal"], sort=False):
@@ -105,7 +105,7 @@ def truth_values(truth: pd.DataFrame) -> dict[str, Any]:
                 cells.append(cell(""))
                 continue
             value = found[brain]["value"]
-            text = f"{value:.3g}" if np.isfinite(value) else "nothing to measure"
+            text = f"{value:.3g}" if np.isfinite(value) else "not measurable"
             cells.append(cell(text, found[brain]["met"] == "no"))
         rows.append({"metric": metric, "unit": unit, "goal": goal, "cells": cells})
     judged = truth[truth["met"] != ""]
@@ -128,7 +128,7 @@ def page_values(
     brains : brain, role, page and cells of each brain.
     metrics : METRICS of each run.
     task_pages : see `score_tasks`.
-    audit : AUDIT of all brains; None where no audit was asked for.
+    audit : AUDIT of all brains; None without an audit.
     """
     trained = {run: table for run, table in metrics.items() if len(table)}
     runs = [

@@ -1,6 +1,7 @@
 "use strict";
-// What the page was given, what arrives from the scripts beside it, and what is shown: kept in the
-// address after #, as in #sort=residual_um&show=uncertain&section=420, so that it can be sent and returned to.
+// The data in the page, the data that the scripts beside it deliver, and the state of the page.
+// The address holds the state after #, as in #sort=residual_um&show=uncertain&section=420, so that
+// one can send a link to it or return to it.
 
 const page = JSON.parse(document.getElementById("data").textContent);
 const rows = page.rows;
@@ -11,14 +12,14 @@ const COLOURS = page.colours;
 const arrived = new Map(),
   waiting = new Map();
 
-// called by the scripts beside the page
+// The scripts beside the page call this.
 function put(name, value) {
   arrived.set(name, value);
   (waiting.get(name) || []).forEach(done => done(value));
   waiting.delete(name);
 }
 
-// a promise of what the script FILE of the page's folder puts under NAME
+// Return a promise of the value that the script FILE in the page's folder puts under NAME.
 function load(file, name) {
   if (arrived.has(name)) return Promise.resolve(arrived.get(name));
   const promise = new Promise(done => waiting.set(name, [...(waiting.get(name) || []), done]));
@@ -34,9 +35,12 @@ function load(file, name) {
   return promise;
 }
 
+// Return the bytes that a base64 text stands for.
+const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+
+// Return the array that `packed` of bundle.py has compressed.
 async function unpack({dtype, gzip}) {
-  const bytes = Uint8Array.from(atob(gzip), letter => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytesOf(gzip)]).stream().pipeThrough(new DecompressionStream("gzip"));
   const kinds = {
     uint8: Uint8Array,
     uint16: Uint16Array,
@@ -47,7 +51,7 @@ async function unpack({dtype, gzip}) {
   return new kinds[dtype](await new Response(stream).arrayBuffer());
 }
 
-// run once, when the element comes near the window
+// Run WORK once, when the element comes near the window.
 function whenNear(element, work) {
   new IntersectionObserver(
     (seen, observer) => {
@@ -84,7 +88,7 @@ const text = (number, value) =>
         maximumFractionDigits: number.digits,
       });
 
-// the colour of a value between two ends on a list of colours
+// Return the colour of a value on a scale from LOW to HIGH.
 function onScale(stops, value, low, high) {
   const at = Math.min(Math.max((value - low) / (high - low), 0), 1) * (stops.length - 1);
   const below = Math.min(Math.floor(at), stops.length - 2),
@@ -95,12 +99,12 @@ function onScale(stops, value, low, high) {
 // --- the address
 
 function state() {
-  const found = new URLSearchParams(location.hash.slice(1));
+  const address = new URLSearchParams(location.hash.slice(1));
   return {
-    sort: found.get("sort") || "section",
-    turned: found.get("turned") === "yes",
-    show: found.get("show") || "all",
-    section: found.has("section") ? Number(found.get("section")) : null,
+    sort: address.get("sort") || "section",
+    turned: address.get("turned") === "yes",
+    show: address.get("show") || "all",
+    section: address.has("section") ? Number(address.get("section")) : null,
   };
 }
 
@@ -121,7 +125,7 @@ function go(changes) {
 
 const OTHERS = {
   section: {label: "section number", worse: "low", of: row => row.section},
-  out: {label: "numbers that stand out", worse: "high", of: row => row.out.length},
+  out: {label: "number of outliers", worse: "high", of: row => row.out.length},
   changes: {label: "number of changes", worse: "high", of: row => row.changes.length},
 };
 const numberOf = name => page.numbers.find(number => number.name === name);
@@ -138,7 +142,7 @@ const FILTERS = {
 };
 const passes = (row, show) => (FILTERS[show] || (one => one.status === show))(row);
 
-// the rows that are shown, in the order in which they are shown: also that of the keyboard
+// Return the rows that are shown, in their order. The keys for the next section follow it too.
 function listed({sort, turned, show}) {
   const order = orderOf(sort),
     sign = (order.worse === "high" ? -1 : 1) * (turned ? -1 : 1);
@@ -199,7 +203,7 @@ function fillControls() {
   const filters = {
     all: "all",
     proposed: "proposed by the workflow",
-    out: "standing out",
+    out: "outliers",
     mirrored: "mirrored",
     ...(page.compared ? {changed: "changed"} : {}),
     decided: "decided on this page",
@@ -224,17 +228,17 @@ function proposalOf(row) {
     .join("; ");
 }
 
-// --- what a person decides, kept by the browser until it is written into the file
+// --- decisions of a person; the browser stores them until they are copied into the file
 
 const STORE = `cytopipe decisions ${page.brain}`;
 let decisions = {};
 try {
   decisions = JSON.parse(localStorage.getItem(STORE)) || {};
 } catch {
-  /* a browser that keeps nothing */
+  /* this browser stores nothing */
 }
 
-// CHANGES: column to value, null to take it back
+// CHANGES maps columns to values; null withdraws a decision.
 function decide(section, changes) {
   const row = Object.fromEntries(
     Object.entries({...decisions[section], ...changes}).filter(([, value]) => value !== null),
@@ -244,12 +248,12 @@ function decide(section, changes) {
   try {
     localStorage.setItem(STORE, JSON.stringify(decisions));
   } catch {
-    /* the same */
+    /* this browser stores nothing */
   }
   draw();
 }
 
-// in the form of manual/{brain}/sections.tsv
+// Return the decisions in the format of manual/{brain}/sections.tsv.
 function decisionTable() {
   const all = Object.values(decisions),
     used = ["mirrored", "excluded", "onto", "angle_rad", "x_um", "y_um"].filter(column =>
@@ -269,7 +273,7 @@ function drawDecisions() {
   byId("decision-file").href = "data:text/tab-separated-values," + encodeURIComponent(decisionTable());
 }
 
-// --- all of it
+// --- the whole page
 
 function draw() {
   const now = state();
@@ -301,7 +305,7 @@ document.addEventListener("keydown", event => {
       Escape: () => go({section: null}),
     }[event.key] ||
     (open && sectionKeys[event.key]);
-  // arrows scroll the page while no section is open
+  // While no section is open, the arrows scroll the page.
   if (!work || (!open && event.key.startsWith("Arrow"))) return;
   event.preventDefault();
   work();

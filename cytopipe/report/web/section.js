@@ -1,13 +1,13 @@
 "use strict";
-// A section at screen resolution: what was found drawn on it, how it was placed, what would correct it.
+// One section at screen resolution: its outlines and points, how it was placed, and how to correct it.
 
 const LAYERS = [
   {name: "tissue", label: "outline of the tissue", colour: COLOURS.pial},
   {name: "white", label: "outline of the white matter", colour: COLOURS.white},
   {name: "after", label: "midline", colour: COLOURS.point},
   {name: "before", label: "midline before the refinement", colour: COLOURS.before},
-  {name: "moves", label: "what the refinement moved", colour: COLOURS.moves},
-  {name: "unusable", label: "points that are not usable", colour: COLOURS.unusable},
+  {name: "moves", label: "shift by the refinement", colour: COLOURS.moves},
+  {name: "unusable", label: "unusable points", colour: COLOURS.unusable},
 ];
 const hiddenLayers = new Set(["before", "moves"]);
 let asScanned = false;
@@ -39,7 +39,7 @@ function toggleDecision(column) {
   decide(row.section, {[column]: now === undefined ? wanted : null});
 }
 
-// take over what the workflow proposes; where it says no more than "look at it", there is nothing to take
+// Accept the proposal of the workflow. A proposal may only say "look at it"; then nothing changes.
 function agree(row) {
   if (!row.proposed) return;
   const {mirrored, excluded} = row.proposed;
@@ -48,7 +48,7 @@ function agree(row) {
 
 // --- the picture
 
-// boxes, left, top, width, height: of the whole image, of the tissue, of what is shown
+// boxes (left, top, width, height) of the whole image, of the tissue, and of the visible part
 const picture = {drawn: null, whole: null, near: null, box: null};
 
 function setBox(box) {
@@ -70,25 +70,25 @@ function moves(values) {
   return path;
 }
 
-function image(section, found, attributes = {}) {
+function image(section, content, attributes = {}) {
   return svg("image", {
     href: `${page.folder}/sections/${name5(section)}.jpg`,
-    x: found.left,
-    y: found.left,
-    width: found.width,
-    height: found.height,
+    x: content.left,
+    y: content.left,
+    width: content.width,
+    height: content.height,
     preserveAspectRatio: "none",
     ...attributes,
   });
 }
 
-function drawPicture(row, found) {
+function drawPicture(row, content) {
   const flip = row.mirrored && !asScanned;
-  const points = found.points,
+  const points = content.points,
     ok = status => status === 0;
   const paths = {
-    tissue: found.tissue,
-    white: found.white,
+    tissue: content.tissue,
+    white: content.white,
     after: dots(points, ok, 0),
     before: dots(points, ok, 2),
     moves: moves(points),
@@ -96,21 +96,21 @@ function drawPicture(row, found) {
   };
   const group = svg(
     "g",
-    flip ? {transform: `matrix(-1 0 0 1 ${found.mirror_at} 0)`} : {},
-    image(row.section, found),
+    flip ? {transform: `matrix(-1 0 0 1 ${content.mirror_at} 0)`} : {},
+    image(row.section, content),
     ...LAYERS.map(layer =>
       svg("path", {d: paths[layer.name], class: `layer ${layer.name}`, stroke: layer.colour}),
     ),
   );
   byId("picture").replaceChildren(group);
   const place = ([left, top, width, height]) => [
-    flip ? found.mirror_at - left - width : left,
+    flip ? content.mirror_at - left - width : left,
     top,
     width,
     height,
   ];
-  picture.whole = place([found.left, found.left, found.width, found.height]);
-  picture.near = found.box ? place(found.box) : picture.whole;
+  picture.whole = place([content.left, content.left, content.width, content.height]);
+  picture.near = content.box ? place(content.box) : picture.whole;
   setBox(picture.near);
   showLayers();
 }
@@ -186,13 +186,13 @@ async function drawSection(section, again = false) {
   byId("pairs").replaceChildren();
   byId("no-picture").textContent = row.picture ? "" : row.note;
   if (row.picture) {
-    const found = await load(`sections/${name5(section)}.js`, `section ${section}`);
+    const content = await load(`sections/${name5(section)}.js`, `section ${section}`);
     if (state().section !== section) return;
-    drawPicture(row, found);
+    drawPicture(row, content);
   }
   const pairs = page.pairs.filter(pair => pair.fixed === section || pair.moving === section);
   byId("pairs").replaceChildren(...pairs.filter(pair => pair.distance === 1 || pair.used).map(pairPanel));
-  // the next one is there when it is asked for
+  // Load the next section before it is asked for.
   const list = listed(state()),
     next = list[list.findIndex(one => one.section === section) + 1];
   if (next && next.picture) {
@@ -213,7 +213,7 @@ function drawHead(row) {
           element(
             "span",
             {class: "badge mirrored"},
-            asScanned ? "mirrored, shown as scanned" : "mirrored, shown flipped back",
+            asScanned ? "mirrored; shown as scanned" : "mirrored; shown flipped back",
           ),
         ]
       : []),
@@ -231,7 +231,7 @@ function drawNumbers(row) {
       element("td", {class: "soft"}, text(number, page.medians[number.name])),
     );
   const via =
-    row.via === row.section ? "the base of the stack" : row.via > 0 ? `section ${row.via}` : "nothing";
+    row.via === row.section ? "base of the stack" : row.via > 0 ? `section ${row.via}` : "not placed";
   byId("section-numbers").replaceChildren(
     ...(row.values
       ? [
@@ -247,7 +247,7 @@ function drawNumbers(row) {
       : []),
   );
   byId("section-changes").textContent = row.changes.length
-    ? `Since the earlier run: ${row.changes.join("; ")}.`
+    ? `Changed since the earlier run: ${row.changes.join("; ")}.`
     : "";
 }
 
@@ -288,21 +288,21 @@ function drawCorrections(row) {
         "p",
         {},
         row.status === "missing"
-          ? "Scanned after all? Add its row to config/sections.tsv. Lost: nothing to do, " +
-              "its neighbours are aligned with one another."
+          ? "If the section was scanned after all, add its row to config/sections.tsv. If it is lost, " +
+              "there is nothing to do: its neighbours are aligned with each other."
           : row.note,
       ),
     );
     return;
   }
-  const hand = row.mirrored ? "no" : "yes",
+  const mirrored = row.mirrored ? "no" : "yes",
     use = row.status === "excluded" ? "no" : "yes";
   const line = (column, value) => element("pre", {}, `section\t${column}\n${row.section}\t${value}`);
   const button = (column, value, key) =>
     element(
       "button",
       {onclick: () => toggleDecision(column)},
-      column in now ? `take back: ${column} ${now[column]}` : `decide: ${column} ${value}`,
+      column in now ? `withdraw: ${column} ${now[column]}` : `decide: ${column} ${value}`,
       " ",
       element("kbd", {}, key),
     );
@@ -313,38 +313,38 @@ function drawCorrections(row) {
       ? [
           element("p", {}, element("b", {}, "The workflow proposes: "), proposalOf(row)),
           ...(proposed
-            ? [element("button", {onclick: () => agree(row)}, "agree ", element("kbd", {}, "a"))]
+            ? [element("button", {onclick: () => agree(row)}, "accept ", element("kbd", {}, "a"))]
             : []),
         ]
       : []),
-    element("h4", {}, row.mirrored ? "Not mirrored after all" : "Mirrored (scanned face down)"),
-    element("p", {}, `Look at its pairs below. In ${table}, tab-separated:`),
-    line("mirrored", hand),
-    button("mirrored", hand, "m"),
-    element("h4", {}, use === "no" ? "Usable after all" : "Not usable"),
-    element("p", {}, `In ${table}:`),
+    element("h4", {}, row.mirrored ? "The section is not mirrored" : "The section is mirrored (scanned face down)"),
+    element("p", {}, `Compare its pairs below. Add to ${table} (columns separated by tabs):`),
+    line("mirrored", mirrored),
+    button("mirrored", mirrored, "m"),
+    element("h4", {}, use === "no" ? "The section is usable" : "The section is unusable"),
+    element("p", {}, `Add to ${table}:`),
     line("excluded", use),
     button("excluded", use, "x"),
-    element("h4", {}, "Wrong place"),
+    element("h4", {}, "The section is in the wrong place"),
     element(
       "p",
       {},
-      "In one of its pairs below drag the orange section, turn it with shift and the wheel, and decide " +
-        `for its place. Or write into ${table} ` +
-        "the transform that another program found, points in µm, onto a neighbour or the stack. It lies there now:",
+      "Drag the orange section in one of its pairs below, rotate it with shift and the wheel, and press the " +
+        `button. You can also add a transform from another program to ${table}: it maps points in µm onto ` +
+        "a neighbour or the stack. The present transform is:",
     ),
-    ...(row.place ? [element("pre", {}, placeLine(row.section, row.place))] : [element("p", {}, "nowhere.")]),
-    element("h4", {}, "Wrong outlines"),
+    ...(row.place ? [element("pre", {}, placeLine(row.section, row.place))] : [element("p", {}, "none.")]),
+    element("h4", {}, "The outlines are wrong"),
     element(
       "p",
       {},
       row.labels
-        ? `Copy page ${row.labels.page} (the first is 0) of ${row.labels.file}, paint on it as scanned (not flipped), ` +
-            `0 background, 1 gray, 2 white matter, ${row.labels.spacing_um} µm a pixel, and save it as`
-        : "The section has no labels. Paint them and save them as",
+        ? `Copy page ${row.labels.page} (counted from 0) of ${row.labels.file}. Paint on it as scanned (not flipped): ` +
+            `0 background, 1 gray matter, 2 white matter; ${row.labels.spacing_um} µm per pixel. Save it as`
+        : "The section has no labels. Paint labels and save them as",
     ),
     element("pre", {}, `${manual}/segmentation/${name5(row.section)}.tif`),
-    element("h4", {}, "Cerebellum, brain stem or subcortex left in"),
-    element("p", {}, `Draw them on the reconstruction and save ${manual}/exclusion.nii.gz or .seg.nrrd.`),
+    element("h4", {}, "Cerebellum, brain stem or subcortical gray matter was not removed"),
+    element("p", {}, `Draw a mask of it on the reconstruction and save it as ${manual}/exclusion.nii.gz or .seg.nrrd.`),
   );
 }

@@ -1,5 +1,5 @@
 "use strict";
-// Pairs of sections: the moving one laid on the fixed one with both hands, to be judged and to be dragged.
+// Pairs of sections: the moving section over the fixed one, for either handedness. One can drag the moving one.
 
 function tint(id, colour, dark) {
   const parts = [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16) / 255);
@@ -26,14 +26,14 @@ function pairPanel(pair) {
       ? [pair.inliers_mirrored, pair.peak_mirrored]
       : [pair.inliers_plain, pair.peak_plain];
     return (
-      `${one.mirrored ? "one of the two mirrored" : "as scanned"}: ${inliers} inliers` +
+      `${one.mirrored ? "one section mirrored" : "as scanned"}: ${inliers} inliers` +
       (peak === null ? "" : `, texture peak ${peak.toFixed(1)}`) +
       (one.dice ? `, overlap ${(100 * one.dice).toFixed(0)} %` : "") +
       (one.kept
         ? `; ${pair.status}, by ${pair.method}`
         : one.place
-          ? "; laid by its outline, to compare"
-          : "; not laid")
+          ? "; aligned by the outline only, for comparison"
+          : "; not aligned")
     );
   };
   return element(
@@ -50,7 +50,7 @@ function pairPanel(pair) {
             button = element(
               "button",
               {hidden: "", onclick: () => decidePlace(pair, one)},
-              "decide for this place",
+              "use this place",
             );
           const figure = element(
             "figure",
@@ -69,7 +69,7 @@ function pairPanel(pair) {
   );
 }
 
-// what manual/{brain}/sections.tsv says of a place: the moving section's hand, and where it lies
+// Return the place of the moving section as a row of manual/{brain}/sections.tsv.
 const placeOf = (pair, one) => ({
   mirrored: one.flipped ? "yes" : "no",
   onto: String(pair.fixed),
@@ -81,7 +81,7 @@ const placeLine = (section, row) =>
   ["section", ...Object.keys(row)].join("\t") + "\n" + [section, ...Object.values(row)].join("\t");
 
 function decidePlace(pair, one) {
-  // a place is a place of one hand onto a section of one hand: both are decided with it
+  // A transform holds for one handedness of each section; so decide both.
   decide(pair.fixed, {mirrored: rowOf.get(pair.fixed).mirrored ? "yes" : "no"});
   decide(pair.moving, placeOf(pair, one));
 }
@@ -91,16 +91,16 @@ async function drawOverlay(pair, one, moved) {
     [pair.fixed, pair.moving].map(section => load(`sections/${name5(section)}.js`, `section ${section}`)),
   );
   const unit = page.unit_um,
-    flip = found => `matrix(-1 0 0 1 ${found.mirror_at} 0)`,
+    flip = content => `matrix(-1 0 0 1 ${content.mirror_at} 0)`,
     onto = rowOf.get(pair.fixed);
   const key = `${pair.fixed}-${pair.moving}-${one.flipped}`;
-  const of = (section, found, colour, attributes) =>
+  const of = (section, content, colour, attributes) =>
     svg(
       "g",
       attributes,
-      image(section, found, {filter: `url(#${key}-${section})`}),
-      svg("path", {d: found.tissue, class: "layer", stroke: colour}),
-      svg("path", {d: found.white, class: "layer", stroke: colour}),
+      image(section, content, {filter: `url(#${key}-${section})`}),
+      svg("path", {d: content.tissue, class: "layer", stroke: colour}),
+      svg("path", {d: content.white, class: "layer", stroke: colour}),
     );
   const below = of(pair.fixed, fixed, COLOURS.fixed, onto.mirrored ? {transform: flip(fixed)} : {});
   const above = of(pair.moving, moving, COLOURS.moving, {style: "mix-blend-mode:multiply"});
@@ -126,19 +126,19 @@ async function drawOverlay(pair, one, moved) {
     below,
     above,
   );
-  const umAPixel = () => unit / view.getScreenCTM().a;
+  const umPerPixel = () => unit / view.getScreenCTM().a;
   view.onpointerdown = event => view.setPointerCapture(event.pointerId);
   view.onpointermove = event => {
     if (!(event.buttons & 1)) return;
     one.place = {
       ...one.place,
-      x_um: one.place.x_um + event.movementX * umAPixel(),
-      y_um: one.place.y_um + event.movementY * umAPixel(),
+      x_um: one.place.x_um + event.movementX * umPerPixel(),
+      y_um: one.place.y_um + event.movementY * umPerPixel(),
     };
     put();
     moved();
   };
-  // turned about the pointer
+  // Rotate about the pointer.
   view.addEventListener(
     "wheel",
     event => {

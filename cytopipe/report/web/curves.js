@@ -1,5 +1,5 @@
 "use strict";
-// Curves along the stack: what changes from section to section; a click leads to the section.
+// Curves along the stack. A click opens the section.
 
 const PANELS = [
   {
@@ -7,12 +7,12 @@ const PANELS = [
     log: true,
     lines: [
       {
-        label: "neighbours as scanned",
+        label: "both as scanned",
         colour: COLOURS.fixed,
         of: row => (row.inliers_plain === null ? null : row.inliers_plain + 1),
       },
       {
-        label: "one of the two mirrored",
+        label: "one section mirrored",
         colour: COLOURS.moving,
         dashed: true,
         of: row => (row.inliers_mirrored === null ? null : row.inliers_mirrored + 1),
@@ -25,7 +25,7 @@ const PANELS = [
   },
   {
     label: "x of tissue, mm",
-    lines: [{label: "centre of the tissue in the stack, x", colour: COLOURS.fixed, of: row => row.x_mm}],
+    lines: [{label: "x of the tissue centre in the stack", colour: COLOURS.fixed, of: row => row.x_mm}],
   },
   {label: "y of tissue, mm", lines: [{label: "y (down)", colour: COLOURS.fixed, of: row => row.y_mm}]},
   {
@@ -43,10 +43,10 @@ function ticks(low, high, log, number = 3) {
   const rough = (high - low) / number,
     power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map(n => n * power).find(size => size >= rough);
-  const found = [];
+  const places = [];
   for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step)
-    found.push(Number(tick.toPrecision(6)));
-  return found;
+    places.push(Number(tick.toPrecision(6)));
+  return places;
 }
 
 function drawCurves(figure) {
