@@ -5,7 +5,7 @@
     torchrun --nproc-per-node 4 benchmarks/pretraining.py ...
 
 It reads patches from sections that it writes to a temporary folder, and calls the `step` of
-`cytopipe.pretraining.training`. Settings that are not options are those of config/config.yaml. If
+`cytopipe.learning.step`. Settings that are not options are those of config/config.yaml. If
 an option has several values, each combination is one line, measured in its own process. Columns:
 
 patches_per_s   of all processes together, after the warm-up steps
@@ -33,8 +33,8 @@ import yaml
 from cytopipe.formats.images import write_pyramid
 from cytopipe.learning import distributed, networks, objectives, optimisers
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
+from cytopipe.learning.step import prepare, step
 from cytopipe.pretraining.dataset import build_objective
-from cytopipe.pretraining.training import prepare, step
 from cytopipe.study.config import PretrainingRun
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"

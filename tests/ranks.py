@@ -18,8 +18,8 @@ from cytopipe import logs
 from cytopipe.files import InputError
 from cytopipe.learning import augmentation, distributed, networks
 from cytopipe.learning.distributed import World
+from cytopipe.learning.step import prepare
 from cytopipe.pretraining.dataset import build_objective
-from cytopipe.pretraining.training import prepare
 
 COUNT = 8  # patches of the batch
 PATIENCE_S = 50  # then a process that hangs prints its stack and exits

@@ -16,8 +16,8 @@ from cytopipe.formats import tables
 from cytopipe.learning import augmentation, checkpoints, networks, optimisers
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Batch
+from cytopipe.learning.step import step
 from cytopipe.pretraining.dataset import build_objective
-from cytopipe.pretraining.training import step
 from cytopipe.study.config import Optimiser
 
 

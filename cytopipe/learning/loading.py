@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,7 +22,9 @@ from cytopipe.learning.augmentation import draw
 from cytopipe.learning.distributed import World
 from cytopipe.numerics.geometry import section_to_pixels
 
-if TYPE_CHECKING:  # so that importing this needs no pydantic
+if TYPE_CHECKING:  # so that importing this needs neither pandas nor pydantic
+    import pandas as pd
+
     from cytopipe.study.config import Augmentation
 
 OPEN_FILES = 64  # pyramids that a process keeps open
@@ -154,7 +155,7 @@ class Patches(Dataset[Batch]):
 
     def __init__(
         self,
-        table: pd.DataFrame,
+        table: "pd.DataFrame",
         field: Field,
         augmentation: "Augmentation",
         seed: int,
@@ -192,7 +193,7 @@ class Patches(Dataset[Batch]):
             hold_bytes,
         )
 
-    def _read_all(self, table: pd.DataFrame, hold_bytes: int) -> NDArray[np.uint8]:
+    def _read_all(self, table: "pd.DataFrame", hold_bytes: int) -> NDArray[np.uint8]:
         size = self._field.window_px
         windows = np.empty((len(table), size, size), np.uint8)
         for rows in table.groupby(["brain", "section"]).indices.values():

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +56,8 @@ class PngJpegReader:
         return self._image[rows, region.column : region.column + region.width], []
 
     def _decode(self) -> NDArray[Any]:
+        import imagecodecs  # here: training reads TIFF pyramids, some of them without it
+
         about, level = self.description, self.description.levels[0]
         decode = imagecodecs.png_decode if about.format == "PNG" else imagecodecs.jpeg_decode
         with input_error_on_damage(f"{about.path}: not readable", COPY_AGAIN):

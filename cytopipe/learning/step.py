@@ -1,0 +1,69 @@
+"""One training step, and how a network is made ready for it; benchmarks measure the same step."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from cytopipe.learning import augmentation, batchnorm, distributed, networks
+from cytopipe.learning.distributed import World
+from cytopipe.learning.loading import Batch
+from cytopipe.learning.objectives import Objective
+
+if TYPE_CHECKING:  # so that importing this needs no pydantic
+    from cytopipe.study.config import PretrainingRun
+
+
+def step(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    objective: Objective,
+    batch: Batch,
+    world: World,
+    params: "PretrainingRun",
+) -> Tensor:
+    """Update the weights by one batch, of which this process has its share.
+
+    Returns
+    -------
+    The mean loss of the whole batch, still on the device: nothing here waits for a GPU.
+    """
+    windows, draws, rows = batch.to(world.device)
+    images = augmentation.apply(windows, draws, params.patch_px, params.spacing_um)
+    with torch.autocast(world.device.type, torch.bfloat16, enabled=params.precision == "bfloat16"):
+        _, embeddings = network(images)
+    losses, valid = objective(*distributed.gather_batch(embeddings, rows, world))
+    loss, mean_loss = distributed.mean(losses, valid, world)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return mean_loss
+
+
+def prepare(encoder: networks.Encoder, world: World, params: "PretrainingRun") -> nn.Module:
+    """The network that `step` calls: it shares the encoder's weights and runs on all processes.
+
+    Build the optimiser after this.
+    """
+    batchnorm.synchronise(encoder, world)
+    if params.checkpointing:
+        networks.checkpoint_activations(encoder)
+    if world.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        if params.precision == "bfloat16":  # slower in float32 and on the CPU
+            encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if params.compile:
+        encoder.compile()
+    if world.size == 1:
+        return encoder
+    on_cpu = world.device.type == "cpu"
+    return DistributedDataParallel(
+        encoder,
+        device_ids=None if on_cpu else [world.device],
+        forward_sync_buffers=False,  # synchronised batch norm keeps them equal
+        gradient_as_bucket_view=True,
+        # otherwise the gradients are regrouped after the first step, which changes the order in
+        # which four processes sum them: a resumed run would end with other bits
+        find_unused_parameters=on_cpu,
+    )
