@@ -4,7 +4,7 @@
 # make docs    builds the documentation
 
 PYTHON ?= python3
-CORES ?= 2
+CORES ?=
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 # waiting threads must not spin: on a busy machine, spinning made training ten times slower
@@ -42,19 +42,19 @@ help:
 demo: .venv/ready
 	@$(BIN)/python -m cytopipe phantom --study demo --preset config/presets/demo.yaml
 	@# with --keep-going an error may stand far above the end: the status repeats it
-	@$(BIN)/snakemake --profile demo --cores $(CORES); code=$$?; $(BIN)/python -m cytopipe status --study demo; exit $$code
+	@$(BIN)/snakemake --profile demo $(if $(CORES),--cores $(CORES)); code=$$?; $(BIN)/python -m cytopipe status --study demo; exit $$code
 
 REAL := results/reconstruction/GLTa/tissue.nii.gz
 demo-real: .venv/ready
 	@$(BIN)/python workflow/real_sections.py make demo-real config/presets/demo-real.yaml
-	@$(BIN)/snakemake --directory demo-real --cores $(CORES) --rerun-incomplete $(REAL)
+	@$(BIN)/snakemake --directory demo-real --cores $(or $(CORES),2) --rerun-incomplete $(REAL)
 	@$(BIN)/python workflow/real_sections.py summary demo-real
 	@$(BIN)/python workflow/real_sections.py spoil demo-real demo-real/spoiled
-	@$(BIN)/snakemake --directory demo-real/spoiled --cores $(CORES) --rerun-incomplete $(REAL) --until segmentation
+	@$(BIN)/snakemake --directory demo-real/spoiled --cores $(or $(CORES),2) --rerun-incomplete $(REAL) --until segmentation
 	@$(BIN)/python workflow/real_sections.py audit demo-real demo-real/spoiled
 
 comparison: demo
-	@$(BIN)/snakemake --profile demo --cores $(CORES) \
+	@$(BIN)/snakemake --profile demo $(if $(CORES),--cores $(CORES)) \
 		--configfile config/presets/comparison.yaml --until evaluation_areas evaluation_shortcuts evaluation_retrieval
 	@$(BIN)/python workflow/comparison.py demo
 
@@ -88,7 +88,7 @@ bench: .venv/ready
 # SECTIONS=116 runs part of the same brain, up to the midline; AGAIN=--again first removes the results of this size
 SECTIONS ?= 465
 bench-brain: .venv/ready
-	@$(BIN)/python benchmarks/brain.py demo-brain --sections $(SECTIONS) --cores $(CORES) $(AGAIN)
+	@$(BIN)/python benchmarks/brain.py demo-brain --sections $(SECTIONS) --cores $(or $(CORES),2) $(AGAIN)
 
 bench-dag: .venv/ready
 	@PYTHONPATH=tests $(BIN)/python benchmarks/dag.py
