@@ -9,7 +9,6 @@ import importlib
 import io
 import os
 from pathlib import Path
-from typing import Any
 
 from cytopipe import __main__ as program
 from cytopipe.formats import tables
@@ -73,7 +72,7 @@ def config() -> str:
 
 def all_tables() -> str:
     """Every table with its columns, dtypes and units."""
-    declared = [value for value in vars(tables).values() if isinstance(value, tables.Table)]
+    kinds = [kind for name, kind in vars(tables).items() if name.endswith("Row") and name != "Row"]
     return "\n".join(
         [
             "# Tables",
@@ -81,19 +80,19 @@ def all_tables() -> str:
             "All tables are Parquet files, unless their name ends in `.tsv`. "
             "[Results](../results.md) says which file holds which table.",
             "",
-            *(table_section(table) for table in sorted(declared, key=lambda table: table.name)),
+            *(table_section(kind) for kind in sorted(kinds, key=tables.title)),
         ]
     )
 
 
-def table_section(table: Any) -> str:
-    """A heading and one line per column."""
+def table_section(kind: type[tables.Row]) -> str:
+    """A heading, what a row is, and one line per column."""
     lines = [
         f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} |"
-        for column in table.columns
+        for column in tables.columns(kind)
     ]
     head = ["| column | dtype | unit | meaning |", "|---|---|---|---|"]
-    return "\n".join([f"## {table.name}", "", *head, *lines, ""])
+    return "\n".join([f"## {tables.title(kind)}", "", str(kind.__doc__), "", *head, *lines, ""])
 
 
 def output_of(*words: str) -> str:

@@ -72,7 +72,7 @@ def points_table(flat: pd.DataFrame) -> pd.DataFrame:
     # a point that the transform did not cover
     points.loc[3, ["x_mm", "y_mm", "z_mm", "area_probability"]] = np.nan
     points.loc[3, ["status", "area"]] = ["outside_template", ""]
-    return tables.POINTS.conform(points)
+    return tables.conform(tables.PointRow, points)
 
 
 def write_study(truth: TruthBrain, study: Path) -> Path:
@@ -135,8 +135,8 @@ def write_study(truth: TruthBrain, study: Path) -> Path:
     moves = transforms.affine_transform(to_template_affine(), "B01", "shells")
     for name in ("to-shells.h5", "affine-to-shells.h5"):
         transforms.write(moves, of["coordinates"] / name)
-    points = points_table(tables.read(tables.POINTS, files["points.parquet"]))
-    tables.write(tables.POINTS, points, of["coordinates"] / "points.parquet")
+    points = points_table(tables.read(tables.PointRow, files["points.parquet"]))
+    tables.write(tables.PointRow, points, of["coordinates"] / "points.parquet")
     _write_run(points, results)
     return study
 
@@ -153,7 +153,7 @@ def _write_run(points: pd.DataFrame, results: Path) -> None:
     np.save(folder / "B01.npy", values)
     status = np.where(usable, "ok", "no features")
     rows = pd.DataFrame({"point_id": points["point_id"], "status": status})
-    tables.write(tables.FEATURE_ROWS, rows, folder / "B01.parquet")
+    tables.write(tables.FeatureRow, rows, folder / "B01.parquet")
     tested = points[usable & (points["area"] != "")]
     wrong = tested["hemisphere"] == "R"
     answers = pd.DataFrame(
@@ -170,7 +170,7 @@ def _write_run(points: pd.DataFrame, results: Path) -> None:
         }
     )
     path = results / "evaluation" / "areas" / "plain" / "predictions.parquet"
-    tables.write(tables.PREDICTIONS, answers, path)
+    tables.write(tables.PredictionRow, answers, path)
 
 
 def export(study: Path, form: str, to: Path) -> Path:

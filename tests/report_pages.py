@@ -1,14 +1,13 @@
 """The pages of the study of `shell_study`, for the tests that read them and that open them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from shell_study import FULL_UM, write_results, write_truth
 
 from cytopipe import report, truth
-from cytopipe.alignment.audit.from_files import Row
 from cytopipe.formats import images, tables
 from cytopipe.study import corrections
 from cytopipe.study.config import Report
@@ -64,21 +63,22 @@ def write_brain_page(
 def measure(files: dict[str, Path]) -> None:
     """Give sections and pairs numbers that differ: true areas, residuals and inliers at random."""
     rng = np.random.default_rng(3)
-    sections = tables.read(tables.SEGMENTATION, files["segmentation.parquet"])
-    for index, row in sections.iterrows():
-        labels = images.read_labels(files["labels.tif"], int(row["page"]))
-        areas = [
-            np.count_nonzero(labels == kind) * (row["spacing_um"] / 1000) ** 2 for kind in (1, 2)
-        ]
-        sections.loc[index, ["gray_mm2", "white_mm2", "tissue_mm2"]] = [*areas, sum(areas)]
-    tables.write(tables.SEGMENTATION, sections, files["segmentation.parquet"])
-    pairs = tables.read(tables.PAIRS, files["pairs.parquet"])
+    sections = []
+    for row in tables.read_rows(tables.SegmentationRow, files["segmentation.parquet"]):
+        labels = images.read_labels(files["labels.tif"], row.page)
+        gray_mm2, white_mm2 = (
+            np.count_nonzero(labels == kind) * (row.spacing_um / 1000) ** 2 for kind in (1, 2)
+        )
+        tissue_mm2 = gray_mm2 + white_mm2
+        sections.append(replace(row, gray_mm2=gray_mm2, white_mm2=white_mm2, tissue_mm2=tissue_mm2))
+    tables.write_rows(tables.SegmentationRow, sections, files["segmentation.parquet"])
+    pairs = tables.read(tables.PairRow, files["pairs.parquet"])
     most = rng.integers(50, 90, len(pairs))
     few = rng.integers(0, 9, len(pairs))
     pairs["inliers_plain"] = np.where(pairs["mirrored"], few, most)
     pairs["inliers_mirrored"] = np.where(pairs["mirrored"], most, few)
     pairs = pairs.assign(residual_um=rng.uniform(100, 400, len(pairs)), overlap=0.9)
-    tables.write(tables.PAIRS, pairs, files["pairs.parquet"])
+    tables.write(tables.PairRow, pairs, files["pairs.parquet"])
 
 
 def write_pages(root: Path) -> dict[str, Path]:
@@ -92,25 +92,29 @@ def write_pages(root: Path) -> dict[str, Path]:
         corrections.Proposal(2120, excluded=True, notes="unaligned"),
     ]
     corrections.write_proposals(proposals, files["proposed-sections.tsv"], "B01")
-    found = [Row(1220, "swapped with 1320", 0.93, "config/sections.tsv: exchange <them>")]
-    found.append(Row(1120, "mirrored", 0.991, "mirrored yes", True))
+    audit_proposals = [
+        corrections.Proposal(1220, notes="audit: swapped with 1320, confidence 0.930"),
+        corrections.Proposal(1120, mirrored=True, notes="audit: mirrored, confidence 0.991"),
+    ]
     files["audit-sections.tsv"] = root / "results" / "audit-sections.tsv"
-    rows = [row.proposal() for row in found]
-    corrections.write_proposals(rows, files["audit-sections.tsv"], "B01")
+    corrections.write_proposals(audit_proposals, files["audit-sections.tsv"], "B01")
+    remedy = "config/sections.tsv: exchange <them>"
+    audit = [
+        tables.AuditRow("B01", 1220, "swapped with 1320", 0.93, remedy),
+        tables.AuditRow("B01", 1120, "mirrored", 0.991, "mirrored yes"),
+    ]
     files["audit.parquet"] = root / "results" / "audit.parquet"
-    columns = tables.AUDIT.names[1:]
-    frame = pd.DataFrame([[getattr(row, c) for c in columns] for row in found], columns=columns)
-    tables.write(tables.AUDIT, frame.assign(brain="B01"), files["audit.parquet"])
+    tables.write_rows(tables.AuditRow, audit, files["audit.parquet"])
     write_brain_page(files, root)
     scores = [
-        {"run": run, "task": "areas", "split": s, "fold": 0, "metric": "macro_f1", "value": v}
-        for s in ("seen", "transfer")
-        for run, v in (("spatialnce", 0.8), ("untrained", 0.5))
+        tables.ScoreRow(run, "areas", split, 0, "macro_f1", value)
+        for split in ("seen", "transfer")
+        for run, value in (("spatialnce", 0.8), ("untrained", 0.5))
     ]
-    tables.write(tables.SCORES, pd.DataFrame(scores), root / "scores.parquet")
-    epochs = pd.DataFrame({"epoch": [0, 1], "step": [4, 8], "loss": [3.0, 2.5]})
-    tables.write(tables.METRICS, epochs, root / "metrics.parquet")
-    tables.write(tables.METRICS, epochs[:0], root / "untrained.parquet")
+    tables.write_rows(tables.ScoreRow, scores, root / "scores.parquet")
+    epochs = [tables.MetricRow(0, 4, 3.0), tables.MetricRow(1, 8, 2.5)]
+    tables.write_rows(tables.MetricRow, epochs, root / "metrics.parquet")
+    tables.write_rows(tables.MetricRow, [], root / "untrained.parquet")
     truth.run(
         folder=root / "truth",
         brains=["B01"],

@@ -1,11 +1,12 @@
 """A study of one brain made of two spherical shells, whose every answer is a formula."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tifffile
+from table_rows import row
 
 from cytopipe.formats import images, surfaces, tables, transforms, volumes
 from cytopipe.numerics.geometry import (
@@ -86,12 +87,13 @@ def grid_um(spacing_um: float) -> np.ndarray:
     return pixels_to_section(np.stack([columns, rows], axis=-1), spacing_um, FULL_UM)
 
 
-def as_scanned(table: pd.DataFrame, section: int, points_um: np.ndarray) -> np.ndarray:
+def as_scanned(
+    section: tables.TruthSectionRow | tables.StackRow, points_um: np.ndarray
+) -> np.ndarray:
     """True stack RAS mm of points of a section as scanned, spelled out."""
-    row = table.set_index("section").loc[section]
-    points = mirror(points_um, WIDTH_UM) if row["mirrored"] else points_um
-    moved = Rigid(row["angle_rad"], row["x_um"], row["y_um"], "s", "t")(points)
-    z = np.full((*moved.shape[:-1], 1), row["z_um"])
+    points = mirror(points_um, WIDTH_UM) if section.mirrored else points_um
+    moved = Rigid(section.angle_rad, section.x_um, section.y_um, "s", "t")(points)
+    z = np.full((*moved.shape[:-1], 1), section.z_um)
     return stack_to_ras(np.concatenate([moved, z], axis=-1), "R")
 
 
@@ -109,31 +111,31 @@ def write_truth(path: Path) -> Path:
         turn = Rigid(angle, 0, 0, "", "")
         shift = np.array([0.0, 20_000.0]) + rng.uniform(-2000, 2000, 2) - turn(centre)
         rows.append(
-            {
-                "section": section,
-                "condition": {1220: "blank", 1620: "missing"}.get(section, "good"),
-                "mirrored": section in (1120, 1920),
-                "z_um": section * 20.0,
-                "angle_rad": angle,
-                "x_um": shift[0],
-                "y_um": shift[1],
-                "width_um": WIDTH_UM,
-                "height_um": ROWS * SPACING_UM - FULL_UM,
-                "full_spacing_um": FULL_UM,
-                "image_right": "R",
-            }
+            tables.TruthSectionRow(
+                brain="B01",
+                section=section,
+                condition={1220: "blank", 1620: "missing"}.get(section, "good"),
+                mirrored=section in (1120, 1920),
+                z_um=section * 20.0,
+                angle_rad=angle,
+                x_um=shift[0],
+                y_um=shift[1],
+                width_um=WIDTH_UM,
+                height_um=ROWS * SPACING_UM - FULL_UM,
+                full_spacing_um=FULL_UM,
+                image_right="R",
+            )
         )
-    table = pd.DataFrame(rows)
-    table.to_parquet(path / "B01" / "sections.parquet")
-    for row in rows:
-        if row["condition"] != "good":
+    tables.write_rows(tables.TruthSectionRow, rows, path / "B01" / "sections.parquet")
+    for section in rows:
+        if section.condition != "good":
             continue
-        tissue, depth = shells(as_scanned(table, row["section"], grid_um(SPACING_UM)))
-        with tifffile.TiffWriter(path / "B01" / f"{row['section']:05d}.tif") as tif:
+        tissue, depth = shells(as_scanned(section, grid_um(SPACING_UM)))
+        with tifffile.TiffWriter(path / "B01" / f"{section.section:05d}.tif") as tif:
             for page in (tissue, tissue * 0, tissue * 0, depth.astype(np.float16)):
                 tif.write(page, photometric="minisblack")
-        coordinates = template_of(as_scanned(table, row["section"], grid_um(COARSE_UM)))
-        with tifffile.TiffWriter(path / "B01" / f"coordinates-{row['section']:05d}.tif") as tif:
+        coordinates = template_of(as_scanned(section, grid_um(COARSE_UM)))
+        with tifffile.TiffWriter(path / "B01" / f"coordinates-{section.section:05d}.tif") as tif:
             for axis in range(3):
                 tif.write(coordinates[..., axis].astype(np.float32), photometric="minisblack")
     for hemisphere in "LR":
@@ -143,16 +145,20 @@ def write_truth(path: Path) -> Path:
     return path
 
 
-def stack_of(truth: TruthBrain) -> pd.DataFrame:
-    """A stack table that is right."""
-    table = truth.sections.assign(brain="B01", via=0, sigma_um=0.0, status="ok")
-    table.loc[table["condition"] != "good", ["angle_rad", "x_um", "y_um"]] = np.nan
-    return tables.STACK.conform(table.drop(columns="condition"))
+def stack_of(truth: TruthBrain) -> dict[int, tables.StackRow]:
+    """Where each section lies, without an error."""
+    places = {}
+    for section in truth.sections:
+        known = asdict(section)
+        if known.pop("condition") != "good":
+            known |= tables.rigid_columns(None)
+        places[section.section] = row(tables.StackRow, **known, status="ok")
+    return places
 
 
-def pairs_of(truth: TruthBrain) -> pd.DataFrame:
-    """A pairs table that is right: moving, flipped if need be, to fixed as scanned."""
-    rows = []
+def pairs_of(truth: TruthBrain) -> dict[int, tables.PairRow]:
+    """Pairs without an error, by the number of the moving section."""
+    pairs = {}
     points = np.array([[0.0, 0.0], [30_000.0, 0.0], [0.0, 20_000.0]])
     for fixed, moving in zip(truth.with_tissue, truth.with_tissue[1:], strict=False):
         a, b = truth.placements[fixed], truth.placements[moving]
@@ -162,15 +168,12 @@ def pairs_of(truth: TruthBrain) -> pd.DataFrame:
         turn = (targets[1] - targets[0]) / 30_000, (source[1] - source[0]) / 30_000
         angle = np.arctan2(turn[0][1], turn[0][0]) - np.arctan2(turn[1][1], turn[1][0])
         shift = targets[0] - Rigid(angle, 0, 0, "", "")(source[0])
-        rows.append(
-            dict.fromkeys(tables.PAIRS.names, 0)
-            | {
-                "brain": "B01", "fixed": fixed, "moving": moving, "distance": 1,
-                "mirrored": flipped, "angle_rad": angle, "x_um": shift[0], "y_um": shift[1],
-                "method": "features", "status": "accepted",
-            }
+        pairs[moving] = row(
+            tables.PairRow, brain="B01", fixed=fixed, moving=moving, distance=1,
+            mirrored=flipped, angle_rad=float(angle), x_um=float(shift[0]), y_um=float(shift[1]),
+            method="features", status="accepted",
         )  # fmt: skip
-    return tables.PAIRS.conform(pd.DataFrame(rows))
+    return pairs
 
 
 def points_of(truth: TruthBrain, radius_mm: float = HALF_MM) -> pd.DataFrame:
@@ -207,17 +210,19 @@ def mids_of(truth: TruthBrain) -> dict:
     return {h: true_mid(truth.surface(h, "pial"), truth.surface(h, "white")) for h in "LR"}
 
 
-def drifting(truth: TruthBrain) -> pd.DataFrame:
+def drifting(truth: TruthBrain) -> list[tables.StackRow]:
     """A stack with an error of some millimetres, another one for each section."""
-    stack = stack_of(truth)
+    stack = []
     rng = np.random.default_rng(1)
     centre = np.array([0.0, 20_000.0])
-    for index, row in stack[np.isfinite(stack["x_um"])].iterrows():
+    for place in stack_of(truth).values():
+        if place.placement is None:
+            stack.append(place)
+            continue
         turn = Rigid(rng.uniform(-0.05, 0.05), 0, 0, "t", "e")
         shift = centre - turn(centre) + rng.uniform(-2000, 2000, 2)
-        error = replace(turn, x_um=shift[0], y_um=shift[1])
-        moved = Rigid(row["angle_rad"], row["x_um"], row["y_um"], "s", "t").then(error)
-        stack.loc[index, ["angle_rad", "x_um", "y_um"]] = [moved.angle_rad, moved.x_um, moved.y_um]
+        error = replace(turn, source="stack", x_um=shift[0], y_um=shift[1])
+        stack.append(replace(place, **tables.rigid_columns(place.placement.rigid.then(error))))
     return stack
 
 
@@ -246,16 +251,14 @@ def write_results(truth: TruthBrain, study: Path) -> dict[str, Path]:
     }  # fmt: skip
     shown = truth.with_tissue
     images.write_labels([truth.page(s, "tissue") for s in shown], files["labels.tif"])
-    zeros = dict.fromkeys(tables.SEGMENTATION.names, 0)
     rows = [
-        zeros
-        | {
-            "brain": "B01", "section": section, "page": page, "spacing_um": SPACING_UM,
-            "full_spacing_um": FULL_UM, "background": "bright", "status": "ok",
-        }
+        row(
+            tables.SegmentationRow, brain="B01", section=section, page=page, spacing_um=SPACING_UM,
+            full_spacing_um=FULL_UM, background="bright", status="ok",
+        )
         for page, section in enumerate(shown)
     ]  # fmt: skip
-    tables.write(tables.SEGMENTATION, pd.DataFrame(rows), files["segmentation.parquet"])
+    tables.write_rows(tables.SegmentationRow, rows, files["segmentation.parquet"])
     for section in shown:
         gray = np.array([230, 60, 120], np.uint8)[truth.page(section, "tissue")]
         full = np.repeat(np.repeat(gray, 2, axis=0), 2, axis=1)
@@ -263,39 +266,43 @@ def write_results(truth: TruthBrain, study: Path) -> dict[str, Path]:
     blank = np.full((ROWS * 2, COLUMNS * 2), 230, np.uint8)
     images.write_pyramid(blank, study / "01220.ome.tif", FULL_UM, 512, tile=64)
     stack = stack_of(truth)
-    stack.loc[stack["section"] == 1220, "status"] = "blank"
-    tables.write(tables.STACK, stack[stack["section"] != 1620], files["stack.parquet"])
-    tables.write(tables.PAIRS, pairs_of(truth), files["pairs.parquet"])
+    stack[1220] = replace(stack[1220], status="blank")
+    del stack[1620]
+    tables.write_rows(tables.StackRow, list(stack.values()), files["stack.parquet"])
+    tables.write_rows(tables.PairRow, list(pairs_of(truth).values()), files["pairs.parquet"])
     axes = [np.arange(low, high, VOXEL_MM) for low, high in ((-33, 33), (12, 48), (-38, -2))]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     affine = volumes.regular_affine(VOXEL_MM, grid[0, 0, 0])
     volumes.write(volumes.Volume(shells(grid)[0], affine), files["tissue.nii.gz"])
-    repairs = [{"brain": "B01", "kind": "defect", "volume_mm3": 20.0} | _AT]
-    tables.write(tables.REPAIRS, pd.DataFrame(repairs), files["repairs.parquet"])
-    zeros = dict.fromkeys(tables.SURFACES.names, 0)
-    rows = []
+    repairs = [tables.RepairRow(brain="B01", kind="defect", volume_mm3=20.0, **_AT)]
+    tables.write_rows(tables.RepairRow, repairs, files["repairs.parquet"])
+    meshes = []
     for hemisphere in "LR":
         surface = ball(hemisphere, MIDDLE_MM)
         surfaces.write(surface, files[f"mid-{hemisphere}.surf.gii"], hemisphere)
         thickness = np.full(len(surface.vertices), PIAL_MM - WHITE_MM)
         surfaces.write_map(thickness, files[f"thickness-{hemisphere}.shape.gii"], hemisphere)
-        rows.append(
-            zeros
-            | {"brain": "B01", "hemisphere": hemisphere, "components": 1, "euler": 2}
-            | {"manifold": True, "status": "ok"}
-        )
-    tables.write(tables.SURFACES, pd.DataFrame(rows), files["surfaces.parquet"])
+        meshes.append(
+            row(
+                tables.SurfaceRow, brain="B01", hemisphere=hemisphere, components=1, euler=2,
+                manifold=True, status="ok",
+            )
+        )  # fmt: skip
+    tables.write_rows(tables.SurfaceRow, meshes, files["surfaces.parquet"])
     points = points_of(truth).assign(brain="B01", template="shells", area="A")
     points["point_id"] = [f"B01-{n}" for n in range(len(points))]
-    rest = dict.fromkeys(set(tables.MIDLINE.names + tables.POINTS.names) - set(points), 0.0)
+    rest = dict.fromkeys(
+        set(tables.names(tables.MidlineRow) + tables.names(tables.PointRow)) - set(points), 0.0
+    )
     points = points.assign(**rest)
     # a cut beside the middle, so that the refinement has gained something
     points["x_cut_um"] += 500
-    tables.write(tables.MIDLINE, points[tables.MIDLINE.names], files["midline.parquet"])
-    tables.write(tables.POINTS, points[tables.POINTS.names], files["points.parquet"])
-    check = {"brain": "B01", "check": "folded tissue", "value": 0.0, "unit": "share"}
-    check |= {"limit": "at most 0.001", "status": "ok", "remedy": ""}
-    tables.write(tables.CHECKS, pd.DataFrame([check]), files["checks.parquet"])
+    tables.write(
+        tables.MidlineRow, points[tables.names(tables.MidlineRow)], files["midline.parquet"]
+    )
+    tables.write(tables.PointRow, points[tables.names(tables.PointRow)], files["points.parquet"])
+    check = tables.CheckRow("B01", "folded tissue", 0.0, "share", "at most 0.001", "ok", remedy="")
+    tables.write_rows(tables.CheckRow, [check], files["checks.parquet"])
     matrix = np.eye(4)
     matrix[:3, :3] = TO_TEMPLATE.T
     matrix[:3, 3] = (4, -2, 3)  # 3 mm off

@@ -59,10 +59,10 @@ def write_study(folder: Path) -> Path:
             "area": "",
         }
     )
-    tables.write(tables.PATCHES, frame, folder / "patches.parquet")
+    tables.write(tables.PatchRow, frame, folder / "patches.parquet")
     areas = pd.cut(frame.x_um, 3, labels=["A", "B", "C"]).astype(str)
     split = ["train"] * 30 + ["unseen"] * 6
-    tables.write(tables.PATCHES, frame.assign(area=areas, split=split), folder / "areas.parquet")
+    tables.write(tables.PatchRow, frame.assign(area=areas, split=split), folder / "areas.parquet")
     return folder
 
 

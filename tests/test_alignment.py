@@ -5,7 +5,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from slice_pairs import (
@@ -20,14 +19,23 @@ from slice_pairs import (
     view,
     worst_px,
 )
+from table_rows import row
 
 from cytopipe import alignment
 from cytopipe.alignment.pairwise import coarse, image_registration
 from cytopipe.alignment.pairwise.features import features_of
-from cytopipe.alignment.pairwise.pairs import ACCEPTED, UNCERTAIN, align_pair
+from cytopipe.alignment.pairwise.pairs import align_pair
 from cytopipe.alignment.pairwise.prepared_section import View
 from cytopipe.formats.images import write_labels, write_pyramid
-from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
+from cytopipe.formats.tables import (
+    ACCEPTED,
+    UNCERTAIN,
+    PairRow,
+    SegmentationRow,
+    StackRow,
+    read_rows,
+    write_rows,
+)
 from cytopipe.numerics.geometry import Rigid, pixels_to_section
 from cytopipe.study.sections import Section
 
@@ -124,14 +132,13 @@ def test_texture_finds_what_anatomy_hides() -> None:
     assert pair.peak_plain > 3 * pair.peak_mirrored
 
 
-def segmentation_row(section: int, page: int, labels: NDArray[np.uint8]) -> dict[str, object]:
-    row: dict[str, object] = dict.fromkeys(SEGMENTATION.names, 0.0)
-    tissue_mm2 = np.count_nonzero(labels) * (SPACING_UM / 1000) ** 2
-    row |= {"brain": "B01", "section": section, "page": page, "width_um": WIDTH_UM}
-    row |= {"height_um": HEIGHT_UM, "full_spacing_um": FULL_UM, "spacing_um": SPACING_UM}
-    row |= {"background": "bright", "tissue_mm2": tissue_mm2}
-    row |= {"status": "ok" if labels.any() else "blank"}
-    return row
+def segmentation_row(section: int, page: int, labels: NDArray[np.uint8]) -> SegmentationRow:
+    return row(
+        SegmentationRow, brain="B01", section=section, page=page, width_um=WIDTH_UM,
+        height_um=HEIGHT_UM, full_spacing_um=FULL_UM, spacing_um=SPACING_UM,
+        tissue_mm2=np.count_nonzero(labels) * (SPACING_UM / 1000) ** 2,
+        status="ok" if labels.any() else "blank",
+    )  # fmt: skip
 
 
 def test_labels_of_half_the_spacing_land_within_half_a_pixel(
@@ -144,8 +151,9 @@ def test_labels_of_half_the_spacing_land_within_half_a_pixel(
     image, table, label_file = (tmp_path / name for name in ("0.ome.tif", "0.parquet", "0.tif"))
     # no level of the spacing: the image is resized to it
     write_pyramid(np.where(labels, 120, 230).astype(np.uint8), image, FULL_UM, FULL_UM)
-    row = segmentation_row(0, 0, labels) | {"spacing_um": FULL_UM}
-    write(SEGMENTATION, pd.DataFrame([row]), table)
+    write_rows(
+        SegmentationRow, [replace(segmentation_row(0, 0, labels), spacing_um=FULL_UM)], table
+    )
     write_labels([labels], label_file)
     views: list[View] = []
     monkeypatch.setattr(alignment, "features_of", lambda view, *_: views.append(view))
@@ -195,7 +203,7 @@ def test_study_with_blank_and_mirrored_section(tmp_path: Path) -> None:
         label_files.append(tmp_path / f"{chunk}.tif")
         pair_files.append(tmp_path / f"pairs-{chunk}.parquet")
         rows = [segmentation_row(n, i, pages[n]) for i, n in enumerate(members)]
-        write(SEGMENTATION, pd.DataFrame(rows), tables[-1])
+        write_rows(SegmentationRow, rows, tables[-1])
         write_labels([pages[n] for n in members], label_files[-1])
     again = tmp_path / "again.parquet"
     for i, until, written in ((0, 3, pair_files[0]), (1, 6, pair_files[1]), (1, 6, again)):
@@ -210,8 +218,9 @@ def test_study_with_blank_and_mirrored_section(tmp_path: Path) -> None:
             params=PARAMS,
         )
     assert again.read_bytes() == pair_files[1].read_bytes()
-    assert read(PAIRS, pair_files[0])["moving"].tolist() == [10]
-    assert read(PAIRS, pair_files[1])["fixed"].tolist() == [10, 0, 30, 10, 40, 30]
+    assert [pair.moving for pair in read_rows(PairRow, pair_files[0])] == [10]
+    fixed = [pair.fixed for pair in read_rows(PairRow, pair_files[1])]
+    assert fixed == [10, 0, 30, 10, 40, 30]
     stack, pairs = tmp_path / "stack.parquet", tmp_path / "pairs.parquet"
     alignment.run(
         sections=sections,
@@ -223,16 +232,14 @@ def test_study_with_blank_and_mirrored_section(tmp_path: Path) -> None:
         image_right="R",
         params=PARAMS,
     )
-    placed = read(STACK, stack).set_index("section")
-    assert placed["status"].tolist() == ["ok", "ok", "blank", "ok", "ok", "ok"]
-    assert placed.index[placed["mirrored"]].tolist() == [turned]
-    assert placed["z_um"].tolist() == [20.0 * n for n in numbers]
-    assert np.isnan(placed.loc[blank, "angle_rad"])
-    assert placed.loc[blank, "via"] == -1
-    assert (read(PAIRS, pairs)["status"] == ACCEPTED).all()
-    base = next(n for n in numbers if placed.loc[n, "via"] == n)
+    places = {place.section: place for place in read_rows(StackRow, stack)}
+    assert [place.status for place in places.values()] == ["ok", "ok", "blank", "ok", "ok", "ok"]
+    assert [number for number, place in places.items() if place.mirrored] == [turned]
+    assert [place.z_um for place in places.values()] == [20.0 * n for n in numbers]
+    assert not places[blank].is_placed
+    assert places[blank].via == -1
+    assert all(pair.status == ACCEPTED for pair in read_rows(PairRow, pairs))
+    base = next(n for n in numbers if places[n].via == n)
     for n in set(numbers) - {blank}:
-        row = placed.loc[n]
-        found = Rigid(row["angle_rad"], row["x_um"], row["y_um"], "moving", "fixed")
         expected = replace(true[n], target="x").then(replace(true[base].inverse(), source="x"))
-        assert worst_px(found, expected) < 0.2
+        assert worst_px(places[n].placement.rigid, expected) < 0.2

@@ -13,14 +13,14 @@ from slice_pairs import (
     WIDTH_UM,
 )
 
-from cytopipe.alignment.pairwise.pairs import ACCEPTED, UNCERTAIN, Pair
 from cytopipe.alignment.stack import CONFLICT, choose_base, compose, judge, mirror_flags
+from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow, rigid_columns
 from cytopipe.numerics.geometry import Rigid, mirror, unmirror
 
 
 def exact_pair(
     fixed: int, moving: int, true: dict[int, Rigid], flags: dict[int, bool], distance: int = 1
-) -> Pair:
+) -> PairRow:
     """The pair that perfect matching finds: both sections as scanned, the moving one flipped if
     the two differ."""
     rigid = true[moving].then(true[fixed].inverse())
@@ -28,8 +28,8 @@ def exact_pair(
         rigid = unmirror(rigid, WIDTH_UM, WIDTH_UM)
     differ = flags[fixed] != flags[moving]
     counts = (3, 60) if differ else (60, 3)
-    rigid = replace(rigid, source="moving", target="fixed")
-    return Pair(
+    return PairRow(
+        brain="B01",
         fixed=fixed,
         moving=moving,
         distance=distance,
@@ -38,7 +38,7 @@ def exact_pair(
         peak_plain=np.nan,
         peak_mirrored=np.nan,
         mirrored=differ,
-        rigid=rigid,
+        **rigid_columns(rigid),
         residual_um=90.0,
         overlap=0.9,
         tissue_mm2=900.0,
@@ -85,7 +85,10 @@ def test_exact_pairs_give_the_exact_stack(
     near = [exact_pair(a, b, true, flags) for a, b in pairwise(numbers)]
     far = [exact_pair(a, b, true, flags, 2) for a, b in zip(numbers, numbers[2:], strict=False)]
     lost = data.draw(st.integers(0, len(near)))
-    near = [p if i != lost else replace(p, status="x", rigid=None) for i, p in enumerate(near)]
+    near = [
+        p if i != lost else replace(p, status="x", **rigid_columns(None))
+        for i, p in enumerate(near)
+    ]
     found = mirror_flags(numbers, near + far, {}, PARAMS)
     assert found == flags
     base = data.draw(st.sampled_from(numbers))

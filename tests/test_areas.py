@@ -6,6 +6,7 @@ import networkx
 import numpy as np
 import pandas as pd
 import pytest
+from table_rows import filled
 from test_evaluation import OPTIMISER
 
 from cytopipe import evaluation
@@ -104,16 +105,13 @@ def study(tmp_path: Path) -> Path:
         np.save(tmp_path / f"{brain}.npy", values.astype(np.float32))
         status = np.where(np.arange(60) == 10, "low_tissue", "ok")
         table = pd.DataFrame({"point_id": point_ids, "status": status})
-        tables.write(tables.FEATURE_ROWS, table, tmp_path / f"{brain}.parquet")
+        tables.write(tables.FeatureRow, table, tmp_path / f"{brain}.parquet")
         split = np.array(splits)[np.arange(60) % 3 % len(splits)]
         rows.append(pd.DataFrame({"point_id": point_ids, "split": split, "area": area}))
         rows[-1]["brain"] = brain
     frame = pd.concat(rows).sample(frac=1, random_state=1)
     frame.loc[frame.point_id == "B02-11", "area"] = "R"  # an area that training never saw
-    others = {c.name: 0.0 if c.dtype == "float64" else "x" for c in tables.PATCHES.columns}
-    others["section"] = 1
-    frame = frame.assign(**{k: v for k, v in others.items() if k not in frame})
-    tables.write(tables.PATCHES, frame, tmp_path / "patches.parquet")
+    tables.write(tables.PatchRow, filled(tables.PatchRow, frame), tmp_path / "patches.parquet")
     return tmp_path
 
 
@@ -133,7 +131,7 @@ def run(folder: Path, brains: tuple[str, ...] = ("B01", "B02"), **changed: Any) 
         "params": PARAMS,
     }
     evaluation.run_areas(**arguments | changed)
-    return tables.read(tables.SCORES, folder / "scores.parquet")
+    return tables.read(tables.ScoreRow, folder / "scores.parquet")
 
 
 def test_features_meet_their_patches_by_point(study: Path) -> None:
@@ -145,15 +143,15 @@ def test_features_meet_their_patches_by_point(study: Path) -> None:
 
 
 def test_features_of_a_data_set_do_as_well_as_those_of_brains(study: Path) -> None:
-    patches = tables.read(tables.PATCHES, study / "patches.parquet")
+    patches = tables.read(tables.PatchRow, study / "patches.parquet")
     patches = pd.concat([patches, patches.iloc[:40]])  # drawn with replacement
-    tables.write(tables.PATCHES, patches, study / "patches.parquet")
-    brains = [tables.read(tables.FEATURE_ROWS, study / f"{b}.parquet") for b in ("B01", "B02")]
+    tables.write(tables.PatchRow, patches, study / "patches.parquet")
+    brains = [tables.read(tables.FeatureRow, study / f"{b}.parquet") for b in ("B01", "B02")]
     arrays = [np.load(study / f"{b}.npy") for b in ("B01", "B02")]
     at = pd.Index(pd.concat(brains).point_id).get_indexer(pd.Index(patches.point_id))
     np.save(study / "set.npy", np.concatenate(arrays)[at])
     listed = pd.DataFrame({"point_id": patches.point_id, "status": "ok"})
-    tables.write(tables.FEATURE_ROWS, listed, study / "set.parquet")
+    tables.write(tables.FeatureRow, listed, study / "set.parquet")
     pd.testing.assert_frame_equal(run(study, brains=("set",)), run(study))
 
 
@@ -165,8 +163,8 @@ def test_shuffled_features_are_at_chance(study: Path) -> None:
 
 
 def test_points_without_a_row_are_an_error(study: Path) -> None:
-    rows = tables.read(tables.FEATURE_ROWS, study / "B02.parquet").iloc[:50]
-    tables.write(tables.FEATURE_ROWS, rows, study / "B02.parquet")
+    rows = tables.read(tables.FeatureRow, study / "B02.parquet").iloc[:50]
+    tables.write(tables.FeatureRow, rows, study / "B02.parquet")
     with pytest.raises(InputError, match=r"B02.parquet: no row for point B02-5\d; rerun"):
         run(study)
 
@@ -194,8 +192,8 @@ def test_predictions_are_the_answers_on_points_that_were_not_trained_on(study: P
     values = np.load(study / "B02.npy")
     np.save(study / "B02.npy", -values)
     scored = run(study, atlas=atlas_files(study))
-    found = tables.read(tables.PREDICTIONS, study / "predictions.parquet")
-    patches = tables.read(tables.PATCHES, study / "patches.parquet").set_index("point_id")
+    found = tables.read(tables.PredictionRow, study / "predictions.parquet")
+    patches = tables.read(tables.PatchRow, study / "patches.parquet").set_index("point_id")
     assert found["point_id"].is_unique and set(found["split"]) == {"seen", "transfer"}
     assert (patches.loc[found["point_id"], "split"].to_numpy() == found["split"]).all()
     assert (patches.loc[found["point_id"], "area"].to_numpy() == found["area"]).all()
@@ -208,7 +206,7 @@ def test_predictions_are_the_answers_on_points_that_were_not_trained_on(study: P
     first = scored[(scored.fold == 1) & (scored.metric == "top1")].set_index("split").value
     assert right.groupby(found["split"]).mean().to_dict() == first.to_dict()
     run(study)
-    assert tables.read(tables.PREDICTIONS, study / "predictions.parquet")["hops"].isna().all()
+    assert tables.read(tables.PredictionRow, study / "predictions.parquet")["hops"].isna().all()
 
 
 def test_projected_features_are_probed_for_themselves(study: Path) -> None:
@@ -240,13 +238,13 @@ def test_a_runs_own_classifier_is_scored_by_its_own_classes(study: Path) -> None
 
 
 def test_cross_validation_over_transfer_brains(study: Path) -> None:
-    patches = tables.read(tables.PATCHES, study / "patches.parquet")
+    patches = tables.read(tables.PatchRow, study / "patches.parquet")
     turned = patches.assign(
         split=np.where(
             patches.brain == "B01", "transfer", np.where(patches.index % 3 == 0, "seen", "train")
         )
     )
-    tables.write(tables.PATCHES, turned, study / "turned.parquet")
+    tables.write(tables.PatchRow, turned, study / "turned.parquet")
     evaluation.run_cross_validation(
         patches={"B02": study / "patches.parquet", "B01": study / "turned.parquet"},
         features=[study / f"{brain}.npy" for brain in ("B01", "B02")],
@@ -257,7 +255,7 @@ def test_cross_validation_over_transfer_brains(study: Path) -> None:
         threads=1,
         params=PARAMS,
     )
-    table = tables.read(tables.SCORES, study / "cv.parquet")
+    table = tables.read(tables.ScoreRow, study / "cv.parquet")
     assert set(table.task) == {"cross_validation"} and set(table.fold) == {0, 1}
     assert set(table.split) == {"seen", "transfer"} and len(table) == 2 * 2 * 4
     assert (table.value[table.split == "transfer"] > 0.6).all()

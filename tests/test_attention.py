@@ -83,7 +83,7 @@ def run(folder: Path, architecture: str, **changed: Any) -> pd.DataFrame:
         threads=1,
         params=AttentionTask(**vars(PARAMS) | changed),
     )
-    return tables.read(tables.SCORES, folder / "scores.parquet")
+    return tables.read(tables.ScoreRow, folder / "scores.parquet")
 
 
 def test_every_head_has_its_scores(study: Path) -> None:

@@ -5,9 +5,9 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import ndimage
+from table_rows import row
 
 from cytopipe import alignment, logs
 from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED
@@ -16,7 +16,7 @@ from cytopipe.alignment.audit.mirroring import hands, marginals
 from cytopipe.alignment.audit.order import MOST_SEARCHED, Compare, Pair, audit
 from cytopipe.alignment.pairwise.prepared_section import View, make_view
 from cytopipe.formats.images import write_labels, write_pyramid
-from cytopipe.formats.tables import AUDIT, SEGMENTATION, read, write
+from cytopipe.formats.tables import AuditRow, SegmentationRow, read_rows, write_rows
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study import config as study_config
 from cytopipe.study.config import Audit
@@ -229,7 +229,15 @@ def view(number: int, stain: Floats, tissue: Floats, turn_deg: float, flipped: b
 
     labels = turned(tissue, 0, 0).astype(np.uint8)
     pixels = turned(stain, 1, 240)
-    return make_view(number, pixels, labels, 50.0, 50.0, 50.0, 119 * 50.0, 89 * 50.0)
+    return make_view(segmented(number, labels), pixels, labels, 50.0, 50.0)
+
+
+def segmented(number: int, labels: np.ndarray) -> SegmentationRow:
+    return row(
+        SegmentationRow, brain="B01", section=number, page=number, spacing_um=50.0,
+        full_spacing_um=50.0, width_um=119 * 50.0, height_um=89 * 50.0,
+        tissue_mm2=labels.sum() * 0.05**2, status="ok",
+    )  # fmt: skip
 
 
 def image_findings(symmetric: bool, spoiled: bool) -> set[tuple[int, str, tuple[int, ...]]]:
@@ -289,7 +297,6 @@ def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
     block = sections_of_a_block(12, False, 11)
     turns = np.random.default_rng(7).uniform(-12, 12, 12)
     pages, sections, rows = [], [], []
-    blank = {c.name: "" if c.dtype == "str" else 0 for c in SEGMENTATION.columns}
     for place, (stain, tissue) in enumerate(block):
         flipped = place in (2, 9)
         layers = [
@@ -301,12 +308,9 @@ def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
         write_pyramid(np.clip(layers[0], 0, 255).astype(np.uint8), image, 50.0, 200.0, tile=64)
         pages.append(layers[1].astype(np.uint8))
         sections.append(Section("B01", place, str(image), 50.0, 20.0, mirrored=place == 9 or None))
-        row = {"brain": "B01", "section": place, "page": place, "spacing_um": 50.0}
-        row |= {"full_spacing_um": 50.0, "width_um": 119 * 50.0, "height_um": 89 * 50.0}
-        row |= {"tissue_mm2": pages[-1].sum() * 0.05**2, "status": "ok"}
-        rows.append(blank | row)
+        rows.append(segmented(place, pages[-1]))
     write_labels(pages, tmp_path / "labels.tif")
-    write(SEGMENTATION, pd.DataFrame(rows), tmp_path / "table.parquet")
+    write_rows(SegmentationRow, rows, tmp_path / "table.parquet")
     alignment.run_audit(
         sections=sections,
         images=[Path(section.image) for section in sections],
@@ -317,9 +321,9 @@ def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
         max_rotation_deg=60.0,
         params=PARAMS,
     )
-    (found,) = read(AUDIT, tmp_path / "audit.parquet").to_dict("records")
-    assert (found["section"], found["finding"]) == (2, "mirrored")
-    assert found["confidence"] >= PARAMS.min_confidence
+    (found,) = read_rows(AuditRow, tmp_path / "audit.parquet")
+    assert (found.section, found.finding) == (2, "mirrored")
+    assert found.confidence >= PARAMS.min_confidence
     # copied as it is, the proposal is the decision
     manual = tmp_path / "manual" / "B01"
     manual.mkdir(parents=True)

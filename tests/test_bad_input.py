@@ -54,7 +54,7 @@ def opened(study: SmallStudy) -> object:
 
 def excluded(study: SmallStudy) -> object:
     tissue = volumes.read_tissue(study.folder / "results/reconstruction/B01/whole.nii.gz")
-    return repair.exclude(tissue, study.manual / "exclusion.nii.gz")
+    return repair.exclude(tissue, study.manual / "exclusion.nii.gz", "B01")
 
 
 def checked_config(study: SmallStudy) -> object:
@@ -402,6 +402,6 @@ def test_an_empty_section_is_a_row_and_no_error(tmp_path: Path) -> None:
         table=tmp_path / "table.parquet",
         params=Segmentation(**config),
     )
-    found = tables.read(tables.SEGMENTATION, tmp_path / "table.parquet")
+    found = tables.read(tables.SegmentationRow, tmp_path / "table.parquet")
     assert found["status"].tolist() == ["blank"]
     assert not images.read_labels(tmp_path / "labels.tif", 0).any()

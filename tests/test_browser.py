@@ -5,7 +5,6 @@ The study is that of `shell_study`: two balls, so that every place on the pages 
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from report_pages import write_brain_page
 from shell_study import FULL_UM, SECTIONS
 
 from cytopipe.formats import tables
-from cytopipe.numerics.geometry import Rigid
 from cytopipe.report import section_numbers
 from cytopipe.study import corrections
 from cytopipe.study.sections import Section
@@ -90,7 +88,7 @@ def test_a_section_shows_its_points_in_the_gray_matter(
 ) -> None:
     """Points lie between the two outlines by the browser's own geometry; cuts lie 0.5 mm beside."""
     open_section(browser, pages["B01.html"], section)
-    midline = tables.read(tables.MIDLINE, pages["midline.parquet"])
+    midline = tables.read(tables.MidlineRow, pages["midline.parquet"])
     mine = midline[midline["section"] == section]
     assert browser.js("probe.insides()") == [[True, False]] * len(mine)
     found = browser.js(f"load('x', 'section {section}').then(v => v.points)")
@@ -121,7 +119,7 @@ def test_a_pair_is_shown_for_either_handedness(browser: Browser, pages: dict[str
     """1920 is mirrored: its outline laid by the pair's transform falls onto its neighbour's."""
     open_section(browser, pages["B01.html"], 1920)
     browser.wait_for("document.querySelectorAll('#pairs svg').length === 4")
-    pairs = tables.read(tables.PAIRS, pages["pairs.parquet"])
+    pairs = tables.read(tables.PairRow, pages["pairs.parquet"])
     assert set(pairs.loc[(pairs["moving"] == 1920) | (pairs["fixed"] == 1920), "mirrored"]) == {
         True
     }
@@ -201,11 +199,12 @@ def test_a_section_that_is_dragged_says_its_new_place(
     section = found[moving]
     assert (section.onto, section.mirrored) == (str(fixed), False)
     assert found[fixed].mirrored is (fixed == 1920)
-    stack = tables.read(tables.STACK, pages["stack.parquet"]).set_index("section")
-    names = ["angle_rad", "x_um", "y_um"]
-    a, b = (Rigid(*stack.loc[n, names], f"{n}", "stack") for n in (fixed, moving))
+    placed = {
+        row.section: row.placement
+        for row in tables.read_rows(tables.StackRow, pages["stack.parquet"])
+    }
     # both unmirrored, as the stack takes them
-    right = b.then(replace(a.inverse(), source="stack"))
+    right = placed[moving].rigid.then(placed[fixed].rigid.inverse())
     assert section.angle_rad == pytest.approx(right.angle_rad, abs=1e-5)
     assert section.x_um == pytest.approx(right.x_um + 12 * um, abs=2)
     assert section.y_um == pytest.approx(right.y_um - 7 * um, abs=2)

@@ -117,7 +117,7 @@ def layer_patches(folder: Path, count: int, spacing_um: float = 64) -> pd.DataFr
         found = {name.split(".")[0]: str(path) for name, path in paths.items()}
         rows.append({"patch_id": f"p{number}", "brain": "B01", **found, "spacing_um": spacing_um})
     frame = pd.DataFrame(rows).assign(width_px=64, height_px=64, split="train", rank=range(count))
-    return tables.LAYER_PATCHES.conform(frame)
+    return tables.conform(tables.LayerPatchRow, frame)
 
 
 def weights(path: Path, patch_px: int = 32) -> Path:

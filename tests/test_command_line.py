@@ -89,7 +89,7 @@ def test_a_stage_runs_without_snakemake(tmp_path: Path) -> None:
         + ["--table", str(tmp_path / "a.parquet"), "--config", str(tmp_path / "config.yaml")]
     )
     assert status == 0
-    found = tables.read(tables.SEGMENTATION, tmp_path / "a.parquet")
+    found = tables.read(tables.SegmentationRow, tmp_path / "a.parquet")
     assert found["section"].tolist() == [15]
     tissue = images.read_labels(tmp_path / "labels.tif", 0) > 0
     assert (tissue == disc).mean() > 0.97

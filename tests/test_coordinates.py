@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from table_rows import filled, row
 
 from cytopipe import coordinates
 from cytopipe.coordinates.direction import (
@@ -176,14 +177,10 @@ def test_dice_of_a_brain_with_itself_is_one(template):
 
 def midline_rows(stack_mm, sides):
     stack_um = ras_to_stack(stack_mm, "R")
-    frame = pd.DataFrame({column.name: [0.0] * len(sides) for column in tables.MIDLINE.columns})
-    for column in tables.MIDLINE.columns:
-        if column.dtype == "str":
-            frame[column.name] = ""
+    frame = pd.DataFrame(stack_um, columns=["x_stack_um", "y_stack_um", "z_stack_um"])
     frame["point_id"] = [f"B01-00000-{i:05d}" for i in range(len(sides))]
     frame["brain"], frame["hemisphere"], frame["status"] = "B01", sides, "ok"
-    frame[["x_stack_um", "y_stack_um", "z_stack_um"]] = stack_um
-    return frame
+    return filled(tables.MidlineRow, frame)
 
 
 @pytest.fixture
@@ -194,11 +191,10 @@ def study(tmp_path, brain, template, cortex):
     half = len(sides) // 2
     for name, part in (("0", slice(0, half)), ("1", slice(half, None))):
         tables.write(
-            tables.MIDLINE, midline_rows(source[part], sides[part]), tmp_path / f"{name}.parquet"
+            tables.MidlineRow, midline_rows(source[part], sides[part]), tmp_path / f"{name}.parquet"
         )
-    place = {c.name: 0.0 if c.dtype == "float64" else "" for c in tables.STACK.columns}
-    place |= {"section": 0, "mirrored": False, "via": 0, "sigma_um": SECTION_SIGMA_UM}
-    tables.write(tables.STACK, pd.DataFrame([place]), tmp_path / "stack.parquet")
+    place = row(tables.StackRow, section=0, sigma_um=SECTION_SIGMA_UM)
+    tables.write_rows(tables.StackRow, [place], tmp_path / "stack.parquet")
     volumes.write(brain, tmp_path / "brain.nii.gz")
     volumes.write(template, tmp_path / "template.nii.gz")
     sided = np.where(
@@ -242,7 +238,7 @@ def given_field(tmp_path, brain):
 
 
 def coordinates_of(study):
-    points = tables.read(tables.POINTS, study["points"])
+    points = tables.read(tables.PointRow, study["points"])
     return points, points[["x_mm", "y_mm", "z_mm"]].to_numpy()
 
 
@@ -294,9 +290,9 @@ def test_a_given_transform_of_images_is_turned_round(study, tmp_path, template, 
 
 def test_points_that_the_transform_does_not_cover_are_marked(study, tmp_path, brain):
     given_field(tmp_path, brain)
-    frame = tables.read(tables.MIDLINE, study["midlines"][0])
+    frame = tables.read(tables.MidlineRow, study["midlines"][0])
     frame.loc[0, "x_stack_um"] += 500_000
-    tables.write(tables.MIDLINE, frame, study["midlines"][0])
+    tables.write(tables.MidlineRow, frame, study["midlines"][0])
     coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5"})
     points, found = coordinates_of(study)
     assert points["status"].iloc[0] == "outside_template"

@@ -1,7 +1,6 @@
 """Transforms that a lab already has, one after the other, for a brain and for single sections."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from test_anchorings import HEIGHT, WIDTH, write_series, write_target
 from test_coordinates import (  # noqa: F401, fixtures
@@ -28,11 +27,11 @@ from cytopipe.study import transform_table
 HEAD = "section\tfrom\tto\tfile\ttype\tmoves\tframe\tslice\n"
 # a scan of 600 x 500 px of 100 um
 FULL_UM = 100.0
-PLACE = {
-    "brain": "B01", "section": 7, "z_um": 140.0, "mirrored": True, "angle_rad": 0.3, "x_um": 500.0,
-    "y_um": -900.0, "width_um": (WIDTH - 1) * FULL_UM, "height_um": (HEIGHT - 1) * FULL_UM,
-    "full_spacing_um": FULL_UM, "via": 0, "sigma_um": 400.0, "image_right": "R", "status": "ok",
-}  # fmt: skip
+PLACE = tables.StackRow(
+    brain="B01", section=7, z_um=140.0, mirrored=True, angle_rad=0.3, x_um=500.0, y_um=-900.0,
+    width_um=(WIDTH - 1) * FULL_UM, height_um=(HEIGHT - 1) * FULL_UM, full_spacing_um=FULL_UM,
+    via=0, sigma_um=400.0, image_right="R", status="ok",
+)  # fmt: skip
 
 
 def table(folder, *rows):
@@ -66,7 +65,7 @@ def laid_down(tmp_path, template):  # noqa: F811
 
 
 def checks_of(study):  # noqa: F811
-    frame = tables.read(tables.CHECKS, study["checks"])
+    frame = tables.read(tables.CheckRow, study["checks"])
     assert (frame["brain"] == "B01").all()
     return frame.set_index("check")
 
@@ -93,7 +92,7 @@ def test_the_wrong_direction_of_one_link_is_noticed(study, tmp_path, laid_down):
 def test_two_transforms_of_a_brain_are_refused(study, tmp_path, laid_down):  # noqa: F811
     np.savetxt(tmp_path / "given.txt", stack_matrix())
     both = {"chains": [table(tmp_path, *laid_down)], "supplied_transform": tmp_path / "given.txt"}
-    with pytest.raises(InputError, match="both give a transform of the whole brain"):
+    with pytest.raises(InputError, match="both define the transform of the whole brain"):
         coordinates.run(**study | both)
 
 
@@ -101,7 +100,7 @@ def test_two_transforms_of_a_brain_are_refused(study, tmp_path, laid_down):  # n
 def anchored(study, tmp_path):  # noqa: F811
     """Section 7, which the stack has somewhere else, anchored at A = -10 mm of the template."""
     random = np.random.default_rng(8)
-    frame = tables.read(tables.MIDLINE, study["midlines"][0])
+    frame = tables.read(tables.MidlineRow, study["midlines"][0])
     rows = np.arange(200)
     pixels = random.uniform([0, 0], [WIDTH - 1, HEIGHT - 1], (200, 2))
     frame.loc[rows, ["x_um", "y_um"]] = pixels * FULL_UM
@@ -110,11 +109,10 @@ def anchored(study, tmp_path):  # noqa: F811
         [-30 + 0.1 * (pixels[:, 0] + 0.5), np.full(200, -10), 38 - 0.1 * (pixels[:, 1] + 0.5)], 1
     )
     frame.loc[rows, "hemisphere"] = np.where(wanted[:, 0] < 0, "L", "R")
-    tables.write(tables.MIDLINE, frame, study["midlines"][0])
-    stack = tables.read(tables.STACK, study["stack"])
-    places = [stack.iloc[0].to_dict(), PLACE]
-    tables.write(tables.STACK, pd.DataFrame(places), study["stack"])
-    return study | {"target": write_target(tmp_path / "target.nii.gz", "LPI")}, wanted
+    tables.write(tables.MidlineRow, frame, study["midlines"][0])
+    places = [*tables.read_rows(tables.StackRow, study["stack"]), PLACE]
+    tables.write_rows(tables.StackRow, places, study["stack"])
+    return study | {"anchoring_target": write_target(tmp_path / "target.nii.gz", "LPI")}, wanted
 
 
 def test_points_of_an_anchored_section_lie_in_its_plane(
@@ -187,7 +185,7 @@ def test_an_anchoring_without_its_volume_is_refused(anchored, tmp_path):
     write_series(tmp_path / "s.json", "LPI")
     rows = table(tmp_path, ("", "section", "phantom", "s.json", "anchoring"))
     with pytest.raises(InputError, match=r"name that volume in coordinates\.anchoring_target"):
-        coordinates.run(**study | {"chains": rows, "anchoring_target": None})
+        coordinates.run(**study | {"chains": [rows], "anchoring_target": None})
 
 
 def test_one_object_leads_from_the_pixel_to_the_template():
@@ -200,7 +198,7 @@ def test_one_object_leads_from_the_pixel_to_the_template():
     )
     pixels = np.array([[0.0, 0.0], [100.0, 40.0], [7.5, 300.25]])
     section_um = (pixels + 0.5) * 64 - FULL_UM / 2
-    flipped = mirror(section_um, PLACE["width_um"])
+    flipped = mirror(section_um, PLACE.width_um)
     stack_um = np.column_stack([Rigid(0.3, 500.0, -900.0, "", "")(flipped), np.full(3, 140.0)])
     wanted = stack_to_ras(stack_um, "R") @ matrix[:3, :3].T + matrix[:3, 3]
     np.testing.assert_allclose(way(pixels), wanted, atol=1e-9)

@@ -7,6 +7,7 @@ from test_coordinates import midline_rows
 from cytopipe.coordinates import checks, points_of_brain
 from cytopipe.coordinates.chains import Given
 from cytopipe.coordinates.direction import Overlap
+from cytopipe.formats import tables
 from cytopipe.formats.transforms import affine_transform, field_transform
 from cytopipe.formats.volumes import Volume, regular_affine
 
@@ -24,10 +25,10 @@ def judged(transform, stack_mm=None):
     stack_mm = np.random.default_rng(0).uniform(-19, 19, (500, 3)) if stack_mm is None else stack_mm
     sides = np.where(stack_mm[:, 0] < 0, "L", "R")
     points = points_of_brain(midline_rows(stack_mm, sides), transform, "R", {})
-    frame = checks.table_of(
+    rows = checks.checks_of(
         "B01", transform, {}, Given(), TISSUE, TISSUE, points, "R", Overlap(0.9, 0.8)
     )
-    return frame.set_index("check")
+    return tables.frame_of(tables.CheckRow, rows).set_index("check")
 
 
 def failed(frame):

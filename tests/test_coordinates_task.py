@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from table_rows import filled
 
 from cytopipe.evaluation.tasks.coordinates import (
     errors_mm,
@@ -74,10 +75,7 @@ def study(folder: Path) -> dict[str, dict[str, Path]]:
     for brain in np.unique(BRAINS):
         here = brain == BRAINS
         count = int(here.sum())
-        frame = pd.DataFrame(
-            {column.name: [0 if column.dtype != "str" else ""] * count
-             for column in tables.POINTS.columns}
-        )  # fmt: skip
+        frame = filled(tables.PointRow, pd.DataFrame(index=range(count)))
         frame["point_id"] = [f"{brain}-{n}" for n in range(count)]
         frame["brain"], frame["status"] = brain, "ok"
         frame[["x_mm", "y_mm", "z_mm"]] = POSITIONS[here]
@@ -85,8 +83,8 @@ def study(folder: Path) -> dict[str, dict[str, Path]]:
         frame.loc[:2, ["x_mm", "y_mm", "z_mm"]] = np.nan
         for name, suffix in (("points", "parquet"), ("features", "npy"), ("rows", "rows.parquet")):
             paths[name][brain] = folder / f"{brain}-{name}.{suffix}"
-        tables.write(tables.POINTS, frame, paths["points"][brain])
-        tables.write(tables.FEATURE_ROWS, frame[["point_id", "status"]], paths["rows"][brain])
+        tables.write(tables.PointRow, frame, paths["points"][brain])
+        tables.write(tables.FeatureRow, frame[["point_id", "status"]], paths["rows"][brain])
         np.save(paths["features"][brain], (POSITIONS[here] @ MIXED).astype(np.float32))
     return paths
 
@@ -95,7 +93,7 @@ def test_run_writes_scores_and_figures(tmp_path: Path) -> None:
     params = CoordinatesTask(brain="B01", folds=5, points=150, seed=0)
     outputs = {name: tmp_path / f"out.{name}" for name in ("scores", "html")}
     run_coordinates(**study(tmp_path), **outputs, run="r", params=params)  # type: ignore[arg-type]
-    got = tables.read(tables.SCORES, outputs["scores"])
+    got = tables.read(tables.ScoreRow, outputs["scores"])
     assert set(got.run) == {"r"} and set(got.task) == {"coordinates"}
     assert set(got.split) == {"B01", "B02", "B03"} and set(got.fold) == set(range(5))
     assert got[got.metric == "error_3d_mm"].value.max() < 0.01

@@ -21,9 +21,10 @@ from slice_pairs import (
 from test_alignment_stack import chains, exact_pair, straight
 
 from cytopipe.alignment.corrections import given_between, given_places, proposals
-from cytopipe.alignment.pairwise.pairs import ACCEPTED, PERSON, UNCERTAIN, given_pair
+from cytopipe.alignment.pairwise.pairs import PERSON, given_pair
 from cytopipe.alignment.stack import Given, compose
 from cytopipe.files import InputError
+from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, rigid_columns
 from cytopipe.numerics.geometry import Rigid
 from cytopipe.study.corrections import COLUMNS, Proposal, corrected, write_proposals
 from cytopipe.study.sections import Section
@@ -142,7 +143,7 @@ def test_a_section_laid_onto_another_is_placed_by_that_alone() -> None:
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs += [exact_pair(a, a + 200, true, flags, 2) for a in numbers[:-2]]
     # 200 is laid onto 300, on its far side, so 300 is reached across it
-    wrong = replace(pairs[1], rigid=Rigid(1.0, 9e4, 9e4, "moving", "fixed"))
+    wrong = replace(pairs[1], angle_rad=1.0, x_um=9e4, y_um=9e4)
     pairs[1] = wrong
     pairs[2] = replace(pairs[2], method=PERSON)
     places = compose(0, pairs, flags, dict.fromkeys(numbers, WIDTH_UM), Given(onto={200: 300}))
@@ -174,7 +175,7 @@ def test_proposals_come_in_the_form_of_corrections(tmp_path: Path) -> None:
     sections = [replace(SECTIONS[0], section=n) for n in numbers]
     flags = {0: False, 100: True, 200: False, 300: True}
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
-    pairs[1] = replace(pairs[1], status="too little overlap", rigid=None)
+    pairs[1] = replace(pairs[1], status="too little overlap", **rigid_columns(None))
     pairs[2] = replace(pairs[2], status=UNCERTAIN)
     statuses = {0: "ok", 100: "ok", 200: "unaligned", 300: "uncertain"}
     found = proposals(sections, pairs, flags, statuses)

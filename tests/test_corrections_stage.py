@@ -4,7 +4,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from slice_pairs import FULL_UM, PARAMS, SPACING_UM, about_centre, brain_slice, displaced, worst_px
 from test_alignment import segmentation_row
@@ -12,8 +11,7 @@ from test_alignment import segmentation_row
 from cytopipe import alignment
 from cytopipe.files import InputError
 from cytopipe.formats.images import write_labels, write_pyramid
-from cytopipe.formats.tables import PAIRS, SEGMENTATION, STACK, read, write
-from cytopipe.numerics.geometry import Rigid
+from cytopipe.formats.tables import PairRow, SegmentationRow, StackRow, read_rows, write_rows
 from cytopipe.study.corrections import COLUMNS, corrected
 from cytopipe.study.sections import Section, read_tsv
 
@@ -40,10 +38,11 @@ class Study:
             self.sections.append(Section("B01", number, str(self.images[-1]), FULL_UM, 20.0))
             pages.append(page)
         rows = [segmentation_row(n, i, page) for i, (n, page) in enumerate(zip(NUMBERS, pages))]
-        write(SEGMENTATION, pd.DataFrame(rows), folder / "table.parquet")
+        write_rows(SegmentationRow, rows, folder / "table.parquet")
         write_labels(pages, folder / "labels.tif")
 
-    def run(self, text: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def run(self, text: str) -> tuple[dict[int, StackRow], list[PairRow]]:
+        """The place of each section, and the pairs."""
         path = self.folder / "manual" / "B01" / "sections.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -69,7 +68,8 @@ class Study:
             image_right="R",
             params=PARAMS,
         )
-        return read(STACK, found["stack"]).set_index("section"), read(PAIRS, found["pairs"])
+        places = {row.section: row for row in read_rows(StackRow, found["stack"])}
+        return places, read_rows(PairRow, found["pairs"])
 
 
 HEAD = "section\tmirrored\texcluded\tonto\tangle_rad\tx_um\ty_um\n"
@@ -80,35 +80,31 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return Study(tmp_path_factory.mktemp("corrected"))
 
 
-def place(row: pd.Series) -> Rigid:
-    return Rigid(row["angle_rad"], row["x_um"], row["y_um"], "moving", "fixed")
-
-
 def test_a_place_onto_the_neighbour_is_taken_and_certain(study: Study) -> None:
     true = TRUE[20]
     row = f"20\tyes\t\t10\t{true.angle_rad}\t{true.x_um}\t{true.y_um}\n"
     stack, pairs = study.run(HEAD + "10\tno\n" + row)
-    assert stack["status"].tolist() == ["ok", "ok", "ok"]
-    assert stack.loc[20, "mirrored"] and not stack.loc[10, "mirrored"]
+    assert [place.status for place in stack.values()] == ["ok", "ok", "ok"]
+    assert stack[20].mirrored and not stack[10].mirrored
     # both are seen from the base, section 10
-    assert worst_px(place(stack.loc[20]), true) < 1e-6
-    by_person = pairs[pairs["moving"] == 20].iloc[0]
-    assert (by_person["method"], by_person["status"]) == ("person", "accepted")
-    assert by_person["overlap"] > 0.97
+    assert worst_px(stack[20].placement.rigid, true) < 1e-6
+    (by_person,) = (pair for pair in pairs if pair.moving == 20)
+    assert (by_person.method, by_person.status) == ("person", "accepted")
+    assert by_person.overlap > 0.97
     proposed = read_tsv(study.folder / "proposed.tsv", ("section",), COLUMNS[1:])
     assert not proposed  # nothing is left to decide
 
 
 def test_a_place_in_the_stack_is_taken_as_it_is(study: Study) -> None:
     stack, _ = study.run(HEAD + "20\tyes\t\tstack\t0.25\t1000\t-2000\n")
-    assert stack.loc[20, ["angle_rad", "x_um", "y_um"]].tolist() == [0.25, 1000, -2000]
-    assert stack.loc[20, "via"] == 20 and stack.loc[20, "status"] == "ok"
+    assert (stack[20].angle_rad, stack[20].x_um, stack[20].y_um) == (0.25, 1000, -2000)
+    assert stack[20].via == 20 and stack[20].status == "ok"
 
 
 def test_an_excluded_section_leaves_the_stack(study: Study) -> None:
     stack, pairs = study.run(HEAD + "20\t\tyes\n")
-    assert stack.loc[20, "status"] == "excluded" and np.isnan(stack.loc[20, "x_um"])
-    assert 20 not in pairs["moving"].tolist()
+    assert stack[20].status == "excluded" and not stack[20].is_placed
+    assert all(pair.moving != 20 for pair in pairs)
 
 
 def test_a_place_onto_what_is_excluded_is_refused(study: Study) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from table_rows import filled
 
 from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity, ward
 from cytopipe.evaluation.similarity import area_similarity, correlation, unit, within_and_between
@@ -103,18 +104,17 @@ def test_embeddings_keep_groups_apart_and_follow_from_the_seed() -> None:
 def write_brain(folder: Path, brain: str, areas: np.ndarray, values: np.ndarray) -> None:
     """Points of a brain with their features; the first one is not usable."""
     count = len(areas)
-    frame = pd.DataFrame(
-        {c.name: [0.5] * count for c in tables.POINTS.columns if c.dtype[0] == "f"}
-    )
-    frame = frame.assign(
+    frame = pd.DataFrame(index=range(count)).assign(
         point_id=[f"{brain}-{n}" for n in range(count)], brain=brain, section=1, template="t",
         hemisphere=np.where(np.arange(count) % 2, "L", "R"), area=areas,
         status=["low_tissue"] + ["ok"] * (count - 1),
     )  # fmt: skip
-    tables.write(tables.POINTS, frame, folder / f"{brain}-points.parquet")
+    tables.write(
+        tables.PointRow, filled(tables.PointRow, frame), folder / f"{brain}-points.parquet"
+    )
     values[0] = np.nan
     np.save(folder / f"{brain}.npy", values.astype(np.float32))
-    tables.write(tables.FEATURE_ROWS, frame[["point_id", "status"]], folder / f"{brain}.parquet")
+    tables.write(tables.FeatureRow, frame[["point_id", "status"]], folder / f"{brain}.parquet")
 
 
 def test_run_scores_what_the_features_were_made_of(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_run_scores_what_the_features_were_made_of(tmp_path: Path) -> None:
             run="x",
             params=PARAMS,
         )
-        return tables.read(tables.SCORES, tmp_path / "scores.parquet")
+        return tables.read(tables.ScoreRow, tmp_path / "scores.parquet")
 
     table = run({})
     assert set(table.split) == {"backbone"} and table.value.notna().all()

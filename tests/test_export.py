@@ -120,22 +120,22 @@ def test_csv_reads_back_to_the_same_numbers_with_a_unit_for_each(
 ) -> None:
     assert run(shell_study_folder, "csv", tmp_path / "out") == 0
     results = shell_study_folder / "results"
-    for name, table, path in (
-        ("points", tables.POINTS, results / "coordinates" / "B01" / "points.parquet"),
-        ("sections", tables.STACK, results / "alignment" / "B01" / "stack.parquet"),
+    for name, kind, path in (
+        ("points", tables.PointRow, results / "coordinates" / "B01" / "points.parquet"),
+        ("sections", tables.StackRow, results / "alignment" / "B01" / "stack.parquet"),
     ):
         found = pd.read_csv(
             tmp_path / "out" / f"B01_{name}.csv",
-            dtype={column.name: column.dtype for column in table.columns},
+            dtype={column.name: column.dtype for column in tables.columns(kind)},
             keep_default_na=True,
         )
-        expected = tables.read(table, path)
+        expected = tables.read(kind, path)
         if "area" in found:
             found["area"] = found["area"].fillna("")
         pd.testing.assert_frame_equal(found, expected, check_dtype=False)
         described = json.loads((tmp_path / "out" / f"B01_{name}.json").read_text())
         assert list(described) == list(found)
-        for column in table.columns:
+        for column in tables.columns(kind):
             assert described[column.name].get("Units", "") == column.unit
 
 

@@ -31,7 +31,7 @@ def exported(shell_study_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def points(shell_study_folder: Path) -> pd.DataFrame:
     path = shell_study_folder / "results" / "coordinates" / "B01" / "points.parquet"
-    return tables.read(tables.POINTS, path)
+    return tables.read(tables.PointRow, path)
 
 
 class Layer:

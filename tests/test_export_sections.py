@@ -33,8 +33,9 @@ def features_of(exported: Path, section: int) -> list[dict]:
 
 def to_stack_mm(study: Path, section: int, level0: np.ndarray) -> np.ndarray:
     """Stack RAS mm of pixels of level 0 counted from the corner, spelled out."""
-    stack = tables.read(tables.STACK, study / "results" / "alignment" / "B01" / "stack.parquet")
-    return as_scanned(stack, section, (np.asarray(level0) - 0.5) * FULL_UM)
+    path = study / "results" / "alignment" / "B01" / "stack.parquet"
+    places = {row.section: row for row in tables.read_rows(tables.StackRow, path)}
+    return as_scanned(places[section], (np.asarray(level0) - 0.5) * FULL_UM)
 
 
 def test_there_is_a_file_for_each_section_with_tissue(exported: Path) -> None:
@@ -81,7 +82,7 @@ def test_outlines_hold_exactly_the_labels(
     exported: Path, shell_study_folder: Path, section: int
 ) -> None:
     folder = shell_study_folder / "results" / "segmentation" / "B01"
-    table = tables.read(tables.SEGMENTATION, folder / "00000.parquet").set_index("section")
+    table = tables.read(tables.SegmentationRow, folder / "00000.parquet").set_index("section")
     labels = images.read_labels(folder / "00000.tif", int(table.loc[section, "page"]))
     rows, columns = np.indices(labels.shape)
     # centres of label pixels, in pixels of level 0 from the corner

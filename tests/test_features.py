@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from table_rows import filled, row
 
 from cytopipe import features
 from cytopipe.features.profiles import normal_in_section, profiles
@@ -20,12 +21,10 @@ SPACING_UM = 50.0
 
 def points_table(frame: dict[str, object]) -> pd.DataFrame:
     count = max(len(np.atleast_1d(values)) for values in frame.values())
-    table = pd.DataFrame(
-        {c.name: 0.0 if c.dtype == "float64" else "" for c in tables.POINTS.columns},
-        index=range(count),
-    ).assign(**frame)  # type: ignore[arg-type]
-    table["point_id"] = [f"p{n}" for n in range(count)]
-    return table.assign(section=frame["section"])
+    point_id = [f"p{n}" for n in range(count)]
+    return filled(
+        tables.PointRow, pd.DataFrame(frame, index=range(count)).assign(point_id=point_id)
+    )
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def study(tmp_path: Path) -> Path:
             "status": ["ok", "ok", "ok", "low_tissue", "ok", "ok", "ok", "ok", "ok", "ok"],
         }
     )
-    tables.write(tables.POINTS, points, tmp_path / "points.parquet")
+    tables.write(tables.PointRow, points, tmp_path / "points.parquet")
     plan = networks.Plan("small", 16, "projection", 256)
     encoder = networks.build(plan, seed=0)
     encoder(torch.rand(8, 1, 16, 16))  # updates the statistics of batch norm
@@ -76,12 +75,12 @@ def test_rows_are_in_the_order_of_the_points(study: Path) -> None:
     backbone, projected = embedded(study, 2, 1.0)
     assert backbone.shape == (10, 128) and projected.shape == (10, 256)
     assert backbone.dtype == projected.dtype == np.float32
-    rows = tables.read(tables.FEATURE_ROWS, study / "B01.parquet")
+    rows = tables.read(tables.FeatureRow, study / "B01.parquet")
     assert rows.point_id.tolist() == [f"p{n}" for n in range(10)]
     assert np.isnan(backbone).all(1).tolist() == (rows.status != "ok").tolist()
     assert rows.status[3] == "low_tissue"
     # the patch around the point nearest to the centre of the image, embedded by hand
-    points = tables.read(tables.POINTS, study / "points.parquet")
+    points = tables.read(tables.PointRow, study / "points.parquet")
     row = int(np.argmin(np.hypot(points.x_um - 2950, points.y_um - 2450)))
     x, y = round(points.x_um[row] / 50 - 0.5), round(points.y_um[row] / 50 - 0.5)
     random = np.random.default_rng(0)
@@ -110,8 +109,8 @@ def test_embedding_does_not_change_batch_norm(study: Path) -> None:
 
 
 def test_points_of_an_unlisted_section_are_an_error(study: Path) -> None:
-    points = tables.read(tables.POINTS, study / "points.parquet").assign(section=7)
-    tables.write(tables.POINTS, points, study / "points.parquet")
+    points = tables.read(tables.PointRow, study / "points.parquet").assign(section=7)
+    tables.write(tables.PointRow, points, study / "points.parquet")
     with pytest.raises(InputError, match="B01 section 7 has points but no row"):
         embedded(study, 2, 1.0)
     assert not list(study.glob("*.npy"))
@@ -171,14 +170,13 @@ def test_a_profile_is_averaged_along_the_cortex() -> None:
 
 
 def test_a_tangential_cut_has_no_profile(study: Path) -> None:
-    points = tables.read(tables.POINTS, study / "points.parquet")
+    points = tables.read(tables.PointRow, study / "points.parquet")
     points = points.assign(nx=1.0, thickness_mm=2.0, depth=0.5)
     points.loc[0, ["nx", "nz"]] = [0.0, 1.0]
     points.loc[1, "thickness_mm"] = np.nan
-    tables.write(tables.POINTS, points, study / "points.parquet")
-    stack = {c.name: 0.0 if c.dtype == "float64" else "" for c in tables.STACK.columns}
-    rows = pd.DataFrame(stack, index=range(2)).assign(section=[1, 2], mirrored=False, via=0)
-    tables.write(tables.STACK, rows, study / "stack.parquet")
+    tables.write(tables.PointRow, points, study / "points.parquet")
+    places = [row(tables.StackRow, section=section) for section in (1, 2)]
+    tables.write_rows(tables.StackRow, places, study / "stack.parquet")
     features.run_profiles(
         points=study / "points.parquet",
         stack=study / "stack.parquet",
@@ -188,21 +186,21 @@ def test_a_tangential_cut_has_no_profile(study: Path) -> None:
         params=Profiles(samples=6, width_mm=0.2, spacing_um=SPACING_UM),
     )
     array = np.load(study / "profiles.npy")
-    status = tables.read(tables.FEATURE_ROWS, study / "profiles.parquet").status
+    status = tables.read(tables.FeatureRow, study / "profiles.parquet").status
     assert status[:4].tolist() == ["no_normal", "no_normal", "ok", "low_tissue"]
     assert np.isfinite(array).all(1).tolist() == (status == "ok").tolist()
 
 
 def test_each_point_of_a_data_set_has_one_row(study: Path) -> None:
-    points = tables.read(tables.POINTS, study / "points.parquet")
+    points = tables.read(tables.PointRow, study / "points.parquet")
     usable = points[points.status == "ok"]
     frame = usable.assign(
         image=[str(study / f"{n}.tif") for n in usable.section],
         full_spacing_um=SPACING_UM,
         split="train",
-    )[tables.PATCHES.names]
+    )[tables.names(tables.PatchRow)]
     # drawn with replacement: the first point twice
-    tables.write(tables.PATCHES, pd.concat([frame, frame[:1]]), study / "patches.parquet")
+    tables.write(tables.PatchRow, pd.concat([frame, frame[:1]]), study / "patches.parquet")
     features.run_patches(
         patches=study / "patches.parquet",
         weights=study / "final.pt",
@@ -212,7 +210,7 @@ def test_each_point_of_a_data_set_has_one_row(study: Path) -> None:
         threads=1,
         params=NetworkFeatures(batch_size=3, cache_mb=0.0),
     )
-    rows = tables.read(tables.FEATURE_ROWS, study / "set.parquet")
+    rows = tables.read(tables.FeatureRow, study / "set.parquet")
     assert rows.point_id.tolist() == usable.point_id.tolist()
     backbone, projected = embedded(study, 2, 1.0)
     rows_of_points = usable.index

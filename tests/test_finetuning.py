@@ -45,7 +45,7 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         threads=1,
         params=FinetuningTask(**vars(PARAMS) | changed),
     )
-    return tables.read(tables.SCORES, folder / "scores.parquet")
+    return tables.read(tables.ScoreRow, folder / "scores.parquet")
 
 
 def test_an_encoder_learns_areas_from_scratch(study: Path) -> None:
@@ -99,7 +99,7 @@ def test_pretrained_and_untrained_runs_have_their_own_number_of_epochs(
 
 
 def test_training_updates_batch_norm_and_scoring_does_not(study: Path) -> None:
-    table = tables.read(tables.PATCHES, study / "patches.parquet")
+    table = tables.read(tables.PatchRow, study / "patches.parquet")
     data = labelled(table, None, None, "areas")
     network, trained = finetuning.classifier_of(study / "final.pt", 2, projected=False, seed=1)
     rows = {split: table.iloc[members] for split, members in data.splits.items()}

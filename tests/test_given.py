@@ -168,7 +168,7 @@ def test_pial_and_white_give_middle_and_thickness(tmp_path: Path) -> None:
         np.testing.assert_allclose(radius, (shells.OUTER_MM + shells.INNER_MM) / 2, atol=1e-4)
         thickness = surfaces.read_map(tmp_path / f"{side}_thickness.shape.gii")
         np.testing.assert_allclose(thickness, shells.OUTER_MM - shells.INNER_MM, atol=1e-4)
-    table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet")
+    table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet")
     assert (
         table["status"]
         == table["hemisphere"].map(
@@ -188,7 +188,7 @@ def test_a_middle_alone_takes_its_thickness_from_the_depth(tmp_path: Path) -> No
     thickness = surfaces.read_map(tmp_path / "L_thickness.shape.gii")
     assert np.median(thickness) == pytest.approx(shells.OUTER_MM - shells.INNER_MM, abs=0.2)
     # the right one is made as ever
-    table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").set_index("hemisphere")
+    table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet").set_index("hemisphere")
     assert table.loc["R", "status"] == "ok"
 
 
@@ -207,7 +207,7 @@ def test_beside_the_cortex_a_middle_has_no_thickness(tmp_path: Path) -> None:
     thickness = surfaces.read_map(tmp_path / "L_thickness.shape.gii")
     np.testing.assert_array_equal(np.isnan(thickness), out[:, 0])
     np.testing.assert_allclose(thickness[~out[:, 0]], shells.OUTER_MM - shells.INNER_MM, atol=0.35)
-    table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").set_index("hemisphere")
+    table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet").set_index("hemisphere")
     said = f"no thickness at {int(out.sum())} vertices beside the cortex"
     assert said in table.loc["L", "status"]
 

@@ -17,10 +17,11 @@ import tifffile
 from shapely.geometry import shape
 from slice_pairs import about_centre, brain_slice, displaced
 from small_study import ROOT, SmallStudy
+from table_rows import row
 
 from cytopipe import __main__ as command_line
 from cytopipe.formats.images import write_pyramid
-from cytopipe.formats.tables import POINTS, SEGMENTATION, STACK, read, write
+from cytopipe.formats.tables import PointRow, SegmentationRow, StackRow, read, read_rows, write_rows
 from cytopipe.study.corrections import corrected
 from cytopipe.study.sections import read_sections
 
@@ -94,7 +95,7 @@ def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, ca
 
     snakemake(study.folder, "--cores", "2", STACK_FILE)
     alignment = study.folder / "results" / "alignment" / "B21"
-    first = read(STACK, alignment / "stack.parquet").set_index("section")
+    first = read(StackRow, alignment / "stack.parquet").set_index("section")
     assert first.index[first["mirrored"]].tolist() == [FACE_DOWN]
     assert (first["status"] == "ok").all()
     capsys.readouterr()
@@ -111,7 +112,7 @@ def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, ca
     # both lie in the second chunk of one brain
     assert planned(study.folder) == Counter(alignment_pairs=1, alignment=1)
     snakemake(study.folder, "--cores", "2", STACK_FILE)
-    second = read(STACK, alignment / "stack.parquet").set_index("section")
+    second = read(StackRow, alignment / "stack.parquet").set_index("section")
     assert second["status"].tolist() == ["ok", "ok", "ok", "excluded"]
     assert planned(study.folder).total() == 0
     assert command_line.main(["status", "--study", folder]) == 0
@@ -126,36 +127,34 @@ def export_to_qupath(study: SmallStudy, results: Path) -> None:
 
     Four slices carry no surface, and so no points: a row of them in each section is laid down.
     """
-    segmented = pd.concat(
-        [read(SEGMENTATION, path) for path in sorted((results / "segmentation/B21").glob("*.par*"))]
-    ).set_index("section")
-    blank = {c.name: "" if c.dtype == "str" else 0 for c in POINTS.columns}
-    middle_um = segmented[["width_um", "height_um"]] / 2
+    chunks = sorted((results / "segmentation/B21").glob("*.par*"))
+    segmented = {row.section: row for path in chunks for row in read_rows(SegmentationRow, path)}
     rows = [
-        blank
-        | {"point_id": f"B21-{n}-{i}", "brain": "B21", "section": n, "hemisphere": "L"}
-        | {"x_um": middle_um.at[n, "width_um"] + 1000.0 * i, "y_um": middle_um.at[n, "height_um"]}
-        | {"template": study.config["template"]["name"], "status": "ok"}
+        row(
+            PointRow, point_id=f"B21-{n}-{i}", brain="B21", section=n, hemisphere="L",
+            x_um=segmented[n].width_um / 2 + 1000.0 * i, y_um=segmented[n].height_um / 2,
+            template=study.config["template"]["name"], status="ok",
+        )
         for n in NUMBERS
         for i in range(4)
-    ]
+    ]  # fmt: skip
     (results / "coordinates/B21").mkdir(parents=True)
-    write(POINTS, pd.DataFrame(rows), results / "coordinates/B21/points.parquet")
+    write_rows(PointRow, rows, results / "coordinates/B21/points.parquet")
     to = study.folder / "exported"
     words = ["--study", str(study.folder), "--brain", "B21", "--to", str(to)]
     assert command_line.main(["export", *words, "--format", "geojson"]) == 0
     index = pd.read_csv(to / "sections.csv").set_index("section")
     assert index.index.tolist() == list(NUMBERS)
-    for number, row in index.iterrows():
-        features = json.loads((to / row["file"]).read_text())["features"]
+    for number, listed in index.iterrows():
+        features = json.loads((to / listed["file"]).read_text())["features"]
         shapes = [shape(feature["geometry"]) for feature in features]
         outlines = shapely.union_all([s for s in shapes if s.geom_type == "MultiPolygon"])
-        mm2 = outlines.area * (row["pixel_um"] / 1000) ** 2
-        assert mm2 == pytest.approx(segmented.at[number, "tissue_mm2"], rel=0.01)
+        mm2 = outlines.area * (listed["pixel_um"] / 1000) ** 2
+        assert mm2 == pytest.approx(segmented[number].tissue_mm2, rel=0.01)
         # pixels of the scan itself, counted from the corner: tissue is dark, the ground bright
-        scan = tifffile.imread(study.folder / row["image"], level=0)[::3, ::3]
+        scan = tifffile.imread(study.folder / listed["image"], level=0)[::3, ::3]
         y, x = 3 * np.indices(scan.shape) + 0.5
         inside = shapely.contains_xy(outlines, x, y)
         assert np.median(scan[inside]) < 200 < np.median(scan[~inside])
         (line,) = (s for s in shapes if s.geom_type == "LineString")
-        assert line.length * row["pixel_um"] == pytest.approx(3000, abs=1)  # rounded
+        assert line.length * listed["pixel_um"] == pytest.approx(3000, abs=1)  # rounded

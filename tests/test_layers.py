@@ -158,7 +158,7 @@ def study(tmp_path: Path) -> Path:
                 "rank": rank,
             }
         )
-    tables.write(tables.LAYER_PATCHES, pd.DataFrame(rows), tmp_path / "layers.parquet")
+    tables.write(tables.LayerPatchRow, pd.DataFrame(rows), tmp_path / "layers.parquet")
     encoder = networks.build(networks.Plan("small", 32, "projection", 8), seed=3)
     content = {"params": {}, "plan": vars(encoder.plan), "weights": encoder.state_dict()}
     checkpoints.save(content, tmp_path / "final.pt")
@@ -176,7 +176,7 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
         threads=1,
         params=LayersTask(**values),
     )
-    return tables.read(tables.SCORES, folder / "scores.parquet")
+    return tables.read(tables.ScoreRow, folder / "scores.parquet")
 
 
 def test_layers_that_texture_tells_apart(study: Path) -> None:

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from table_rows import row as row_of
 
 from cytopipe import midline
 from cytopipe.formats import images, surfaces, tables
@@ -187,32 +189,27 @@ def study(tmp_path):
             "full_spacing_um": full,
         }
         rows.append(
-            shared | {"page": page, "spacing_um": spacing, "status": "ok", "background": "bright"}
+            row_of(tables.SegmentationRow, **shared, page=page, spacing_um=spacing, status="ok")
         )
         placed.append(
-            shared
-            | {
-                "z_um": z_um,
-                "mirrored": mirrored,
-                "angle_rad": angle,
-                "x_um": -turned[0] if np.isfinite(angle) else np.nan,
-                "y_um": -turned[1] if np.isfinite(angle) else np.nan,
-                "via": number,
-                "image_right": "R",
-                "status": "ok" if np.isfinite(angle) else "no inliers",
-            }
+            row_of(
+                tables.StackRow,
+                **shared,
+                z_um=z_um,
+                mirrored=mirrored,
+                **tables.rigid_columns(None if np.isnan(angle) else placement.rigid),
+                via=number,
+                image_right="R",
+                status="no inliers" if np.isnan(angle) else "ok",
+            )
         )
     images.write_labels(pages, tmp_path / "labels.tif")
-    for table, content, name in (
-        (tables.SEGMENTATION, rows, "segmentation"),
-        (tables.STACK, placed, "stack"),
+    for kind, content, name in (
+        (tables.SegmentationRow, rows, "segmentation"),
+        (tables.StackRow, placed, "stack"),
     ):
-        frame = pd.DataFrame(content)
-        for column in table.columns:
-            if column.name not in frame:
-                frame[column.name] = "" if column.dtype == "str" else 0.0
-        tables.write(table, frame, tmp_path / f"{name}.parquet")
         paths[name] = tmp_path / f"{name}.parquet"
+        tables.write_rows(kind, content, paths[name])
     return paths | {"labels": tmp_path / "labels.tif", "midline": tmp_path / "midline.parquet"}, (
         pages,
         centres,
@@ -222,7 +219,7 @@ def study(tmp_path):
 def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
     paths, (pages, centres) = study
     midline.run(brain="B01", params=PARAMS, **paths)
-    points = tables.read(tables.MIDLINE, paths["midline"])
+    points = tables.read(tables.MidlineRow, paths["midline"])
     assert set(points["section"]) == {0, 50}
     assert set(points["status"]) == {"ok"}
     assert points["point_id"].is_unique
@@ -247,11 +244,11 @@ def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
 
 def test_a_chunk_without_any_point_writes_an_empty_table(study, tmp_path):
     paths, _ = study
-    stack = tables.read(tables.STACK, paths["stack"])
-    stack[["angle_rad", "x_um", "y_um"]] = np.nan
-    tables.write(tables.STACK, stack, paths["stack"])
+    stack = tables.read_rows(tables.StackRow, paths["stack"])
+    unplaced = [replace(place, **tables.rigid_columns(None)) for place in stack]
+    tables.write_rows(tables.StackRow, unplaced, paths["stack"])
     midline.run(brain="B01", params=PARAMS, **paths)
-    assert len(tables.read(tables.MIDLINE, paths["midline"])) == 0
+    assert len(tables.read(tables.MidlineRow, paths["midline"])) == 0
 
 
 def test_points_without_tissue_are_marked(study):
@@ -260,7 +257,7 @@ def test_points_without_tissue_are_marked(study):
         page[:, :75] = 0  # one of the balls is torn off
     images.write_labels(pages, paths["labels"])
     midline.run(brain="B01", params=PARAMS, **paths)
-    points = tables.read(tables.MIDLINE, paths["midline"])
+    points = tables.read(tables.MidlineRow, paths["midline"])
     first = points[points["section"] == 0]
     lost = first[first["hemisphere"] == "L"]
     assert (lost["status"] == "low_tissue").mean() > 0.9

@@ -103,7 +103,7 @@ def test_thickness_and_curvature_of_a_shell(shells: Path, side: str) -> None:
 
 
 def test_table_says_what_the_files_hold(shells: Path) -> None:
-    table = tables.read(tables.SURFACES, shells / "surfaces.parquet")
+    table = tables.read(tables.SurfaceRow, shells / "surfaces.parquet")
     assert list(table.hemisphere) == ["L", "R"]
     assert (table.status == "ok").all() and table.manifold.all()
     assert (table.euler == 2).all() and (table.components == 1).all()
@@ -129,7 +129,7 @@ def test_hemispheres_joined_by_white_matter_are_parted(tmp_path: Path) -> None:
     found = volumes.read(tmp_path / "hemispheres.nii.gz").data
     assert ((found > 0) == (truth > 0)).all()
     assert (found != truth).sum() < 0.005 * (truth > 0).sum()
-    table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet")
+    table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet")
     assert (table.euler == 2).all() and (table.status == "ok").all()
 
 
@@ -163,7 +163,7 @@ def test_handles_of_the_tissue_are_cut(tmp_path: Path) -> None:
     tissue.data[(*bow, slice(right[2] - 19, right[2] - 12))] = 2
     tissue.data[(*bow, slice(right[2] - 17, right[2] - 14))][:, 2:-2] = 0
     run(tmp_path, tissue)
-    table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet")
+    table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet")
     assert (table.euler_before < 2).all()
     assert (table.voxels_removed + table.voxels_added > 0).all()
     assert (table.euler == 2).all() and table.manifold.all() and (table.components == 1).all()
@@ -219,7 +219,7 @@ def test_open_sulci_leaves_gyri_as_they_are(shells: Path, tmp_path: Path) -> Non
     run(tmp_path, two_balls(callosum=False)[0], PARAMS.model_copy(update={"open_sulci": True}))
     with_it, without = (volumes.read(f / "depth.nii.gz").data for f in (tmp_path, shells))
     np.testing.assert_array_equal(with_it, without)
-    assert (tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").voxels_opened == 0).all()
+    assert (tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet").voxels_opened == 0).all()
 
 
 def test_the_table_counts_what_was_carved_open(tmp_path: Path) -> None:
@@ -233,6 +233,8 @@ def test_the_table_counts_what_was_carved_open(tmp_path: Path) -> None:
     tissue.data[bank] = 1
     for open_sulci, said in ((False, "0"), (True, "some")):
         run(tmp_path, tissue, PARAMS.model_copy(update={"open_sulci": open_sulci}))
-        table = tables.read(tables.SURFACES, tmp_path / "surfaces.parquet").set_index("hemisphere")
+        table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet").set_index(
+            "hemisphere"
+        )
         assert table.loc["R", "voxels_opened"] == 0
         assert (table.loc["L", "voxels_opened"] > 0) == (said == "some")

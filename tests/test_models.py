@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from table_rows import row
 
 import cytopipe
 from cytopipe.files import InputError
@@ -34,14 +34,17 @@ def study(tmp_path: Path) -> Path:
     encoder = networks.build(plan, seed=3)
     encoder(torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(0)))
     save_final(tmp_path, encoder)
-    rows = pd.DataFrame(
-        {c.name: 0 if c.dtype != "str" else "" for c in tables.PATCHES.columns}, index=range(5)
-    ).assign(
-        point_id=["a", "a", "b", "c", "d"],
-        brain=["B01", "B01", "B02", "B02", "B09"],
-        split=["pretrain", "pretrain", "pretrain", "seen", "unseen"],
-    )
-    tables.write(tables.PATCHES, rows, tmp_path / "near.parquet")
+    patches = [
+        row(tables.PatchRow, point_id=point_id, brain=brain, split=split)
+        for point_id, brain, split in (
+            ("a", "B01", "pretrain"),
+            ("a", "B01", "pretrain"),
+            ("b", "B02", "pretrain"),
+            ("c", "B02", "seen"),
+            ("d", "B09", "unseen"),
+        )
+    ]
+    tables.write_rows(tables.PatchRow, patches, tmp_path / "near.parquet")
     return tmp_path
 
 
@@ -130,8 +133,8 @@ def test_the_card_says_what_the_model_was_trained_on(study: Path) -> None:
     card = (release(study, study / "model") / "README.md").read_text()
     assert "Loss: spatialnce, on positions in colin27" in card
     assert "near, 3 patches of 2 points" in card  # without test rows
-    for row in ("| B01 | seen | 2 |", "| B02 | transfer | 1 |", "| B09 | unseen | 0 |"):
-        assert row in card
+    for line in ("| B01 | seen | 2 |", "| B02 | transfer | 1 |", "| B09 | unseen | 0 |"):
+        assert line in card
     assert "32 x 32 px of 128 um, an edge of\n  4.096 mm" in card
     assert "Weights: CC-BY-4.0" in card
     undecided = (release(study, study / "other", licence="") / "README.md").read_text()

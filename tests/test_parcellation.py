@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from table_rows import filled
 
 from cytopipe.evaluation.samples import Samples
 from cytopipe.evaluation.tasks.parcellation import (
@@ -75,9 +76,7 @@ def test_the_largest_pair_that_touches() -> None:
 def frame(count: int) -> pd.DataFrame:
     """Points of P01 (y < 0), P02 (y > 0) and P03 (far away), in both hemispheres."""
     random = np.random.default_rng(1)
-    table = pd.DataFrame(
-        {c.name: ["" if c.dtype == "str" else 0] * count for c in tables.POINTS.columns}
-    )
+    table = filled(tables.PointRow, pd.DataFrame(index=range(count)))
     table["point_id"] = [f"B01-{n}" for n in range(count)]
     table["brain"], table["status"], table["area_probability"] = "B01", "ok", 0.9
     table["hemisphere"] = random.choice(["L", "R"], count)
@@ -127,8 +126,8 @@ def study(folder: Path, annotation: bool) -> dict[str, Any]:
     values[:50] += 1000
     paths: dict[str, Any] = {name: folder / name for name in ("points", "rows", "annotated")}
     paths["features"] = folder / "features.npy"
-    tables.write(tables.POINTS, table, paths["points"])
-    tables.write(tables.FEATURE_ROWS, table[["point_id", "status"]], paths["rows"])
+    tables.write(tables.PointRow, table, paths["points"])
+    tables.write(tables.FeatureRow, table[["point_id", "status"]], paths["rows"])
     np.save(paths["features"], values)
     outputs = {name: folder / f"out.{name}" for name in ("scores", "html")}
     if not annotation:
@@ -137,10 +136,10 @@ def study(folder: Path, annotation: bool) -> dict[str, Any]:
     drawn = table.sample(150, random_state=0)
     drawn = pd.concat([drawn, drawn.head(20)])  # with replacement
     drawn = drawn.assign(split="train", image="", full_spacing_um=1.0)
-    tables.write(tables.PATCHES, drawn[tables.PATCHES.names], paths["annotated"])
+    tables.write(tables.PatchRow, drawn[tables.names(tables.PatchRow)], paths["annotated"])
     # rows in another order, some points twice
     rows = drawn[::-1][["point_id", "status"]]
-    tables.write(tables.FEATURE_ROWS, rows, folder / "annotated-rows")
+    tables.write(tables.FeatureRow, rows, folder / "annotated-rows")
     by_id = dict(zip(table.point_id, features(table, "area"), strict=True))
     second = np.stack([by_id[point] for point in rows.point_id])
     second[:, 0] = 10 * (rows.point_id.map(table.set_index("point_id").area) == "P02")
@@ -156,7 +155,7 @@ def study(folder: Path, annotation: bool) -> dict[str, Any]:
 
 def test_run_clusters_by_atlas_and_by_annotation(tmp_path: Path) -> None:
     run_parcellation(**study(tmp_path, annotation=True), params=PARAMS)
-    got = tables.read(tables.SCORES, tmp_path / "out.scores")
+    got = tables.read(tables.ScoreRow, tmp_path / "out.scores")
     assert set(got.split) == {"atlas", "annotation"} and set(got.fold) == {0, 1, 2}
     assert set(got.task) == {"parcellation"}
     means = got.groupby(["split", "metric"]).value.mean()
@@ -168,7 +167,7 @@ def test_run_clusters_by_atlas_and_by_annotation(tmp_path: Path) -> None:
 
 def test_run_without_annotations(tmp_path: Path) -> None:
     run_parcellation(**study(tmp_path, annotation=False), params=PARAMS)
-    assert set(tables.read(tables.SCORES, tmp_path / "out.scores").split) == {"atlas"}
+    assert set(tables.read(tables.ScoreRow, tmp_path / "out.scores").split) == {"atlas"}
 
 
 def test_areas_that_are_not_there_are_named(tmp_path: Path) -> None:
@@ -179,17 +178,17 @@ def test_areas_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 def test_an_annotated_point_without_a_row_is_named(tmp_path: Path) -> None:
     paths = study(tmp_path, annotation=True)
-    rows = tables.read(tables.FEATURE_ROWS, paths["annotated_rows"])
-    patches = tables.read(tables.PATCHES, paths["annotated"])
+    rows = tables.read(tables.FeatureRow, paths["annotated_rows"])
+    patches = tables.read(tables.PatchRow, paths["annotated"])
     lost = patches.point_id[patches.area == "P01"].iloc[0]
-    tables.write(tables.FEATURE_ROWS, rows[rows.point_id != lost], paths["annotated_rows"])
+    tables.write(tables.FeatureRow, rows[rows.point_id != lost], paths["annotated_rows"])
     with pytest.raises(InputError, match=f"no row for point {lost};"):
         run_parcellation(**paths, params=PARAMS)
 
 
 def test_a_brain_without_annotations_is_clustered_by_the_atlas_alone(tmp_path: Path) -> None:
     paths = study(tmp_path, annotation=True)
-    patches = tables.read(tables.PATCHES, paths["annotated"])
-    tables.write(tables.PATCHES, patches.assign(brain="B02"), paths["annotated"])
+    patches = tables.read(tables.PatchRow, paths["annotated"])
+    tables.write(tables.PatchRow, patches.assign(brain="B02"), paths["annotated"])
     run_parcellation(**paths, params=PARAMS)
-    assert set(tables.read(tables.SCORES, tmp_path / "out.scores").split) == {"atlas"}
+    assert set(tables.read(tables.ScoreRow, tmp_path / "out.scores").split) == {"atlas"}

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from table_rows import filled
 
 from cytopipe import patches
 from cytopipe.files import InputError
@@ -16,10 +17,7 @@ ROLES = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
 def points_of(brain: str) -> pd.DataFrame:
     """Ten sections of twenty points; area P in 3 of 4, Q in the others."""
     count = 200
-    frame = pd.DataFrame(
-        {column.name: 0.0 if column.dtype == "float64" else "" for column in tables.POINTS.columns},
-        index=range(count),
-    )
+    frame = pd.DataFrame(index=range(count))
     frame["brain"] = brain
     frame["section"] = np.repeat(np.arange(10) * 15, 20)
     frame["point_id"] = [f"{brain}-{n}" for n in range(count)]
@@ -27,7 +25,7 @@ def points_of(brain: str) -> pd.DataFrame:
     frame["area"] = np.where(np.arange(count) % 4, "P", "Q")
     frame["area_probability"] = 0.9
     frame["status"] = "ok"
-    return tables.POINTS.conform(frame)
+    return filled(tables.PointRow, frame)
 
 
 def drawn(tmp_path: Path, changed: pd.DataFrame | None = None, **settings: object) -> pd.DataFrame:
@@ -35,7 +33,7 @@ def drawn(tmp_path: Path, changed: pd.DataFrame | None = None, **settings: objec
     for brain in ROLES:
         points[brain] = tmp_path / f"{brain}.parquet"
         frame = changed if changed is not None and brain == "B01" else points_of(brain)
-        tables.write(tables.POINTS, frame, points[brain])
+        tables.write(tables.PointRow, frame, points[brain])
     values = {
         "purpose": "pretraining",
         "source": "atlas",
@@ -64,7 +62,7 @@ def drawn(tmp_path: Path, changed: pd.DataFrame | None = None, **settings: objec
         patches=tmp_path / "set.parquet",
         params=DataSet(**values),  # type: ignore[arg-type]
     )
-    return tables.read(tables.PATCHES, tmp_path / "set.parquet")
+    return tables.read(tables.PatchRow, tmp_path / "set.parquet")
 
 
 def test_pretraining_draws_without_replacement_from_its_roles(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import tifffile
 from skimage.draw import polygon
+from table_rows import filled
 
 from cytopipe import patches
 from cytopipe.files import InputError
@@ -99,11 +100,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             midline.append((f"{brain}-{section}-1", brain, section, "L", 5000.0, 11150.0, "ok"))
             midline.append((f"{brain}-{section}-2", brain, section, "R", 9000.0, 11150.0, "cut"))
         names = ["point_id", "brain", "section", "hemisphere", "x_um", "y_um", "status"]
-        frame = pd.DataFrame(midline, columns=names)
-        for column in tables.POINTS.columns:
-            if column.name not in frame:
-                frame[column.name] = 7.0 if column.dtype == "float64" else ""
-        tables.write(tables.POINTS, frame, Path(f"{brain}.parquet"))
+        frame = pd.DataFrame(midline, columns=names).assign(x_mm=7.0, y_mm=7.0, z_mm=7.0)
+        tables.write(tables.PointRow, filled(tables.PointRow, frame), Path(f"{brain}.parquet"))
     return tmp_path
 
 
@@ -136,7 +134,7 @@ def drawn(annotations: list[Path], **changes: Any) -> pd.DataFrame:
         patches=Path("set.parquet"),
         params=DataSet(**values),  # type: ignore[arg-type]
     )
-    return tables.read(tables.PATCHES, Path("set.parquet"))
+    return tables.read(tables.PatchRow, Path("set.parquet"))
 
 
 def test_annotated_points_are_split_as_atlas_points_are(study: Path) -> None:

@@ -39,7 +39,7 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(table: Path, test_share: float = 0.2) -> pd.DataFrame:
     params = LayerSplit(test_share=test_share, seed=3)
     patches.run_layers(table=table, patches=Path("layers.parquet"), params=params)
-    return tables.read(tables.LAYER_PATCHES, Path("layers.parquet"))
+    return tables.read(tables.LayerPatchRow, Path("layers.parquet"))
 
 
 def edited(table: Path, column: str, value: str, row: int = 2) -> None:

@@ -104,7 +104,7 @@ def test_depth_in_a_shell_is_the_formula(template: Template, params: Phantom) ->
 
 
 def rows_of(study: Path) -> pd.DataFrame:
-    return tables.read(tables.TRUTH_SECTIONS, study / "truth" / "B01" / "sections.parquet")
+    return tables.read(tables.TruthSectionRow, study / "truth" / "B01" / "sections.parquet")
 
 
 def test_the_study_is_one_a_lab_could_have(study: Path, params: Phantom) -> None:

@@ -27,7 +27,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_contours_enclose_the_areas_of_the_truth(study: Path, params: Phantom) -> None:
-    rows = tables.read(tables.TRUTH_SECTIONS, study / "truth" / "B01" / "sections.parquet")
+    rows = tables.read(tables.TruthSectionRow, study / "truth" / "B01" / "sections.parquet")
     files = sorted((study / "annotations" / "areas" / "B01").glob("*.geojson"))
     good = rows.section[rows.condition == "good"].tolist()
     assert [int(path.stem) for path in files] == good[:: params.annotated_every]
@@ -154,7 +154,7 @@ def test_layer_patches_are_what_the_stage_takes(study: Path, params: Phantom) ->
         patches=study.parent / "layers.parquet",
         params=LayerSplit(test_share=0.34, seed=1),
     )
-    table = tables.read(tables.LAYER_PATCHES, study.parent / "layers.parquet")
+    table = tables.read(tables.LayerPatchRow, study.parent / "layers.parquet")
     assert len(table) == params.layer_patches
     edge = round(params.layer_patch_um / params.layer_spacing_um)
     full = (table.width_px == edge) & (table.height_px == edge)

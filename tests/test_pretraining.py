@@ -29,7 +29,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_lowers_the_loss(study: Path, tmp_path: Path) -> None:
     optimiser = {**vars(params().optimiser), "name": "adamw", "learning_rate": 0.03}
     train(study, tmp_path, params(epochs=12, batch_size=18, optimiser=optimiser))
-    metrics = tables.read(tables.METRICS, tmp_path / "metrics.parquet")
+    metrics = tables.read(tables.MetricRow, tmp_path / "metrics.parquet")
     assert metrics.epoch.tolist() == list(range(12)) and metrics.step.tolist()[-1] == 24
     assert metrics.loss.iloc[-3:].mean() < metrics.loss.iloc[0] - 0.3
     assert not (tmp_path / "checkpoint.pt").exists()
@@ -41,7 +41,7 @@ def test_every_loss_decreases(study: Path, tmp_path: Path, loss: str) -> None:
     settings = params(loss=loss, epochs=10, batch_size=15, optimiser=optimiser)
     dataset = "areas" if loss.startswith("sup") else "patches"
     train(study, tmp_path, settings, dataset)
-    metrics = tables.read(tables.METRICS, tmp_path / "metrics.parquet")
+    metrics = tables.read(tables.MetricRow, tmp_path / "metrics.parquet")
     assert metrics.loss.iloc[-2:].mean() < 0.9 * metrics.loss.iloc[0]
     content = checkpoints.load(tmp_path / "final.pt")
     assert content["classes"] == (["A", "B", "C"] if loss.startswith("sup") else [])
@@ -93,7 +93,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     parts = train(study, tmp_path / "parts", settings)
     assert steps == 12  # none was repeated
     assert (parts / "final.pt").read_bytes() == (whole / "final.pt").read_bytes()
-    losses = [tables.read(tables.METRICS, f / "metrics.parquet").loss for f in (whole, parts)]
+    losses = [tables.read(tables.MetricRow, f / "metrics.parquet").loss for f in (whole, parts)]
     assert losses[0].tolist() == losses[1].tolist()
 
 
@@ -120,7 +120,7 @@ def test_zero_epochs_keep_the_random_weights(study: Path, tmp_path: Path) -> Non
     assert settings == params(epochs=0, seed=4).model_dump()
     expected = networks.build(networks.Plan("small", 16, "projection", 256), seed=4).state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in encoder.state_dict().items())
-    assert len(tables.read(tables.METRICS, tmp_path / "metrics.parquet")) == 0
+    assert len(tables.read(tables.MetricRow, tmp_path / "metrics.parquet")) == 0
     assert yaml.safe_load((tmp_path / "params.yaml").read_text())["patches"] == 36
 
 
@@ -131,7 +131,7 @@ def test_fewer_patches_than_a_batch_are_refused(study: Path, tmp_path: Path) -> 
 
 def test_bfloat16_trains_too(study: Path, tmp_path: Path) -> None:
     train(study, tmp_path, params(epochs=1, precision="bfloat16"))
-    assert np.isfinite(tables.read(tables.METRICS, tmp_path / "metrics.parquet").loss).all()
+    assert np.isfinite(tables.read(tables.MetricRow, tmp_path / "metrics.parquet").loss).all()
 
 
 def test_checkpointing_changes_no_bits(study: Path, tmp_path: Path) -> None:

@@ -39,9 +39,7 @@ ROOT = Path(__file__).parents[1]
 KEY = "cytopipe_provenance"
 BALL = surfaces.Surface(np.eye(3), np.array([[0, 1, 2]], np.int32))
 IMAGE = np.random.default_rng(0).integers(0, 255, (300, 200), dtype=np.uint8)
-TRUTH = pd.DataFrame(
-    {"metric": "dice", "brain": "B01", "value": 0.5, "unit": "mm", "goal": "", "met": ""}, [0]
-)
+TRUTH = [tables.TruthRow("dice", "B01", 0.5, "mm", goal="", met="")]
 TENSORS = {"a": torch.ones(3)}
 
 
@@ -66,7 +64,7 @@ def run_kind(
 
 
 def write_table(path: Path) -> None:
-    tables.write(tables.REPAIRS, tables.REPAIRS.empty(), path)
+    tables.write(tables.RepairRow, tables.frame_of(tables.RepairRow, []), path)
 
 
 def write_transform(path: Path) -> None:
@@ -252,7 +250,7 @@ def test_content_is_read_as_before(study: Path) -> None:
     assert yaml.safe_load(Path("a/config.yaml").read_text()) == yaml.safe_load(
         Path("plain/config.yaml").read_text()
     )
-    pd.testing.assert_frame_equal(truth_table.read(Path("a/truth.tsv")), TRUTH)
+    assert truth_table.read(Path("a/truth.tsv")) == TRUTH
     Path("manual/B01").mkdir(parents=True)
     Path("a/proposed-sections.tsv").rename("manual/B01/sections.tsv")
     (section,) = corrections.corrected([Section("B01", 15, "a.tif", 1.0, 20.0)], Path("manual"))

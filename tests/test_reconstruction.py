@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 from slicer_files import write_segmentation
+from table_rows import row
 
 from cytopipe import reconstruction
 from cytopipe.files import InputError
@@ -97,9 +98,9 @@ class Study:
         for chunk, numbers in chunks.items():
             images.write_labels([self.pages[n][0] for n in numbers], self.folder / f"{chunk}.tif")
             rows = [self.segmentation_row(n, page) for page, n in enumerate(numbers)]
-            write(tables.SEGMENTATION, rows, self.folder / f"{chunk}.parquet")
+            tables.write_rows(tables.SegmentationRow, rows, self.folder / f"{chunk}.parquet")
             stack += [self.stack_row(n) for n in numbers]
-        write(tables.STACK, stack, self.folder / "stack.parquet")
+        tables.write_rows(tables.StackRow, stack, self.folder / "stack.parquet")
         reconstruction.run_volume(
             brain="B1",
             labels=[self.folder / f"{chunk}.tif" for chunk in chunks],
@@ -131,26 +132,27 @@ class Study:
             "full_spacing_um": FULL_UM,
         }
 
-    def segmentation_row(self, number: int, page: int) -> dict[str, object]:
+    def segmentation_row(self, number: int, page: int) -> tables.SegmentationRow:
         tissue_mm2 = float((self.pages[number][0] > 0).sum() * (SPACING_UM / 1000) ** 2)
-        return self.frame(number) | {
-            "page": page,
-            "spacing_um": SPACING_UM,
-            "tissue_mm2": tissue_mm2,
-            "status": "ok" if tissue_mm2 > 0 else "blank",
-        }
+        return row(
+            tables.SegmentationRow,
+            **self.frame(number),
+            page=page,
+            spacing_um=SPACING_UM,
+            tissue_mm2=tissue_mm2,
+            status="ok" if tissue_mm2 > 0 else "blank",
+        )
 
-    def stack_row(self, number: int) -> dict[str, object]:
-        to_stack = self.pages[number][1]
-        return self.frame(number) | {
-            "z_um": number * STEP_UM,
-            "mirrored": number in self.mirrored,
-            "angle_rad": to_stack.angle_rad,
-            "x_um": to_stack.x_um,
-            "y_um": to_stack.y_um,
-            "image_right": self.image_right,
-            "status": "ok",
-        }
+    def stack_row(self, number: int) -> tables.StackRow:
+        return row(
+            tables.StackRow,
+            **self.frame(number),
+            z_um=number * STEP_UM,
+            mirrored=number in self.mirrored,
+            **tables.rigid_columns(self.pages[number][1]),
+            image_right=self.image_right,
+            status="ok",
+        )
 
     @property
     def tissue(self) -> volumes.Volume:
@@ -158,22 +160,13 @@ class Study:
 
     @property
     def repairs(self) -> pd.DataFrame:
-        return tables.read(tables.REPAIRS, self.folder / "repairs.parquet")
+        return tables.read(tables.RepairRow, self.folder / "repairs.parquet")
 
     def truth(self) -> np.ndarray:
         """The true labels on the grid of the result."""
         tissue = self.tissue
         ras = tissue.to_mm(np.moveaxis(np.indices(tissue.data.shape), 0, -1))
         return labels_at(geometry.ras_to_stack(ras, self.image_right) / 1000)
-
-
-def write(table: tables.Table, rows: list[dict[str, object]], path: Path) -> None:
-    """Rows of a table; columns that do not matter here are empty."""
-    frame = pd.DataFrame(rows)
-    for column in table.columns:
-        if column.name not in frame:
-            frame[column.name] = "" if column.dtype == "str" else 0
-    tables.write(table, frame, path)
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:

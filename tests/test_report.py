@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,10 +122,10 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
 
 
 def test_right_results_meet_every_goal(pages: dict[str, Path]) -> None:
-    frame = truth_table.read(pages["truth.tsv"])
-    assert frame[frame["met"] == "no"].empty
-    assert (frame["met"] == "yes").sum() > 20
-    values = frame.set_index("metric")["value"]
+    rows = truth_table.read(pages["truth.tsv"])
+    assert not any(row.is_missed for row in rows)
+    assert sum(row.met == "yes" for row in rows) > 20
+    values = {row.metric: row.value for row in rows}
     assert values["the same, affine only, median"] == pytest.approx(3, abs=0.01)
 
 
@@ -233,17 +234,21 @@ def test_failed_checks_of_the_way_to_the_template_stand_out(
     """On the brain's page in red, first, and with what to do; on the study's by their number."""
     page = pages["B01.html"].read_text()
     assert "folded tissue" in page and "at most 0.001" in page
-    good = tables.read(tables.CHECKS, pages["checks.parquet"])
-    bad = good.assign(check="on its side", value=0.02, limit="at least 0.95", status="failed")
-    both = pd.concat([good, bad.assign(remedy="turn <it>")])
-    tables.write(tables.CHECKS, both, tmp_path / "checks.parquet")
+    good = tables.read_rows(tables.CheckRow, pages["checks.parquet"])
+    bad = tables.CheckRow(
+        "B01", "on its side", 0.02, "share", "at least 0.95", "failed", remedy="turn <it>"
+    )
+    tables.write_rows(tables.CheckRow, [*good, bad], tmp_path / "checks.parquet")
     page = write_brain_page(pages | {"checks.parquet": tmp_path / "checks.parquet"}, tmp_path)
     text = page.read_text()
     assert re.search(r'class="missed">0\.02 share</td>.*at least 0\.95', text)
     assert "turn &lt;it&gt;" in text and text.index("on its side") < text.index("folded tissue")
-    kinds = (tables.STACK, tables.SURFACES, tables.POINTS)
-    rows = [tables.read(kind, pages[f"{kind.name}.parquet"]) for kind in kinds]
-    counts = [study_page.brain_cells(*rows, checks)[-1] for checks in (good, both)]
+    stack = tables.read_rows(tables.StackRow, pages["stack.parquet"])
+    meshes = tables.read_rows(tables.SurfaceRow, pages["surfaces.parquet"])
+    points = tables.read(tables.PointRow, pages["points.parquet"])
+    counts = [
+        study_page.brain_cells(stack, meshes, points, checks)[-1] for checks in (good, [*good, bad])
+    ]
     assert counts == [{"text": "0", "bad": False}, {"text": "1", "bad": True}]
     assert study_page.BRAIN_COLUMNS[-1] == "failed checks"
 
@@ -259,24 +264,16 @@ def test_missed_goals_and_best_scores_stand_out() -> None:
         judged("drift", "B01", 2.0, "mm", "at most", 1),
         judged("drift", "all", 0.5, "mm", "at most", 1),
     ]
-    values = study_page.truth_values(pd.DataFrame(rows))
+    values = study_page.truth_values(rows)
     assert [cell["bad"] for cell in values["rows"][0]["cells"]] == [True, False]
     assert (values["met"], values["judged"]) == (1, 2)
-    scores = pd.DataFrame(
-        [
-            {
-                "run": run,
-                "task": "areas",
-                "split": "seen",
-                "fold": fold,
-                "metric": "top1",
-                "value": v,
-            }
-            for run, values in (("a", (0.2, 0.4)), ("b", (0.5, 0.5)))
-            for fold, v in enumerate(values)
-        ]
-    )
-    (task,) = study_page.score_tasks(scores, {"areas": {"a": "../areas/a/figures.html"}})
+    scores = [
+        tables.ScoreRow(run, "areas", "seen", fold, "top1", value)
+        for run, values in (("a", (0.2, 0.4)), ("b", (0.5, 0.5)))
+        for fold, value in enumerate(values)
+    ]
+    frame = tables.frame_of(tables.ScoreRow, scores)
+    (task,) = study_page.score_tasks(frame, {"areas": {"a": "../areas/a/figures.html"}})
     (row,) = task["rows"]
     a, b = row["cells"]
     assert task["pages"] == {"a": "../areas/a/figures.html"}
@@ -285,7 +282,7 @@ def test_missed_goals_and_best_scores_stand_out() -> None:
 
 
 def test_text_from_tables_cannot_become_markup(tmp_path: Path) -> None:
-    values = study_page.page_values([], {}, tables.SCORES.empty(), None, {}, None)
+    values = study_page.page_values([], {}, tables.frame_of(tables.ScoreRow, []), None, {}, None)
     brain = {"brain": "<script>", "role": "seen", "page": "a.html", "cells": []}
     report.brain_page.write_page("study.html", values | {"brains": [brain]}, tmp_path / "a.html")
     assert "<script>" not in (tmp_path / "a.html").read_text()
@@ -305,12 +302,14 @@ def test_numbers_say_which_section_is_wrong_and_how(pages: dict[str, Path]) -> N
 
 
 def test_a_misplaced_section_jumps_by_as_much_as_it_is_off(pages: dict[str, Path]) -> None:
-    stack = tables.read(tables.STACK, pages["stack.parquet"])
-    stack.loc[stack["section"] == 1420, "x_um"] += 3000
-    centre = np.array([WIDTH_UM / 2, 20_000.0])
-    centroids = {int(s): centre for s in stack["section"]}
-    at = section_numbers.centres_mm(stack, centroids)
-    right = section_numbers.centres_mm(tables.read(tables.STACK, pages["stack.parquet"]), centroids)
+    stack = tables.read_rows(tables.StackRow, pages["stack.parquet"])
+    moved = [
+        replace(place, x_um=place.x_um + 3000) if place.section == 1420 else place
+        for place in stack
+    ]
+    centroids = {place.section: np.array([WIDTH_UM / 2, 20_000.0]) for place in stack}
+    at = section_numbers.centres_mm(moved, centroids)
+    right = section_numbers.centres_mm(stack, centroids)
     assert (at - right).abs().sum().to_dict() == pytest.approx({"x_mm": 3, "y_mm": 0})
     values = pd.Series([1.0, 2.0, np.nan, 4.0, 9.0])
     assert section_numbers.neighbours(values).tolist()[1:4] == [2.5, 3.0, 5.5]

@@ -23,7 +23,11 @@ def points_of(count: int, seed: int) -> pd.DataFrame:
     """Points of two brains, two sections each, scattered over 20 mm."""
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(
-        {c.name: np.full(count, 0.5) for c in tables.POINTS.columns if c.dtype == "float64"}
+        {
+            c.name: np.full(count, 0.5)
+            for c in tables.columns(tables.PointRow)
+            if c.dtype == "float64"
+        }
     )
     frame[["x_um", "y_um"]] = random.uniform(2000, 18000, (count, 2))
     frame[["x_mm", "y_mm", "z_mm"]] = random.uniform(-50, 50, (count, 3))
@@ -94,10 +98,8 @@ def study(tmp_path: Path) -> Path:
     image = random.integers(0, 255, (160, 160)).astype(np.uint8)
     for brain in ("B01", "B02"):
         mine = points[points.brain == brain]
-        tables.write(tables.POINTS, mine, tmp_path / f"{brain}-points.parquet")
-        tables.write(
-            tables.FEATURE_ROWS, mine[["point_id", "status"]], tmp_path / f"{brain}.parquet"
-        )
+        tables.write(tables.PointRow, mine, tmp_path / f"{brain}-points.parquet")
+        tables.write(tables.FeatureRow, mine[["point_id", "status"]], tmp_path / f"{brain}.parquet")
         for trait, names in {"area": ["p", "q", ""], "section": [1, 2]}.items():
             place = mine[trait].map({name: n for n, name in enumerate(names)}).to_numpy()
             values = np.eye(3)[place] + 0.05 * random.normal(size=(len(mine), 3))
@@ -126,7 +128,7 @@ def run(folder: Path, listed: int = 2) -> pd.DataFrame:
         run="x",
         params=RetrievalTask(queries_per_brain=20, neighbours=5, exclude_mm=6.0, shown=2, seed=1),
     )
-    table = tables.read(tables.SCORES, folder / "scores.parquet")
+    table = tables.read(tables.ScoreRow, folder / "scores.parquet")
     return table.pivot_table(index="metric", columns="split", values="value")
 
 

@@ -229,7 +229,7 @@ def chunk(tmp_path):
             table=tmp_path / "table.parquet",
             params=PARAMS.model_copy(update={"spacing_um": 256.0, **changed}),
         )
-        table = tables.read(tables.SEGMENTATION, tmp_path / "table.parquet")
+        table = tables.read(tables.SegmentationRow, tmp_path / "table.parquet")
         return table, [read_labels(tmp_path / "labels.tif", page) for page in table["page"]]
 
     return paths, run

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from table_rows import filled, row
 
 from cytopipe.evaluation import staining
 from cytopipe.evaluation.tasks import shortcuts
@@ -128,11 +129,15 @@ def test_run_reads_the_staining_that_the_features_hold(tmp_path: Path) -> None:
         tiffs.append(tmp_path / f"{brain}-labels.tif")
         chunks.append(tmp_path / f"{brain}-labels.parquet")
         write_labels([labels] * 8, tiffs[-1])
-        chunk = pd.DataFrame({n: [128.0] * 8 for n in tables.SEGMENTATION.names}).assign(
-            brain=brain, section=range(8), page=range(8), status="ok"
-        )
-        tables.write(tables.SEGMENTATION, chunk, chunks[-1])
-        frame = pd.DataFrame({n: np.zeros(count) for n in tables.POINTS.names}).assign(
+        chunk = [
+            row(
+                tables.SegmentationRow, brain=brain, section=n, page=n, spacing_um=128.0,
+                status="ok",
+            )
+            for n in range(8)
+        ]  # fmt: skip
+        tables.write_rows(tables.SegmentationRow, chunk, chunks[-1])
+        frame = pd.DataFrame(index=range(count)).assign(
             point_id=[f"{brain}-{n}" for n in range(count)], brain=brain, status="ok",
             section=np.repeat(np.arange(8), 24), hemisphere=np.tile(["L", "R"], count // 2),
             area=random.choice(["p", "q"], count), template="t",
@@ -140,9 +145,10 @@ def test_run_reads_the_staining_that_the_features_hold(tmp_path: Path) -> None:
         frame[["x_um", "y_um"]] = random.uniform(1500, 6000, (count, 2))
         frame[["x_mm", "y_mm", "z_mm"]] = random.normal(size=(count, 3))
         frame["z_stack_um"] = 1000.0 * frame.section
-        tables.write(tables.POINTS, frame, tmp_path / f"{brain}-points.parquet")
+        frame = filled(tables.PointRow, frame)
+        tables.write(tables.PointRow, frame, tmp_path / f"{brain}-points.parquet")
         tables.write(
-            tables.FEATURE_ROWS, frame[["point_id", "status"]], tmp_path / f"{brain}.parquet"
+            tables.FeatureRow, frame[["point_id", "status"]], tmp_path / f"{brain}.parquet"
         )
         values = random.normal(size=(count, 4))
         values[:, 0] = grays[frame.section] + random.normal(size=count)
@@ -160,7 +166,7 @@ def test_run_reads_the_staining_that_the_features_hold(tmp_path: Path) -> None:
             neighbours=5, batch_size=8, seed=1,
         ),
     )  # fmt: skip
-    table = tables.read(tables.SCORES, tmp_path / "scores.parquet")
+    table = tables.read(tables.ScoreRow, tmp_path / "scores.parquet")
     value = table.set_index("metric").value
     assert value["section_staining"] > 0.9 and value["section"] > 0.95
     assert value["area"] == pytest.approx(0.5, abs=0.12) and value["area chance"] == 0.5

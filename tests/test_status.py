@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from table_rows import row
 from test_workflow import NUMBERS, write_study
 
 from cytopipe import __main__ as command_line
@@ -40,17 +40,14 @@ class Study:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.touch()
         for chunk, numbers in (("00000", NUMBERS[:2]), ("00480", NUMBERS[2:])):
-            self.table("segmentation", f"{chunk}.parquet", tables.SEGMENTATION, numbers)
+            self.table("segmentation", f"{chunk}.parquet", tables.SegmentationRow, numbers)
         if until != "segmentation":
-            self.table("alignment", "stack.parquet", tables.STACK, NUMBERS)
+            self.table("alignment", "stack.parquet", tables.StackRow, NUMBERS)
 
-    def table(self, stage: str, name: str, table: tables.Table, numbers) -> None:
-        rows = [
-            {column.name: "" if column.dtype == "str" else 0 for column in table.columns}
-            | {"brain": "B01", "section": n, "status": {15: "blank", 480: "uncertain"}.get(n, "ok")}
-            for n in numbers
-        ]
-        tables.write(table, pd.DataFrame(rows), self.folder / "results" / stage / "B01" / name)
+    def table(self, stage: str, name: str, kind: type[tables.Row], numbers) -> None:
+        statuses = {15: "blank", 480: "uncertain"}
+        rows = [row(kind, brain="B01", section=n, status=statuses.get(n, "ok")) for n in numbers]
+        tables.write_rows(kind, rows, self.folder / "results" / stage / "B01" / name)
 
     def log(self, stage: str, text: str, place: int = -1) -> None:
         file, log = self.stages[stage].files[place]
@@ -168,13 +165,12 @@ def test_proposals_wait_until_they_are_answered(study: Study, capsys) -> None:
 
 def test_a_failed_check_is_said_of_a_finished_brain_too(study: Study, capsys) -> None:
     study.finish("report")
-    row = {"brain": "B01", "check": "on its side", "value": 0.02, "unit": "share"}
     rows = [
-        row | {"limit": "at least 0.95", "status": status, "remedy": "turn it"}
+        tables.CheckRow("B01", "on its side", 0.02, "share", "at least 0.95", status, "turn it")
         for status in ("failed", "ok", "")
     ]
     path = study.folder / "results" / "coordinates" / "B01" / "checks.parquet"
-    tables.write(tables.CHECKS, pd.DataFrame(rows), path)
+    tables.write_rows(tables.CheckRow, rows, path)
     said = study.says(capsys)
     assert said.startswith("B01 (seen, 4 sections): done\n")
     assert "CHECK FAILED: on its side: 0.02 share, at least 0.95; turn it" in said

@@ -9,6 +9,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from table_rows import filled
 from test_cells import layer_patches, weights
 
 from cytopipe.evaluation.regression import (
@@ -156,9 +157,7 @@ def test_nearest_vertex_within_reach_is_brute_force() -> None:
 
 def points(count: int) -> pd.DataFrame:
     random = np.random.default_rng(7)
-    frame = pd.DataFrame(
-        {c.name: ["" if c.dtype == "str" else 0] * count for c in tables.POINTS.columns}
-    )
+    frame = filled(tables.PointRow, pd.DataFrame(index=range(count)))
     frame["point_id"] = [f"B01-{n}" for n in range(count)]
     frame["brain"], frame["status"] = "B01", "ok"
     frame["hemisphere"] = random.choice(["L", "R"], count)
@@ -212,15 +211,15 @@ def study(folder: Path, extras: bool) -> dict[str, Any]:
     np.save(paths["profiles"], held.astype(np.float32))
     for name in ("points", "rows", "profile_rows"):
         paths[name] = folder / f"{name}.parquet"
-        kind = tables.POINTS if name == "points" else tables.FEATURE_ROWS
-        tables.write(kind, frame[kind.names], paths[name])
+        kind = tables.PointRow if name == "points" else tables.FeatureRow
+        tables.write(kind, frame[tables.names(kind)], paths[name])
     surface, maps = thickness_maps(folder, frame) if extras else ({}, {})
     paths |= {"surface": surface, "layer_thickness": maps, "layer_patches": None, "weights": None}
     if extras:
         patches = layer_patches(folder, 20)
         patches.loc[0, "cells"] = ""
         paths["layer_patches"] = folder / "layers.parquet"
-        tables.write(tables.LAYER_PATCHES, patches, paths["layer_patches"])
+        tables.write(tables.LayerPatchRow, patches, paths["layer_patches"])
         paths["weights"] = weights(folder / "final.pt")
     paths |= {name: folder / f"out.{name}" for name in ("scores", "html")}
     return paths | {"run": "r", "threads": 1}
@@ -228,7 +227,7 @@ def study(folder: Path, extras: bool) -> dict[str, Any]:
 
 def test_run_scores_all_that_is_given(tmp_path: Path) -> None:
     run_structure(**study(tmp_path, extras=True), params=PARAMS)
-    got = tables.read(tables.SCORES, tmp_path / "out.scores")
+    got = tables.read(tables.ScoreRow, tmp_path / "out.scores")
     assert set(got.split) == {"features", "profiles"} and set(got.fold) == set(range(5))
     means = got.groupby(["split", "metric"]).value.mean()
     for target in (*OF_POINTS, "layer_6_thickness_mm"):
@@ -247,7 +246,7 @@ def test_run_scores_all_that_is_given(tmp_path: Path) -> None:
 def test_run_needs_neither_profiles_nor_layers(tmp_path: Path) -> None:
     paths = study(tmp_path, extras=False) | {"profiles": None, "profile_rows": None}
     run_structure(**paths, params=PARAMS)
-    got = tables.read(tables.SCORES, tmp_path / "out.scores")
+    got = tables.read(tables.ScoreRow, tmp_path / "out.scores")
     assert set(got.split) == {"features"}
     assert len(got) == 5 * 6 * 4  # folds, targets, inputs
 

@@ -66,9 +66,9 @@ def test_depth_between_pixels_and_at_the_edge_of_the_cortex() -> None:
 
 
 def test_the_true_midline_is_a_circle(truth: TruthBrain) -> None:
-    section = 1520
-    line = midline_um(truth.page(section, "depth"), SPACING_UM, FULL_UM)
-    stack_mm = as_scanned(truth.sections, section, line)
+    (section,) = (row for row in truth.sections if row.section == 1520)
+    line = midline_um(truth.page(1520, "depth"), SPACING_UM, FULL_UM)
+    stack_mm = as_scanned(section, line)
     radius = np.min([np.linalg.norm(stack_mm - c, axis=1) for c in CENTRES.values()], axis=0)
     assert radius == pytest.approx(HALF_MM, abs=0.03)
 
@@ -86,12 +86,10 @@ class Registered:
 
     points: pd.DataFrame
     placed: dict
-    stack: pd.DataFrame
 
 
 def registered(truth: TruthBrain, made_up_for: float) -> Registered:
-    stack = drifting(truth)
-    placed = placements(stack, "stack")
+    placed = placements(drifting(truth))
     points = points_of(truth)
     fit = drift(truth, placed).fit
     for section, rows in points.groupby("section"):
@@ -102,7 +100,7 @@ def registered(truth: TruthBrain, made_up_for: float) -> Registered:
         z = np.full((len(rows), 1), truth.z_um[section])
         coordinate = template_of(stack_to_ras(np.hstack([where, z]), "R"))
         points.loc[rows.index, ["x_mm", "y_mm", "z_mm"]] = coordinate
-    return Registered(points, placed, stack)
+    return Registered(points, placed)
 
 
 @pytest.mark.parametrize("made_up_for", [0.0, 0.5, 1.0])

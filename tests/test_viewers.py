@@ -164,7 +164,7 @@ def test_points_lie_over_the_template_on_their_side(
     browser.js("byId('colour-points').value = 'sigma'; byId('colour-points').onchange()")
     assert browser.js("probe.colour(templatePlanes, [68, 1, 84])")[0] > 100
     # a click onto a point says whose it is
-    points = tables.read(tables.POINTS, pages["points.parquet"])
+    points = tables.read(tables.PointRow, pages["points.parquet"])
     point = points[(points["section"] == 1520) & (points["hemisphere"] == "L")].iloc[10]
     at_mm = [float(point[axis]) for axis in ("x_mm", "y_mm", "z_mm")]
     browser.js(f"moveTo(templatePlanes, {at_mm})")

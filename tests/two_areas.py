@@ -77,6 +77,6 @@ def write_study(folder: Path) -> Path:
                 }
             )
         )
-    tables.write(tables.PATCHES, pd.concat(rows), folder / "patches.parquet")
+    tables.write(tables.PatchRow, pd.concat(rows), folder / "patches.parquet")
     save(folder)
     return folder

@@ -15,7 +15,7 @@ SPLITS = ("seen", "transfer", "unseen")
 
 
 def scores_of(study: Path, task: str) -> pd.DataFrame:
-    """SCORES of a task with the objective and the seed of each run, where there are several."""
+    """Scores (ScoreRow) of a task, with objective and seed of each run, if there are several."""
     paths = sorted((study / "results" / "evaluation" / task).glob("*-[0-9]/scores.parquet"))
     if not paths:
         sys.exit(f"{study}: no scores of {task}; run make comparison first")

@@ -93,11 +93,11 @@ def summary(study: Path) -> None:
     results = study / "results"
     chunks = sorted((results / "segmentation" / BRAIN).glob("*.parquet"))
     segmented = pd.concat(
-        tables.read(tables.SEGMENTATION, path).assign(chunk=str(path.with_suffix(".tif")))
+        tables.read(tables.SegmentationRow, path).assign(chunk=str(path.with_suffix(".tif")))
         for path in chunks
     )
-    stack = tables.read(tables.STACK, results / "alignment" / BRAIN / "stack.parquet")
-    pairs = tables.read(tables.PAIRS, results / "alignment" / BRAIN / "pairs.parquet")
+    stack = tables.read(tables.StackRow, results / "alignment" / BRAIN / "stack.parquet")
+    pairs = tables.read(tables.PairRow, results / "alignment" / BRAIN / "pairs.parquet")
     tissue = volumes.read(results / "reconstruction" / BRAIN / "tissue.nii.gz")
     voxel_mm3 = float(np.prod(tissue.voxel_mm))
     for what, statuses in (("segmented", segmented), ("aligned", stack), ("pairs", pairs)):

@@ -11,6 +11,7 @@ from cytopipe.alignment.pairwise import coarse, surf
 from cytopipe.alignment.pairwise.features import Features, features_of, match
 from cytopipe.alignment.pairwise.prepared_section import make_view
 from cytopipe.alignment.pairwise.ransac import rigid_consensus
+from cytopipe.formats.tables import SegmentationRow
 from cytopipe.study.config import Alignment
 
 SPACING_UM = 128  # of the working images
@@ -80,10 +81,14 @@ def at_20_degrees(params: Alignment) -> tuple[int, int]:
     moved = cv2.warpAffine(tissue, matrix, tissue.shape[::-1], flags=cv2.INTER_NEAREST)
     true = np.column_stack([matrix[:, :2], matrix[:, 2] * SPACING_UM])
     rows, columns = first.shape
-    size_um = ((columns - 1) * SPACING_UM, (rows - 1) * SPACING_UM)
+    size_um = ((columns - 1) * SPACING_UM, (rows - 1) * SPACING_UM, SPACING_UM)
+    unknown = (float("nan"),) * 6
+    section = SegmentationRow(
+        "B01", 0, 0, *size_um, SPACING_UM, float("nan"), "", "bright", *unknown, "ok"
+    )
     fixed, moving = (
-        make_view(n, i, m, SPACING_UM, SPACING_UM, SPACING_UM, *size_um)
-        for n, i, m in ((0, first, tissue), (1, second, moved))
+        make_view(section, image, mask, SPACING_UM, SPACING_UM)
+        for image, mask in ((first, tissue), (second, moved))
     )
     step = np.radians(params.rotation_step_deg)
     start = coarse.search(

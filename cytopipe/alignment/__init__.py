@@ -7,10 +7,8 @@ that cannot be aligned are bridged.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cytopipe import provenance
 from cytopipe.alignment import stack as stacking
@@ -18,13 +16,22 @@ from cytopipe.alignment.audit import from_files
 from cytopipe.alignment.corrections import given_between, given_places, proposals
 from cytopipe.alignment.graph import relax
 from cytopipe.alignment.pairwise.features import Features, features_of
-from cytopipe.alignment.pairwise.pairs import Pair, align_pair, given_pair
+from cytopipe.alignment.pairwise.pairs import align_pair, given_pair
 from cytopipe.alignment.pairwise.prepared_section import View, make_view
 from cytopipe.files import InputError, Output
 from cytopipe.formats.images import open_pyramid, read_labels
-from cytopipe.formats.tables import AUDIT, PAIRS, SEGMENTATION, STACK, read, write
+from cytopipe.formats.tables import (
+    AuditRow,
+    PairRow,
+    SegmentationRow,
+    StackRow,
+    read_rows,
+    read_segmentation,
+    rigid_columns,
+    write_rows,
+)
 from cytopipe.logs import progress, say
-from cytopipe.numerics.geometry import ImageRight, Rigid, resample_labels
+from cytopipe.numerics.geometry import ImageRight, resample_labels
 from cytopipe.study.config import Alignment, Audit
 from cytopipe.study.corrections import write_proposals
 from cytopipe.study.sections import Section, chunk_of
@@ -53,9 +60,11 @@ def run_pairs(
     sections, images : of the chunk before (if there is one) and of this chunk.
     tables, labels : segmentation of the same chunks, in the same order.
     chunk, chunk_span : this chunk; a pair belongs to the chunk of its moving section.
-    pairs : written, `tables.PAIRS`; statuses that need the whole brain come with `run`.
+    pairs : written, PairRow; statuses that need the whole brain come with `run`.
     """
-    segmented = _segmented(tables, labels)
+    segmentation = read_segmentation(tables, labels)
+    segmented = {row.section: row for row, _ in segmentation}
+    label_files = {row.section: path for row, path in segmentation}
     usable = [
         (section, image)
         for section, image in zip(sections, images, strict=True)
@@ -64,10 +73,11 @@ def run_pairs(
     here = [s for s, _ in usable if chunk_of(s.section, chunk_span) == chunk]
     # of the chunk before, only the sections that a pair reaches are read
     needed = usable[max(0, len(usable) - len(here) - params.neighbours) :]
-    found: list[Pair] = []
+    found: list[PairRow] = []
     before: list[tuple[Section, View, Features]] = []
     for section, image in progress(needed, len(needed), f"aligning chunk {chunk}"):
-        view = _view(section, image, segmented[section.section], params)
+        number = section.section
+        view = _view(section, image, segmented[number], label_files[number], params)
         if section in here:
             for distance, (other, fixed, features) in enumerate(reversed(before), start=1):
                 rigid = given_between(other, section)
@@ -84,7 +94,7 @@ def run_pairs(
                 found.append(pair)
         features = features_of(view, False, 0.0, params.octaves, params.max_features)
         before = [*before, (section, view, features)][-params.neighbours :]
-    write(PAIRS, _pairs_frame(sections[0].brain, found), pairs)
+    write_rows(PairRow, found, pairs)
 
 
 @provenance.recorded
@@ -105,8 +115,8 @@ def run(
     ----------
     sections : all of one brain.
     chunk_pairs, tables : pairs and segmentation of all its chunks.
-    stack : written, `tables.STACK`, one row per section, also for those without a transform.
-    pairs : written, `tables.PAIRS` with final statuses; before `stack`.
+    stack : written, StackRow, one row per section, also for those without a transform.
+    pairs : written, PairRow with final statuses; before `stack`.
     proposed : written, in the form of manual/{brain}/sections.tsv: what a person should decide.
     image_right : side of the brain at the right of an unmirrored image.
 
@@ -115,14 +125,14 @@ def run(
     InputError
         If a person laid a section onto one that is not usable, or too far away.
     """
-    segmented = _segmented(tables, [])
+    segmented = {row.section: row for path in tables for row in read_rows(SegmentationRow, path)}
     usable = [s.section for s in sections if _status(s, segmented) == "ok"]
     # a pair of a section that was excluded since is not used
     found = [
         pair
         for path in chunk_pairs
-        for pair in _pairs_of(read(PAIRS, path))
-        if {pair.fixed, pair.moving} <= set(usable)
+        for pair in read_rows(PairRow, path)
+        if set(pair.sections) <= set(usable)
     ]
     confirmed = {s.section: s.mirrored for s in sections if s.mirrored is not None}
     places: dict[int, stacking.Place] = {}
@@ -130,16 +140,16 @@ def run(
     sigma_um: dict[int, float] = {}
     if usable:
         mirrored = stacking.mirror_flags(usable, found, confirmed, params)
-        tissue_mm2 = {s: float(segmented[s]["tissue_mm2"]) for s in usable}
+        tissue_mm2 = {s: segmented[s].tissue_mm2 for s in usable}
         largest_mm2 = max(tissue_mm2.values())
         given = given_places([s for s in sections if s.section in set(usable)], found)
         found = stacking.judge(found, mirrored, largest_mm2, params.min_tissue_share)
         base = stacking.choose_base(usable, tissue_mm2, found, params.min_tissue_share)
-        widths_um = {s: float(segmented[s]["width_um"]) for s in usable}
+        widths_um = {s: segmented[s].width_um for s in usable}
         places = stacking.compose(base, found, mirrored, widths_um, given)
         if params.composition == "graph":
             links = stacking.links_of(found, mirrored, widths_um)
-            sizes_um = {s: (widths_um[s], float(segmented[s]["height_um"])) for s in usable}
+            sizes_um = {s: (widths_um[s], segmented[s].height_um) for s in usable}
             places, sigma_um = relax({base, *given.in_stack}, places, links, sizes_um)
         say(
             f"{sections[0].brain}: {len(places)} of {len(usable)} usable sections placed around "
@@ -152,13 +162,27 @@ def run(
         status = _status(section, segmented)
         if status == "ok" and (place is None or not place.certain):
             status = "unaligned" if place is None else "uncertain"
-        sigma = sigma_um.get(section.section, np.nan)
-        rows.append(_stack_row(section, segmented, place, sigma, flag, image_right, status))
-    brain = sections[0].brain
-    statuses = {row["section"]: row["status"] for row in rows}
-    write_proposals(proposals(sections, found, mirrored, statuses), proposed, brain)
-    write(PAIRS, _pairs_frame(brain, found), pairs)
-    write(STACK, pd.DataFrame(rows, columns=STACK.names), stack)
+        measured = segmented.get(section.section)
+        rows.append(
+            StackRow(
+                brain=section.brain,
+                section=section.section,
+                z_um=section.section * section.thickness_um,
+                width_um=measured.width_um if measured else np.nan,
+                height_um=measured.height_um if measured else np.nan,
+                full_spacing_um=measured.full_spacing_um if measured else section.spacing_um,
+                mirrored=flag,
+                **rigid_columns(place.rigid if place else None),
+                via=place.via if place else -1,
+                sigma_um=sigma_um.get(section.section, np.nan),
+                image_right=image_right,
+                status=status,
+            )
+        )
+    statuses = {row.section: row.status for row in rows}
+    write_proposals(proposals(sections, found, mirrored, statuses), proposed, sections[0].brain)
+    write_rows(PairRow, found, pairs)
+    write_rows(StackRow, rows, stack)
 
 
 @provenance.recorded
@@ -179,38 +203,22 @@ def run_audit(
     ----------
     sections, images : all of one brain, and their scans or pyramids.
     tables, labels : segmentation of its chunks.
-    findings : written, `tables.AUDIT`, one row per finding.
+    findings : written, AuditRow, one row per finding.
     proposed : written last, the same in the form of manual/{brain}/sections.tsv.
     max_rotation_deg : the largest rotation between two sections, as in the alignment.
     """
-    segmented = _segmented(tables, labels)
+    segmented = {row.section: (row, path) for row, path in read_segmentation(tables, labels)}
     for section in sections:
-        _status(section, segmented)
-    pages = {number: (row, row["labels"]) for number, row in segmented.items()}
+        _status(section, {number: row for number, (row, _) in segmented.items()})
     rotation_rad = float(np.radians(max_rotation_deg))
-    rows = from_files.rows_of(sections, images, pages, rotation_rad, params)
-    brain = sections[0].brain
-    for row in rows:
-        say(f"{brain} {row.section}: {row.finding}, confidence {row.confidence:.3f}")
-    columns = [name for name in AUDIT.names if name != "brain"]
-    frame = pd.DataFrame([[getattr(row, c) for c in columns] for row in rows], columns=columns)
-    write(AUDIT, frame.assign(brain=brain), findings)
-    write_proposals([row.proposal() for row in rows], proposed, brain)
+    audited = from_files.audit_sections(sections, images, segmented, rotation_rad, params)
+    for row, _ in audited:
+        say(f"{row.brain} {row.section}: {row.finding}, confidence {row.confidence:.3f}")
+    write_rows(AuditRow, [row for row, _ in audited], findings)
+    write_proposals([proposal for _, proposal in audited], proposed, sections[0].brain)
 
 
-def _segmented(tables: list[Path], labels: list[Path]) -> dict[int, dict[str, Any]]:
-    """Rows of the segmentation by section number, with the path of the labels if given."""
-    rows: dict[int, dict[str, Any]] = {}
-    for index, path in enumerate(tables):
-        for row in read(SEGMENTATION, path).to_dict("records"):
-            rows[int(row["section"])] = {
-                **{str(name): value for name, value in row.items()},
-                "labels": labels[index] if labels else None,
-            }
-    return rows
-
-
-def _status(section: Section, segmented: dict[int, dict[str, Any]]) -> str:
+def _status(section: Section, segmented: dict[int, SegmentationRow]) -> str:
     if section.excluded:
         return "excluded"
     if section.section not in segmented:
@@ -218,80 +226,21 @@ def _status(section: Section, segmented: dict[int, dict[str, Any]]) -> str:
             f"section {section.section} of {section.brain} is in config/sections.tsv but not in "
             "its segmentation; rerun the segmentation of its chunk"
         )
-    return str(segmented[section.section]["status"])
+    return segmented[section.section].status
 
 
-def _view(section: Section, image: Path, row: dict[str, Any], params: Alignment) -> View:
+def _view(
+    section: Section, image: Path, row: SegmentationRow, labels_path: Path, params: Alignment
+) -> View:
     with open_pyramid(image, section.spacing_um) as pyramid:
         pixels = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
-    labels = read_labels(row["labels"], int(row["page"]))
+    labels = read_labels(labels_path, row.page)
     if not labels.any():
         raise InputError(
-            f"{row['labels']}: page {row['page']} has no tissue but section {section.section} has "
+            f"{labels_path}: page {row.page} has no tissue but section {section.section} has "
             "status ok; rerun the segmentation"
         )
-    full_um = float(row["full_spacing_um"])
-    labels = resample_labels(
-        labels, float(row["spacing_um"]), pixels.shape, params.spacing_um, full_um
-    )
-    return make_view(
-        section.section,
-        pixels,
-        labels,
-        params.spacing_um,
-        max(params.texture_um, params.spacing_um),
-        full_um,
-        float(row["width_um"]),
-        float(row["height_um"]),
-        section.mirrored,
-    )
-
-
-def _pairs_frame(brain: str, pairs: list[Pair]) -> pd.DataFrame:
-    rows = []
-    for pair in pairs:
-        row = {name: getattr(pair, name) for name in PAIRS.names if hasattr(pair, name)}
-        rigid = pair.rigid or Rigid(np.nan, np.nan, np.nan, "", "")
-        row.update(brain=brain, angle_rad=rigid.angle_rad, x_um=rigid.x_um, y_um=rigid.y_um)
-        rows.append(row)
-    return pd.DataFrame(rows, columns=PAIRS.names)
-
-
-def _pairs_of(frame: pd.DataFrame) -> list[Pair]:
-    pairs = []
-    for row in frame.to_dict("records"):
-        fields = {str(name): value for name, value in row.items()}
-        fields.pop("brain")
-        angle, x, y = (float(fields.pop(name)) for name in ("angle_rad", "x_um", "y_um"))
-        rigid = None if np.isnan(angle) else Rigid(angle, x, y, "moving", "fixed")
-        pairs.append(Pair(**fields, rigid=rigid))
-    return pairs
-
-
-def _stack_row(
-    section: Section,
-    segmented: dict[int, dict[str, Any]],
-    place: stacking.Place | None,
-    sigma_um: float,
-    mirrored: bool,
-    image_right: ImageRight,
-    status: str,
-) -> dict[str, Any]:
-    row = segmented.get(section.section, {})
-    rigid = place.rigid if place else Rigid(np.nan, np.nan, np.nan, "", "")
-    return {
-        "brain": section.brain,
-        "section": section.section,
-        "z_um": section.section * section.thickness_um,
-        "width_um": row.get("width_um", np.nan),
-        "height_um": row.get("height_um", np.nan),
-        "full_spacing_um": row.get("full_spacing_um", section.spacing_um),
-        "mirrored": mirrored,
-        "angle_rad": rigid.angle_rad,
-        "x_um": rigid.x_um,
-        "y_um": rigid.y_um,
-        "via": place.via if place else -1,
-        "sigma_um": sigma_um,
-        "image_right": image_right,
-        "status": status,
-    }
+    spacing_um = params.spacing_um
+    labels = resample_labels(labels, row.spacing_um, pixels.shape, spacing_um, row.full_spacing_um)
+    texture_um = max(params.texture_um, spacing_um)
+    return make_view(row, pixels, labels, spacing_um, texture_um, section.mirrored)

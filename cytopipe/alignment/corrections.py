@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from cytopipe.alignment.pairwise.pairs import ACCEPTED, PERSON, UNCERTAIN, Pair
+from cytopipe.alignment.pairwise.pairs import PERSON
 from cytopipe.alignment.stack import Given
 from cytopipe.files import InputError
+from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow
 from cytopipe.numerics.geometry import Rigid
 from cytopipe.study.corrections import Proposal
 from cytopipe.study.sections import STACK, Section
@@ -25,7 +26,7 @@ def given_between(fixed: Section, moving: Section) -> Rigid | None:
     return None
 
 
-def given_places(usable: list[Section], pairs: list[Pair]) -> Given:
+def given_places(usable: list[Section], pairs: list[PairRow]) -> Given:
     """What a person gives for the usable sections.
 
     Raises
@@ -33,7 +34,7 @@ def given_places(usable: list[Section], pairs: list[Pair]) -> Given:
     InputError
         If a section was laid onto one with which it makes no pair.
     """
-    laid = {(p.fixed, p.moving) for p in pairs if p.method == PERSON}
+    laid = {p.sections for p in pairs if p.method == PERSON}
     onto = {s.section: int(s.onto) for s in usable if s.onto not in ("", STACK)}
     for section, target in onto.items():
         if (min(section, target), max(section, target)) not in laid:
@@ -50,7 +51,7 @@ def given_places(usable: list[Section], pairs: list[Pair]) -> Given:
 
 def proposals(
     sections: list[Section],
-    pairs: list[Pair],
+    pairs: list[PairRow],
     mirrored: Mapping[int, bool],
     statuses: Mapping[int, str],
 ) -> list[Proposal]:
@@ -68,7 +69,7 @@ def proposals(
     found = []
     for section in sections:
         number, status = section.section, statuses[section.section]
-        own = [p for p in pairs if number in (p.fixed, p.moving)]
+        own = [p for p in pairs if number in p.sections]
         told = "; ".join(_told(p, number, mirrored) for p in own)
         turned = True if mirrored.get(number, False) and section.mirrored is None else None
         if status in ("unaligned", "unreadable"):
@@ -82,7 +83,7 @@ def proposals(
     return found
 
 
-def _told(pair: Pair, number: int, mirrored: Mapping[int, bool]) -> str:
+def _told(pair: PairRow, number: int, mirrored: Mapping[int, bool]) -> str:
     other = pair.fixed if pair.moving == number else pair.moving
     hand = " (mirrored)" if mirrored.get(other) else ""
     status = "" if pair.status == ACCEPTED else f", {pair.status}"

@@ -4,7 +4,8 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from cytopipe.alignment.pairwise.pairs import ACCEPTED, PERSON, UNCERTAIN, Pair
+from cytopipe.alignment.pairwise.pairs import PERSON
+from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow
 from cytopipe.numerics.geometry import Rigid, unmirror
 from cytopipe.study.config import Alignment
 
@@ -55,7 +56,7 @@ class Link:
 
 def mirror_flags(
     sections: list[int],
-    pairs: list[Pair],
+    pairs: list[PairRow],
     confirmed: dict[int, bool],
     params: Alignment,
 ) -> dict[int, bool]:
@@ -96,7 +97,7 @@ def mirror_flags(
     return dict(zip(sections, best, strict=True))
 
 
-def _evidence(pair: Pair, params: Alignment) -> float:
+def _evidence(pair: PairRow, params: Alignment) -> float:
     """How much speaks for a difference of hands (positive) or against it.
 
     The inlier counts and the peaks of the textures' correlation each count by their difference,
@@ -112,8 +113,8 @@ def _evidence(pair: Pair, params: Alignment) -> float:
 
 
 def judge(
-    pairs: list[Pair], mirrored: dict[int, bool], largest_mm2: float, min_tissue_share: float
-) -> list[Pair]:
+    pairs: list[PairRow], mirrored: dict[int, bool], largest_mm2: float, min_tissue_share: float
+) -> list[PairRow]:
     """Final statuses, which need the whole brain: too little tissue is uncertain at best, and a
     pair whose transform was found for the other handedness cannot be used.
     """
@@ -132,14 +133,15 @@ def judge(
 
 
 def links_of(
-    pairs: list[Pair], mirrored: dict[int, bool], widths_um: dict[int, float]
+    pairs: list[PairRow], mirrored: dict[int, bool], widths_um: dict[int, float]
 ) -> list[Link]:
     """What the usable pairs say of the sections as they are when unmirrored."""
     links = []
     for pair in pairs:
-        if pair.rigid is None or pair.status not in (ACCEPTED, UNCERTAIN):
+        rigid = pair.rigid
+        if rigid is None or pair.status not in (ACCEPTED, UNCERTAIN):
             continue
-        rigid = replace(pair.rigid, source=str(pair.moving), target=str(pair.fixed))
+        rigid = replace(rigid, source=str(pair.moving), target=str(pair.fixed))
         if mirrored[pair.fixed]:
             # the pair was found onto the fixed section as scanned, that is from behind
             rigid = unmirror(rigid, widths_um[pair.moving], widths_um[pair.fixed])
@@ -150,7 +152,7 @@ def links_of(
 
 def compose(
     base: int,
-    pairs: list[Pair],
+    pairs: list[PairRow],
     mirrored: dict[int, bool],
     widths_um: dict[int, float],
     given: Given = NOTHING_GIVEN,
@@ -206,7 +208,7 @@ def compose(
 
 
 def choose_base(
-    sections: list[int], tissue_mm2: dict[int, float], pairs: list[Pair], min_tissue_share: float
+    sections: list[int], tissue_mm2: dict[int, float], pairs: list[PairRow], min_tissue_share: float
 ) -> int:
     """The usable section nearest to the middle of the stack that has enough tissue.
 

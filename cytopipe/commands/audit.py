@@ -2,15 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cytopipe import logs, threads
 from cytopipe.alignment.audit import from_files
-from cytopipe.alignment.audit.from_files import Row
 from cytopipe.files import InputError, whole
-from cytopipe.formats.tables import SEGMENTATION, read
+from cytopipe.formats.tables import AuditRow, SegmentationRow, read_rows
 from cytopipe.study import config as study_config
 from cytopipe.study.corrections import corrected
 from cytopipe.study.sections import chunk_of, needs_pyramid, read_brains, read_sections
@@ -46,7 +44,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def rows_of(study: Path, brain: str) -> list[Row]:
+def rows_of(study: Path, brain: str) -> list[AuditRow]:
     """The audit of one brain of a study.
 
     Raises
@@ -65,16 +63,15 @@ def rows_of(study: Path, brain: str) -> list[Row]:
     table = read_sections(study / "config" / "sections.tsv", brains=known)
     sections = corrected([s for s in table if s.brain == brain], study / "manual")
     chunk_span = config.study.chunk_span
-    segmented: dict[int, tuple[dict[str, Any], Path]] = {}
+    segmented: dict[int, tuple[SegmentationRow, Path]] = {}
     for chunk in sorted({chunk_of(s.section, chunk_span) for s in sections}):
         path = study / "results" / "segmentation" / brain / f"{chunk}.parquet"
         if not path.exists():
             raise InputError(
                 f"{path} is not there; run snakemake --until segmentation, then audit again"
             )
-        for row in read(SEGMENTATION, path).to_dict("records"):
-            fields = {str(name): value for name, value in row.items()}
-            segmented[int(fields["section"])] = fields, path.with_suffix(".tif")
+        for row in read_rows(SegmentationRow, path):
+            segmented[row.section] = row, path.with_suffix(".tif")
     images = []
     for section in sections:
         if section.section not in segmented:
@@ -86,4 +83,5 @@ def rows_of(study: Path, brain: str) -> list[Row]:
         pyramid = f"results/pyramids/{brain}/{section.section:05d}.ome.tif"
         images.append(study / (pyramid if made else section.image))
     max_rotation_rad = float(np.radians(config.alignment.max_rotation_deg))
-    return from_files.rows_of(sections, images, segmented, max_rotation_rad, config.audit)
+    audited = from_files.audit_sections(sections, images, segmented, max_rotation_rad, config.audit)
+    return [row for row, _ in audited]

@@ -223,12 +223,12 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     try:
         for file, _ in next(stage for stage in stages if stage.name == "segmentation").files:
             if file.exists():
-                frame = tables.read(tables.SEGMENTATION, file)
-                statuses |= dict(zip(frame["section"], frame["status"], strict=True))
+                rows = tables.read_rows(tables.SegmentationRow, file)
+                statuses |= {row.section: row.status for row in rows}
         stack = study / "results" / "alignment" / brain / "stack.parquet"
         if stack.exists():
-            frame = tables.read(tables.STACK, stack)
-            statuses |= dict(zip(frame["section"], frame["status"], strict=True))
+            places = tables.read_rows(tables.StackRow, stack)
+            statuses |= {row.section: row.status for row in places}
         proposed = stack.with_name("proposed-sections.tsv")
         answered = study / "manual" / brain / "sections.tsv"
         audited = stack.with_name("audit-sections.tsv")
@@ -260,13 +260,13 @@ def failed_checks(study: Path, brain: str) -> list[str]:
     if not path.exists():
         return []
     try:
-        checks = tables.read(tables.CHECKS, path)
+        checks = tables.read_rows(tables.CheckRow, path)
     except InputError as error:
         return [str(error)]
     return [
-        f"CHECK FAILED: {row['check']}: {row['value']:.3g} {row['unit']}, {row['limit']}; "
-        f"{row['remedy']}"
-        for row in checks[checks["status"] == "failed"].to_dict("records")
+        f"CHECK FAILED: {row.check}: {row.value:.3g} {row.unit}, {row.limit}; {row.remedy}"
+        for row in checks
+        if row.has_failed
     ]
 
 

@@ -64,8 +64,8 @@ def run(
     Parameters
     ----------
     image_right : side of the brain at the right of an unmirrored image.
-    midlines : MIDLINE tables of the brain's chunks, in order.
-    stack : the brain's STACK table, for the error of each section's place.
+    midlines : tables (MidlineRow) of the brain's chunks, in order.
+    stack : the brain's table (StackRow), for the error of each section's place.
     tissue, template : label volumes (0 background, 1 gray, 2 white) in stack and template RAS mm.
     template_name : name of the template space.
     atlas, areas : label volume in the template space and the table of its labels, or None.
@@ -76,8 +76,8 @@ def run(
     transform : ITK composite to write. It moves POINTS from the stack to the template (in ITK's
         LPS); to resample the stack's images on the template its inverse is needed.
     affine : the same for its affine part alone, a measure of what the rest is worth.
-    checks : CHECKS table to write: is the way to the template sound.
-    points : POINTS table to write, last.
+    checks : table to write (CheckRow): is the way to the template sound.
+    points : table to write (PointRow), last.
 
     Raises
     ------
@@ -88,10 +88,10 @@ def run(
     brain_tissue, goal = volumes.read_tissue(tissue), volumes.read_tissue(template)
     if not (brain_tissue.data > 0).any():
         raise InputError(f"{tissue}: holds no tissue; look at the reconstruction's log")
-    places = tables.read(tables.STACK, stack).set_index("section", drop=False)
+    places = {row.section: row for row in tables.read_rows(tables.StackRow, stack)}
     laid_down = Given()
     if chains:
-        known = set(places.index)
+        known = set(places)
         laid_down = read_given(
             chains[0], brain, template_name, anchoring_target, params.anchoring_axes, known
         )
@@ -128,22 +128,28 @@ def run(
         logs.say(f"{brain}: Dice with {name}: gray {value.gray:.3f}, white {value.white:.3f}")
     check_overlap(dice["transform"], dice["affine"], dice["inverse"], f"{brain} to {template_name}")
 
-    midline = pd.concat([tables.read(tables.MIDLINE, path) for path in midlines], ignore_index=True)
+    midline = pd.concat(
+        [tables.read(tables.MidlineRow, path) for path in midlines], ignore_index=True
+    )
     ways = {
-        number: of_section(
-            places.loc[number].to_dict(), 1.0, image_right, found.full, laid_down
-        ).since(frames.section(f"{brain}/{number}"))
+        number: of_section(places[number], 1.0, image_right, found.full, laid_down).since(
+            frames.section(f"{brain}/{number}")
+        )
         for number in sorted({*laid_down.sections, *laid_down.anchored})
+        if places[number].is_placed or number in laid_down.anchored
     }
     frame = points_of_brain(midline, found.full, image_right, ways)
     check_hemispheres(_template_mm(frame), frame["hemisphere"].to_numpy(str), remedy)
     # an anchored plane does not depend on the stack
-    places.loc[list(laid_down.anchored), "sigma_um"] = 0.0
+    sigma_um = {
+        number: 0.0 if number in laid_down.anchored else place.sigma_um
+        for number, place in places.items()
+    }
     frame["sigma_mm"] = sigma_mm(
         _template_mm(frame),
         frame["hemisphere"].to_numpy(str),
         goal,
-        frame["section"].map(places["sigma_um"]).to_numpy(np.float64) / 1000,
+        frame["section"].map(sigma_um).to_numpy(np.float64) / 1000,
     )
     if atlas is not None and areas is not None:
         frame["area"], frame["area_probability"] = area_at(
@@ -154,16 +160,17 @@ def run(
             params.atlas_reach_mm,
         )
     logs.say(f"{brain}: {len(frame)} points {frame['status'].value_counts().to_dict()}")
-    judged = checking.table_of(
+    judged = checking.checks_of(
         brain, found.full, ways, laid_down, brain_tissue, goal, frame, image_right,
         dice["transform"],
     )  # fmt: skip
-    for row in judged[judged["status"] == checking.FAILED].to_dict("records"):
-        logs.say(f"{brain}: check failed: {row['check']}: {row['value']:.3g}, {row['limit']}")
+    for row in judged:
+        if row.has_failed:
+            logs.say(f"{brain}: check failed: {row.check}: {row.value:.3g}, {row.limit}")
     transforms.write(found.full, transform)
     transforms.write(found.affine, affine)
-    tables.write(tables.CHECKS, judged, checks)
-    tables.write(tables.POINTS, frame, points)
+    tables.write_rows(tables.CheckRow, judged, checks)
+    tables.write(tables.PointRow, frame, points)
 
 
 @provenance.recorded
@@ -217,7 +224,7 @@ def points_of_brain(
     image_right: ImageRight,
     ways: Mapping[int, Chain],
 ) -> pd.DataFrame:
-    """POINTS rows of MIDLINE rows: template coordinates, no errors and no areas yet.
+    """Points (PointRow) of a midline (MidlineRow): coordinates, no errors and no areas yet.
 
     `ways` lead from the section frame to the template for sections that have one of their own.
 
@@ -236,7 +243,7 @@ def points_of_brain(
     frame["area"], frame["area_probability"] = "", np.nan
     lost = ~np.isfinite(template_mm).all(axis=1) & (frame["status"] == "ok").to_numpy(bool)
     frame.loc[lost, "status"] = "outside_template"
-    return tables.POINTS.conform(frame)
+    return tables.conform(tables.PointRow, frame)
 
 
 def _template_mm(frame: pd.DataFrame) -> Floats:

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cytopipe.files import InputError
 from cytopipe.formats import anchorings, transforms
 from cytopipe.formats.anchorings import Anchoring, Target
+from cytopipe.formats.tables import StackRow
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.numerics import chain as frames
 from cytopipe.numerics.chain import Chain, Link
-from cytopipe.numerics.geometry import Floats, ImageRight, Placement, Rigid
+from cytopipe.numerics.geometry import Floats, ImageRight
 from cytopipe.study import transform_table
 from cytopipe.study.sections import STACK
 from cytopipe.study.transform_table import ANCHORING, MATRIX, Row
@@ -118,7 +118,7 @@ def read_given(
 
 
 def of_section(
-    place: Mapping[Any, Any],
+    place: StackRow,
     spacing_um: float,
     image_right: ImageRight,
     whole: PointTransform,
@@ -128,7 +128,7 @@ def of_section(
 
     Parameters
     ----------
-    place : the section's row of STACK.
+    place : the section's row of the stack; without an anchoring it must be placed.
     spacing_um : of the pixels it starts from.
     whole : the brain's transform, for a section that has none of its own.
 
@@ -137,21 +137,16 @@ def of_section(
     InputError
         If the section's anchored image does not show the whole scan.
     """
-    brain, number = str(place["brain"]), int(place["section"])
+    brain, number = place.brain, place.section
     name = f"{brain}/{number}"
-    full_um = float(place["full_spacing_um"])
-    start = frames.from_pixels(name, spacing_um, full_um)
+    start = frames.from_pixels(name, spacing_um, place.full_spacing_um)
     if number in given.anchored:
         ahead = _anchored_links(name, given.anchored[number], place)
     else:
+        assert place.placement is not None
         transform = given.sections.get(number, whole)
-        placement = Placement(
-            bool(place["mirrored"]),
-            float(place["width_um"]),
-            Rigid(place["angle_rad"], place["x_um"], place["y_um"], "unmirrored", "stack"),
-        )
         ahead = (
-            frames.into_stack(name, brain, placement, float(place["z_um"])),
+            frames.into_stack(name, brain, place.placement, place.z_um),
             frames.into_ras(brain, image_right),
             link_of(transform),
         )
@@ -168,10 +163,10 @@ def link_of(transform: PointTransform) -> Link:
     )
 
 
-def _anchored_links(name: str, it: Anchored, place: Mapping[Any, Any]) -> tuple[Link, ...]:
-    full_um = float(place["full_spacing_um"])
+def _anchored_links(name: str, it: Anchored, place: StackRow) -> tuple[Link, ...]:
+    full_um = place.full_spacing_um
     # from the outer edge of the first pixel to that of the last, which is what was anchored
-    size_um = np.array([place["width_um"], place["height_um"]], np.float64) + full_um
+    size_um = np.array([place.width_um, place.height_um]) + full_um
     columns, rows = size_um / full_um
     anchorings.check_image(it.anchoring, float(columns), float(rows), it.where)
 

@@ -5,6 +5,7 @@ here, on the brain's page and in `cytopipe status`. Nothing in it is taken from 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,12 @@ from numpy.typing import NDArray
 
 from cytopipe.coordinates.chains import Given
 from cytopipe.coordinates.direction import Overlap
-from cytopipe.formats import tables
+from cytopipe.formats.tables.brains import FAILED, OK, CheckRow
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.chain import Chain
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
 
-OK, FAILED = "ok", "failed"
 # a point has come back if it lies this near; the inverse of a field is found to 0.005 mm
 BACK_MM = 0.05
 # between the two points of a difference quotient, well inside a voxel of any field
@@ -29,7 +29,7 @@ _VOXELS = 20_000
 _FEW = 10
 
 
-def table_of(
+def checks_of(
     brain: str,
     transform: PointTransform,
     ways: Mapping[int, Chain],
@@ -39,14 +39,14 @@ def table_of(
     points: pd.DataFrame,
     image_right: ImageRight,
     dice: Overlap,
-) -> pd.DataFrame:
-    """CHECKS rows of a brain.
+) -> list[CheckRow]:
+    """The checks of a brain.
 
     Parameters
     ----------
     transform : stack to template.
     ways : from the section frame, of the sections that have their own.
-    points : POINTS.
+    points : PointRow.
     dice : of the brain's tissue with the template's, by `transform`.
     """
     found = points[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
@@ -63,42 +63,41 @@ def table_of(
     marked = (points["status"] != "ok").to_numpy(bool)
     still = unmoved(transform, stack_mm[known & ~own])
     folded = [n for n, it in given.anchored.items() if it.anchoring.folded.any()]
-    files = "look at the transform (manual/{brain}/, or the registration's log)"
+    files = f"look at the transform (manual/{brain}/, or the registration's log)"
+    row = partial(_row, brain)
     rows = [
-        _row("there and back within 0.05 mm", _share(back), "share", (0.99, None),
+        row("there and back within 0.05 mm", _share(back), "share", (0.99, None),
              f"the transform cannot be inverted at the others: it folds, or ends there; {files}"),
-        _row("there and back, 95 %", _quantile(miss_mm, 0.95), "mm"),
-        _row("on its own side of the midline", _share(sides[known]), "share", (0.95, None),
+        row("there and back, 95 %", _quantile(miss_mm, 0.95), "mm"),
+        row("on its own side of the midline", _share(sides[known]), "share", (0.95, None),
              "left and right are exchanged, or the midline of template.tissue is not at x = 0"),
-        _row("the same, worst section" + (f" ({worst})" if worst >= 0 else ""), of_worst, "share",
+        row("the same, worst section" + (f" ({worst})" if worst >= 0 else ""), of_worst, "share",
              (0.5, None), f"section {worst} is mirrored, or anchored as seen from the other side"),
-        _row("folded tissue (Jacobian not positive)", _share(determinants <= 0), "share",
+        row("folded tissue (Jacobian not positive)", _share(determinants <= 0), "share",
              (None, 0.001), f"the transform turns tissue inside out there; {files}"),
-        _row("volume in the template by volume in the stack, 5 %", _quantile(determinants, 0.05)),
-        _row("the same, 95 %", _quantile(determinants, 0.95)),
-        _row("without a coordinate", _share(~known), "share", (None, 0.05),
+        row("volume in the template by volume in the stack, 5 %", _quantile(determinants, 0.05)),
+        row("the same, 95 %", _quantile(determinants, 0.95)),
+        row("without a coordinate", _share(~known), "share", (None, 0.05),
              f"points (status outside_template) lie where the transform is not known; {files}"),
-        _row("the same, but not marked", float((~known & ~marked).sum()), "points", (None, 0.0),
+        row("the same, but not marked", float((~known & ~marked).sum()), "points", (None, 0.0),
              "a fault of this program: please report it"),
-        _row("at exactly 0, 0, 0", float((found[known] == 0).all(axis=1).sum()), "points",
+        row("at exactly 0, 0, 0", float((found[known] == 0).all(axis=1).sum()), "points",
              (None, 0.0), f"zero stands for not known in one of the files; {files}"),
-        _row("not moved by a displacement field", _share(still), "share", (None, 0.01),
+        row("not moved by a displacement field", _share(still), "share", (None, 0.01),
              f"a field is 0 there, as outside its mask: it was never filled in; {files}"),
-        _row("Dice of gray matter", dice.gray),
-        _row("Dice of white matter", dice.white),
-        _row("estimated error of a coordinate, median", _quantile(points["sigma_mm"], 0.5), "mm"),
+        row("Dice of gray matter", dice.gray),
+        row("Dice of white matter", dice.white),
+        row("estimated error of a coordinate, median", _quantile(points["sigma_mm"], 0.5), "mm"),
     ]  # fmt: skip
     if ways:
-        rows.append(_row("sections with a transform of their own", float(len(ways)), "sections"))
+        rows.append(row("sections with a transform of their own", float(len(ways)), "sections"))
         rows.append(
-            _row(
+            row(
                 "sections that their markers fold", float(len(folded)), "sections", (None, 0.0),
                 f"markers cross in sections {folded}; move them in VisuAlign",
             )
         )  # fmt: skip
-    frame = pd.DataFrame(rows).assign(brain=brain)
-    frame["remedy"] = frame["remedy"].str.replace("{brain}", brain)
-    return tables.CHECKS.conform(frame)
+    return rows
 
 
 def round_trip_mm(
@@ -178,24 +177,22 @@ def unmoved(transform: PointTransform, points_mm: Floats) -> NDArray[np.bool_]:
 
 
 def _row(
+    brain: str,
     check: str,
     value: float,
     unit: str = "",
     limits: tuple[float | None, float | None] | None = None,
     remedy: str = "",
-) -> dict[str, Any]:
+) -> CheckRow:
     """A check with its least and largest allowed value; without limits it is only reported."""
     if limits is None:
-        row = {"check": check, "value": value, "unit": unit, "limit": ""}
-        return row | {"status": "", "remedy": ""}
+        return CheckRow(brain, check, value, unit, limit="", status="", remedy="")
     least, most = limits
     limit = f"at least {least:g}" if least is not None else f"at most {most:g}"
     fine = value >= least if least is not None else most is not None and value <= most
-    # nothing to look at is no success
+    # a check that measured nothing has not succeeded
     status = "" if np.isnan(value) else OK if fine else FAILED
-    told = remedy if status == FAILED else ""
-    row = {"check": check, "value": value, "unit": unit, "limit": limit}
-    return row | {"status": status, "remedy": told}
+    return CheckRow(brain, check, value, unit, limit, status, remedy if status == FAILED else "")
 
 
 def _share(values: NDArray[np.bool_]) -> float:

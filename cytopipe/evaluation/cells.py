@@ -78,7 +78,7 @@ def layer_densities(
 
     Parameters
     ----------
-    cells_um : (n, 2) x, y of cells in pixels' centres x spacing, as LAYER_PATCHES has them.
+    cells_um : (n, 2) x, y of cells in pixels' centres x spacing, as the table of patches has them.
     mask, spacing_um : (h, w) 0 background, 1 to 6 the layers; its pixel size. Where pixels are far
         finer than the bandwidth, every so many are used, a tenth of the bandwidth apart.
 
@@ -128,7 +128,7 @@ def fitted_window(
 
 
 def read_densities(patches: pd.DataFrame, bandwidth_um: float) -> Floats:
-    """(patches, 6) mean density of cells in each layer of LAYER_PATCHES with cells."""
+    """(patches, 6) mean density of cells in each layer of patches with cells."""
     found = [
         layer_densities(
             annotations.read_cells(Path(cells)),
@@ -144,7 +144,7 @@ def read_densities(patches: pd.DataFrame, bandwidth_um: float) -> Floats:
 
 
 def embed_patches(patches: pd.DataFrame, weights: Path) -> NDArray[np.float32]:
-    """(patches, width) backbone features of LAYER_PATCHES, at the network's own pixel size.
+    """(patches, width) backbone features of layer patches, at the network's own pixel size.
 
     Raises
     ------

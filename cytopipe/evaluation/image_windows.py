@@ -15,7 +15,7 @@ from cytopipe.study.sections import Section
 def read_windows(
     points: pd.DataFrame, sections: Sequence[Section], window_px: int, spacing_um: float
 ) -> NDArray[np.uint8]:
-    """Windows (n, window_px, window_px) around points (POINTS), read section by section.
+    """Windows (n, window_px, window_px) around points (PointRow), read section by section.
 
     Parameters
     ----------

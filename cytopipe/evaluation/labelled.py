@@ -46,7 +46,7 @@ def labelled(
 
     Parameters
     ----------
-    table : the data set (PATCHES).
+    table : the data set (PatchRow).
     values : (n, d) features of the patches, NaN for a patch without; None if none are needed.
     areas : the classes of a classifier that is trained already; None for the areas of `train`.
     name : of the data set, for messages.
@@ -83,7 +83,7 @@ def features_of(
 
     Parameters
     ----------
-    arrays, rows : .npy arrays and the tables of their rows (FEATURE_ROWS) in the same order, of
+    arrays, rows : .npy arrays and the tables of their rows (FeatureRow) in the same order, of
         whole brains or of data sets. A point that is in several is taken from the first.
 
     Raises
@@ -98,7 +98,7 @@ def features_of(
     found: NDArray[np.float32] | None = None
     for array_path, rows_path in zip(arrays, rows, strict=True):
         array = np.load(array_path, mmap_mode="r")
-        listed = pd.Index(tables.read(tables.FEATURE_ROWS, rows_path).point_id)
+        listed = pd.Index(tables.read(tables.FeatureRow, rows_path).point_id)
         # drawn with replacement, a point is in a data set more than once: each row says the same
         first = np.flatnonzero(~listed.duplicated())
         at = listed[first].get_indexer(points[open_places])

@@ -14,7 +14,7 @@ from cytopipe.learning.networks import LAYERS
 from cytopipe.logs import progress
 from cytopipe.study import annotations
 
-FOLDS = 5  # of each share of the training patches (CytoNet section 3.6, LAYER_PATCHES)
+FOLDS = 5  # of each share of the training patches (CytoNet section 3.6); see LayerPatchRow
 IGNORED = -1
 SAME = 1e-3  # pixel sizes that differ by less are the same
 
@@ -77,7 +77,7 @@ def read_patches(
 
     Parameters
     ----------
-    table : the patches (LAYER_PATCHES).
+    table : the patches (LayerPatchRow).
     spacing_um, patch_px : pixel size and edge of the squares.
     rows, columns : of the network's map of a square.
 

@@ -15,7 +15,7 @@ from cytopipe.formats import tables
 
 @dataclass(frozen=True)
 class Samples:
-    """Points (POINTS, index 0 to n - 1) and their features (n, d), all finite."""
+    """Points (PointRow, index 0 to n - 1) and their features (n, d), all finite."""
 
     points: pd.DataFrame
     values: NDArray[np.float32]
@@ -37,8 +37,8 @@ def read_samples(
 
     Parameters
     ----------
-    points, features, rows : brain to its points (POINTS), its .npy array and the table of the
-        array's rows (FEATURE_ROWS). Arrays are mapped: only the rows that are drawn are read.
+    points, features, rows : brain to its points (PointRow), its .npy array and the table of the
+        array's rows (FeatureRow). Arrays are mapped: only the rows that are drawn are read.
     most : points of a brain to draw without replacement; None for all.
     seed : of the draws; the same for every run, so that runs are compared on the same points.
 
@@ -49,8 +49,8 @@ def read_samples(
     """
     frames, arrays = [], []
     for brain, path in points.items():
-        table = tables.read(tables.POINTS, path)
-        listed = tables.read(tables.FEATURE_ROWS, rows[brain])
+        table = tables.read(tables.PointRow, path)
+        listed = tables.read(tables.FeatureRow, rows[brain])
         if len(table) != len(listed) or (table.point_id != listed.point_id).any():
             raise InputError(f"{rows[brain]}: not the rows of {path}; rerun the features")
         # the status comes from the points: all runs draw from the same ones
@@ -62,7 +62,7 @@ def read_samples(
         finite = np.isfinite(values).all(1)
         frames.append(table.iloc[usable[finite]])
         arrays.append(values[finite])
-    found = pd.concat(frames, ignore_index=True) if frames else tables.POINTS.empty()
+    found = pd.concat(frames, ignore_index=True) if frames else tables.frame_of(tables.PointRow, [])
     if found.empty:
         raise InputError(f"{', '.join(map(str, points.values()))}: no usable point has features")
     return Samples(found, np.concatenate(arrays))
@@ -70,20 +70,24 @@ def read_samples(
 
 @provenance.recorded
 def run(*, parts: Sequence[Path], scores: Output) -> None:
-    """Gather the scores of all tasks and runs (SCORES each) in one table.
+    """Gather the scores of all tasks and runs in one table.
 
     Parameters
     ----------
-    parts : tables of a task and run each, maybe none.
-    scores : the table to write (SCORES).
+    parts : one table per task and run; there may be none.
+    scores : the table to write (ScoreRow).
     """
-    every = [tables.SCORES.empty(), *(tables.read(tables.SCORES, part) for part in parts)]
-    tables.write(tables.SCORES, pd.concat(every, ignore_index=True), scores)
+    every = [
+        tables.frame_of(tables.ScoreRow, []),
+        *(tables.read(tables.ScoreRow, part) for part in parts),
+    ]
+    tables.write(tables.ScoreRow, pd.concat(every, ignore_index=True), scores)
 
 
 def write_scores(
     path: Path, run: str, task: str, scores: Sequence[tuple[str, int, str, float]]
 ) -> None:
-    """Write SCORES of one run and task: (split, fold, metric, value) each."""
-    rows = [(run, task, *score) for score in scores]
-    tables.write(tables.SCORES, pd.DataFrame(rows, columns=tables.SCORES.names), path)
+    """Write the scores of one run and task: (split, fold, metric, value) each."""
+    tables.write_rows(
+        tables.ScoreRow, [tables.ScoreRow(run, task, *score) for score in scores], path
+    )

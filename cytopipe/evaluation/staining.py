@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytopipe.evaluation.image_windows import read_windows
-from cytopipe.formats import tables
 from cytopipe.formats.images import open_pyramid, read_labels
+from cytopipe.formats.tables import read_segmentation
 from cytopipe.numerics.geometry import section_to_pixels
 from cytopipe.study.sections import Section
 
@@ -63,11 +63,11 @@ def measure(
     """
     windows = read_windows(points, sections, patch_px, spacing_um)
     by_key = {(s.brain, s.section): s for s in sections}
-    pages = {}
-    for table, path in zip(segmentation, labels, strict=True):
-        for row in tables.read(tables.SEGMENTATION, table).to_dict("records"):
-            if row["status"] == "ok":
-                pages[row["brain"], row["section"]] = (path, int(row["page"]), row["spacing_um"])
+    pages = {
+        (row.brain, row.section): (path, row.page, row.spacing_um)
+        for row, path in read_segmentation(segmentation, labels)
+        if row.is_usable
+    }
     measured = pd.DataFrame(
         {"patch_intensity": windows.mean((1, 2)), "section_staining": np.nan, "vessels": np.nan}
     )

@@ -22,7 +22,8 @@ from cytopipe.export.gifti import carry, named, to_template
 from cytopipe.export.gifti_files import write_labels, write_map
 from cytopipe.export.nifti import in_template, stack_volumes, write_area_table
 from cytopipe.files import InputError, whole
-from cytopipe.formats import surfaces, tables, volumes
+from cytopipe.formats import surfaces, volumes
+from cytopipe.formats.tables import PointRow, StackRow
 
 BIDS_VERSION = "1.11.0"
 _IGNORED = "# not yet in BIDS: derivatives of microscopy\nsub-*/micr/\n"
@@ -165,8 +166,8 @@ def _write_surfaces(
 
 def _write_points(brain: Brain, start: Path) -> None:
     for name, table, frame in (
-        ("midline_points", tables.POINTS, brain.points),
-        ("stack_sections", tables.STACK, brain.stack),
+        ("midline_points", PointRow, brain.points),
+        ("stack_sections", StackRow, brain.stack),
     ):
         path = start.with_name(f"{start.name}_desc-{name}.tsv")
         write_table(frame, path, "\t", na="n/a")

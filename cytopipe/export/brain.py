@@ -73,7 +73,7 @@ class Brain:
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """POINTS table.
+        """The points (PointRow).
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Brain:
             If it is missing or was made for another template than the config's.
         """
         path = self._need(self.files.points, "points", "coordinates")
-        table = tables.read(tables.POINTS, path)
+        table = tables.read(tables.PointRow, path)
         made_for = sorted(set(table["template"]))
         if made_for not in ([], [self.template]):
             raise InputError(
@@ -114,8 +114,8 @@ class Brain:
 
     @cached_property
     def stack(self) -> pd.DataFrame:
-        """STACK table."""
-        return tables.read(tables.STACK, self._need(self.files.stack, "stack", "alignment"))
+        """Where each section lies (StackRow)."""
+        return tables.read(tables.StackRow, self._need(self.files.stack, "stack", "alignment"))
 
     @cached_property
     def tissue(self) -> Volume:
@@ -164,15 +164,12 @@ class Brain:
         path = self._need(self.files.affine, "affine transform", "coordinates")
         return transforms.read(path, self.name, self.template, "points")
 
-    def segmented(self) -> pd.DataFrame:
-        """SEGMENTATION rows of all sections with the columns `labels` (the file) added."""
-        found = []
-        for labels, table in self.files.chunks:
-            rows = tables.read(
-                tables.SEGMENTATION, self._need(table, "segmentation", "segmentation")
-            )
-            found.append(rows.assign(labels=str(labels)))
-        return pd.concat(found, ignore_index=True)
+    def segmentation(self) -> list[tuple[tables.SegmentationRow, Path]]:
+        """Rows of all sections, each with the label file that holds its page."""
+        return tables.read_segmentation(
+            [self._need(table, "segmentation", "segmentation") for _, table in self.files.chunks],
+            [labels for labels, _ in self.files.chunks],
+        )
 
     def labels(self, path: Path, page: int) -> NDArray[np.uint8]:
         """(rows, columns) 0 background, 1 gray, 2 white matter of one section."""
@@ -189,7 +186,7 @@ class Brain:
         assert self.files.features is not None and self.files.rows is not None
         what = f"features of the run {run}"
         array = np.load(self._need(self.files.features, what, "features"), mmap_mode="r")
-        rows = tables.read(tables.FEATURE_ROWS, self._need(self.files.rows, what, "features"))
+        rows = tables.read(tables.FeatureRow, self._need(self.files.rows, what, "features"))
         if list(rows["point_id"]) != list(self.points["point_id"]):
             raise InputError(
                 f"{self.files.rows}: is of other points than {self.files.points}; "
@@ -198,11 +195,11 @@ class Brain:
         return np.asarray(array)
 
     def predictions(self) -> pd.DataFrame | None:
-        """PREDICTIONS rows of this brain, a row a point, or None if the run has none."""
+        """Predictions (PredictionRow), one row per point, or None if the run has none."""
         path = self.files.predictions
         if path is None or not path.exists():
             return None
-        table = tables.read(tables.PREDICTIONS, path)
+        table = tables.read(tables.PredictionRow, path)
         return table[table["point_id"].isin(self.points["point_id"])].drop_duplicates("point_id")
 
     def _need(self, path: Path, what: str, stage: str) -> Path:

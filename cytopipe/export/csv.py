@@ -10,16 +10,15 @@ import pandas as pd
 from cytopipe.export import Params, readme
 from cytopipe.export.brain import Brain
 from cytopipe.files import whole
-from cytopipe.formats import tables
-from cytopipe.formats.tables import Table
+from cytopipe.formats.tables import PointRow, Row, StackRow, columns
 
 
 def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
     """Write points and sections of each brain."""
     for brain in brains:
         for name, table, frame in (
-            ("points", tables.POINTS, brain.points),
-            ("sections", tables.STACK, brain.stack),
+            ("points", PointRow, brain.points),
+            ("sections", StackRow, brain.stack),
         ):
             path = folder / f"{brain.name}_{name}.csv"
             write_table(frame, path, ",", na="")
@@ -27,12 +26,12 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
     readme.write("csv", brains, folder)
 
 
-def columns_of(table: Table) -> dict[str, Any]:
+def columns_of(kind: type[Row]) -> dict[str, Any]:
     """Meaning and unit of each column, keyed as BIDS has it."""
     return {
         column.name: {"Description": column.meaning}
         | ({"Units": _units(column.unit)} if column.unit else {})
-        for column in table.columns
+        for column in columns(kind)
     }
 
 

@@ -32,19 +32,18 @@ _BREAK = 2.0
 
 
 def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
-    """Write a file for each section that has tissue, and which image it belongs to."""
+    """Write one file per section that has tissue, and the image that each belongs to."""
     areas = areas_of(brains)
     index = []
     for brain in brains:
         images = {section.section: section.image for section in brain.sections}
         points = dict(list(brain.points.groupby("section")))
         typical_um = _typical_distance_um(brain.points)
-        for row in brain.segmented().itertuples():
-            if row.status != "ok":
+        for row, labels_path in brain.segmentation():
+            if not row.is_usable:
                 continue
-            labels = brain.labels(Path(str(row.labels)), int(str(row.page)))
-            spacing_um, full_um = float(str(row.spacing_um)), float(str(row.full_spacing_um))
-            section = int(str(row.section))
+            labels = brain.labels(labels_path, row.page)
+            section, spacing_um, full_um = row.section, row.spacing_um, row.full_spacing_um
             own = points.get(section, brain.points.iloc[:0])
             features = [
                 *_outlines(labels, spacing_um, full_um),

@@ -47,6 +47,6 @@ def sections_of(
 
 
 def write_rows(point_ids: "pd.Series[str]", status: "pd.Series[str]", path: Path) -> None:
-    """Write the point and the status of each row of an array (FEATURE_ROWS)."""
+    """Write the point and the status of each row of an array (FeatureRow)."""
     table = pd.DataFrame({"point_id": point_ids, "status": status})
-    tables.write(tables.FEATURE_ROWS, table, path)
+    tables.write(tables.FeatureRow, table, path)

@@ -35,11 +35,11 @@ def run(
 
     Parameters
     ----------
-    points : points of the brain (POINTS).
+    points : points of the brain (PointRow).
     sections : of the brain; `image` is the pyramid from which patches are read.
     weights : final.pt of a pretraining run.
     backbone, projected : float32 .npy arrays (points, features) to write.
-    rows : table of their rows (FEATURE_ROWS), written last.
+    rows : table of their rows (FeatureRow), written last.
     threads : number of threads that libraries may use (`cytopipe.threads`).
 
     Raises
@@ -47,7 +47,7 @@ def run(
     InputError
         If a patch cannot be read.
     """
-    table = tables.read(tables.POINTS, points)
+    table = tables.read(tables.PointRow, points)
     groups = [
         (f"{section.brain} section {section.section}", section.image, section.spacing_um, members)
         for section, members in sections_of(table, sections)
@@ -73,7 +73,7 @@ def run_patches(
 
     Parameters
     ----------
-    patches : the data set (PATCHES).
+    patches : the data set (PatchRow).
     weights, backbone, projected, rows, threads, params : as for `run`.
 
     Raises
@@ -81,7 +81,7 @@ def run_patches(
     InputError
         If a patch cannot be read.
     """
-    table = tables.read(tables.PATCHES, patches)
+    table = tables.read(tables.PatchRow, patches)
     table = table.drop_duplicates("point_id", ignore_index=True)
     groups = []
     for members in table.groupby(["brain", "section"]).indices.values():

@@ -34,7 +34,7 @@ def normal_in_section(
     Parameters
     ----------
     nx, ny : (n,) the first two components of unit normals in the stack frame.
-    angle_rad, mirrored : of the section, as in STACK: the section is flipped left to right if
+    angle_rad, mirrored : of the section, as in StackRow: it is flipped left to right if
         mirrored, then rotated into the stack.
     """
     back = Rigid(-angle_rad, 0.0, 0.0, "stack", "unmirrored")
@@ -101,15 +101,13 @@ def run_profiles(
 
     Parameters
     ----------
-    points : points of the brain (POINTS).
-    stack : alignment of the brain (STACK), to rotate the normals into the sections.
+    points : points of the brain (PointRow).
+    stack : alignment of the brain (StackRow), to rotate the normals into the sections.
     sections : of the brain; `image` is the pyramid that is read.
     backbone, rows : the .npy array (points, samples) and the table of its rows to write.
     """
-    table = tables.read(tables.POINTS, points)
-    aligned = tables.read(tables.STACK, stack)
-    angles = dict(zip(aligned.section, aligned.angle_rad, strict=True))
-    mirrored = dict(zip(aligned.section, aligned.mirrored, strict=True))
+    table = tables.read(tables.PointRow, points)
+    places = {row.section: row for row in tables.read_rows(tables.StackRow, stack)}
     status = table.status.copy()
     with whole(backbone) as beside:
         array = new_array(beside, (len(table), params.samples))
@@ -119,8 +117,8 @@ def run_profiles(
             normals, in_plane = normal_in_section(
                 here.nx.to_numpy(),
                 here.ny.to_numpy(),
-                angles[section.section],
-                mirrored[section.section],
+                places[section.section].angle_rad,
+                places[section.section].mirrored,
             )
             # in an oblique section, the cortex is longer than it is thick
             across_um = 1000 * here.thickness_mm.to_numpy() / np.maximum(in_plane, 1 / MAX_OBLIQUE)

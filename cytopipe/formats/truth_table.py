@@ -1,6 +1,7 @@
 """The truth table of a phantom study: read, written, and laid out for a terminal."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,15 +10,19 @@ from cytopipe import provenance
 from cytopipe.files import InputError, require, whole
 from cytopipe.formats import tables
 
+# metric, unit and goal: what a line of the table is about
+Line = tuple[str, str, str]
 
-def write(frame: pd.DataFrame, path: Path) -> None:
+
+def write(rows: Sequence[tables.TruthRow], path: Path) -> None:
     """Write the truth table, tab-separated."""
+    frame = tables.frame_of(tables.TruthRow, rows)
     text = frame.to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n")
     with whole(path) as beside:
         beside.write_text(text + provenance.comment(), encoding="utf-8")
 
 
-def read(path: Path) -> pd.DataFrame:
+def read(path: Path) -> list[tables.TruthRow]:
     """Read the truth table.
 
     Raises
@@ -31,36 +36,45 @@ def read(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(text, sep="\t", dtype=str, keep_default_na=False)
     try:
         frame["value"] = [float(text or "nan") for text in frame["value"]]
-        return tables.TRUTH.conform(frame)
+        return tables.rows_of(tables.TruthRow, tables.conform(tables.TruthRow, frame))
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not a truth table ({error}); delete it and rerun") from error
 
 
-def format_table(frame: pd.DataFrame, colour: bool) -> str:
-    """The truth table as text for a terminal: a line a metric, a column a brain.
+def lines_of(
+    rows: Sequence[tables.TruthRow],
+) -> tuple[list[str], dict[Line, dict[str, tables.TruthRow]]]:
+    """The brains, and for each line the row of each brain that has one, both in order."""
+    lines: dict[Line, dict[str, tables.TruthRow]] = {}
+    for row in rows:
+        lines.setdefault((row.metric, row.unit, row.goal), {})[row.brain] = row
+    return list(dict.fromkeys(row.brain for row in rows)), lines
+
+
+def format_table(rows: Sequence[tables.TruthRow], colour: bool) -> str:
+    """The truth table as text for a terminal: one line per metric, one column per brain.
 
     Missed goals carry an exclamation mark and, with `colour`, are red.
     """
-    brains = list(dict.fromkeys(frame["brain"]))
-    lines = [[("metric", False), ("goal", False), *((brain, False) for brain in brains)]]
-    for (metric, unit, goal), rows in frame.groupby(["metric", "unit", "goal"], sort=False):
-        cells = {
-            row["brain"]: (f"{row['value']:.3g}", row["met"] == "no")
-            for row in rows.to_dict("records")
-        }
-        name = f"{metric} [{unit}]" if unit else str(metric)
-        shown = [cells.get(brain, ("", False)) for brain in brains]
-        shown = [(f"{text} !" if missed else text, missed) for text, missed in shown]
-        lines.append([(name, False), (str(goal), False), *shown])
-    widths = [max(len(line[column][0]) for line in lines) for column in range(len(lines[0]))]
+    brains, lines = lines_of(rows)
+    printed = [[("metric", False), ("goal", False), *((brain, False) for brain in brains)]]
+    for (metric, unit, goal), line in lines.items():
+        cells = [(f"{metric} [{unit}]" if unit else metric, False), (goal, False)]
+        for brain in brains:
+            text, missed = "", False
+            if brain in line:
+                text, missed = f"{line[brain].value:.3g}", line[brain].is_missed
+            cells.append((f"{text} !" if missed else text, missed))
+        printed.append(cells)
+    widths = [max(len(text) for text, _ in column) for column in zip(*printed, strict=True)]
     out = []
-    for line in lines:
-        cells_out = []
-        for column, ((text, missed), width) in enumerate(zip(line, widths, strict=True)):
-            padded = text.ljust(width) if column < 2 else text.rjust(width)
-            cells_out.append(f"\033[31m{padded}\033[0m" if missed and colour else padded)
-        out.append("  ".join(cells_out).rstrip())
-    judged_rows = frame[frame["met"] != ""]
-    met = int((judged_rows["met"] == "yes").sum())
-    out.append(f"goals met: {met} of {len(judged_rows)}")
+    for cells in printed:
+        padded = []
+        for column, ((text, missed), width) in enumerate(zip(cells, widths, strict=True)):
+            text = text.ljust(width) if column < 2 else text.rjust(width)
+            padded.append(f"\033[31m{text}\033[0m" if missed and colour else text)
+        out.append("  ".join(padded).rstrip())
+    judged = [row for row in rows if row.met]
+    met = sum(not row.is_missed for row in judged)
+    out.append(f"goals met: {met} of {len(judged)}")
     return "\n".join(out)

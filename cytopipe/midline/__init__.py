@@ -6,10 +6,10 @@ midline that the section's segmentation shows.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cytopipe import logs, provenance
 from cytopipe.files import Output
@@ -21,7 +21,7 @@ from cytopipe.midline.cutting import (
     cutting_angle_deg,
 )
 from cytopipe.midline.refinement import refine, tissue_share
-from cytopipe.numerics.geometry import Placement, Rigid, pixels_to_section, section_to_pixels
+from cytopipe.numerics.geometry import pixels_to_section, section_to_pixels
 from cytopipe.study.config import Midline
 
 VERSION = 3
@@ -44,70 +44,66 @@ def run(
 
     Parameters
     ----------
-    stack : STACK table of the brain.
-    labels, segmentation : label pages and SEGMENTATION table of the chunk.
+    stack : table (StackRow) of the brain.
+    labels, segmentation : label pages and table (SegmentationRow) of the chunk.
     surfaces, thickness, curvature : GIfTI mid-surface and its maps by hemisphere, stack RAS mm.
-    midline : MIDLINE table to write. A section without a transform or without gray matter has
+    midline : table to write (MidlineRow). A section without a transform or without gray matter has
         no rows; the log says so.
     """
     hemispheres = {
         name: _read_hemisphere(surfaces, thickness, curvature, name) for name in surfaces
     }
-    pages = tables.read(tables.SEGMENTATION, segmentation)
-    rows = pages.merge(
-        tables.read(tables.STACK, stack)[
-            ["section", "z_um", "mirrored", "angle_rad", "x_um", "y_um", "image_right", "status"]
-        ],
-        on="section",
-        how="left",
-        suffixes=("", "_stack"),
-        validate="one_to_one",
-    )
-    aligned = rows[np.isfinite(rows["angle_rad"].to_numpy(np.float64))]
-    for row in rows[~rows.index.isin(aligned.index)].to_dict("records"):
-        logs.say(f"section {row['section']}: no transform ({row['status_stack']}), no points")
+    places = {row.section: row for row in tables.read_rows(tables.StackRow, stack)}
+    placed = []
+    for section in tables.read_rows(tables.SegmentationRow, segmentation):
+        place = places.get(section.section)
+        if place is not None and place.is_placed:
+            placed.append((section, place))
+        else:
+            reason = place.status if place else "not in the stack"
+            logs.say(f"section {section.section}: no transform ({reason}), no points")
     cuts = cut_hemispheres(
         hemispheres,
-        aligned["z_um"].to_numpy(np.float64),
-        aligned["image_right"].iloc[0] if len(aligned) else "R",
+        np.array([place.z_um for _, place in placed]),
+        placed[0][1].image_right if placed else "R",
         params.spacing_mm,
     )
-    found = []
-    work = list(zip(aligned.to_dict("records"), cuts, strict=True))
-    for row, cut in logs.progress(work, len(work), f"midline of {brain}, section"):
-        page = images.read_labels(labels, int(row["page"]))
+    chunk = []
+    work = list(zip(placed, cuts, strict=True))
+    for (section, place), cut in logs.progress(work, len(work), f"midline of {brain}, section"):
+        page = images.read_labels(labels, section.page)
         if not (page == 1).any():
-            logs.say(f"section {row['section']}: no gray matter ({row['status']}), no points")
+            logs.say(f"section {section.section}: no gray matter ({section.status}), no points")
             continue
-        points = points_of_section(row, page, cut, params)
-        found.append(points)
+        points = points_of_section(section, place, page, cut, params)
+        chunk.append(points)
         says = points["status"].value_counts().to_dict()
         logs.say(
-            f"section {row['section']}: {len(points)} points {says}, "
+            f"section {section.section}: {len(points)} points {says}, "
             f"moved {points['refined_um'].median():.0f} um (median)"
         )
-    tables.write(
-        tables.MIDLINE,
-        pd.concat(found, ignore_index=True) if found else tables.MIDLINE.empty(),
-        midline,
-    )
+    chunk = chunk or [tables.frame_of(tables.MidlineRow, [])]
+    tables.write(tables.MidlineRow, pd.concat(chunk, ignore_index=True), midline)
 
 
-def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Midline) -> pd.DataFrame:
-    """MIDLINE rows of one section.
+def points_of_section(
+    section: tables.SegmentationRow,
+    place: tables.StackRow,
+    page: NDArray[np.uint8],
+    cut: Cut,
+    params: Midline,
+) -> pd.DataFrame:
+    """Points (MidlineRow) of one section.
 
     Parameters
     ----------
-    row : its row of SEGMENTATION together with that of STACK.
+    section, place : its labels and its place in the stack.
     page : (rows, columns) labels 0 background, 1 gray, 2 white.
     cut : points of the cut of its plane.
     """
-    spacing_um, full_um = float(row["spacing_um"]), float(row["full_spacing_um"])
-    placement = Placement(
-        bool(row["mirrored"]),
-        float(row["width_um"]),
-        Rigid(row["angle_rad"], row["x_um"], row["y_um"], "unmirrored", "stack"),
-    )
+    placement = place.placement
+    assert placement is not None
+    spacing_um, full_um = section.spacing_um, section.full_spacing_um
     cut_um = placement.back(cut.stack_um[:, :2])
     refined = refine(
         page,
@@ -120,12 +116,13 @@ def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Midline)
     tissue = tissue_share(page, refined.points_px, params.window_mm * 1000 / spacing_um)
     status = np.where(refined.reached, "ok", "unrefined")
     status = np.where(tissue < params.min_tissue, "low_tissue", status)
-    number = int(row["section"])
-    return tables.MIDLINE.conform(
+    number = section.section
+    return tables.conform(
+        tables.MidlineRow,
         pd.DataFrame(
             {
-                "point_id": [f"{row['brain']}-{number:05d}-{i:05d}" for i in range(len(cut))],
-                "brain": row["brain"],
+                "point_id": [f"{section.brain}-{number:05d}-{i:05d}" for i in range(len(cut))],
+                "brain": section.brain,
                 "section": number,
                 "hemisphere": cut.hemisphere,
                 "x_um": section_um[:, 0],
@@ -135,7 +132,7 @@ def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Midline)
                 "depth": refined.depth,
                 "x_stack_um": stack_um[:, 0],
                 "y_stack_um": stack_um[:, 1],
-                "z_stack_um": float(row["z_um"]),
+                "z_stack_um": place.z_um,
                 "nx": cut.normals[:, 0],
                 "ny": cut.normals[:, 1],
                 "nz": cut.normals[:, 2],
@@ -146,7 +143,7 @@ def points_of_section(row: dict[str, Any], page: Any, cut: Cut, params: Midline)
                 "y_cut_um": cut_um[:, 1],
                 "status": status,
             }
-        )
+        ),
     )
 
 

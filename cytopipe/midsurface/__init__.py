@@ -13,7 +13,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -58,7 +57,7 @@ def run(
     depth : written: float32, 0 pial to 1 white matter, NaN outside the cortex.
     hemispheres : written: uint8 0 background, 1 left, 2 right.
     surfaces, thickness, curvature : written, a file for each of "L" and "R": mid-surface, mm, 1/mm.
-    table : written last: SURFACES, a row a hemisphere.
+    table : written last: SurfaceRow, one row per hemisphere.
     workers : from two on, the hemispheres are computed side by side; the result is the same.
 
     Raises
@@ -100,11 +99,11 @@ def run(
         gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
         gifti.write_map(found.thickness_mm, thickness[name], name)
         gifti.write_map(found.curvature_per_mm, curvature[name], name)
-        row = _row(brain, name, surface, params.edge_mm)
-        rows.append(row | {"voxels_opened": 0 if fused is None else _beside(fused, sides == side)})
+        opened_beside = 0 if fused is None else _beside(fused, sides == side)
+        rows.append(_row(brain, name, surface, opened_beside, params.edge_mm))
     volumes.write(volumes.Volume(whole_depth, labels.affine), depth)
     volumes.write(volumes.Volume(sides, labels.affine), hemispheres)
-    tables.write(tables.SURFACES, pd.DataFrame(rows), table)
+    tables.write_rows(tables.SurfaceRow, rows, table)
 
 
 @dataclass(frozen=True)
@@ -195,20 +194,23 @@ def _beside(carved: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> int:
     return int((ndimage.binary_dilation(tissue, np.ones((3, 3, 3), bool)) & carved).sum())
 
 
-def _row(brain: str, name: str, surface: HemisphereSurface, edge_mm: float) -> dict[str, object]:
+def _row(
+    brain: str, hemisphere: str, surface: HemisphereSurface, voxels_opened: int, edge_mm: float
+) -> tables.SurfaceRow:
     lengths = meshes.edge_lengths(surface.vertices, surface.faces)
-    return {
-        "brain": brain,
-        "hemisphere": name,
-        "components": int(meshes.component_labels(surface.faces).max()) + 1,
-        "euler": meshes.euler_number(surface.faces),
-        "manifold": meshes.is_closed_manifold(surface.faces),
-        "euler_before": surface.euler_before,
-        "voxels_removed": surface.voxels_removed,
-        "voxels_added": surface.voxels_added,
-        "vertices": len(surface.vertices),
-        "edge_median_mm": float(np.median(lengths)),
-        "edge_in_range": float(((lengths > 0.8 * edge_mm) & (lengths < 1.33 * edge_mm)).mean()),
-        "area_mm2": meshes.area(surface.vertices, surface.faces),
-        "status": surface.status,
-    }
+    return tables.SurfaceRow(
+        brain=brain,
+        hemisphere=hemisphere,
+        components=int(meshes.component_labels(surface.faces).max()) + 1,
+        euler=meshes.euler_number(surface.faces),
+        manifold=meshes.is_closed_manifold(surface.faces),
+        euler_before=surface.euler_before,
+        voxels_removed=surface.voxels_removed,
+        voxels_added=surface.voxels_added,
+        voxels_opened=voxels_opened,
+        vertices=len(surface.vertices),
+        edge_median_mm=float(np.median(lengths)),
+        edge_in_range=float(((lengths > 0.8 * edge_mm) & (lengths < 1.33 * edge_mm)).mean()),
+        area_mm2=meshes.area(surface.vertices, surface.faces),
+        status=surface.status,
+    )

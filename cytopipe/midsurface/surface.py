@@ -14,7 +14,7 @@ FAIRING_ROUNDS = 10
 
 @dataclass(frozen=True)
 class HemisphereSurface:
-    """A hemisphere's mid-surface in stack RAS mm and how it came about (see SURFACES)."""
+    """A hemisphere's mid-surface in stack RAS mm and how it came about (see SurfaceRow)."""
 
     vertices: NDArray[np.float64]
     faces: NDArray[np.int32]

@@ -136,7 +136,7 @@ def with_nearest(points: pd.DataFrame, midline: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     points : x_um, y_um.
-    midline : rows of POINTS of the same section with status ok. Where none lies within `NEAR_MM`,
+    midline : points (PointRow) of the section with status ok. Where none lies within `NEAR_MM`,
         hemisphere is "" and the coordinates are NaN.
     """
     known: dict[str, NDArray[Any]] = {

@@ -67,7 +67,7 @@ def split_areas(
 
     Parameters
     ----------
-    points : labelled points (POINTS).
+    points : labelled points (PointRow).
     roles : brain to role.
     """
     split = points.brain.map(roles)
@@ -115,7 +115,7 @@ def annotated(
 
     Parameters
     ----------
-    midline : usable points of these brains (POINTS), for hemisphere and template coordinate.
+    midline : usable points of these brains (PointRow), for hemisphere and template coordinate.
     files : `{brain}/{section}.geojson` or `.tif`; those of other brains are passed over.
 
     Raises
@@ -171,7 +171,7 @@ def run(
     sections : of these brains; `image` is the pyramid that windows are read from.
     annotations : `{brain}/{section}.geojson` or `.tif`, the latter with areas.tsv beside the
         brains' folders; empty unless params.source is annotations.
-    patches : the table to write (PATCHES).
+    patches : the table to write (PatchRow).
 
     Raises
     ------
@@ -185,7 +185,7 @@ def run(
             f"{patches.stem}: no brain has the role {' or '.join(params.roles)}; correct role in "
             "config/brains.tsv or roles of the data set in config/config.yaml"
         )
-    every = pd.concat([tables.read(tables.POINTS, points[brain]) for brain in brains])
+    every = pd.concat([tables.read(tables.PointRow, points[brain]) for brain in brains])
     usable = every.loc[every.status == "ok"]
     remedy = "look at the coordinates in the report"
     if params.purpose == "pretraining":
@@ -216,4 +216,4 @@ def run(
     rows = drawn.merge(images_of, on=["brain", "section"], how="left", validate="many_to_one")
     counts = rows.split.value_counts(sort=False)
     say(f"{patches.stem}: {', '.join(f'{n} {split}' for split, n in counts.items())} patches")
-    tables.write(tables.PATCHES, rows[tables.PATCHES.names], patches)
+    tables.write(tables.PatchRow, rows[tables.names(tables.PatchRow)], patches)

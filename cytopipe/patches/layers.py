@@ -5,6 +5,7 @@ folds of each share. (The paper gives 913 patches, but 732 for training and 184 
 """
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def run_layers(*, table: Path, patches: Output, params: LayerSplit) -> None:
     table : layers.tsv, tab-separated: patch, brain, image, mask, spacing_um and, if wanted, cells;
         paths are relative to its folder. Images are gray and of 8 bits, masks of the same size
         with 0 background and 1 to 6 the layers, cells a table of x_um and y_um.
-    patches : the table to write (LAYER_PATCHES); its paths start where that of `table` does.
+    patches : the table to write (LayerPatchRow); its paths start where that of `table` does.
 
     Raises
     ------
@@ -67,10 +68,10 @@ def run_layers(*, table: Path, patches: Output, params: LayerSplit) -> None:
         for line, row in enumerate(_read(table).to_dict("records"), start=2)
     ]
     split, rank = split_layers(len(rows), params.test_share, params.seed)
-    frame = pd.DataFrame(rows).assign(split=split, rank=rank)
     tests = split.count("test")
     say(f"{table}: {len(rows) - tests} patches for training, {tests} for testing")
-    tables.write(tables.LAYER_PATCHES, frame, patches)
+    rows = [replace(row, split=s, rank=r) for row, s, r in zip(rows, split, rank, strict=True)]
+    tables.write_rows(tables.LayerPatchRow, rows, patches)
 
 
 def _read(table: Path) -> pd.DataFrame:
@@ -88,7 +89,8 @@ def _read(table: Path) -> pd.DataFrame:
     return frame
 
 
-def _checked(row: Mapping[Hashable, str], table: Path, where: str) -> dict[str, object]:
+def _checked(row: Mapping[Hashable, str], table: Path, where: str) -> tables.LayerPatchRow:
+    """The row of an annotated patch, not yet split."""
     for name in _REQUIRED:
         if not row[name].strip():
             raise InputError(f"{where}: {name} is empty; fill it in")
@@ -120,13 +122,15 @@ def _checked(row: Mapping[Hashable, str], table: Path, where: str) -> dict[str, 
                 f"{table.parent / cells}: row {np.argmax(outside) + 2} lies outside the patch of "
                 f"{size_um[0]:g} x {size_um[1]:g} um; x_um and y_um count from its first pixel"
             )
-    return {
-        "patch_id": row["patch"],
-        "brain": row["brain"],
-        "image": str(image_path),
-        "mask": str(mask_path),
-        "cells": str(table.parent / cells) if cells else "",
-        "spacing_um": spacing_um,
-        "width_px": image.shape[1],
-        "height_px": image.shape[0],
-    }
+    return tables.LayerPatchRow(
+        patch_id=row["patch"],
+        brain=row["brain"],
+        image=str(image_path),
+        mask=str(mask_path),
+        cells=str(table.parent / cells) if cells else "",
+        spacing_um=spacing_um,
+        width_px=image.shape[1],
+        height_px=image.shape[0],
+        split="",
+        rank=-1,
+    )

@@ -1,6 +1,6 @@
 """The phantom's study folder: images, tables, template and, beside them, the truth."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -165,7 +165,8 @@ def _make_sections(study: Path, name: str, template: Template, params: Phantom) 
             params.coarsest_um,
         )
         rows.append((name, section.section, str(image), params.spacing_um, params.thickness_um))
-    tables.write(tables.TRUTH_SECTIONS, _truth_rows(brain, handled), truth / "sections.parquet")
+    rows_of_truth = [_truth_row(brain, section) for section in handled]
+    tables.write_rows(tables.TruthSectionRow, rows_of_truth, truth / "sections.parquet")
     logs.say(f"phantom: annotations of {name}")
     return Made(
         pd.DataFrame(rows, columns=["brain", "section", "image", "spacing_um", "thickness_um"]),
@@ -274,22 +275,16 @@ def _write_pages(pages: Sequence[NDArray[Any]], path: Path) -> None:
             tif.write(page, compression="zlib", photometric="minisblack", metadata=None)
 
 
-def _truth_rows(brain: Brain, handled: list[Handled]) -> pd.DataFrame:
-    def rows() -> Iterator[dict[str, object]]:
-        for section in handled:
-            yield {
-                "brain": brain.name,
-                "section": section.section,
-                "condition": section.condition,
-                "mirrored": section.mirrored,
-                "z_um": section.z_um,
-                "angle_rad": section.rigid.angle_rad,
-                "x_um": section.rigid.x_um,
-                "y_um": section.rigid.y_um,
-                "width_um": section.width_um,
-                "height_um": section.height_um,
-                "full_spacing_um": section.spacing_um,
-                "image_right": brain.params.image_right,
-            }
-
-    return pd.DataFrame(list(rows()))
+def _truth_row(brain: Brain, section: Handled) -> tables.TruthSectionRow:
+    return tables.TruthSectionRow(
+        brain=brain.name,
+        section=section.section,
+        condition=section.condition,
+        mirrored=section.mirrored,
+        z_um=section.z_um,
+        **tables.rigid_columns(section.rigid),
+        width_um=section.width_um,
+        height_um=section.height_um,
+        full_spacing_um=section.spacing_um,
+        image_right=brain.params.image_right,
+    )

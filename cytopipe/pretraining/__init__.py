@@ -49,11 +49,11 @@ def run(
 
     Parameters
     ----------
-    patches : the data set (PATCHES); its test sets are not used.
+    patches : the data set (PatchRow); its test sets are not used.
     geodesic : distances along the cortex, see `learning.distances.read_geodesic`; only used for
         `distance: geodesic`.
     final : weights, plan, params and classes, for `learning.checkpoints.load_encoder`.
-    metrics : one row per epoch (METRICS).
+    metrics : one row per epoch (MetricRow).
     record : the params, with versions and the size of the data set, as YAML.
     threads : number of threads that libraries may use (`cytopipe.threads`).
 
@@ -64,7 +64,7 @@ def run(
         divided among the processes, a patch cannot be read, or the loss is NaN or infinite.
     """
     with distributed.joined() as world:
-        table = tables.read(tables.PATCHES, patches)
+        table = tables.read(tables.PatchRow, patches)
         table = training_rows(table, params.loss, patches.stem)
         objective = build_objective(table, params, geodesic, world.device)
         plan = networks.Plan(
@@ -90,8 +90,8 @@ def run(
                 "weights": encoder.state_dict(),
             }
             checkpoints.save(content, final)
-            rows = pd.DataFrame(state.metrics, columns=tables.METRICS.names)
-            tables.write(tables.METRICS, rows, metrics)
+            rows = pd.DataFrame(state.metrics, columns=tables.names(tables.MetricRow))
+            tables.write(tables.MetricRow, rows, metrics)
             with whole(record) as beside:
                 beside.write_text(provenance.comment() + yaml.safe_dump(described, sort_keys=False))
             # otherwise a deliberate rerun would only copy this run

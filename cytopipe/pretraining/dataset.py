@@ -17,7 +17,7 @@ PLACED = ("spatialnce", "distance")  # losses that need a position for every pat
 
 
 def training_rows(table: pd.DataFrame, loss: str, dataset: str) -> pd.DataFrame:
-    """The rows of a data set (PATCHES) that a loss is trained on; never those of a test set.
+    """The rows of a data set (PatchRow) that a loss is trained on; never those of a test set.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from cytopipe.formats import tables
 from cytopipe.learning import checkpoints
 from cytopipe.learning.models import CONFIG, Model, save_model
 
-TRAINING_SPLITS = ("pretrain", "train")  # of PATCHES
+TRAINING_SPLITS = ("pretrain", "train")  # of a data set
 POSITION_LOSSES = ("spatialnce", "distance")
 
 
@@ -32,7 +32,7 @@ def run_release(
     Parameters
     ----------
     trained : final.pt of the run.
-    patches : the data set of the run (PATCHES).
+    patches : the data set of the run (PatchRow).
     card, settings, weights : README.md, config.yaml and weights.safetensors of the folder to write.
     roles : role of each brain of the study, by its name.
     template : name of the space of the positions.
@@ -58,7 +58,7 @@ def run_release(
         content["version"],
         params,
     )
-    table = tables.read(tables.PATCHES, patches)
+    table = tables.read(tables.PatchRow, patches)
     save_model(model, model_card(model, table, roles, template, licence), weights.parent)
 
 
@@ -73,7 +73,7 @@ def model_card(
 
     Parameters
     ----------
-    patches : the data set of the run (PATCHES), including its test sets.
+    patches : the data set of the run (PatchRow), including its test sets.
     roles, template, licence : see `run_release`.
     """
     plan, params, width = model.encoder.plan, model.params, model.encoder.backbone.width

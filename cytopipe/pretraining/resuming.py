@@ -24,7 +24,7 @@ class State:
     epoch, step : complete epochs, and complete steps of the current one.
     loss_sum : over the steps of the current epoch; stays on the device, equal in all processes.
     seconds : spent on the current epoch.
-    metrics : one row per complete epoch (METRICS).
+    metrics : one row per complete epoch (MetricRow).
     """
 
     epoch: int

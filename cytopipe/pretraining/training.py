@@ -42,7 +42,7 @@ def train(
 
     Parameters
     ----------
-    table : the patches that the objective was built for (PATCHES).
+    table : the patches that the objective was built for (PatchRow).
 
     Raises
     ------

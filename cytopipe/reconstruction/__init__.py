@@ -10,14 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import pandas as pd
-
 from cytopipe import logs, provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats import images, volumes
-from cytopipe.formats import tables as kinds
-from cytopipe.numerics import geometry
+from cytopipe.formats.tables import RepairRow, StackRow, read_rows, read_segmentation, write_rows
 from cytopipe.reconstruction import repair, shapes
 from cytopipe.reconstruction.supplied_tissue import read_given
 from cytopipe.study.config import Reconstruction
@@ -44,13 +40,13 @@ def run_volume(
 
     Parameters
     ----------
-    labels, tables : label file and SEGMENTATION table of each chunk, in the same order.
-    stack : STACK table of the brain.
+    labels, tables : label file and table (SegmentationRow) of each chunk, in the same order.
+    stack : table (StackRow) of the brain.
     supplied_tissue : a ready-made tissue volume that takes the place of the stacked labels
         (`supplied_tissue.read_given`), or nothing.
     volume : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm. Masks are drawn on
         it.
-    repairs : written: REPAIRS table of the defects.
+    repairs : written: the defects (RepairRow).
     workers : sections at a time; does not change the result.
 
     Raises
@@ -66,26 +62,27 @@ def run_volume(
         )
     if supplied_tissue:
         volumes.write(read_given(supplied_tissue[0], sections), volume)
-        kinds.write(kinds.REPAIRS, repair.table(brain, []), repairs)
+        write_rows(RepairRow, [], repairs)
         return
     grid = shapes.grid_around(sections, params.voxel_mm, MARGIN_VOXELS)
     logs.say(f"{brain}: {len(sections)} sections on {grid.shape} voxels")
     planes = shapes.section_planes(
         sections, grid, params.smoothing_voxels, params.sulcus_voxels, brain, workers
     )
-    found = repair.repair_defects(
+    defects = repair.repair_defects(
         planes,
         grid,
+        brain,
         radius_mm=params.defect_radius_mm,
         min_mm3=params.defect_min_mm3,
         cortex_mm=params.cortex_mm,
         label_gap_mm=params.label_gap_mm,
         max_gap_mm=params.max_gap_mm,
     )
-    logs.say(f"{brain}: {len(found)} defects repaired")
+    logs.say(f"{brain}: {len(defects)} defects repaired")
     stacked = volumes.Volume(shapes.interpolate(planes, grid, params.max_gap_mm), grid.affine)
     volumes.write(stacked, volume)
-    kinds.write(kinds.REPAIRS, repair.table(brain, found), repairs)
+    write_rows(RepairRow, defects, repairs)
 
 
 @provenance.recorded
@@ -108,7 +105,7 @@ def run(
     exclusion : the mask in stack RAS mm, any grid (`formats.masks`); empty for none.
     missing_exclusion : without a mask, `stop` and say what to draw, or `go_on` with all tissue.
     tissue : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm.
-    repairs : written: REPAIRS table of everything that was changed.
+    repairs : written: everything that was changed (RepairRow).
 
     Raises
     ------
@@ -124,44 +121,34 @@ def run(
             "or set study.missing_exclusion to go_on in config/config.yaml (docs/new-brain.md)"
         )
     found = volumes.read_tissue(volume)
-    rows = []
+    repaired = read_rows(RepairRow, volume_repairs)
     if exclusion:
-        rows = repair.exclude(found, exclusion[0])
+        repaired += repair.exclude(found, exclusion[0], brain)
     else:
         logs.say(f"{brain}: no mask of what is no cortex; all tissue stays")
-    rows += repair.drop_fragments(found, params.fragment_share)
+    repaired += repair.drop_fragments(found, params.fragment_share, brain)
     volumes.write(found, tissue)
-    defects = kinds.read(kinds.REPAIRS, volume_repairs)
-    made = repair.table(brain, rows)
-    kinds.write(kinds.REPAIRS, pd.concat([defects, made]) if len(made) else defects, repairs)
+    write_rows(RepairRow, repaired, repairs)
 
 
 def placed_sections(
     labels: list[Path], segmentations: list[Path], stack: Path
 ) -> list[shapes.Placed]:
     """Sections that have tissue and a transform, in the order of z."""
-    rows = kinds.read(kinds.STACK, stack).set_index("section").to_dict("index")
+    places = {row.section: row for row in read_rows(StackRow, stack)}
     sections = []
-    for path, segmentation in zip(labels, segmentations, strict=True):
-        for row in kinds.read(kinds.SEGMENTATION, segmentation).to_dict("records"):
-            at = rows.get(row["section"])
-            if at is None or row["status"] != "ok" or not row["tissue_mm2"] > 0:
-                continue
-            if at["status"] in ("blank", "excluded") or not np.isfinite(at["angle_rad"]):
-                continue
-            name = f"{row['brain']}/{row['section']:05d}"
-            sections.append(
-                shapes.Placed(
-                    read=partial(images.read_labels, path, row["page"]),
-                    spacing_um=row["spacing_um"],
-                    full_spacing_um=row["full_spacing_um"],
-                    placement=geometry.Placement(
-                        at["mirrored"],
-                        at["width_um"],
-                        geometry.Rigid(at["angle_rad"], at["x_um"], at["y_um"], name, "stack"),
-                    ),
-                    z_um=at["z_um"],
-                    image_right=at["image_right"],
-                )
+    for row, path in read_segmentation(segmentations, labels):
+        place = places.get(row.section)
+        if place is None or place.placement is None or not row.is_usable or row.tissue_mm2 == 0:
+            continue
+        sections.append(
+            shapes.Placed(
+                read=partial(images.read_labels, path, row.page),
+                spacing_um=row.spacing_um,
+                full_spacing_um=row.full_spacing_um,
+                placement=place.placement,
+                z_um=place.z_um,
+                image_right=place.image_right,
             )
+        )
     return sorted(sections, key=lambda section: section.z_um)

@@ -1,16 +1,15 @@
 """Defects of single sections, what a person excludes, loose fragments; each change is a row."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytopipe import logs
 from cytopipe.files import InputError
 from cytopipe.formats import volumes
+from cytopipe.formats.tables import RepairRow
 from cytopipe.reconstruction.shapes import Grid, Planes, signed_distance
 from cytopipe.study import masks
 
@@ -24,40 +23,17 @@ Mask = NDArray[np.bool_]
 Field = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Repair:
-    """One change: its kind (see REPAIRS), size, and centre of mass in stack RAS mm."""
-
-    kind: str
-    volume_mm3: float
-    centre_mm: NDArray[np.float64]
-
-
-def table(brain: str, repairs: list[Repair]) -> pd.DataFrame:
-    """REPAIRS rows."""
-    centres = np.array([r.centre_mm for r in repairs], np.float64).reshape(-1, 3)
-    return pd.DataFrame(
-        {
-            "brain": brain,
-            "kind": [r.kind for r in repairs],
-            "volume_mm3": [r.volume_mm3 for r in repairs],
-            "r_mm": centres[:, 0],
-            "a_mm": centres[:, 1],
-            "s_mm": centres[:, 2],
-        }
-    )
-
-
 def repair_defects(
     planes: Planes,
     grid: Grid,
+    brain: str,
     *,
     radius_mm: float,
     min_mm3: float,
     cortex_mm: float,
     label_gap_mm: float,
     max_gap_mm: float,
-) -> list[Repair]:
+) -> list[RepairRow]:
     """Give defects of single sections the median of the section and its two neighbours, in place.
 
     The median of three along the cutting direction over the usable sections, and large connected
@@ -112,7 +88,7 @@ def repair_defects(
                 continue
             centre = grid.origin_mm + grid.voxel_mm * np.array([r.mean(), 0, s.mean()])
             centre[1] = planes.a_mm[sections].mean()
-            repairs.append(Repair("defect", volume, centre))
+            repairs.append(RepairRow(brain, "defect", volume, *centre.tolist()))
             for k in np.unique(sections):
                 at = r[sections == k], s[sections == k]
                 planes.tissue[k][at], planes.white[k][at] = (field[at] for field in medians[k])
@@ -154,7 +130,7 @@ def _cutting_white(mask: Mask, at_border: Mask, near_white: Mask) -> Mask:
     return np.asarray(kept[labelled])
 
 
-def exclude(volume: volumes.Volume, exclusion: Path) -> list[Repair]:
+def exclude(volume: volumes.Volume, exclusion: Path, brain: str) -> list[RepairRow]:
     """Set to background, in place, what a person has marked (subcortex, cerebellum).
 
     Parameters
@@ -193,19 +169,22 @@ def exclude(volume: volumes.Volume, exclusion: Path) -> list[Repair]:
     out = np.zeros(volume.data.shape, bool)
     out[tuple(indices[marked].T)] = True
     volume.data[out] = 0
-    return [_repair("excluded", part, volume) for part in _components(out)]
+    return [_repair(brain, "excluded", part, volume) for part in _components(out)]
 
 
-def drop_fragments(volume: volumes.Volume, share: float) -> list[Repair]:
+def drop_fragments(volume: volumes.Volume, share: float, brain: str) -> list[RepairRow]:
     """Set to background, in place, components smaller than `share` of the largest."""
     parts = _components(volume.data > 0)
     largest = max((len(part[0]) for part in parts), default=0)
     small = [part for part in parts if len(part[0]) < share * largest]
     for part in small:
         volume.data[part] = 0
-    return [_repair("fragment", part, volume) for part in small]
+    return [_repair(brain, "fragment", part, volume) for part in small]
 
 
-def _repair(kind: str, part: tuple[NDArray[np.intp], ...], volume: volumes.Volume) -> Repair:
-    size = float(len(part[0]) * np.prod(volume.voxel_mm))
-    return Repair(kind, size, volume.to_mm(np.stack(part, axis=1).mean(axis=0)))
+def _repair(
+    brain: str, kind: str, part: tuple[NDArray[np.intp], ...], volume: volumes.Volume
+) -> RepairRow:
+    size_mm3 = float(len(part[0]) * np.prod(volume.voxel_mm))
+    centre_mm = volume.to_mm(np.stack(part, axis=1).mean(axis=0))
+    return RepairRow(brain, kind, size_mm3, *centre_mm.tolist())

@@ -61,15 +61,15 @@ def run_brain(
     ----------
     sections, images : all sections of the brain and their scans or pyramids, in the same order.
     labels, segmentations : label file and table of each chunk.
-    stack, pairs : STACK and PAIRS of the brain.
+    stack, pairs : StackRow and PairRow of the brain.
     proposed, audit : what alignment and audit propose, in the form of manual/{brain}/sections.tsv;
         None without an audit.
-    tissue, repairs : reconstructed tissue, and REPAIRS.
+    tissue, repairs : reconstructed tissue, and RepairRow.
     surfaces, thickness, curvature : mid-surface and its maps, by hemisphere L and R.
-    table : SURFACES.
-    midlines : MIDLINE of each chunk.
-    points : POINTS.
-    checks : CHECKS.
+    table : SurfaceRow.
+    midlines : MidlineRow of each chunk.
+    points : PointRow.
+    checks : CheckRow.
     template : tissue volume of the template.
     supplied_tissue, supplied_surfaces : ready-made ones, which took the place of ours; the page
         names them.
@@ -83,27 +83,22 @@ def run_brain(
     InputError
         If `earlier` is no such table.
     """
-    placed = tables.read(tables.STACK, stack)
-    paired = tables.read(tables.PAIRS, pairs)
-    midline = pd.concat([tables.read(tables.MIDLINE, path) for path in midlines])
-    located = tables.read(tables.POINTS, points)
-    segmented = pd.concat(
-        [
-            tables.read(tables.SEGMENTATION, segmentation).assign(file=path.as_posix())
-            for path, segmentation in zip(labels, segmentations, strict=True)
-        ]
-    )
+    placed = tables.read_rows(tables.StackRow, stack)
+    paired = tables.read_rows(tables.PairRow, pairs)
+    midline = pd.concat([tables.read(tables.MidlineRow, path) for path in midlines])
+    located = tables.read(tables.PointRow, points)
+    segmented = tables.read_segmentation(segmentations, labels)
     volume, mould = volumes.read_tissue(tissue), volumes.read_tissue(template)
     hemispheres = {h: surface_files.read(path) for h, path in surfaces.items()}
     maps = {
         name: {h: surface_files.read_map(path) for h, path in of.items()}
         for name, of in (("thickness", thickness), ("curvature", curvature))
     }
-    repaired = tables.read(tables.REPAIRS, repairs)
+    repaired = tables.read_rows(tables.RepairRow, repairs)
     before = None if earlier is None else section_numbers.read(earlier)
     with bundle.whole_folder(page.parent / brain) as folder:
         written = section_files.write_all(
-            sections, images, pages_of(segmented), placed, midline, folder, params
+            sections, images, segmented, placed, midline, folder, params
         )
         shown = list(logs.progress(written, len(sections), f"report {brain}"))
         for name, values in (
@@ -115,7 +110,9 @@ def run_brain(
             bundle.write_script(folder / f"{name}.js", name, values)
         bundle.write_niivue(folder / "niivue.js")
     centroids = {s.entry["section"]: s.centroid_um for s in shown if s.centroid_um is not None}
-    measured = section_numbers.table(sections, segmented, centroids, placed, paired, midline)
+    measured = section_numbers.table(
+        sections, [row for row, _ in segmented], centroids, placed, paired, midline
+    )
     section_numbers.write(measured, numbers)
     measured = section_numbers.read(numbers)
     changes = None if before is None else section_numbers.changes(before, measured)
@@ -141,9 +138,9 @@ def run_brain(
         repaired,
         hemispheres,
         maps["thickness"],
-        tables.read(tables.SURFACES, table),
+        tables.read_rows(tables.SurfaceRow, table),
         located,
-        tables.read(tables.CHECKS, checks),
+        tables.read_rows(tables.CheckRow, checks),
         [path.name for path in [*supplied_tissue, *supplied_surfaces]],
     )
     brain_page.write_page("brain.html", values, page)
@@ -163,15 +160,6 @@ def proposed_rows(paths: list[Path]) -> dict[int, dict[str, str]]:
                 name: before.get(name) or row[name] for name in ("mirrored", "excluded")
             } | {"notes": "; ".join(notes)}
     return found
-
-
-def pages_of(segmentation: pd.DataFrame) -> dict[int, tuple[Path, int, float]]:
-    """Label file, page and spacing in um of the sections that have labels, by section number."""
-    return {
-        int(row["section"]): (Path(row["file"]), int(row["page"]), float(row["spacing_um"]))
-        for row in segmentation.to_dict("records")
-        if row["status"] == "ok"
-    }
 
 
 @provenance.recorded
@@ -197,9 +185,9 @@ def run(
     roles : role of each brain.
     pages, stacks, surfaces, points, checks : page and tables of each brain, in the order of
         `roles`.
-    audits : AUDIT of each brain; empty without audits.
-    metrics : METRICS of each run.
-    scores : SCORES of all tasks and runs.
+    audits : AuditRow of each brain; empty without audits.
+    metrics : MetricRow of each run.
+    scores : ScoreRow of all tasks and runs.
     figures : {task}/{run}/figures.html of each task and run; the page links to them.
     table : the truth table, if the study has a truth.
     page : written: the page that links to all others.
@@ -210,27 +198,29 @@ def run(
             "role": role,
             "page": of_brain[0].name,
             "cells": study_page.brain_cells(
-                tables.read(tables.STACK, of_brain[1]),
-                tables.read(tables.SURFACES, of_brain[2]),
-                tables.read(tables.POINTS, of_brain[3]),
-                tables.read(tables.CHECKS, of_brain[4]),
+                tables.read_rows(tables.StackRow, of_brain[1]),
+                tables.read_rows(tables.SurfaceRow, of_brain[2]),
+                tables.read(tables.PointRow, of_brain[3]),
+                tables.read_rows(tables.CheckRow, of_brain[4]),
             ),
         }
         for (brain, role), of_brain in zip(
             roles.items(), zip(pages, stacks, surfaces, points, checks, strict=True), strict=True
         )
     ]
-    found = [tables.read(tables.SCORES, path) for path in scores]
+    found = [tables.read(tables.ScoreRow, path) for path in scores]
     of_tasks: dict[str, dict[str, str]] = {}
     for path in figures:
         address = Path(os.path.relpath(path, page.parent)).as_posix()
         of_tasks.setdefault(path.parents[1].name, {})[path.parent.name] = address
     values = study_page.page_values(
         brains,
-        {run: tables.read(tables.METRICS, path) for run, path in metrics.items()},
-        pd.concat(found) if found else tables.SCORES.empty(),
+        {run: tables.read(tables.MetricRow, path) for run, path in metrics.items()},
+        pd.concat(found) if found else tables.frame_of(tables.ScoreRow, []),
         None if table is None else truth_table.read(table),
         of_tasks,
-        pd.concat([tables.read(tables.AUDIT, path) for path in audits]) if audits else None,
+        [row for path in audits for row in tables.read_rows(tables.AuditRow, path)]
+        if audits
+        else None,
     )
     brain_page.write_page("study.html", values, page)

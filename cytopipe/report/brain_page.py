@@ -12,8 +12,16 @@ import pandas as pd
 from cytopipe import provenance
 from cytopipe.files import whole
 from cytopipe.formats.surfaces import Surface
+from cytopipe.formats.tables import (
+    CheckRow,
+    PairRow,
+    RepairRow,
+    SegmentationRow,
+    StackRow,
+    SurfaceRow,
+)
 from cytopipe.formats.volumes import Volume
-from cytopipe.numerics.geometry import Rigid, mirror
+from cytopipe.numerics.geometry import Rigid, unmirror
 from cytopipe.report import (
     bundle,
     figures,
@@ -114,28 +122,35 @@ def statuses(points: pd.DataFrame) -> dict[str, Any]:
     return {"columns": columns, "rows": rows}
 
 
-def check_rows(checks: pd.DataFrame) -> list[dict[str, str]]:
-    """CHECKS as text, the failed ones first."""
-    found = [
-        {name: str(row[name]) for name in ("check", "limit", "status", "remedy")}
-        | {"value": f"{row['value']:.3g} {row['unit']}" if np.isfinite(row["value"]) else "none"}
-        for row in checks.to_dict("records")
+def check_rows(checks: Sequence[CheckRow]) -> list[dict[str, str]]:
+    """Checks as text, the failed ones first."""
+    return [
+        {
+            "check": row.check,
+            "limit": row.limit,
+            "status": row.status,
+            "remedy": row.remedy,
+            "value": f"{row.value:.3g} {row.unit}" if np.isfinite(row.value) else "none",
+        }
+        for row in sorted(checks, key=lambda row: not row.has_failed)
     ]
-    return sorted(found, key=lambda row: row["status"] != "failed")
 
 
 def summary(
-    sections: Sequence[Section], stack: pd.DataFrame, midline: pd.DataFrame, points: pd.DataFrame
+    sections: Sequence[Section],
+    stack: Sequence[StackRow],
+    midline: pd.DataFrame,
+    points: pd.DataFrame,
 ) -> list[tuple[str, str]]:
     """The numbers at the top of the page."""
-    placed = stack["angle_rad"].notna()
+    placed = [row for row in stack if row.is_placed]
     usable = points[points["status"] == "ok"]
     moved = midline.loc[midline["status"] == "ok", "refined_um"]
     return [
         ("sections", str(len(sections))),
-        ("in the stack", str(int(placed.sum()))),
-        ("of them uncertain", str(int((placed & (stack["status"] != "ok")).sum()))),
-        ("mirrored", str(int((placed & stack["mirrored"]).sum()))),
+        ("in the stack", str(len(placed))),
+        ("of them uncertain", str(sum(row.is_uncertain for row in placed))),
+        ("mirrored", str(sum(row.mirrored for row in placed))),
         ("usable points", f"{len(usable):,}"),
         ("of all", f"{len(usable) / max(len(points), 1):.0%}"),
         ("median refinement", f"{moved.median() / 1000:.2f} mm" if len(moved) else "none"),
@@ -149,9 +164,9 @@ def rows(
     proposed: Mapping[int, Mapping[str, str]],
     numbers: pd.DataFrame,
     changes: Sequence[dict[str, Any]],
-    segmentation: pd.DataFrame,
-    stack: pd.DataFrame,
-    pairs: pd.DataFrame,
+    segmentation: Sequence[tuple[SegmentationRow, Path]],
+    stack: Sequence[StackRow],
+    pairs: Sequence[PairRow],
 ) -> list[dict[str, Any]]:
     """What the page knows of each section, missing ones included; None for what there is not.
 
@@ -159,15 +174,13 @@ def rows(
     ----------
     sections : with what a person decided about them.
     proposed : what the alignment proposes: mirrored, excluded, notes.
-    segmentation : SEGMENTATION of all chunks, and `file`, the chunk's label file.
+    segmentation : of all sections, each with its label file.
     """
     out = section_numbers.standing_out(numbers)
-    measured = {int(row["section"]): row for row in numbers.to_dict("records")}
-    segmented = {int(row["section"]): row for row in segmentation.to_dict("records")}
-    placed = {
-        int(row["section"]): row for row in stack[stack["angle_rad"].notna()].to_dict("records")
-    }
-    near = {int(row["moving"]): row for row in pairs[pairs["distance"] == 1].to_dict("records")}
+    measured = numbers.set_index("section")
+    segmented = {row.section: (row, path) for row, path in segmentation}
+    placed = {row.section: row for row in stack if row.is_placed}
+    near = {pair.moving: pair for pair in pairs if pair.distance == 1}
     centre_mm = section_numbers.centres_mm(
         stack,
         {one.entry["section"]: one.centroid_um for one in shown if one.centroid_um is not None},
@@ -181,27 +194,34 @@ def rows(
         row |= {"decided": decided.get(section, ""), "proposed": proposed.get(section)}
         row |= {"changes": changed.get(section, []), "values": None, "via": -1, "labels": None}
         row |= dict.fromkeys(("x_mm", "y_mm", "angle_deg", "a_mm", "place"))
-        row["dark"] = segmented.get(section, {}).get("background") == "dark"
-        if section in measured:
-            row["values"] = {n.name: _plain(measured[section][n.name]) for n in NUMBERS}
-            row["via"] = int(measured[section]["via"])
-        if segmented.get(section, {}).get("status") == "ok":
-            row["labels"] = {
-                n: _plain(segmented[section][n]) for n in ("file", "page", "spacing_um")
-            }
+        row["dark"] = False
+        if section in measured.index:
+            row["values"] = {n.name: _plain(measured.at[section, n.name]) for n in NUMBERS}
+            row["via"] = _plain(measured.at[section, "via"])
+        if section in segmented:
+            labels, path = segmented[section]
+            row["dark"] = labels.background == "dark"
+            if labels.is_usable:
+                row["labels"] = {
+                    "file": path.as_posix(),
+                    "page": labels.page,
+                    "spacing_um": _plain(labels.spacing_um),
+                }
         if section in placed:
-            row["angle_deg"] = _plain(np.degrees(placed[section]["angle_rad"]), 3)
-            row["a_mm"] = float(placed[section]["z_um"]) / 1000
+            place = placed[section]
+            row["angle_deg"] = _plain(np.degrees(place.angle_rad), 3)
+            row["a_mm"] = place.z_um / 1000
             row["place"] = {
                 "mirrored": "yes" if row["mirrored"] else "no",
                 "onto": "stack",
-                "angle_rad": f"{placed[section]['angle_rad']:.6f}",
-                **{axis: f"{placed[section][axis]:.1f}" for axis in ("x_um", "y_um")},
+                "angle_rad": f"{place.angle_rad:.6f}",
+                "x_um": f"{place.x_um:.1f}",
+                "y_um": f"{place.y_um:.1f}",
             }
         if section in centre_mm.index:
             row |= {axis: _plain(centre_mm.at[section, axis], 3) for axis in ("x_mm", "y_mm")}
         for name in ("inliers_plain", "inliers_mirrored"):
-            row[name] = _plain(near[section][name]) if section in near else None
+            row[name] = getattr(near[section], name) if section in near else None
         found.append(row)
     return found
 
@@ -219,7 +239,10 @@ def decided_words(section: Section) -> str:
 
 
 def pair_rows(
-    shown: Sequence[Shown], pairs: pd.DataFrame, stack: pd.DataFrame, most_rad: float
+    shown: Sequence[Shown],
+    pairs: Sequence[PairRow],
+    stack: Sequence[StackRow],
+    most_rad: float,
 ) -> list[dict[str, Any]]:
     """Each pair as aligned and, for neighbours, with the other handedness aligned by the outline.
 
@@ -234,49 +257,41 @@ def pair_rows(
     in the format of manual/{brain}/sections.tsv. `place` is None if there is no transform.
     """
     outlines = {one.entry["section"]: one.outline for one in shown if one.outline is not None}
-    rows = {int(row["section"]): row for row in stack.to_dict("records")}
+    places = {row.section: row for row in stack}
     found = []
-    for pair in pairs.to_dict("records"):
+    for pair in pairs:
         row = {
-            name: _plain(pair[name])
+            name: _plain(getattr(pair, name))
             for name in ("fixed", "moving", "distance", "inliers_plain", "inliers_mirrored")
             + ("peak_plain", "peak_mirrored", "mirrored", "overlap", "method", "status")
         }
-        fixed, moving = rows[row["fixed"]], rows[row["moving"]]
-        row["used"] = bool(moving["via"] == row["fixed"] or fixed["via"] == row["moving"])
-        rigid = None
-        if np.isfinite(pair["angle_rad"]):
-            rigid = Rigid(pair["angle_rad"], pair["x_um"], pair["y_um"], "moving", "fixed")
-        row["chosen"] = _try(rigid, row["mirrored"], fixed, moving)
+        fixed, moving = places[pair.fixed], places[pair.moving]
+        row["used"] = moving.via == pair.fixed or fixed.via == pair.moving
+        row["chosen"] = _try(pair.rigid, pair.mirrored, fixed, moving)
         row["chosen"]["dice"] = row["overlap"]
-        row["other"] = _try(None, not row["mirrored"], fixed, moving) | {"dice": None}
-        outline, onto = outlines.get(row["moving"]), outlines.get(row["fixed"])
-        if row["distance"] == 1 and outline is not None and onto is not None:
-            rigid, dice = other_handedness.lay(onto, outline, not row["mirrored"], most_rad)
-            row["other"] = _try(rigid, not row["mirrored"], fixed, moving)
+        row["other"] = _try(None, not pair.mirrored, fixed, moving) | {"dice": None}
+        outline, onto = outlines.get(pair.moving), outlines.get(pair.fixed)
+        if pair.distance == 1 and outline is not None and onto is not None:
+            rigid, dice = other_handedness.lay(onto, outline, not pair.mirrored, most_rad)
+            row["other"] = _try(rigid, not pair.mirrored, fixed, moving)
             row["other"]["dice"] = round(dice, 4)
         found.append(row)
     return found
 
 
-def _try(
-    rigid: Rigid | None, flipped: bool, fixed: dict[Any, Any], moving: dict[Any, Any]
-) -> dict[str, Any]:
+def _try(rigid: Rigid | None, flipped: bool, fixed: StackRow, moving: StackRow) -> dict[str, Any]:
     """One handedness of a pair, aligned to the fixed section as scanned, in the form of the page.
 
     Parameters
     ----------
     flipped : whether the moving section was flipped when `rigid` was determined.
-    fixed, moving : rows of STACK.
+    fixed, moving : the two sections in the stack.
     """
-    if rigid is not None and fixed["mirrored"]:
+    if rigid is not None and fixed.mirrored:
         # both are seen from the other side, so x counts from the right
-        a, b = float(moving["width_um"]), float(fixed["width_um"])
-        ends = mirror(rigid(mirror(np.array([[0.0, 0.0], [1e5, 0.0]]), a)), b)
-        angle = float(np.arctan2(*(ends[1] - ends[0])[::-1]))
-        rigid = Rigid(angle, float(ends[0, 0]), float(ends[0, 1]), "moving", "fixed")
+        rigid = unmirror(rigid, moving.width_um, fixed.width_um)
     return {
-        "flipped": bool(flipped) != bool(fixed["mirrored"]),
+        "flipped": flipped != fixed.mirrored,
         "place": None
         if rigid is None
         else {
@@ -287,16 +302,16 @@ def _try(
     }
 
 
-def repair_rows(repairs: pd.DataFrame) -> list[dict[str, Any]]:
+def repair_rows(repairs: Sequence[RepairRow]) -> list[dict[str, Any]]:
     """All repairs by falling volume, with the radius of a ball of that volume."""
     return [
         {
-            "kind": row["kind"],
-            "volume_mm3": round(float(row["volume_mm3"]), 2),
-            "radius_mm": round(float(np.cbrt(row["volume_mm3"] * 3 / 4 / np.pi)), 2),
-            "at_mm": [round(float(row[axis]), 2) for axis in ("r_mm", "a_mm", "s_mm")],
+            "kind": row.kind,
+            "volume_mm3": round(row.volume_mm3, 2),
+            "radius_mm": round(float(np.cbrt(row.volume_mm3 * 3 / 4 / np.pi)), 2),
+            "at_mm": [round(at_mm, 2) for at_mm in (row.r_mm, row.a_mm, row.s_mm)],
         }
-        for row in repairs.sort_values("volume_mm3", ascending=False).to_dict("records")
+        for row in sorted(repairs, key=lambda row: row.volume_mm3, reverse=True)
     ]
 
 
@@ -325,15 +340,15 @@ def page_values(
     pairs: list[dict[str, Any]],
     numbers: pd.DataFrame,
     changes: list[dict[str, Any]] | None,
-    stack: pd.DataFrame,
+    stack: Sequence[StackRow],
     tissue: Volume,
     template: Volume,
-    repairs: pd.DataFrame,
+    repairs: Sequence[RepairRow],
     surfaces: dict[str, Surface],
     thickness: dict[str, Any],
-    table: pd.DataFrame,
+    table: Sequence[SurfaceRow],
     points: pd.DataFrame,
-    checks: pd.DataFrame,
+    checks: Sequence[CheckRow],
     given: Sequence[str],
 ) -> dict[str, Any]:
     """Everything that the template `brain.html` needs.
@@ -342,10 +357,7 @@ def page_values(
     ----------
     given : names of supplied files that replace results of the workflow.
     """
-    measured = table.assign(
-        thickness_mm=[float(np.nanmedian(thickness[h])) for h in table["hemisphere"]]
-    )
-    right = stack["image_right"].iloc[0] if len(stack) else "R"
+    right = stack[0].image_right if stack else "R"
     shapes = [entry["shape"] for entry in of_sections if "shape" in entry]
     width, height = max((s[0] for s in shapes), default=4), max((s[1] for s in shapes), default=3)
     data = {
@@ -376,7 +388,7 @@ def page_values(
         "repair_colours": figures.REPAIR_COLOURS,
         "legend": markup(figures.thickness_legend()),
         "views": views(surfaces, thickness),
-        "surfaces": measured.to_dict("records"),
+        "surfaces": [(row, float(np.nanmedian(thickness[row.hemisphere]))) for row in table],
         "statuses": statuses(points),
         "checks": check_rows(checks),
         "data": data,

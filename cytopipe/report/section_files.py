@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import images
+from cytopipe.formats.tables import SegmentationRow, StackRow
 from cytopipe.numerics.geometry import Floats, pixels_to_section
 from cytopipe.report import bundle, thumbnails
 from cytopipe.report.other_handedness import Outline
@@ -37,8 +38,8 @@ class Shown:
 def write_all(
     sections: list[Section],
     scans: list[Path],
-    labels: dict[int, tuple[Path, int, float]],
-    stack: pd.DataFrame,
+    segmentation: list[tuple[SegmentationRow, Path]],
+    stack: list[StackRow],
     midline: pd.DataFrame,
     folder: Path,
     params: Report,
@@ -52,12 +53,13 @@ def write_all(
     Parameters
     ----------
     scans : image of each of `sections`.
-    labels : label file, page and spacing in um by section number.
-    stack, midline : STACK and MIDLINE of the brain.
+    segmentation : of all sections, each with its label file.
+    stack, midline : of the brain; the midline as a DataFrame of MidlineRow.
     """
     for name in ("thumbnails", "sections"):
         (folder / name).mkdir()
-    rows = {int(row["section"]): row for row in stack.to_dict("records")}
+    labels = {row.section: (row, path) for row, path in segmentation if row.is_usable}
+    places = {row.section: row for row in stack}
     points = dict(iter(midline.groupby("section")))
     scanned = {s.section: (s, path) for s, path in zip(sections, scans, strict=True)}
     for number in sorted([*scanned, *thumbnails.missing_numbers(list(scanned))]):
@@ -67,26 +69,24 @@ def write_all(
             yield Shown(entry, None, None)
             continue
         section, path = scanned[number]
-        row = rows.get(number)
-        status = row["status"] if row is not None else "not in the stack"
-        mirrored = bool(row is not None and row["mirrored"])
+        place = places.get(number)
+        status = place.status if place else "not in the stack"
+        mirrored = place is not None and place.mirrored
         entry |= {"mirrored": mirrored, "status": status, "mark": mark_of(status)}
         try:
             image, spacing_um = _image(path, section.spacing_um, params.section_px)
         except InputError:
             yield Shown(entry | {"note": "not readable"}, None, None)
             continue
-        found = None
-        if number in labels:
-            file, page, label_um = labels[number]
-            found = images.read_labels(file, page)
-        width_um = float(row["width_um"]) if row is not None else np.nan
+        width_um = place.width_um if place else np.nan
         if not np.isfinite(width_um):
             width_um = image.shape[1] * spacing_um - section.spacing_um
         of_section = points.get(number, midline[:0])
         tissue = white = list[Floats]()
         centroid, outline = None, None
-        if found is not None:
+        if number in labels:
+            row, labels_path = labels[number]
+            label_um, found = row.spacing_um, images.read_labels(labels_path, row.page)
             tissue, white = (
                 thumbnails.boundaries_um(found, kind, label_um, section.spacing_um)
                 for kind in (1, 2)

@@ -4,6 +4,7 @@ They are written as a table, {brain}.tsv, a row a section. Keep a copy of it bef
 name its folder in `report.compare_with`: the next page says what the correction did.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from cytopipe.files import InputError, require, whole
-from cytopipe.numerics.geometry import Floats, Placement, Rigid
+from cytopipe.formats import tables
+from cytopipe.numerics.geometry import Floats
 from cytopipe.study.sections import Section
 
 # a number stands out that lies so many quartile distances beyond the worse quartile: what Tukey
@@ -74,17 +76,17 @@ COLUMNS = ["section", "status", "mirrored", "via", *(number.name for number in N
 
 def table(
     sections: list[Section],
-    segmentation: pd.DataFrame,
+    segmentation: list[tables.SegmentationRow],
     centroids_um: dict[int, Floats],
-    stack: pd.DataFrame,
-    pairs: pd.DataFrame,
+    stack: list[tables.StackRow],
+    pairs: list[tables.PairRow],
     midline: pd.DataFrame,
 ) -> pd.DataFrame:
-    """The numbers of each section, a row a section in order, columns `COLUMNS`.
+    """The numbers of each section, one row per section in order, columns `COLUMNS`.
 
     Parameters
     ----------
-    segmentation, stack, pairs, midline : SEGMENTATION, STACK, PAIRS and MIDLINE of the brain.
+    segmentation, stack, pairs, midline : of the brain; the midline as a DataFrame of MidlineRow.
     centroids_um : centre of the tissue of sections that have any, frame of the section as scanned.
 
     Returns
@@ -94,8 +96,13 @@ def table(
     section without a place the one of most inliers.
     """
     rows = pd.DataFrame({"section": [s.section for s in sections]}).set_index("section")
-    known = segmentation[segmentation["status"] == "ok"].set_index("section").reindex(rows.index)
-    placed = stack.set_index("section").reindex(rows.index)
+    usable_rows = [row for row in segmentation if row.is_usable]
+    known = (
+        tables.frame_of(tables.SegmentationRow, usable_rows)
+        .set_index("section")
+        .reindex(rows.index)
+    )
+    placed = tables.frame_of(tables.StackRow, stack).set_index("section").reindex(rows.index)
     rows["status"] = placed["status"].fillna("not in the stack")
     rows["mirrored"] = placed["mirrored"].fillna(False).astype(bool)
     rows["via"] = placed["via"].fillna(-1).astype(int)
@@ -114,7 +121,9 @@ def table(
     ok = midline[midline["status"] == "ok"]
     found = midline.groupby("section").size().reindex(rows.index)
     usable = ok.groupby("section").size().reindex(rows.index)
-    rows["points"] = usable.fillna(0).where(placed["angle_rad"].notna())
+    rows["points"] = usable.fillna(0).where(
+        rows.index.isin([row.section for row in stack if row.is_placed])
+    )
     rows["usable"] = 100 * usable.fillna(0) / found
     close = (ok["depth"] - 0.5).abs() < 0.1
     rows["middle"] = 100 * close.groupby(ok["section"]).mean().reindex(rows.index)
@@ -132,44 +141,31 @@ def neighbours(values: "pd.Series[float]") -> "pd.Series[float]":
     return (before + after) / 2
 
 
-def centres_mm(stack: pd.DataFrame, centroids_um: dict[int, Floats]) -> pd.DataFrame:
+def centres_mm(stack: Sequence[tables.StackRow], centroids_um: dict[int, Floats]) -> pd.DataFrame:
     """Centre of the tissue of each placed section in the stack: x_mm, y_mm by section."""
     rows = {}
-    for row in stack[stack["angle_rad"].notna()].to_dict("records"):
-        centre_um = centroids_um.get(int(row["section"]))
-        if centre_um is None:
-            continue
-        rigid = Rigid(row["angle_rad"], row["x_um"], row["y_um"], "unmirrored", "stack")
-        placement = Placement(bool(row["mirrored"]), float(row["width_um"]), rigid)
-        rows[int(row["section"])] = placement(centre_um) / 1000
+    for row in stack:
+        centre_um = centroids_um.get(row.section)
+        if row.placement is not None and centre_um is not None:
+            rows[row.section] = row.placement(centre_um) / 1000
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["x_mm", "y_mm"], dtype=float)
     return frame.rename_axis("section")
 
 
-def _of_pairs(via: "pd.Series[int]", pairs: pd.DataFrame) -> pd.DataFrame:
+def _of_pairs(via: "pd.Series[int]", pairs: list[tables.PairRow]) -> pd.DataFrame:
     """inliers, hand_margin, residual_um and overlap (%) of the pair of each section."""
-    flags = pairs["mirrored"].to_numpy(bool)
-    plain, mirrored = pairs["inliers_plain"].to_numpy(), pairs["inliers_mirrored"].to_numpy()
-    chosen, other = np.where(flags, mirrored, plain), np.where(flags, plain, mirrored)
-    of_pairs = pd.DataFrame(
-        {
-            "inliers": chosen,
-            # plus one: nothing against nothing is no evidence, nothing against much is
-            "hand_margin": (chosen + 1) / (other + 1),
-            "residual_um": pairs["residual_um"].to_numpy(),
-            "overlap": 100 * pairs["overlap"].to_numpy(),
-        }
-    )
-    fixed, moving = pairs["fixed"].to_numpy(), pairs["moving"].to_numpy()
     rows = {}
     for section, partner in via.items():
-        mine = (fixed == section) | (moving == section)
-        used = mine & ((fixed == partner) | (moving == partner))
-        if partner == section or not mine.any():
+        own = [pair for pair in pairs if section in pair.sections]
+        if partner == section or not own:
             continue  # the base is where the others are placed to
-        choice = used if partner >= 0 and used.any() else mine
-        rows[section] = of_pairs[choice].nlargest(1, "inliers").iloc[0]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(of_pairs), dtype=float)
+        used = [pair for pair in own if partner in pair.sections]
+        pair = max(used or own, key=lambda pair: pair.inliers)
+        # plus one: nothing against nothing is no evidence, nothing against much is
+        hand_margin = (pair.inliers + 1) / (pair.inliers_other + 1)
+        rows[section] = (pair.inliers, hand_margin, pair.residual_um, 100 * pair.overlap)
+    columns = ["inliers", "hand_margin", "residual_um", "overlap"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
 
 
 def standing_out(numbers: pd.DataFrame) -> dict[int, list[str]]:
@@ -224,22 +220,21 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> list[dict[str, Any]]:
 
     Both as read from files, so that numbers are compared as they are written.
     """
-    old = {int(row["section"]): row for row in before.to_dict("records")}
-    new = {int(row["section"]): row for row in now.to_dict("records")}
+    old, new = before.set_index("section"), now.set_index("section")
     found = []
-    for section in sorted({*old, *new}):
-        if section not in new:
+    for section in sorted({*old.index, *new.index}):
+        if section not in new.index:
             words = ["no longer there"]
-        elif section not in old:
+        elif section not in old.index:
             words = ["new"]
         else:
-            words = _differences(old[section], new[section])
+            words = _differences(old.loc[section], new.loc[section])
         if words:
-            found.append({"section": section, "changes": words})
+            found.append({"section": int(section), "changes": words})
     return sorted(found, key=lambda row: (-len(row["changes"]), row["section"]))
 
 
-def _differences(old: dict[Any, Any], new: dict[Any, Any]) -> list[str]:
+def _differences(old: "pd.Series[Any]", new: "pd.Series[Any]") -> list[str]:
     words = []
     for name, label in (("status", "status"), ("mirrored", "mirrored"), ("via", "placed through")):
         if old[name] != new[name]:

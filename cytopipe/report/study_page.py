@@ -1,11 +1,14 @@
 """The page of the study: its brains, networks, scores and, for a phantom, the truth table."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cytopipe.formats import truth_table
+from cytopipe.formats.tables import AuditRow, CheckRow, StackRow, SurfaceRow, TruthRow
 from cytopipe.report import figures
 from cytopipe.report.brain_page import markup
 
@@ -30,19 +33,22 @@ def cell(text: str, bad: bool = False) -> dict[str, Any]:
 
 
 def brain_cells(
-    stack: pd.DataFrame, surfaces: pd.DataFrame, points: pd.DataFrame, checks: pd.DataFrame
+    stack: Sequence[StackRow],
+    surfaces: Sequence[SurfaceRow],
+    points: pd.DataFrame,
+    checks: Sequence[CheckRow],
 ) -> list[dict[str, Any]]:
     """The cells of a brain, in the order of BRAIN_COLUMNS."""
-    placed = stack["angle_rad"].notna()
-    euler = dict(zip(surfaces["hemisphere"], surfaces["euler"], strict=True))
+    placed = [row for row in stack if row.is_placed]
+    euler = {row.hemisphere: row.euler for row in surfaces}
     usable = points["status"] == "ok"
-    failed = int((checks["status"] == "failed").sum())
+    failed = sum(check.has_failed for check in checks)
     located = (usable & points["x_mm"].notna()).sum() / max(int(usable.sum()), 1)
     return [
         cell(str(len(stack))),
-        cell(str(int(placed.sum())), bool(placed.mean() < 0.8)),
-        cell(str(int((placed & (stack["status"] != "ok")).sum()))),
-        cell(str(int((placed & stack["mirrored"]).sum()))),
+        cell(str(len(placed)), len(placed) < 0.8 * len(stack)),
+        cell(str(sum(row.is_uncertain for row in placed))),
+        cell(str(sum(row.mirrored for row in placed))),
         *(cell(str(euler.get(h, "none")), euler.get(h) != 2) for h in "LR"),
         cell(f"{int(usable.sum()):,}", not usable.any()),
         cell(f"{located:.0%}", located < 0.95),
@@ -50,14 +56,10 @@ def brain_cells(
     ]
 
 
-def audit_rows(audit: pd.DataFrame) -> list[dict[str, Any]]:
+def audit_rows(audit: Sequence[AuditRow]) -> list[dict[str, Any]]:
     """Findings of the audit, by brain and falling confidence."""
-    ordered = audit.sort_values(["brain", "confidence", "section"], ascending=[True, False, True])
-    return [
-        {str(name): value for name, value in row.items()}
-        | {"confidence": f"{row['confidence']:.3f}"}
-        for row in ordered.to_dict("records")
-    ]
+    ordered = sorted(audit, key=lambda row: (row.brain, -row.confidence, row.section))
+    return [asdict(row) | {"confidence": f"{row.confidence:.3f}"} for row in ordered]
 
 
 def score_tasks(
@@ -93,23 +95,22 @@ def score_tasks(
     return tasks
 
 
-def truth_values(truth: pd.DataFrame) -> dict[str, Any]:
+def truth_values(truth: Sequence[TruthRow]) -> dict[str, Any]:
     """The truth table with one column per brain."""
-    brains = list(dict.fromkeys(truth["brain"]))
+    brains, lines = truth_table.lines_of(truth)
     rows = []
-    for (metric, unit, goal), of in truth.groupby(["metric", "unit", "goal"], sort=False):
-        found = {row["brain"]: row for row in of.to_dict("records")}
+    for (metric, unit, goal), line in lines.items():
         cells = []
         for brain in brains:
-            if brain not in found:
+            if brain not in line:
                 cells.append(cell(""))
                 continue
-            value = found[brain]["value"]
+            value = line[brain].value
             text = f"{value:.3g}" if np.isfinite(value) else "not measurable"
-            cells.append(cell(text, found[brain]["met"] == "no"))
+            cells.append(cell(text, line[brain].is_missed))
         rows.append({"metric": metric, "unit": unit, "goal": goal, "cells": cells})
-    judged = truth[truth["met"] != ""]
-    met = int((judged["met"] == "yes").sum())
+    judged = [row for row in truth if row.met]
+    met = sum(not row.is_missed for row in judged)
     return {"brains": brains, "rows": rows, "met": met, "judged": len(judged)}
 
 
@@ -117,18 +118,18 @@ def page_values(
     brains: Sequence[dict[str, Any]],
     metrics: dict[str, pd.DataFrame],
     scores: pd.DataFrame,
-    truth: pd.DataFrame | None,
+    truth: Sequence[TruthRow] | None,
     task_pages: Mapping[str, Mapping[str, str]],
-    audit: pd.DataFrame | None,
+    audit: Sequence[AuditRow] | None,
 ) -> dict[str, Any]:
     """Everything that the template `study.html` needs.
 
     Parameters
     ----------
     brains : brain, role, page and cells of each brain.
-    metrics : METRICS of each run.
+    metrics : MetricRow of each run.
     task_pages : see `score_tasks`.
-    audit : AUDIT of all brains; None without an audit.
+    audit : findings in all brains; None without an audit.
     """
     trained = {run: table for run, table in metrics.items() if len(table)}
     runs = [

@@ -5,10 +5,8 @@ is cleaned) stands in the config. Labels are at one working resolution for a who
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
@@ -53,8 +51,8 @@ def run(
     sections, images : in the same order.
     manual : labels corrected by a person, named by section number, 00420.tif; they replace the
         computed ones.
-    labels : written, a page a section with 0 background, 1 gray, 2 white.
-    table : written last, `tables.SEGMENTATION`.
+    labels : written, one page per section with 0 background, 1 gray, 2 white.
+    table : written last, `SegmentationRow`.
 
     Raises
     ------
@@ -64,16 +62,16 @@ def run(
     """
     by_person = _by_section(manual, sections)
     pages: list[Labels] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[tables.SegmentationRow] = []
     failed: list[str] = []
     pairs = zip(sections, images, strict=True)
     for section, image in progress(pairs, len(sections), "sections segmented"):
         found = Segmented.empty("excluded")
-        row: dict[str, Any] = dict.fromkeys(_GEOMETRY, float("nan"))
+        size_um = _UNKNOWN_SIZE
         if not section.excluded:
             try:
                 with open_pyramid(image, section.spacing_um) as pyramid:
-                    row = _geometry(pyramid)
+                    size_um = _size_um(pyramid)
                     gray = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
             except InputError as error:
                 say(f"section {section.section} is unreadable: {error}")
@@ -94,11 +92,7 @@ def run(
                 f"section {section.section}: white matter touches the background more than gray "
                 "does; look whether the two are mistaken for one another"
             )
-        rows.append(
-            {"brain": section.brain, "section": section.section, "page": len(pages)}
-            | row
-            | _measures(found, params.spacing_um)
-        )
+        rows.append(_row(section, len(pages), size_um, found, params.spacing_um))
         pages.append(found.labels if found.status == "ok" else NO_LABELS)
     if len(failed) > params.max_failed * len(sections):
         raise InputError(
@@ -108,7 +102,7 @@ def run(
             + "\nrepair the files, or exclude the sections in config/sections.tsv"
         )
     write_labels(pages, labels)
-    tables.write(tables.SEGMENTATION, pd.DataFrame(rows), table)
+    tables.write_rows(tables.SegmentationRow, rows, table)
 
 
 def read_manual(path: Path, shape: tuple[int, ...]) -> Labels:
@@ -147,32 +141,44 @@ def _by_section(manual: list[Path], sections: list[Section]) -> dict[int, Path]:
     return {known[path.stem]: path for path in manual}
 
 
-_GEOMETRY = ("width_um", "height_um", "full_spacing_um")
+# width, height and pixel size of a section that was not read
+_UNKNOWN_SIZE = (float("nan"),) * 3
 
 
-def _geometry(pyramid: Pyramid) -> dict[str, float]:
+def _size_um(pyramid: Pyramid) -> tuple[float, float, float]:
+    """Width, height and pixel size of level 0, as the table has them."""
     full = pyramid.levels[0]
-    return {
-        "width_um": (full.width - 1) * full.spacing_um,
-        "height_um": (full.height - 1) * full.spacing_um,
-        "full_spacing_um": full.spacing_um,
-    }
+    return (
+        (full.width - 1) * full.spacing_um,
+        (full.height - 1) * full.spacing_um,
+        full.spacing_um,
+    )
 
 
-def _measures(found: Segmented, spacing_um: float) -> dict[str, Any]:
+def _row(
+    section: Section,
+    page: int,
+    size_um: tuple[float, float, float],
+    found: Segmented,
+    spacing_um: float,
+) -> tables.SegmentationRow:
     pixel_mm2 = (spacing_um / 1000) ** 2
-    gray = np.count_nonzero(found.labels == GRAY) * pixel_mm2
-    white = np.count_nonzero(found.labels == WHITE) * pixel_mm2
-    return {
-        "spacing_um": spacing_um,
-        "threshold": found.threshold,
-        "threshold_from": found.threshold_from,
-        "background": found.background,
-        "tissue_mm2": gray + white,
-        "gray_mm2": gray,
-        "white_mm2": white,
-        "sulcal_before_mm": found.sulcal_before_mm,
-        "sulcal_after_mm": found.sulcal_after_mm,
-        "contact_ratio": found.contact_ratio,
-        "status": found.status,
-    }
+    gray_mm2 = np.count_nonzero(found.labels == GRAY) * pixel_mm2
+    white_mm2 = np.count_nonzero(found.labels == WHITE) * pixel_mm2
+    return tables.SegmentationRow(
+        section.brain,
+        section.section,
+        page,
+        *size_um,
+        spacing_um=spacing_um,
+        threshold=found.threshold,
+        threshold_from=found.threshold_from,
+        background=found.background,
+        tissue_mm2=gray_mm2 + white_mm2,
+        gray_mm2=gray_mm2,
+        white_mm2=white_mm2,
+        sulcal_before_mm=found.sulcal_before_mm,
+        sulcal_after_mm=found.sulcal_after_mm,
+        contact_ratio=found.contact_ratio,
+        status=found.status,
+    )

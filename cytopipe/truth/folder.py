@@ -1,56 +1,33 @@
 """The truth of a phantom study, read by its file formats alone.
 
 truth/truth.yaml                           truth_spacing_um, coordinates_spacing_um
-truth/{brain}/sections.parquet             condition, handedness and displacement of each section
+truth/{brain}/sections.parquet             condition, handedness and place of each section
 truth/{brain}/{section}.tif                pages tissue, area, layer, depth; frame as scanned
 truth/{brain}/coordinates-{section}.tif    template R, A, S mm on a coarse grid
 truth/{brain}/hemi-{L,R}_{pial,white}.surf.gii    true stack RAS mm
 """
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tifffile
 import yaml
 from numpy.typing import NDArray
 
-from cytopipe.files import InputError, require
-from cytopipe.formats import surfaces
-from cytopipe.numerics.geometry import Floats, Placement, Rigid
+from cytopipe.files import require
+from cytopipe.formats import surfaces, tables
+from cytopipe.numerics.geometry import Floats, Placement
 
 PAGES = {"tissue": 0, "area": 1, "layer": 2, "depth": 3}
 _REMEDY = "make the phantom study again (python -m cytopipe phantom)"
-_COLUMNS = (
-    "section",
-    "condition",
-    "mirrored",
-    "z_um",
-    "angle_rad",
-    "x_um",
-    "y_um",
-    "width_um",
-    "full_spacing_um",
-    "image_right",
-)
 
 
-def placements(table: pd.DataFrame, stack: str) -> dict[int, Placement]:
-    """Placement of each section of a table with mirrored, width_um, angle_rad, x_um, y_um.
-
-    Sections without a transform (NaN) are left out. `stack` names the stack's frame.
-    """
-    placed = table.dropna(subset=["angle_rad", "x_um", "y_um"])
-    return {
-        int(row["section"]): Placement(
-            bool(row["mirrored"]),
-            float(row["width_um"]),
-            Rigid(row["angle_rad"], row["x_um"], row["y_um"], str(row["section"]), stack),
-        )
-        for row in placed.to_dict("records")
-    }
+def placements(rows: Iterable[tables.StackRow]) -> dict[int, Placement]:
+    """Placement of each placed section by its number."""
+    return {row.section: row.placement for row in rows if row.placement is not None}
 
 
 class TruthBrain:
@@ -58,7 +35,8 @@ class TruthBrain:
 
     Attributes
     ----------
-    sections : the table sections.parquet, sorted by section.
+    sections : the rows of sections.parquet, in order.
+    image_right : side of the brain at the right of an unmirrored image.
     spacing_um, coordinates_spacing_um : pixel sizes of the pages and of the coordinates.
     """
 
@@ -68,46 +46,46 @@ class TruthBrain:
         self.spacing_um = float(scale["truth_spacing_um"])
         self.coordinates_spacing_um = float(scale["coordinates_spacing_um"])
         path = require(self.folder / "sections.parquet", _REMEDY)
-        frame = pd.read_parquet(path)
-        missing = [name for name in _COLUMNS if name not in frame]
-        if missing:
-            raise InputError(f"{path}: column {missing[0]!r} is missing; {_REMEDY}")
-        self.sections = frame.sort_values("section").reset_index(drop=True)
+        rows = tables.read_rows(tables.TruthSectionRow, path)
+        self.sections = sorted(rows, key=lambda row: row.section)
+        self.image_right = self.sections[0].image_right
         self._pages: dict[tuple[int, str], NDArray[Any]] = {}
 
     @cached_property
     def full_spacing_um(self) -> dict[int, float]:
-        return dict(zip(self.sections["section"], self.sections["full_spacing_um"], strict=True))
+        return {row.section: row.full_spacing_um for row in self.sections}
 
     @cached_property
     def z_um(self) -> dict[int, float]:
-        return dict(zip(self.sections["section"], self.sections["z_um"], strict=True))
+        return {row.section: row.z_um for row in self.sections}
 
     @cached_property
     def placements(self) -> dict[int, Placement]:
         """Where each section truly lies."""
-        return placements(self.sections, "true stack")
+        return {row.section: row.placement for row in self.sections}
 
     @cached_property
     def with_tissue(self) -> list[int]:
         """Sections that were scanned and show tissue, whatever their condition."""
-        scanned = self.sections[~self.sections["condition"].isin(["blank", "missing"])]
-        return [int(s) for s in scanned["section"] if self.tissue_px[int(s)] > 0]
+        return [section for section, pixels in self.tissue_px.items() if pixels > 0]
 
     @cached_property
     def tissue_px(self) -> dict[int, int]:
         """Pixels of tissue in each section; 0 for blank and missing ones."""
         return {
-            int(row["section"]): 0
-            if row["condition"] in ("blank", "missing")
-            else int(np.count_nonzero(self.page(int(row["section"]), "tissue")))
-            for row in self.sections.to_dict("records")
+            row.section: int(np.count_nonzero(self.page(row.section, "tissue")))
+            if row.shows_tissue
+            else 0
+            for row in self.sections
         }
 
     def good(self) -> list[int]:
         """Sections without damage that show tissue."""
-        good = self.sections.loc[self.sections["condition"] == "good", "section"]
-        return [int(section) for section in good if self.tissue_px[int(section)] > 0]
+        return [
+            row.section
+            for row in self.sections
+            if row.condition == "good" and self.tissue_px[row.section] > 0
+        ]
 
     def page(self, section: int, name: str) -> NDArray[Any]:
         """One of the PAGES of a section, in the frame as scanned; float pages as float64."""

@@ -71,8 +71,7 @@ def depth_samples(truth: TruthBrain, midline: pd.DataFrame, mids: dict[str, True
             in_middle[rows, column] = off <= DEPTH_TOLERANCE
         stack_um[rows, :2] = truth.placements[section](places[0][rows])
         stack_um[rows, 2] = truth.z_um[section]
-    image_right = truth.sections["image_right"].iloc[0]
-    return {"depth": in_middle[in_cortex(stack_to_ras(stack_um, image_right), mids)]}
+    return {"depth": in_middle[in_cortex(stack_to_ras(stack_um, truth.image_right), mids)]}
 
 
 def in_cortex(points_mm: Floats, mids: dict[str, TrueMid]) -> NDArray[np.bool_]:
@@ -162,7 +161,6 @@ def coordinate_samples(
     usable = usable[usable["section"].isin(list(placed))]
     if not len(usable):
         return {"coordinate_total": np.empty(0), "coordinate": np.empty((0, 2))}
-    image_right = truth.sections["image_right"].iloc[0]
     true_mm = np.empty((len(usable), 3))
     true_stack, drifted = np.empty((len(usable), 3)), np.empty((len(usable), 3))
     sections = usable["section"].to_numpy()
@@ -175,11 +173,11 @@ def coordinate_samples(
         true_stack[rows, :2] = truth.placements[section](at_um[rows])
         drifted[rows, :2] = fit(placed[section](at_um[rows]))
         true_stack[rows, 2] = drifted[rows, 2] = truth.z_um[section]
-    stack_mm = stack_to_ras(true_stack, image_right)
-    displaced_mm = stack_to_ras(drifted, image_right) - stack_mm
+    stack_mm = stack_to_ras(true_stack, truth.image_right)
+    displaced_mm = stack_to_ras(drifted, truth.image_right) - stack_mm
     turned_mm = displaced_mm @ _linear_part(stack_mm, true_mm)
     estimated = usable[["x_mm", "y_mm", "z_mm"]].to_numpy()
-    linear = affine(_stack_mm(usable, image_right))
+    linear = affine(_stack_mm(usable, truth.image_right))
     beyond = [
         np.linalg.norm(beyond_drift(found - true_mm, turned_mm, sections), axis=1)
         for found in (estimated, linear)

@@ -19,7 +19,6 @@ from cytopipe.numerics.geometry import Floats
 from cytopipe.truth.folder import TruthBrain, placements
 from cytopipe.truth.point_errors import coordinate_samples, coverage_samples, depth_samples
 from cytopipe.truth.section_errors import (
-    Labels,
     Samples,
     drift,
     label_samples,
@@ -57,14 +56,14 @@ class Metric:
     relation: str = ""
     goal: float = float("nan")
 
-    def row(self, brain: str, samples: Floats) -> dict[str, str | float]:
+    def row(self, brain: str, samples: Floats) -> tables.TruthRow:
         """The table's row for the samples of a brain."""
         return judged(self.name, brain, self.reduce(samples), self.unit, self.relation, self.goal)
 
 
 def judged(
     name: str, brain: str, value: float, unit: str, relation: str, goal: float
-) -> dict[str, str | float]:
+) -> tables.TruthRow:
     """A row of the table, its goal in words and whether it is met."""
     # a value that is the goal but for rounding meets it
     meets = {
@@ -72,14 +71,14 @@ def judged(
         "at most": value <= goal + 1e-9,
         "exactly": abs(value - goal) <= 1e-9,
     }
-    return {
-        "metric": name,
-        "brain": brain,
-        "value": value,
-        "unit": unit,
-        "goal": f"{relation} {goal:g}" if relation else "",
-        "met": ("yes" if meets[relation] else "no") if relation else "",
-    }
+    return tables.TruthRow(
+        metric=name,
+        brain=brain,
+        value=value,
+        unit=unit,
+        goal=f"{relation} {goal:g}" if relation else "",
+        met=("yes" if meets[relation] else "no") if relation else "",
+    )
 
 
 def _of_any(reduce: Callable[[Floats], Any]) -> Reduce:
@@ -159,7 +158,7 @@ def _ratio(samples: Floats) -> float:
     return median(samples[:, 0]) / max(median(samples[:, 1]), 1e-12)
 
 
-def score(samples: dict[str, Samples], target: str) -> list[dict[str, str | float]]:
+def score(samples: dict[str, Samples], target: str) -> list[tables.TruthRow]:
     """Rows of all metrics for each brain and for all brains' samples together."""
     keys = list(next(iter(samples.values())))
     together = {key: np.concatenate([of[key] for of in samples.values()]) for key in keys}
@@ -171,12 +170,12 @@ def score(samples: dict[str, Samples], target: str) -> list[dict[str, str | floa
     return rows
 
 
-def probe_rows(scores: pd.DataFrame, baselines: Sequence[str]) -> list[dict[str, str | float]]:
+def probe_rows(scores: pd.DataFrame, baselines: Sequence[str]) -> list[tables.TruthRow]:
     """How far the macro-F1 of each pretrained run lies above the best baseline's.
 
     Parameters
     ----------
-    scores : SCORES of the areas task, all runs.
+    scores : ScoreRow of the areas task, all runs.
     baselines : runs without pretraining (untrained network, mean profiles).
     """
     scores = scores[(scores["task"] == "areas") & (scores["metric"] == "macro_f1")]
@@ -184,7 +183,7 @@ def probe_rows(scores: pd.DataFrame, baselines: Sequence[str]) -> list[dict[str,
     # a split without scores is a column of NaN, which meets no goal
     means = means.reindex(columns=list(dict.fromkeys([*GOAL_SPLITS, *scores["split"]])))
     is_baseline = means.index.isin(baselines)
-    rows: list[dict[str, str | float]] = []
+    rows: list[tables.TruthRow] = []
     for split, of_run in means.items():
         known = of_run[is_baseline].dropna()
         best, name = (known.max(), known.idxmax()) if len(known) else (float("nan"), "missing")
@@ -227,17 +226,17 @@ def run(
     labels, segmentations : label files of all chunks of all brains, and their tables.
     pairs, stacks, tissues, surfaces_left, surfaces_right, points, affines : in order of `brains`.
     midlines : of all chunks of all brains.
-    scores : SCORES of all tasks and runs.
+    scores : ScoreRow of all tasks and runs.
     table : written: the truth table.
     target, spacing_mm : the midline's refinement target and point spacing.
     baselines : the runs that pretrained networks are compared with.
     """
-    labelled = _labels_of_brains(labels, segmentations)
-    midline = pd.concat([tables.read(tables.MIDLINE, path) for path in midlines])
+    segmented = tables.read_segmentation(segmentations, labels)
+    midline = pd.concat([tables.read(tables.MidlineRow, path) for path in midlines])
     samples: dict[str, Samples] = {}
     for number, brain in enumerate(logs.progress(brains, len(brains), "truth")):
         truth = TruthBrain(folder, brain)
-        placed = placements(tables.read(tables.STACK, stacks[number]), "stack")
+        placed = placements(tables.read_rows(tables.StackRow, stacks[number]))
         moved = drift(truth, placed)
         estimated = {
             "L": surfaces.read(surfaces_left[number]),
@@ -247,16 +246,16 @@ def run(
         mids = {h: true_mid(truth.surface(h, "pial"), truth.surface(h, "white")) for h in "LR"}
         of_brain = midline[midline["brain"] == brain]
         samples[brain] = {
-            **label_samples(truth, labelled.get(brain, {})),
+            **label_samples(truth, [pair for pair in segmented if pair[0].brain == brain]),
             **mirror_samples(truth, placed),
-            **pair_samples(truth, tables.read(tables.PAIRS, pairs[number])),
+            **pair_samples(truth, tables.read_rows(tables.PairRow, pairs[number])),
             "drift_mm": moved.distance_mm,
             **surface_samples(truth, estimated, mids, placed, voxel_mm),
             **depth_samples(truth, of_brain, mids),
             **coverage_samples(truth, of_brain, REACH_SPACINGS * spacing_mm * 1000),
             **coordinate_samples(
                 truth,
-                tables.read(tables.POINTS, points[number]),
+                tables.read(tables.PointRow, points[number]),
                 placed,
                 moved.fit,
                 transforms.read(affines[number], brain, "template", moves="points"),
@@ -264,18 +263,5 @@ def run(
         }
     rows = score(samples, target)
     if scores:
-        rows += probe_rows(pd.concat([tables.read(tables.SCORES, s) for s in scores]), baselines)
-    truth_table.write(tables.TRUTH.conform(pd.DataFrame(rows)), table)
-
-
-def _labels_of_brains(
-    labels: list[Path], segmentations: list[Path]
-) -> dict[str, dict[int, Labels]]:
-    found: dict[str, dict[int, Labels]] = {}
-    for path, table in zip(labels, segmentations, strict=True):
-        for row in tables.read(tables.SEGMENTATION, table).to_dict("records"):
-            if row["status"] == "ok":
-                found.setdefault(row["brain"], {})[row["section"]] = Labels(
-                    path, row["page"], row["spacing_um"], row["full_spacing_um"]
-                )
-    return found
+        rows += probe_rows(pd.concat([tables.read(tables.ScoreRow, s) for s in scores]), baselines)
+    truth_table.write(rows, table)

@@ -1,15 +1,16 @@
 """How well sections were labelled, flipped, paired and stacked, against the truth."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytopipe.formats import images
+from cytopipe.formats.tables import ACCEPTED, PairRow, SegmentationRow
 from cytopipe.numerics.geometry import (
     Floats,
     Placement,
@@ -28,16 +29,6 @@ POLE_ERROR_PX = 3.0
 _POINTS_A_SECTION = 400
 
 Samples = dict[str, Floats]
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Where the labels of a section are: a page of a file, with pixel sizes in um."""
-
-    path: Path
-    page: int
-    spacing_um: float
-    full_spacing_um: float
 
 
 def dice(labels: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> float:
@@ -82,8 +73,16 @@ def pair_error_um(
     return float(np.linalg.norm(estimated(points_um) - truly, axis=1).mean())
 
 
-def label_samples(truth: TruthBrain, labels: dict[int, Labels]) -> Samples:
-    """Dice of gray and white matter of each good section; 0 where it was not labelled."""
+def label_samples(
+    truth: TruthBrain, segmentation: Sequence[tuple[SegmentationRow, Path]]
+) -> Samples:
+    """Dice of gray and white matter of each good section; 0 where it was not labelled.
+
+    Parameters
+    ----------
+    segmentation : of the brain's sections, each with its label file.
+    """
+    labels = {row.section: (row, path) for row, path in segmentation if row.is_usable}
     gray, white = [], []
     for section in truth.good():
         true = truth.page(section, "tissue")
@@ -91,13 +90,13 @@ def label_samples(truth: TruthBrain, labels: dict[int, Labels]) -> Samples:
             gray.append(0.0)
             white.append(0.0)
             continue
-        at = labels[section]
+        row, path = labels[section]
         found = resample_labels(
-            images.read_labels(at.path, at.page),
-            at.spacing_um,
+            images.read_labels(path, row.page),
+            row.spacing_um,
             true.shape,
             truth.spacing_um,
-            at.full_spacing_um,
+            row.full_spacing_um,
         )
         gray.append(dice(found, true, 1))
         white.append(dice(found, true, 2))
@@ -126,7 +125,7 @@ def mirror_samples(truth: TruthBrain, placed: dict[int, Placement]) -> Samples:
     }
 
 
-def pair_samples(truth: TruthBrain, pairs: pd.DataFrame) -> Samples:
+def pair_samples(truth: TruthBrain, pairs: Iterable[PairRow]) -> Samples:
     """Errors of accepted neighbouring pairs, in px of 256 um, and whether all were accepted.
 
     A pair is judged along the true border of its moving section: the mean distance of where its
@@ -135,20 +134,18 @@ def pair_samples(truth: TruthBrain, pairs: pd.DataFrame) -> Samples:
     section's tissue; a pair with a smaller section is a pole pair.
     """
     smallest = POLE_SHARE * max(truth.tissue_px.values())
-    near = pairs[(pairs["distance"] == 1) & (pairs["status"] == "accepted")]
     errors, pole_errors = [], []
     accepted = set()
-    for row in near.to_dict("records"):
-        fixed, moving = int(row["fixed"]), int(row["moving"])
+    for pair in pairs:
+        if pair.distance != 1 or pair.status != ACCEPTED:
+            continue
+        fixed, moving = pair.sections
         accepted.add((min(fixed, moving), max(fixed, moving)))
         if not truth.tissue_px.get(moving) or fixed not in truth.placements:
             errors.append(np.inf)  # a transform was accepted where there is nothing to see
             continue
-        estimated = Placement(
-            bool(row["mirrored"]),
-            float(truth.placements[moving].width_um),
-            Rigid(row["angle_rad"], row["x_um"], row["y_um"], "moving", "fixed"),
-        )
+        assert pair.rigid is not None
+        estimated = Placement(pair.mirrored, truth.placements[moving].width_um, pair.rigid)
         full_um = truth.full_spacing_um[moving]
         points = border_um(truth.page(moving, "tissue"), truth.spacing_um, full_um)
         error_um = pair_error_um(

@@ -95,12 +95,11 @@ def surface_samples(
     Vertices whose nearest true face is medial wall are left out, and so are medial-wall faces
     of the true surface.
     """
-    image_right = truth.sections["image_right"].iloc[0]
     to_true, to_estimate = [], []
     whole, edges = [], []
     for hemisphere, surface in sorted(estimated.items()):
         mid = mids[hemisphere]
-        carried = carry(mid.vertices, truth.z_um, truth.placements, placed, image_right)
+        carried = carry(mid.vertices, truth.z_um, truth.placements, placed, truth.image_right)
         distance, face = meshes.nearest_faces(surface.vertices, carried, mid.faces)
         to_true.append(distance[mid.cortex[face]])
         points = sample_evenly(carried, mid.faces[mid.cortex], _SAMPLES)

@@ -1,14 +1,13 @@
 """The audit of a brain's sections from its files: findings in words, and what to write where."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED, Finding
 from cytopipe.alignment.audit.order import Pair, audit
 from cytopipe.alignment.audit.similarity import likeness
 from cytopipe.alignment.pairwise.prepared_section import View, make_view, oriented
 from cytopipe.formats.images import open_pyramid, read_labels
+from cytopipe.formats.tables import AuditRow, SegmentationRow
 from cytopipe.logs import progress
 from cytopipe.numerics.geometry import resample_labels
 from cytopipe.study.config import Audit
@@ -19,53 +18,30 @@ from cytopipe.study.sections import Section
 _PIXELS = 138
 
 
-@dataclass(frozen=True)
-class Row:
-    """A finding in words.
-
-    Attributes
-    ----------
-    section, finding, confidence : what was found about which section, 0.5 to 1.
-    remedy : what to write where, once a person has looked at it.
-    mirrored : what manual/{brain}/sections.tsv would say under `mirrored`; None for nothing.
-    """
-
-    section: int
-    finding: str
-    confidence: float
-    remedy: str
-    mirrored: bool | None = None
-
-    def proposal(self) -> Proposal:
-        """The finding in the form of manual/{brain}/sections.tsv."""
-        notes = f"audit: {self.finding}, confidence {self.confidence:.3f}"
-        if self.mirrored is None:
-            notes += f"; {self.remedy}"
-        return Proposal(self.section, mirrored=self.mirrored, notes=notes)
-
-
-def rows_of(
+def audit_sections(
     sections: list[Section],
     images: list[Path],
-    segmented: dict[int, tuple[dict[str, Any], Path]],
+    segmented: dict[int, tuple[SegmentationRow, Path]],
     max_rotation_rad: float,
     params: Audit,
-) -> list[Row]:
-    """The audit of one brain; sections that are excluded, blank or unreadable take no part.
+) -> list[tuple[AuditRow, Proposal]]:
+    """Findings in one brain, in words and as proposals.
+
+    Sections that are excluded, blank or unreadable take no part.
 
     Parameters
     ----------
     sections, images : all of the brain with what a person decided, and their scans or pyramids.
-    segmented : row of SEGMENTATION and label file of each section, by its number.
+    segmented : segmentation and label file of each section, by its number.
     """
     usable = [
         (section, image)
         for section, image in zip(sections, images, strict=True)
-        if not section.excluded and segmented[section.section][0]["status"] == "ok"
+        if not section.excluded and segmented[section.section][0].is_usable
     ]
     rows = [segmented[section.section][0] for section, _ in usable]
-    largest_mm2 = max((float(row["tissue_mm2"]) for row in rows), default=0.0)
-    finest_um = max((float(row["spacing_um"]) for row in rows), default=0.0)
+    largest_mm2 = max((row.tissue_mm2 for row in rows), default=0.0)
+    finest_um = max((row.spacing_um for row in rows), default=0.0)
     spacing_um = max(1000 * largest_mm2**0.5 / _PIXELS, finest_um)
     views = [_view(s, image, *segmented[s.section], spacing_um) for s, image in usable]
     compared: dict[tuple[int, int], Pair] = {}
@@ -81,7 +57,7 @@ def rows_of(
         for other in numbers[one + 1 : one + 1 + params.hand_reach]:
             compare(one, other)
     ordered = [section for section, _ in usable]
-    return [_row(finding, ordered) for finding in audit(len(views), compare, params)]
+    return [_in_words(finding, ordered) for finding in audit(len(views), compare, params)]
 
 
 def pair_of(one: View, other: View, max_rotation_rad: float) -> Pair:
@@ -93,37 +69,30 @@ def pair_of(one: View, other: View, max_rotation_rad: float) -> Pair:
 
 
 def _view(
-    section: Section, image: Path, row: dict[str, Any], labels_path: Path, spacing_um: float
+    section: Section, image: Path, row: SegmentationRow, labels_path: Path, spacing_um: float
 ) -> View:
     with open_pyramid(image, section.spacing_um) as pyramid:
         pixels = pyramid.to_8_bit(pyramid.read_at(spacing_um))
-    labels = read_labels(labels_path, int(row["page"]))
-    full_um = float(row["full_spacing_um"])
-    labels = resample_labels(labels, float(row["spacing_um"]), pixels.shape, spacing_um, full_um)
+    labels = read_labels(labels_path, row.page)
+    labels = resample_labels(labels, row.spacing_um, pixels.shape, spacing_um, row.full_spacing_um)
     flipped = bool(section.mirrored)
     return make_view(
-        section.section,
-        oriented(pixels, flipped),
-        oriented(labels, flipped),
-        spacing_um,
-        spacing_um,
-        full_um,
-        float(row["width_um"]),
-        float(row["height_um"]),
+        row, oriented(pixels, flipped), oriented(labels, flipped), spacing_um, spacing_um
     )
 
 
-def _row(finding: Finding, sections: list[Section]) -> Row:
+def _in_words(finding: Finding, sections: list[Section]) -> tuple[AuditRow, Proposal]:
+    """A finding as a row of the table, and in the form of manual/{brain}/sections.tsv."""
     section = sections[finding.index]
     others = [str(sections[i].section) if i >= 0 else "" for i in finding.others]
     manual = f"manual/{section.brain}/sections.tsv: {section.section}"
+    mirrored = None
     if finding.kind == MIRRORED:
         words = {None: "mirrored", True: "not mirrored, against what is written"}
         found = words.get(section.mirrored, "mirrored, against what is written")
         remedy = f"{manual}, mirrored {'no' if section.mirrored else 'yes'}"
-        decided = not section.mirrored
-        return Row(section.section, found, finding.confidence, remedy, decided)
-    if finding.kind == SWAPPED:
+        mirrored = not section.mirrored
+    elif finding.kind == SWAPPED:
         found = f"swapped with {others[0]}"
         remedy = f"config/sections.tsv: exchange the images of {section.section} and {others[0]}"
     elif finding.kind == ELSEWHERE:
@@ -135,4 +104,8 @@ def _row(finding: Finding, sections: list[Section]) -> Row:
         assert finding.kind == NEITHER
         found = f"matches neither {others[0]} nor {others[1]}"
         remedy = f"if it is foreign or too damaged, {manual}, excluded yes"
-    return Row(section.section, found, finding.confidence, remedy)
+    row = AuditRow(section.brain, section.section, found, finding.confidence, remedy)
+    notes = f"audit: {found}, confidence {finding.confidence:.3f}"
+    if mirrored is None:
+        notes += f"; {remedy}"
+    return row, Proposal(section.section, mirrored=mirrored, notes=notes)

@@ -1,6 +1,6 @@
 """The rigid transform between two sections, tried as scanned and with one of them mirrored."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,35 +8,11 @@ from cytopipe.alignment.pairwise import coarse, image_registration
 from cytopipe.alignment.pairwise.features import Features, features_of, match, match_near
 from cytopipe.alignment.pairwise.prepared_section import View
 from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
+from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow, rigid_columns
 from cytopipe.numerics.geometry import Rigid, unmirror
 from cytopipe.study.config import Alignment
 
-ACCEPTED, UNCERTAIN = "accepted", "uncertain"
 PERSON = "person"  # method of a pair that a person laid onto one another
-
-
-@dataclass(frozen=True)
-class Pair:
-    """What is known about two sections; see `tables.PAIRS` for the meaning of the fields.
-
-    `rigid` carries points of the moving section, flipped if `mirrored`, to the fixed section as
-    scanned; None where there is no transform.
-    """
-
-    fixed: int
-    moving: int
-    distance: int
-    inliers_plain: int
-    inliers_mirrored: int
-    peak_plain: float
-    peak_mirrored: float
-    mirrored: bool
-    rigid: Rigid | None
-    residual_um: float
-    overlap: float
-    tissue_mm2: float
-    method: str
-    status: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +42,7 @@ class _Fit:
 
 def align_pair(
     fixed: View, moving: View, fixed_features: Features, distance: int, params: Alignment
-) -> Pair:
+) -> PairRow:
     """Align `moving` to `fixed`.
 
     Both hands are tried: a coarse rotation, SURF matches, RANSAC. Three ways to the transform
@@ -103,7 +79,8 @@ def align_pair(
     if fit.overlap < params.min_overlap:
         status = "too little overlap"
     chosen = mirrored if fit.flipped else plain
-    return Pair(
+    return PairRow(
+        brain=fixed.brain,
         fixed=fixed.section,
         moving=moving.section,
         distance=distance,
@@ -112,7 +89,7 @@ def align_pair(
         peak_plain=plain.height,
         peak_mirrored=mirrored.height,
         mirrored=fit.flipped,
-        rigid=fit.rigid if status in (ACCEPTED, UNCERTAIN) else None,
+        **rigid_columns(fit.rigid if status in (ACCEPTED, UNCERTAIN) else None),
         residual_um=_residual_um(fit.rigid, chosen.features, fixed_features, params),
         overlap=fit.overlap,
         tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
@@ -121,8 +98,10 @@ def align_pair(
     )
 
 
-def given_pair(fixed: View, moving: View, rigid: Rigid, distance: int, params: Alignment) -> Pair:
-    """The pair that a person gives; uncertain where so little tissue overlaps that it looks wrong.
+def given_pair(
+    fixed: View, moving: View, rigid: Rigid, distance: int, params: Alignment
+) -> PairRow:
+    """A pair that a person laid onto one another; uncertain if suspiciously little tissue overlaps.
 
     Parameters
     ----------
@@ -134,7 +113,8 @@ def given_pair(fixed: View, moving: View, rigid: Rigid, distance: int, params: A
         # a pair's fixed section is taken as scanned
         rigid = unmirror(rigid, moving.width_um, fixed.width_um)
     overlap = image_registration.overlap(fixed, moving, flipped, rigid)
-    return Pair(
+    return PairRow(
+        brain=fixed.brain,
         fixed=fixed.section,
         moving=moving.section,
         distance=distance,
@@ -143,7 +123,7 @@ def given_pair(fixed: View, moving: View, rigid: Rigid, distance: int, params: A
         peak_plain=np.nan,
         peak_mirrored=np.nan,
         mirrored=flipped,
-        rigid=replace(rigid, source="moving", target="fixed"),
+        **rigid_columns(rigid),
         residual_um=np.nan,
         overlap=overlap,
         tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytopipe.formats.tables import SegmentationRow
 from cytopipe.numerics import geometry
 from cytopipe.numerics.geometry import Floats
 
@@ -18,7 +19,7 @@ class View:
 
     Attributes
     ----------
-    section : section number.
+    brain, section : name of the brain and section number.
     image : (rows, columns) float32, 0 outside the tissue and 40 to 255 inside, strong stain high.
     labels : (rows, columns) uint8, 0 background, 1 gray, 2 white.
     texture : float32 at `texture_um`, see `texture_of`.
@@ -28,6 +29,7 @@ class View:
     mirrored : as confirmed by a person, or None.
     """
 
+    brain: str
     section: int
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
@@ -68,29 +70,27 @@ class View:
 
 
 def make_view(
-    section: int,
+    section: SegmentationRow,
     pixels: NDArray[Any],
     labels: NDArray[np.uint8],
     spacing_um: float,
     texture_um: float,
-    full_spacing_um: float,
-    width_um: float,
-    height_um: float,
     mirrored: bool | None = None,
 ) -> View:
-    """A view of a section's image as scanned, with its labels on the same grid."""
+    """A view of a section's image as scanned, with its labels on the same grid of `spacing_um`."""
     image = normalise(pixels, labels > 0)
     texture = texture_of(image, labels, texture_um / spacing_um)
     return View(
-        section,
+        section.brain,
+        section.section,
         image,
         np.asarray(labels, np.uint8),
         texture,
         spacing_um,
         texture_um,
-        full_spacing_um,
-        width_um,
-        height_um,
+        section.full_spacing_um,
+        section.width_um,
+        section.height_um,
         mirrored,
     )
 

@@ -70,15 +70,15 @@ def predicted(
     data: Labelled,
     steps: NDArray[np.int64] | None,
 ) -> pd.DataFrame:
-    """PREDICTIONS rows of the answers of the first seed.
+    """The answers of the first seed (PredictionRow).
 
     Parameters
     ----------
-    table, data : the data set (PATCHES) and what of it is used.
+    table, data : the data set (PatchRow) and what of it is used.
     steps : hops between the areas, or None without an atlas.
     """
     names = np.array(data.areas)
-    found = [tables.PREDICTIONS.empty()]
+    found = [tables.frame_of(tables.PredictionRow, [])]
     for answer in answers:
         if answer.fold != answers[0].fold:
             continue
@@ -127,14 +127,14 @@ def run_areas(
 
     Parameters
     ----------
-    patches : the data set (PATCHES).
+    patches : the data set (PatchRow).
     features, rows : backbone features and their rows, as for `features_of`.
     projected : outputs of the run's head, of the same rows.
     weights : final.pt of the run, which says what its head is; empty for features that no network
         made, which have no projected ones.
     atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
-    scores, html : the table (SCORES) and the page of figures to write.
-    predictions : what the first seed's probe of the backbone's features answers (PREDICTIONS).
+    scores, html : the table (ScoreRow) and the page of figures to write.
+    predictions : what the first seed's probe of the backbone's features answers (PredictionRow).
     run : the run whose features these are.
     threads : that libraries may take (`cytopipe.threads`).
 
@@ -143,7 +143,7 @@ def run_areas(
     InputError
         If fewer than two areas can be trained on, or a point has no row among the features.
     """
-    table = tables.read(tables.PATCHES, patches)
+    table = tables.read(tables.PatchRow, patches)
     values = features_of(table, features, rows)
     data = labelled(table, values, None, patches.stem)
     graph = read_atlas(*atlas) if atlas else None
@@ -166,9 +166,11 @@ def run_areas(
     charts.write(f"Areas: {run}", panels, html)
     for task, scored in found.items():
         say(f"{run}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
-    tables.write(tables.PREDICTIONS, predicted(answers, table, data, steps), predictions)
-    every = [(run, task, *score) for task, scored in found.items() for score in scored]
-    tables.write(tables.SCORES, pd.DataFrame(every, columns=tables.SCORES.names), scores)
+    tables.write(tables.PredictionRow, predicted(answers, table, data, steps), predictions)
+    rows_of_scores = [
+        tables.ScoreRow(run, task, *score) for task, scored in found.items() for score in scored
+    ]
+    tables.write_rows(tables.ScoreRow, rows_of_scores, scores)
 
 
 @provenance.recorded
@@ -190,13 +192,13 @@ def run_cross_validation(
 
     Parameters
     ----------
-    patches : transfer brain to the data set (PATCHES) in which it is the transfer brain.
+    patches : transfer brain to the data set (PatchRow) in which it is the transfer brain.
     features, rows, scores, html, png, run, threads : as in `run_areas`.
     """
     found: list[Score] = []
     by_brain: dict[str, list[Score]] = {}
     for fold, (brain, path) in enumerate(patches.items()):
-        table = tables.read(tables.PATCHES, path)
+        table = tables.read(tables.PatchRow, path)
         values = features_of(table, features, rows)
         data = labelled(table, values, None, path.stem)
         each = scores_of(probed(values, data, params), None)

@@ -102,9 +102,9 @@ def run_attention(
 
     Parameters
     ----------
-    patches : a data set with areas (PATCHES); images are opened from the current folder.
+    patches : a data set with areas (PatchRow); images are opened from the current folder.
     weights : final.pt of the run.
-    scores, html : the table (SCORES) and the page of figures to write.
+    scores, html : the table (ScoreRow) and the page of figures to write.
     run : name of the run.
     threads : that libraries may take (`cytopipe.threads`).
 
@@ -117,7 +117,7 @@ def run_attention(
     device = distributed.world().device
     encoder, trained = checkpoints.load_encoder(weights)
     encoder.to(device)
-    chosen = chosen_patches(tables.read(tables.PATCHES, patches), params)
+    chosen = chosen_patches(tables.read(tables.PatchRow, patches), params)
     changes = Augmentation(**trained["augmentation"])  # needed to read, not applied
     field = Field(trained["patch_px"], trained["spacing_um"], "reflect", 0.0)
     read = Patches(chosen, field, changes, seed=0, cache_mb=0)

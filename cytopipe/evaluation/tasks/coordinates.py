@@ -110,8 +110,8 @@ def run_coordinates(
 
     Parameters
     ----------
-    points, features, rows : brain to points (POINTS), feature array (.npy), its rows.
-    scores : the table to write (SCORES): `split` is the brain, `fold` the regressor's fold.
+    points, features, rows : brain to points (PointRow), feature array (.npy), its rows.
+    scores : the table to write (ScoreRow): `split` is the brain, `fold` the regressor's fold.
     html : the page of figures to write.
     run : the run whose features these are.
 

@@ -135,10 +135,10 @@ def run_embedding(
 
     Parameters
     ----------
-    points, rows : brain to its points (POINTS) and the table of its features' rows.
+    points, rows : brain to its points (PointRow) and the table of its features' rows.
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
     roles : brain to role; pairs with an unseen brain are scored apart.
-    scores, html : the table (SCORES) and the page of figures to write.
+    scores, html : the table (ScoreRow) and the page of figures to write.
     run : the run whose features these are.
 
     Raises

@@ -170,10 +170,10 @@ def run_finetuning(
 
     Parameters
     ----------
-    patches : the data set (PATCHES); paths of images are relative to the current folder.
+    patches : the data set (PatchRow); paths of images are relative to the current folder.
     weights : final.pt of the run.
     atlas : label volume and its table, for the hops between areas; empty without an atlas.
-    scores, html : table (SCORES) and page of figures to write.
+    scores, html : table (ScoreRow) and page of figures to write.
     run : name of the run.
     threads : number of threads that libraries may use (`cytopipe.threads`).
 
@@ -183,7 +183,7 @@ def run_finetuning(
         If there are fewer than two areas to train on, a patch cannot be read, or the loss is NaN or
         infinite.
     """
-    table = tables.read(tables.PATCHES, patches)
+    table = tables.read(tables.PatchRow, patches)
     data = labelled(table, None, None, patches.stem)
     steps = hops(read_atlas(*atlas), data.areas) if atlas else None
     content = checkpoints.load(weights)
@@ -215,12 +215,12 @@ def run_finetuning(
         panels += hops_panels(answers["finetuning"], by_task["finetuning"], steps)
     panels += confusion_panels(answers["finetuning"], data.areas)
     charts.write(f"Fine-tuning: {run}", panels, html)
-    score_rows: list[tuple[str, str, str, int, str, float]] = []
+    score_rows: list[tables.ScoreRow] = []
     for task, scored in by_task.items():
-        score_rows += [(run, task, *score) for score in scored]
+        score_rows += [tables.ScoreRow(run, task, *score) for score in scored]
         means = ", ".join(f"{s} {mean_of(scored, s, 'macro_f1')[0]:.3f}" for s in data.tests)
         say(f"{run}: {task}, {epochs} epochs, macro-F1 {means}")
-    tables.write(tables.SCORES, pd.DataFrame(score_rows, columns=tables.SCORES.names), scores)
+    tables.write_rows(tables.ScoreRow, score_rows, scores)
 
 
 def patches_of(

@@ -189,9 +189,9 @@ def run_layers(
 
     Parameters
     ----------
-    patches : annotated patches (LAYER_PATCHES), with paths from the current folder.
+    patches : annotated patches (LayerPatchRow), with paths from the current folder.
     weights : final.pt of the run.
-    scores, html : the table (SCORES) and the page of figures to write.
+    scores, html : the table (ScoreRow) and the page of figures to write.
     run : name of the run.
     threads : that libraries may take (`cytopipe.threads`).
 
@@ -202,7 +202,7 @@ def run_layers(
         network.
     """
     device = distributed.world().device
-    table = tables.read(tables.LAYER_PATCHES, patches)
+    table = tables.read(tables.LayerPatchRow, patches)
     encoder, _ = checkpoints.load_encoder(weights)
     if encoder.plan.architecture == "unet_encoder":
         raise InputError(

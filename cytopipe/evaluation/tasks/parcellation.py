@@ -127,15 +127,15 @@ def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Sam
 
     Parameters
     ----------
-    patches : PATCHES with areas by annotation; a training set repeats some of its points.
-    features, rows : of the annotated points: array (.npy) and its rows (FEATURE_ROWS).
+    patches : data set (PatchRow) with annotated areas; a training set repeats some of its points.
+    features, rows : of the annotated points: array (.npy) and its rows (FeatureRow).
 
     Raises
     ------
     InputError
         If a point has no row: patches and features are of different points.
     """
-    table = tables.read(tables.PATCHES, patches)
+    table = tables.read(tables.PatchRow, patches)
     table = table[table.brain == brain].drop_duplicates("point_id").reset_index(drop=True)
     if table.empty:
         return None
@@ -161,11 +161,11 @@ def run_parcellation(
 
     Parameters
     ----------
-    points, features, rows : of the brain: POINTS, array (.npy), FEATURE_ROWS. Located by the atlas
+    points, features, rows : of the brain: PointRow, .npy array, FeatureRow. Located by the atlas
         (`split` atlas), the labels are the atlas' as well.
-    annotated, annotated_features, annotated_rows : annotated points (PATCHES), their features and
+    annotated, annotated_features, annotated_rows : annotated points (PatchRow), their features and
         rows (`split` annotation); None without annotations.
-    scores : the table to write (SCORES): `fold` is the seed.
+    scores : the table to write (ScoreRow): `fold` is the seed.
     html : the page of figures to write.
 
     Raises

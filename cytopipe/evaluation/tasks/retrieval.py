@@ -135,11 +135,11 @@ def run_retrieval(
 
     Parameters
     ----------
-    points, rows : brain to its points (POINTS) and the table of its features' rows.
+    points, rows : brain to its points (PointRow) and the table of its features' rows.
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
     sections : of these brains; `image` is the pyramid that is read.
     patch_px, spacing_um : of the patches that the run's features are of.
-    scores, html : the table (SCORES) and the page of figures to write.
+    scores, html : the table (ScoreRow) and the page of figures to write.
     run : the run whose features these are.
 
     Raises

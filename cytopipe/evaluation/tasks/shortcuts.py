@@ -202,14 +202,14 @@ def run_shortcuts(
 
     Parameters
     ----------
-    points, rows : brain to its points (POINTS) and the table of its features' rows.
+    points, rows : brain to its points (PointRow) and the table of its features' rows.
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
     roles : brain to role.
     sections : of these brains; `image` is the pyramid that is read.
     segmentation, labels : table and label file of each of their chunks, in the same order.
     weights : final.pt of the run, for turned patches; None for features without a network.
     patch_px, spacing_um : of the patches that the run's features are of.
-    scores, html : the table (SCORES) and the page of figures to write.
+    scores, html : the table (ScoreRow) and the page of figures to write.
     threads : that libraries may take (`cytopipe.threads`).
 
     Raises

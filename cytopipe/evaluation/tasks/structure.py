@@ -58,7 +58,7 @@ def layer_thickness_mm(
     thickness: Mapping[str, Sequence[Path]],
     reach_mm: float,
 ) -> dict[str, Floats]:
-    """Thickness of the six layers at each point (POINTS), by the nearest vertex in the template.
+    """Thickness of the six layers at each point (PointRow), by the nearest vertex in the template.
 
     Parameters
     ----------
@@ -110,14 +110,14 @@ def run_structure(
 
     Parameters
     ----------
-    points, features, rows : of the brain: POINTS, array (.npy), FEATURE_ROWS.
+    points, features, rows : of the brain: PointRow, array (.npy), FeatureRow.
     profiles, profile_rows : the same of its intensity profiles, regressed on the same points after
         z-scoring each depth; None to leave them out.
     surface, layer_thickness : hemisphere to a surface in template RAS mm, and to six maps of
         thickness in mm; empty without.
-    layer_patches, weights : patches of layers (LAYER_PATCHES), of any brain, and the network that
+    layer_patches, weights : patches of layers (LayerPatchRow), of any brain, and the network that
         embeds those with cells; None without. Profiles have no such patches.
-    scores : the table to write (SCORES): `split` is features or profiles, the metric e.g. `r2
+    scores : the table to write (ScoreRow): `split` is features or profiles, the metric e.g. `r2
         thickness_mm, 16 components` or `r2 thickness_mm, raw`.
     html : the page of figures to write.
     threads : that libraries may take (`cytopipe.threads`).
@@ -172,7 +172,7 @@ def _of_the_same_points(found: Mapping[str, Samples]) -> dict[str, Samples]:
 
 def _of_patches(layer_patches: Path, weights: Path, params: StructureTask) -> list[Source]:
     """Features and layers' densities of the patches with cells; none if they are too few."""
-    patches = tables.read(tables.LAYER_PATCHES, layer_patches)
+    patches = tables.read(tables.LayerPatchRow, layer_patches)
     patches = patches[patches.cells != ""]
     if len(patches) <= params.folds:
         say(f"{layer_patches}: {len(patches)} patches with cells, too few for densities of layers")

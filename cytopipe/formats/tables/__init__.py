@@ -1,0 +1,38 @@
+"""Every table of the chain, declared once as the class of its row: columns, dtypes, units.
+
+`read` and `write` pass DataFrames, `read_rows` and `write_rows` lists of rows.
+"""
+
+from cytopipe.formats.tables.brains import CheckRow as CheckRow
+from cytopipe.formats.tables.brains import RepairRow as RepairRow
+from cytopipe.formats.tables.brains import SurfaceRow as SurfaceRow
+from cytopipe.formats.tables.brains import TruthRow as TruthRow
+from cytopipe.formats.tables.parquet import Row as Row
+from cytopipe.formats.tables.parquet import RowType as RowType
+from cytopipe.formats.tables.parquet import columns as columns
+from cytopipe.formats.tables.parquet import conform as conform
+from cytopipe.formats.tables.parquet import frame_of as frame_of
+from cytopipe.formats.tables.parquet import names as names
+from cytopipe.formats.tables.parquet import read as read
+from cytopipe.formats.tables.parquet import read_rows as read_rows
+from cytopipe.formats.tables.parquet import rows_of as rows_of
+from cytopipe.formats.tables.parquet import title as title
+from cytopipe.formats.tables.parquet import write as write
+from cytopipe.formats.tables.parquet import write_rows as write_rows
+from cytopipe.formats.tables.points import FeatureRow as FeatureRow
+from cytopipe.formats.tables.points import LayerPatchRow as LayerPatchRow
+from cytopipe.formats.tables.points import MetricRow as MetricRow
+from cytopipe.formats.tables.points import MidlineRow as MidlineRow
+from cytopipe.formats.tables.points import PatchRow as PatchRow
+from cytopipe.formats.tables.points import PointRow as PointRow
+from cytopipe.formats.tables.points import PredictionRow as PredictionRow
+from cytopipe.formats.tables.points import ScoreRow as ScoreRow
+from cytopipe.formats.tables.sections import ACCEPTED as ACCEPTED
+from cytopipe.formats.tables.sections import UNCERTAIN as UNCERTAIN
+from cytopipe.formats.tables.sections import AuditRow as AuditRow
+from cytopipe.formats.tables.sections import PairRow as PairRow
+from cytopipe.formats.tables.sections import SegmentationRow as SegmentationRow
+from cytopipe.formats.tables.sections import StackRow as StackRow
+from cytopipe.formats.tables.sections import TruthSectionRow as TruthSectionRow
+from cytopipe.formats.tables.sections import read_segmentation as read_segmentation
+from cytopipe.formats.tables.sections import rigid_columns as rigid_columns

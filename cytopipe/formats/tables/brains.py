@@ -1,0 +1,76 @@
+"""Tables of a whole brain or study: repairs, surfaces, checks, and the truth table."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cytopipe.formats.tables.parquet import Row
+
+# statuses of a check
+OK, FAILED = "ok", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairRow(Row):
+    """A change to the reconstructed volume: reconstruction/{brain}/repairs.parquet."""
+
+    brain: Annotated[str, "brain"]
+    kind: Annotated[str, "defect (median's value taken), fragment (dropped), excluded (mask)"]
+    volume_mm3: Annotated[float, "mm3", "size"]
+    r_mm: Annotated[float, "mm", "centre of mass, stack RAS"]
+    a_mm: Annotated[float, "mm", "centre of mass, stack RAS"]
+    s_mm: Annotated[float, "mm", "centre of mass, stack RAS"]
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceRow(Row):
+    """The mesh of a hemisphere: midsurface/{brain}/surfaces.parquet."""
+
+    brain: Annotated[str, "brain"]
+    hemisphere: Annotated[str, "L or R"]
+    components: Annotated[int, "connected components of the final mesh"]
+    euler: Annotated[int, "Euler number of the final mesh (2: a sphere)"]
+    manifold: Annotated[bool, "every edge has two faces"]
+    euler_before: Annotated[int, "Euler number of the isosurface without topology correction"]
+    voxels_removed: Annotated[int, "voxels taken from the solid to correct its topology"]
+    voxels_added: Annotated[int, "voxels added to the solid to correct its topology"]
+    voxels_opened: Annotated[int, "voxels carved open between fused banks (open_sulci)"]
+    vertices: Annotated[int, "vertices of the final mesh"]
+    edge_median_mm: Annotated[float, "mm", "median edge length"]
+    edge_in_range: Annotated[float, "share of edges within 0.8 to 1.33 of the target"]
+    area_mm2: Annotated[float, "mm2", "area of the surface"]
+    status: Annotated[str, "ok or what is wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow(Row):
+    """A check of the way from the sections to the template: coordinates/{brain}/checks.parquet."""
+
+    brain: Annotated[str, "brain"]
+    check: Annotated[str, "what is checked"]
+    value: Annotated[float, "measured value; NaN if there was nothing to measure"]
+    unit: Annotated[str, "unit of value and limit"]
+    limit: Annotated[str, "e.g. at most 0.01; empty if the value is only reported"]
+    status: Annotated[str, "ok, failed, or empty if the value is only reported"]
+    remedy: Annotated[str, "where to look and what to do if the check failed"]
+
+    @property
+    def has_failed(self) -> bool:
+        """The value is beyond its limit."""
+        return self.status == FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class TruthRow(Row):
+    """A result compared with the truth of a phantom: report/truth.tsv."""
+
+    metric: Annotated[str, "what is scored"]
+    brain: Annotated[str, "brain, or all"]
+    value: Annotated[float, "measured value"]
+    unit: Annotated[str, "unit of value and goal"]
+    goal: Annotated[str, "e.g. at least 0.92; empty if the value is only reported"]
+    met: Annotated[str, "yes, no, or empty if the value is only reported"]
+
+    @property
+    def is_missed(self) -> bool:
+        """The value has a goal and misses it."""
+        return self.met == "no"
