@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from cytopipe import logs
 from cytopipe.commands.phantom import write_config
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 from cytopipe.formats import images, surfaces
 from cytopipe.study import config as study_config
 
@@ -111,7 +111,7 @@ def make_study(phantom: Path, study: Path, count: int) -> None:
     ):
         path, text = study / "config" / name, table.to_csv(sep="\t", index=False)
         if not path.exists() or path.read_text() != text:
-            with whole(path) as beside:
+            with atomic_write(path) as beside:
                 beside.write_text(text)
 
 
@@ -273,7 +273,7 @@ def main() -> None:
     parser.add_argument("--phantom-only", action="store_true", help="make the sections alone")
     parser.add_argument("--again", action="store_true", help="remove this size's results first")
     options = parser.parse_args()
-    logs.to(None)
+    logs.configure(None)
     folder = options.folder.resolve()
     study = folder / str(options.sections)
     make_phantom(folder / "phantom")

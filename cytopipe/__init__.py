@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # before any module that has kernels is imported
-compiled.keep()
+compiled.configure_cache()
 
 
 def load_model(folder: Path | str, device: str = "cpu") -> "Model":

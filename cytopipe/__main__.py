@@ -117,7 +117,7 @@ def stage(name: str, part: str, arguments: list[str]) -> int:
             "--select", default="", help="the sections to take: BRAIN or BRAIN:FIRST-LAST"
         )
     options = vars(parser.parse_args(arguments))
-    logs.to(None)
+    logs.configure(None)
     run(
         **{key: _value(key, name, options, hints[key]) for key in inspect.signature(run).parameters}
     )

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def keep() -> None:
+def configure_cache() -> None:
     """See to a folder for compiled code before numba looks for one; called by `import cytopipe`.
 
     numba takes NUMBA_CACHE_DIR, else `__pycache__` beside a module, else ~/.cache/numba; where it

@@ -27,7 +27,7 @@ class InputError(ValueError):
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     The temporary name keeps all suffixes of `path` (writers choose a format by suffix) and the

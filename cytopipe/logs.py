@@ -14,7 +14,7 @@ T = TypeVar("T")
 logger = logging.getLogger("cytopipe")
 
 
-def to(path: str | Path | None) -> None:
+def configure(path: str | Path | None) -> None:
     """Send messages to standard error and, if given, to a rule's log file as well.
 
     An error that ends the process is a message too: it is the last thing in the log.
@@ -33,7 +33,7 @@ def to(path: str | Path | None) -> None:
     sys.excepthook = _say_the_end
 
 
-def say(message: str) -> None:
+def info(message: str) -> None:
     """Write one line to the log."""
     logger.info(message)
 
@@ -45,16 +45,16 @@ def progress(items: Iterable[T], total: int, doing: str, every_s: float = 10.0) 
         now = time.monotonic()
         if done and now - spoken > every_s:
             left_s = (now - start) / done * (total - done)
-            say(f"{doing}: {done} of {total}, about {left_s:.0f} s left")
+            info(f"{doing}: {done} of {total}, about {left_s:.0f} s left")
             spoken = now
         yield item
-    say(f"{doing}: {total} in {time.monotonic() - start:.0f} s")
+    info(f"{doing}: {total} in {time.monotonic() - start:.0f} s")
 
 
 def _say_the_end(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     if issubclass(kind, InputError):
-        say(f"error: {error}")
+        info(f"error: {error}")
     else:
         logger.error("stopped by an error", exc_info=(kind, error, trace))

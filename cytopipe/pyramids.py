@@ -21,7 +21,7 @@ from cytopipe.formats.images import invert, open_pyramid
 from cytopipe.formats.images.description import ImageDescription
 from cytopipe.formats.images.pyramid import Pyramid, open_reader
 from cytopipe.formats.pyramid_writer import ReadWindow, checksum, write_pyramid_by_windows
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import Pyramids
 from cytopipe.study.sections import Section
 
@@ -56,7 +56,9 @@ def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> 
         refuse_large_segments(description)
         scan = Pyramid(reader, section.spacing_um)
         shape = scan.levels[0].height, scan.levels[0].width
-        say(f"section {section.section}: {shape[0]} rows, {shape[1]} columns, {description.format}")
+        info(
+            f"section {section.section}: {shape[0]} rows, {shape[1]} columns, {description.format}"
+        )
         checksums = write_pyramid_by_windows(
             read_by_bands(
                 scan, description.levels[0].segment[0], params.tile, section.background == "dark"

@@ -45,7 +45,7 @@ def run(
             log=log,
         )
         return
-    logs.to(log)
+    logs.configure(log)
     function = getattr(importlib.import_module(f"cytopipe.{stage}"), f"run_{part}".rstrip("_"))
     of_job = {**wildcards, "threads": threads}
     function(**arguments.of_rule(function, {**files, **params}, of_job))

@@ -14,7 +14,7 @@ from cytopipe import __main__ as program
 from cytopipe.formats import tables
 
 # the width of the help texts
-os.environ["COLUMNS"] = "100"
+os.environ.setdefault("COLUMNS", "100")
 
 
 def write(folder: Path) -> None:

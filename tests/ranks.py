@@ -84,7 +84,7 @@ def write_gradients(folder: Path) -> None:
 def write_training(folder: Path, study: Path, kill_at: int, fails: bool = False) -> None:
     """Train; in step `kill_at` the last process gets a signal to stop, or fails."""
     here = distributed.world()
-    logs.to(folder / f"log-{here.size}-{here.rank}.txt")
+    logs.configure(folder / f"log-{here.size}-{here.rank}.txt")
     apply, steps = augmentation.apply, 0
 
     def killed(*arguments: Any) -> Tensor:

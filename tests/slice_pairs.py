@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from table_rows import row
 
-from cytopipe.alignment.pairwise.prepared_section import View, make_view
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection, prepare_section
 from cytopipe.formats.tables import SegmentationRow
 from cytopipe.numerics.geometry import Rigid
 from cytopipe.study.config import Alignment
@@ -58,12 +58,12 @@ def brain_slice(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
 
 def view(
     image: NDArray[np.float32], labels: NDArray[np.uint8], number: int, flag: bool | None = None
-) -> View:
+) -> PreparedSection:
     section = row(
         SegmentationRow, brain="B01", section=number, width_um=WIDTH_UM, height_um=HEIGHT_UM,
         full_spacing_um=FULL_UM,
     )  # fmt: skip
-    return make_view(section, image, labels, SPACING_UM, SPACING_UM, flag)
+    return prepare_section(section, image, labels, SPACING_UM, SPACING_UM, flag)
 
 
 def displaced(

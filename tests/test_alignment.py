@@ -25,7 +25,7 @@ from cytopipe import alignment
 from cytopipe.alignment.pairwise import coarse, image_registration
 from cytopipe.alignment.pairwise.features import features_of
 from cytopipe.alignment.pairwise.pairs import align_pair
-from cytopipe.alignment.pairwise.prepared_section import View
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.tables import (
     ACCEPTED,
@@ -155,7 +155,7 @@ def test_labels_of_half_the_spacing_land_within_half_a_pixel(
         SegmentationRow, [replace(segmentation_row(0, 0, labels), spacing_um=FULL_UM)], table
     )
     write_labels([labels], label_file)
-    views: list[View] = []
+    views: list[PreparedSection] = []
     monkeypatch.setattr(alignment, "features_of", lambda view, *_: views.append(view))
     alignment.run_pairs(
         sections=[Section("B01", 0, str(image), FULL_UM, 20.0)],

@@ -14,7 +14,7 @@ from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAP
 from cytopipe.alignment.audit.from_files import pair_of
 from cytopipe.alignment.audit.mirroring import hands, marginals
 from cytopipe.alignment.audit.order import MOST_SEARCHED, Compare, Pair, audit
-from cytopipe.alignment.pairwise.prepared_section import View, make_view
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection, prepare_section
 from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.tables import AuditRow, SegmentationRow, read_rows, write_rows
 from cytopipe.numerics.geometry import Floats
@@ -222,14 +222,16 @@ def sections_of_a_block(
     return pairs
 
 
-def view(number: int, stain: Floats, tissue: Floats, turn_deg: float, flipped: bool) -> View:
+def view(
+    number: int, stain: Floats, tissue: Floats, turn_deg: float, flipped: bool
+) -> PreparedSection:
     def turned(layer: Floats, order: int, outside: float) -> Floats:
         layer = layer[:, ::-1] if flipped else layer
         return np.asarray(ndimage.rotate(layer, turn_deg, reshape=False, order=order, cval=outside))
 
     labels = turned(tissue, 0, 0).astype(np.uint8)
     pixels = turned(stain, 1, 240)
-    return make_view(segmented(number, labels), pixels, labels, 50.0, 50.0)
+    return prepare_section(segmented(number, labels), pixels, labels, 50.0, 50.0)
 
 
 def segmented(number: int, labels: np.ndarray) -> SegmentationRow:

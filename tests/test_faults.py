@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from cytopipe import files
 from cytopipe.evaluation import charts
 from cytopipe.features.arrays import new_array
-from cytopipe.files import InputError, sweep, whole
+from cytopipe.files import InputError, atomic_write, sweep
 from cytopipe.formats import images, surfaces, tables, transforms, volumes
 from cytopipe.formats.pyramid_writer import write_pyramid_by_windows
 from cytopipe.learning import checkpoints
@@ -35,19 +35,19 @@ ROOM_BYTES = 200  # less than any of the files needs
 
 
 def _npy(path: Path) -> None:
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         array = new_array(beside, (100, 64))
         array[:] = 1
         array.flush()
 
 
 def _npz(path: Path) -> None:
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         np.savez_compressed(beside, distances=NOISE)
 
 
 def _safetensors(path: Path) -> None:
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         save_file({"weight": torch.zeros(1000)}, beside)
 
 
@@ -189,7 +189,7 @@ def test_the_watcher_sees_a_file_that_grows_under_its_final_name(tmp_path: Path)
     good, bad = tmp_path / "good.bin", tmp_path / "sub" / "bad.bin"
     bad.parent.mkdir()
     with Watcher([tmp_path]) as watcher:
-        with whole(good) as beside:
+        with atomic_write(good) as beside:
             beside.write_bytes(content[:1000])
             time.sleep(0.05)
             beside.write_bytes(content)
@@ -239,7 +239,7 @@ def test_kills_are_spread_over_all_rules() -> None:
 def test_what_ends_a_job_stands_in_its_log(tmp_path: Path, error: str, expected: str) -> None:
     log = tmp_path / "stage.log"
     code = "from cytopipe import logs; from cytopipe.files import InputError\n"
-    code += f"logs.to({str(log)!r})\nraise {error}"
+    code += f"logs.configure({str(log)!r})\nraise {error}"
     run = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     assert run.returncode == 1
     assert expected in log.read_text() and expected in run.stderr

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from cytopipe import logs
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 
 
 def test_a_written_file_appears_under_its_name_alone(tmp_path: Path) -> None:
     final = tmp_path / "new" / "volume.nii.gz"
-    with whole(final) as beside:
+    with atomic_write(final) as beside:
         assert beside.parent == final.parent  # a rename, not a copy to another disk
         assert beside.name.endswith(".nii.gz")  # writers choose the format by it
         beside.write_bytes(b"content")
@@ -24,14 +24,14 @@ def test_an_exception_leaves_what_was_there(tmp_path: Path, before: bytes | None
     final = tmp_path / "table.parquet"
     if before is not None:
         final.write_bytes(before)
-    with pytest.raises(ZeroDivisionError), whole(final) as beside:
+    with pytest.raises(ZeroDivisionError), atomic_write(final) as beside:
         beside.write_bytes(b"half")
         raise ZeroDivisionError
     assert [path.read_bytes() for path in tmp_path.iterdir()] == ([before] if before else [])
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole(tmp_path / "a.tif"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a.tif"):
         pass
 
 
@@ -43,10 +43,10 @@ def test_require_names_file_and_remedy(tmp_path: Path) -> None:
 
 def test_messages_go_to_the_rules_log(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "stage.log"
-    logs.to(log)
-    logs.say("threshold 0.4")
+    logs.configure(log)
+    logs.info("threshold 0.4")
     assert list(logs.progress(range(3), 3, "sections")) == [0, 1, 2]
-    logs.to(None)
+    logs.configure(None)
     lines = log.read_text().splitlines()
     assert lines[0].endswith("threshold 0.4")
     assert "sections: 3 in" in lines[1]

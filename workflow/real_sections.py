@@ -29,7 +29,7 @@ from PIL import Image
 
 from cytopipe.commands import audit as auditing
 from cytopipe.commands.phantom import write_config
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import images, tables, volumes
 from cytopipe.study import config as study_config
 from cytopipe.study.sections import read_sections
@@ -61,7 +61,7 @@ def make(study: Path, preset: Path) -> None:
                 if content is not None:
                     (Path(temporary) / Path(member.name).name).write_bytes(content.read())
         _write_images(Path(temporary), study, sections)
-    with whole(study / "config" / "brains.tsv") as beside:
+    with atomic_write(study / "config" / "brains.tsv") as beside:
         beside.write_text(f"brain\trole\tnotes\n{BRAIN}\tseen\tmouse, {DISTRIBUTION}\n")
 
 
@@ -83,7 +83,7 @@ def _write_images(source: Path, study: Path, sections: Path) -> None:
         path = f"images/{BRAIN}/{BRAIN}_{section:05d}.ome.tif"
         images.write_pyramid(gray, study / path, spacing_um, coarsest_um=4 * spacing_um)
         rows.append(f"{BRAIN}\t{section}\t{path}\t{spacing_um}\t{thickness_um}")
-    with whole(sections) as beside:  # last: the file that lists the others
+    with atomic_write(sections) as beside:  # last: the file that lists the others
         beside.write_text("\n".join([rows[0], *rows[:0:-1]]) + "\n")
     print(f"{len(rows) - 1} sections of {spacing_um} um pixels, {thickness_um} um a number")
 
@@ -135,7 +135,7 @@ def draw(study: Path, segmented: pd.DataFrame, stack: pd.DataFrame, sheet: Path)
         found = placed.loc[row.section]
         axis.set_title(f"{row.section} {found.status}{' mirrored' if found.mirrored else ''}")
         axis.axis("off")
-    with whole(sheet) as beside:
+    with atomic_write(sheet) as beside:
         figure.savefig(beside, dpi=80)
 
 

@@ -9,7 +9,7 @@ from side_by_side import Work, settings
 
 from cytopipe.alignment.pairwise import coarse, surf
 from cytopipe.alignment.pairwise.features import Features, features_of, match
-from cytopipe.alignment.pairwise.prepared_section import make_view
+from cytopipe.alignment.pairwise.prepared_section import prepare_section
 from cytopipe.alignment.pairwise.ransac import rigid_consensus
 from cytopipe.formats.tables import SegmentationRow
 from cytopipe.study.config import Alignment
@@ -87,7 +87,7 @@ def at_20_degrees(params: Alignment) -> tuple[int, int]:
         "B01", 0, 0, *size_um, SPACING_UM, float("nan"), "", "bright", *unknown, "ok"
     )
     fixed, moving = (
-        make_view(section, image, mask, SPACING_UM, SPACING_UM)
+        prepare_section(section, image, mask, SPACING_UM, SPACING_UM)
         for image, mask in ((first, tissue), (second, moved))
     )
     step = np.radians(params.rotation_step_deg)

@@ -17,7 +17,7 @@ from cytopipe.alignment.corrections import given_between, given_places, proposal
 from cytopipe.alignment.graph import relax
 from cytopipe.alignment.pairwise.features import Features, features_of
 from cytopipe.alignment.pairwise.pairs import align_pair, given_pair
-from cytopipe.alignment.pairwise.prepared_section import View, make_view
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection, prepare_section
 from cytopipe.files import InputError, Output
 from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.tables import (
@@ -30,7 +30,7 @@ from cytopipe.formats.tables import (
     rigid_columns,
     write_rows,
 )
-from cytopipe.logs import progress, say
+from cytopipe.logs import info, progress
 from cytopipe.numerics.geometry import ImageRight, resample_labels
 from cytopipe.study.config import Alignment, Audit
 from cytopipe.study.corrections import write_proposals
@@ -74,7 +74,7 @@ def run_pairs(
     # of the chunk before, only the sections that a pair reaches are read
     needed = usable[max(0, len(usable) - len(here) - params.neighbours) :]
     found: list[PairRow] = []
-    before: list[tuple[Section, View, Features]] = []
+    before: list[tuple[Section, PreparedSection, Features]] = []
     for section, image in progress(needed, len(needed), f"aligning chunk {chunk}"):
         number = section.section
         view = _view(section, image, segmented[number], label_files[number], params)
@@ -86,7 +86,7 @@ def run_pairs(
                     if rigid is None
                     else given_pair(fixed, view, rigid, distance, params)
                 )
-                say(
+                info(
                     f"{pair.moving} to {pair.fixed}: {pair.status} by {pair.method}, inliers "
                     f"{pair.inliers_plain} plain, {pair.inliers_mirrored} mirrored, peak "
                     f"{pair.peak_plain:.1f} plain, {pair.peak_mirrored:.1f} mirrored"
@@ -151,7 +151,7 @@ def run(
             links = stacking.links_of(found, mirrored, widths_um)
             sizes_um = {s: (widths_um[s], segmented[s].height_um) for s in usable}
             places, sigma_um = relax({base, *given.in_stack}, places, links, sizes_um)
-        say(
+        info(
             f"{sections[0].brain}: {len(places)} of {len(usable)} usable sections placed around "
             f"{base}; mirrored: {[s for s in usable if mirrored[s]] or 'none'}"
         )
@@ -213,7 +213,7 @@ def run_audit(
     rotation_rad = float(np.radians(max_rotation_deg))
     audited = from_files.audit_sections(sections, images, segmented, rotation_rad, params)
     for row, _ in audited:
-        say(f"{row.brain} {row.section}: {row.finding}, confidence {row.confidence:.3f}")
+        info(f"{row.brain} {row.section}: {row.finding}, confidence {row.confidence:.3f}")
     write_rows(AuditRow, [row for row, _ in audited], findings)
     write_proposals([proposal for _, proposal in audited], proposed, sections[0].brain)
 
@@ -231,7 +231,7 @@ def _status(section: Section, segmented: dict[int, SegmentationRow]) -> str:
 
 def _view(
     section: Section, image: Path, row: SegmentationRow, labels_path: Path, params: Alignment
-) -> View:
+) -> PreparedSection:
     with open_pyramid(image, section.spacing_um) as pyramid:
         pixels = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
     labels = read_labels(labels_path, row.page)
@@ -243,4 +243,4 @@ def _view(
     spacing_um = params.spacing_um
     labels = resample_labels(labels, row.spacing_um, pixels.shape, spacing_um, row.full_spacing_um)
     texture_um = max(params.texture_um, spacing_um)
-    return make_view(row, pixels, labels, spacing_um, texture_um, section.mirrored)
+    return prepare_section(row, pixels, labels, spacing_um, texture_um, section.mirrored)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import units
 from cytopipe.formats.images import Examination, examine
 from cytopipe.study import bids, scans
@@ -267,10 +267,10 @@ def write(study: Path, brain: str, role: str, cells: list[dict[str, str]], known
     sections = _appended(sheet, wanted, cells)
     brains = _appended(table, ["brain", "role"], [] if known else [{"brain": brain, "role": role}])
     # the brain's own row first: what is cut off between the two is added by running this again
-    with whole(sheet) as beside:
+    with atomic_write(sheet) as beside:
         beside.write_bytes(sections)
         read_sections(beside)
-        with whole(table) as beside_brains:
+        with atomic_write(table) as beside_brains:
             beside_brains.write_bytes(brains)
             read_brains(beside_brains)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from cytopipe import logs, threads
 from cytopipe.alignment.audit import from_files
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, atomic_write
 from cytopipe.formats.tables import AuditRow, SegmentationRow, read_rows
 from cytopipe.study import config as study_config
 from cytopipe.study.corrections import corrected
@@ -27,12 +27,12 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--brain", required=True, help="of brains.tsv")
     parser.add_argument("--table", type=Path, help="also write the findings here, tab-separated")
     options = parser.parse_args(arguments)
-    logs.to(None)
+    logs.configure(None)
     rows = rows_of(options.study, options.brain)
     lines = ["\t".join(COLUMNS)]
     lines += [f"{r.section}\t{r.finding}\t{r.confidence:.3f}\t{r.remedy}" for r in rows]
     if options.table:
-        with whole(options.table) as beside:
+        with atomic_write(options.table) as beside:
             beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if not rows:
         print(f"{options.brain}: nothing found")

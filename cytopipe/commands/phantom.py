@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe import logs
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, atomic_write
 from cytopipe.study import config as study_config
 
 
@@ -15,7 +15,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--study", type=Path, required=True, help="folder to make")
     parser.add_argument("--preset", type=Path, required=True, help="YAML, with a `phantom` section")
     options = parser.parse_args(arguments)
-    logs.to(None)
+    logs.configure(None)
 
     preset = study_config.read(options.preset)
     if study_config.NOT_IN_A_STUDY not in preset:
@@ -50,5 +50,5 @@ def write_config(study: Path, preset: dict[str, Any], origin: str) -> None:
     )
     path = study / "config" / "config.yaml"
     if not path.exists() or path.read_text() != text:
-        with whole(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text(text)

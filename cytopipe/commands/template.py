@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from skimage.filters import threshold_multiotsu
 
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 from cytopipe.formats import volumes
 from cytopipe.formats.atlas import Atlas
 from cytopipe.formats.volumes import Volume, labels_at
@@ -300,7 +300,7 @@ def _write_atlas(atlas: Atlas, tissue: Volume, folder: Path) -> None:
     volumes.write(Volume(atlas.labels.data.astype(kind), atlas.labels.affine), volume)
     rows = [(label, atlas.names[label], atlas.hemispheres[label]) for label in sorted(atlas.names)]
     frame = pd.DataFrame(rows, columns=["label", "name", "hemisphere"])
-    with whole(table) as beside:
+    with atomic_write(table) as beside:
         frame.to_csv(beside, sep="\t", index=False, lineterminator="\n")
     print(f"{volume}: {len(rows)} labels, {100 * share:.0f} % of them on gray or white matter")
 

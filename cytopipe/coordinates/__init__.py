@@ -101,16 +101,16 @@ def run(
                 "whole brain; remove one"
             )
     if laid_down.whole is not None:
-        logs.say(f"{brain}: using {chains[0]}")
+        logs.info(f"{brain}: using {chains[0]}")
         found = _usable(laid_down.whole, brain_tissue, brain, template_name, params)
         remedy = f"correct {chains[0]}"
     elif supplied_transform is not None:
-        logs.say(f"{brain}: using {supplied_transform}, which moves {params.given_moves}")
+        logs.info(f"{brain}: using {supplied_transform}, which moves {params.given_moves}")
         full = transforms.read(supplied_transform, brain, template_name, params.given_moves)
         found = _usable(full, brain_tissue, brain, template_name, params)
         remedy = f"set coordinates.given_moves to the other value, or correct {supplied_transform}"
     else:
-        logs.say(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
+        logs.info(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
         found = register(
             brain_tissue, goal, brain, template_name, params.registration_mm, params.seed
         )
@@ -125,7 +125,7 @@ def run(
         )
     }
     for name, value in dice.items():
-        logs.say(f"{brain}: Dice with {name}: gray {value.gray:.3f}, white {value.white:.3f}")
+        logs.info(f"{brain}: Dice with {name}: gray {value.gray:.3f}, white {value.white:.3f}")
     check_overlap(dice["transform"], dice["affine"], dice["inverse"], f"{brain} to {template_name}")
 
     midline = pd.concat(
@@ -159,14 +159,14 @@ def run(
             params.atlas_sigma_mm,
             params.atlas_reach_mm,
         )
-    logs.say(f"{brain}: {len(frame)} points {frame['status'].value_counts().to_dict()}")
+    logs.info(f"{brain}: {len(frame)} points {frame['status'].value_counts().to_dict()}")
     judged = checking.checks_of(
         brain, found.full, ways, laid_down, brain_tissue, goal, frame, image_right,
         dice["transform"],
     )  # fmt: skip
     for row in judged:
         if row.has_failed:
-            logs.say(f"{brain}: check failed: {row.check}: {row.value:.3g}, {row.limit}")
+            logs.info(f"{brain}: check failed: {row.check}: {row.value:.3g}, {row.limit}")
     transforms.write(found.full, transform)
     transforms.write(found.affine, affine)
     tables.write_rows(tables.CheckRow, judged, checks)
@@ -214,7 +214,7 @@ def run_proposal(
             "template.tissue, or set it to null"
         )
     share = marked.data.sum() / (tissue.data > 0).sum()
-    logs.say(f"{brain}: the template leaves out {100 * share:.0f} % of the tissue")
+    logs.info(f"{brain}: the template leaves out {100 * share:.0f} % of the tissue")
     volumes.write(marked, proposed)
 
 

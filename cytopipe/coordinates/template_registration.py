@@ -52,7 +52,7 @@ def register(
     """
     # read by ITK when it is loaded: several threads add up in changing order
     if "ants" in sys.modules and os.environ.get(_THREADS) != "1":
-        logs.say(f"ants was loaded before {_THREADS}=1 was set: the result is not repeatable")
+        logs.info(f"ants was loaded before {_THREADS}=1 was set: the result is not repeatable")
     os.environ[_THREADS] = "1"
     import ants
 

@@ -20,7 +20,7 @@ from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
 from cytopipe import provenance
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart. More categories than
 # these get colours of a cyclic map; hovering names the category.
@@ -237,7 +237,7 @@ def write(heading: str, panels: Sequence[tuple[Panel, str]], html: Path) -> None
         "p{max-width:52rem;color:#555}h2{margin:2rem 0 0;font-size:1.1rem}</style></head><body>"
         f"<h1>{markup.escape(heading)}</h1>{''.join(divisions)}</body></html>"
     )
-    with whole(html) as beside:
+    with atomic_write(html) as beside:
         beside.write_text(page)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import tables
-from cytopipe.logs import say
+from cytopipe.logs import info
 
 TESTS = ("seen", "transfer", "unseen")
 
@@ -67,7 +67,7 @@ def labelled(
         )
     labels = pd.Index(areas).get_indexer(pd.Index(area_of))
     known = labels >= 0
-    say(
+    info(
         f"{name}: {len(areas)} areas; left out {np.sum(~usable)} patches without features and "
         f"{np.sum(usable & ~known)} of areas that are not in training"
     )

@@ -21,7 +21,7 @@ from cytopipe.export.csv import columns_of, write_json, write_table
 from cytopipe.export.gifti import carry, named, to_template
 from cytopipe.export.gifti_files import write_labels, write_map
 from cytopipe.export.nifti import in_template, stack_volumes, write_area_table
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import surfaces, volumes
 from cytopipe.formats.tables import PointRow, StackRow
 
@@ -66,7 +66,7 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
     write_table(participants, folder / "participants.tsv", "\t", na="n/a")
     meaning = {"brain": {"Description": "name of the brain in the study"}}
     write_json(meaning, folder / "participants.json")
-    with whole(folder / ".bidsignore") as beside:
+    with atomic_write(folder / ".bidsignore") as beside:
         beside.write_text(_IGNORED)
     readme.write("bids", brains, folder)
 
@@ -177,7 +177,7 @@ def _write_points(brain: Brain, start: Path) -> None:
 def _write_transform(brain: Brain, start: Path) -> None:
     target = label(brain.template)
     name = f"{start.name}_from-stack_to-{target}_mode-points_xfm"
-    with whole(start.with_name(f"{name}.h5")) as beside:
+    with atomic_write(start.with_name(f"{name}.h5")) as beside:
         shutil.copyfile(brain.transform_file, beside)
     about = {
         "Description": f"moves POINTS from the stack to {brain.template}; to resample an image of "

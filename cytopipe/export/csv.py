@@ -9,7 +9,7 @@ import pandas as pd
 
 from cytopipe.export import Params, readme
 from cytopipe.export.brain import Brain
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 from cytopipe.formats.tables import PointRow, Row, StackRow, columns
 
 
@@ -37,13 +37,13 @@ def columns_of(kind: type[Row]) -> dict[str, Any]:
 
 def write_table(frame: pd.DataFrame, path: Path, separator: str, na: str) -> None:
     """Write a table as text; floats as the shortest text that reads back to the same bits."""
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         frame.to_csv(beside, sep=separator, index=False, na_rep=na, lineterminator="\n")
 
 
 def write_json(content: Any, path: Path) -> None:
     """Write indented JSON."""
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 

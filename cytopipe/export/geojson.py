@@ -19,7 +19,7 @@ from cytopipe.export import Params, readme
 from cytopipe.export.areas import NO_AREA, Areas, areas_of
 from cytopipe.export.brain import Brain
 from cytopipe.export.csv import write_table
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 from cytopipe.numerics.geometry import Floats, pixels_to_section
 
 # outer ring, then those of holes; (n, 2), the first point repeated at the end
@@ -53,7 +53,7 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
             if not features:
                 continue
             path = folder / brain.name / f"{section:05d}.geojson"
-            with whole(path) as beside:
+            with atomic_write(path) as beside:
                 beside.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
             index.append(
                 {

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 from cytopipe.formats.surfaces import STRUCTURE
 
 
@@ -65,5 +65,5 @@ def _structure(hemisphere: str) -> Any:
 
 
 def _write(image: Any, path: Path) -> None:
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(image.to_bytes())

@@ -19,7 +19,7 @@ from cytopipe.export.areas import NO_AREA, Areas, areas_of
 from cytopipe.export.brain import HEMISPHERES, Brain
 from cytopipe.export.csv import write_json
 from cytopipe.export.nearest_point import at_nearest
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 from cytopipe.numerics.geometry import Floats
 
 # how many points a cell of the spatial index should hold, and how many a minishard
@@ -268,5 +268,5 @@ def _write_by_id(records: NDArray[Any], ids: NDArray[np.uint64], folder: Path) -
 
 
 def _write_bytes(content: bytes, path: Path) -> None:
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(content)

@@ -10,7 +10,7 @@ import numpy as np
 from cytopipe.export import Params, readme
 from cytopipe.export.brain import Brain
 from cytopipe.export.csv import write_json, write_table
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 from cytopipe.numerics.geometry import Floats
 
 _TYPES = "https://openminds.om-i.org/types/"
@@ -84,5 +84,5 @@ def _value(value: float) -> dict[str, Any]:
 def _write_points(points: Iterator[dict[str, Any]], path: Path) -> None:
     """Write a graph, a point a line."""
     lines = ",\n".join(json.dumps(point) for point in points)
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(f'{{"@context": {json.dumps(_CONTEXT)}, "@graph": [\n{lines}\n]}}\n')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cytopipe.export import FORMATS
 from cytopipe.export.brain import Brain
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 
 
 def write(name: str, brains: Sequence[Brain], folder: Path) -> None:
@@ -23,5 +23,5 @@ def write(name: str, brains: Sequence[Brain], folder: Path) -> None:
         f"{about.read_text().strip()}\n\n"
         f"{frames.read_text().format(template=brains[0].template)}{''.join(rows)}"
     )
-    with whole(folder / "README.md") as beside:
+    with atomic_write(folder / "README.md") as beside:
         beside.write_text(text)

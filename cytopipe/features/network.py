@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cytopipe import provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
-from cytopipe.files import Output, whole
+from cytopipe.files import Output, atomic_write
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed
 from cytopipe.learning.loading import open_section
@@ -110,7 +110,7 @@ def _embed(
     encoder.to(distributed.world().device)
     x_um, y_um = table.x_um.tolist(), table.y_um.tolist()
     with ExitStack() as stack:
-        paths = [stack.enter_context(whole(path)) for path in (backbone, projected)]
+        paths = [stack.enter_context(atomic_write(path)) for path in (backbone, projected)]
         widths = (encoder.backbone.width, encoder.plan.outputs)
         arrays = [new_array(p, (len(table), w)) for p, w in zip(paths, widths, strict=True)]
         hold_bytes = int(params.cache_mb * 1e6)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from cytopipe import provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
-from cytopipe.files import Output, whole
+from cytopipe.files import Output, atomic_write
 from cytopipe.formats import tables
 from cytopipe.formats.images import open_pyramid
 from cytopipe.logs import progress
@@ -109,7 +109,7 @@ def run_profiles(
     table = tables.read(tables.PointRow, points)
     places = {row.section: row for row in tables.read_rows(tables.StackRow, stack)}
     status = table.status.copy()
-    with whole(backbone) as beside:
+    with atomic_write(backbone) as beside:
         array = new_array(beside, (len(table), params.samples))
         groups = sections_of(table, sections)
         for section, members in progress(groups, len(groups), "profiles of sections"):

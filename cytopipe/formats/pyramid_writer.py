@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import DTypeLike, NDArray
 
 from cytopipe import provenance
-from cytopipe.files import scratch, whole
+from cytopipe.files import atomic_write, scratch
 from cytopipe.formats.downsampling import Downsampler, ReadWindow, halve
 
 __all__ = [
@@ -70,7 +70,7 @@ def write_pyramid_by_windows(
     checksums: list[int] = []
     with (
         scratch(path.parent) as folder,
-        whole(path) as beside,
+        atomic_write(path) as beside,
         tifffile.TiffWriter(beside, bigtiff=True, ome=True) as tif,
     ):
         for number in range(len(spacings_um)):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def write(
     image = nib.gifti.GiftiImage(
         darrays=[points, triangles], meta=_meta(hemisphere, **provenance.entry())
     )
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(image.to_bytes())
 
 
@@ -132,7 +132,7 @@ def write_map(values: NDArray[Any], path: Path, hemisphere: str = "") -> None:
         datatype="NIFTI_TYPE_FLOAT32",
     )
     image = nib.gifti.GiftiImage(darrays=[array], meta=_meta(hemisphere, **provenance.entry()))
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(image.to_bytes())
 
 

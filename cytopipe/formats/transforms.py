@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 from cytopipe.numerics.geometry import Floats, FrameError
 
 Moves = Literal["points", "image"]
@@ -267,7 +267,7 @@ def write(transform: PointTransform, path: Path) -> None:
                 values = moving[number - 1]
                 packing = {"compression": "gzip", "shuffle": True} if len(values) > 1000 else {}
                 member.create_dataset("TransformParameters", data=values, **packing)
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(content.getbuffer())
 
 

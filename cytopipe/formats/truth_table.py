@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 from cytopipe.formats import tables
 
 # metric, unit and goal: what a line of the table is about
@@ -18,7 +18,7 @@ def write(rows: Sequence[tables.TruthRow], path: Path) -> None:
     """Write the truth table, tab-separated."""
     frame = tables.frame_of(tables.TruthRow, rows)
     text = frame.to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n")
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(text + provenance.comment(), encoding="utf-8")
 
 

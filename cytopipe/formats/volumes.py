@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def write(volume: Volume, path: Path) -> None:
     if path.suffix == ".gz":
         # level 1, no time stamp: fast, and the same volume gives the same bytes
         content = gzip.compress(content, compresslevel=1, mtime=0)
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(content)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 from cytopipe.learning import networks
 
 
@@ -38,7 +38,7 @@ def save(content: dict[str, Any], path: Path) -> None:
     # through memory: torch.save to a file stores the file's temporary name in the archive
     buffer = io.BytesIO()
     torch.save({**content, **provenance.entry()}, buffer)
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(buffer.getbuffer())
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 from cytopipe.learning import checkpoints, networks
 
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.yaml", "README.md"
@@ -124,9 +124,9 @@ def save_model(model: Model, card: str, folder: Path) -> None:
     tensors = {
         name: t.detach().cpu().contiguous() for name, t in model.encoder.state_dict().items()
     }
-    with whole(folder / CARD) as beside:
+    with atomic_write(folder / CARD) as beside:
         beside.write_text(card)
-    with whole(folder / CONFIG) as beside:
+    with atomic_write(folder / CONFIG) as beside:
         beside.write_text(provenance.comment() + yaml.safe_dump(config, sort_keys=False))
-    with whole(folder / WEIGHTS) as beside:
+    with atomic_write(folder / WEIGHTS) as beside:
         save_file(tensors, beside, metadata=provenance.entry())

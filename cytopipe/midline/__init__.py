@@ -61,7 +61,7 @@ def run(
             placed.append((section, place))
         else:
             reason = place.status if place else "not in the stack"
-            logs.say(f"section {section.section}: no transform ({reason}), no points")
+            logs.info(f"section {section.section}: no transform ({reason}), no points")
     cuts = cut_hemispheres(
         hemispheres,
         np.array([place.z_um for _, place in placed]),
@@ -73,12 +73,12 @@ def run(
     for (section, place), cut in logs.progress(work, len(work), f"midline of {brain}, section"):
         page = images.read_labels(labels, section.page)
         if not (page == 1).any():
-            logs.say(f"section {section.section}: no gray matter ({section.status}), no points")
+            logs.info(f"section {section.section}: no gray matter ({section.status}), no points")
             continue
         points = points_of_section(section, place, page, cut, params)
         chunk.append(points)
         says = points["status"].value_counts().to_dict()
-        logs.say(
+        logs.info(
             f"section {section.section}: {len(points)} points {says}, "
             f"moved {points['refined_um'].median():.0f} um (median)"
         )

@@ -75,7 +75,7 @@ def run(
     fused = None
     if params.open_sulci:
         fused = sulci.fused_banks(labels.data)
-        logs.say(f"{brain}: {int(fused.sum())} voxels between fused banks carved open")
+        logs.info(f"{brain}: {int(fused.sum())} voxels between fused banks carved open")
         opened = np.where(fused, 0, labels.data).astype(np.uint8)
         labels = volumes.Volume(opened, labels.affine)
     ready = {name: read_given(supplied_surfaces, name) for name in SIDES}
@@ -95,7 +95,7 @@ def run(
         surface, where = found.surface, found.where
         cortex = (sides[where] == side) & (labels.data[where] == 1)
         whole_depth[where][cortex] = found.depth[cortex]
-        logs.say(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
+        logs.info(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
         gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
         gifti.write_map(found.thickness_mm, thickness[name], name)
         gifti.write_map(found.curvature_per_mm, curvature[name], name)

@@ -55,7 +55,7 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
         if change < SETTLED:
             break
     else:
-        logs.say(
+        logs.info(
             f"warning: the distance from the white matter still changes by {change:.3g} voxels "
             f"after {MOST_ROUNDS} rounds; look for labels of thin, winding cortex"
         )

@@ -10,7 +10,7 @@ from cytopipe import provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats import images, tables, transforms
 from cytopipe.formats.transforms import Moves
-from cytopipe.logs import progress, say
+from cytopipe.logs import info, progress
 from cytopipe.patches.contours import masks_of, points_of_section, section_of, with_nearest
 from cytopipe.study.config import DataSet
 from cytopipe.study.sections import Section
@@ -97,7 +97,7 @@ def warped(points: pd.DataFrame, warp: Path, moves: Moves) -> pd.DataFrame:
     moved = points.copy()
     moved[COORDINATES] = to_other(points[COORDINATES].to_numpy(np.float64))
     covered = moved.dropna(subset=COORDINATES)
-    say(f"{warp}: covers {len(covered)} points, {len(points) - len(covered)} are dropped")
+    info(f"{warp}: covers {len(covered)} points, {len(points) - len(covered)} are dropped")
     return covered
 
 
@@ -147,7 +147,7 @@ def annotated(
         )
         found.append(with_nearest(points, midlines.get((brain, section), midline.iloc[:0])))
     if passed_over:
-        say(f"no such section in the study, or an excluded one: {', '.join(passed_over)}")
+        info(f"no such section in the study, or an excluded one: {', '.join(passed_over)}")
     columns = ["point_id", "brain", "section", "hemisphere", "x_um", "y_um", *COORDINATES, "area"]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
@@ -215,5 +215,5 @@ def run(
     )
     rows = drawn.merge(images_of, on=["brain", "section"], how="left", validate="many_to_one")
     counts = rows.split.value_counts(sort=False)
-    say(f"{patches.stem}: {', '.join(f'{n} {split}' for split, n in counts.items())} patches")
+    info(f"{patches.stem}: {', '.join(f'{n} {split}' for split, n in counts.items())} patches")
     tables.write(tables.PatchRow, rows[tables.names(tables.PatchRow)], patches)

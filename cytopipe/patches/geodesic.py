@@ -13,10 +13,10 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from cytopipe import provenance
-from cytopipe.files import InputError, Output, whole
+from cytopipe.files import InputError, Output, atomic_write
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.surfaces import read as read_surface
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.numerics import meshes
 from cytopipe.study.config import GeodesicTable
 
@@ -132,8 +132,8 @@ def run_geodesic(*, surfaces: dict[str, Path], table: Output, params: GeodesicTa
         nodes_mm.append(mesh.vertices[nodes])
         hemisphere += [side] * count
         apart = np.where(np.eye(count, dtype=bool), np.inf, distances).min(0)
-        say(f"{side}: {count} nodes, {np.median(apart):.1f} mm from one to the next")
-    with whole(table) as beside:
+        info(f"{side}: {count} nodes, {np.median(apart):.1f} mm from one to the next")
+    with atomic_write(table) as beside:
         np.savez(
             beside,
             allow_pickle=False,

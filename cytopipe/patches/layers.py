@@ -14,7 +14,7 @@ import pandas as pd
 from cytopipe import provenance
 from cytopipe.files import InputError, Output, require
 from cytopipe.formats import tables
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study import annotations
 from cytopipe.study.config import LayerSplit
 
@@ -69,7 +69,7 @@ def run_layers(*, table: Path, patches: Output, params: LayerSplit) -> None:
     ]
     split, rank = split_layers(len(rows), params.test_share, params.seed)
     tests = split.count("test")
-    say(f"{table}: {len(rows) - tests} patches for training, {tests} for testing")
+    info(f"{table}: {len(rows) - tests} patches for training, {tests} for testing")
     rows = [replace(row, split=s, rank=r) for row, s, r in zip(rows, split, rank, strict=True)]
     tables.write_rows(tables.LayerPatchRow, rows, patches)
 

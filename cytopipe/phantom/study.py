@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from cytopipe import logs, threads
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import images, surfaces, tables, volumes
 from cytopipe.numerics.geometry import ras_to_stack
 from cytopipe.phantom.anatomy import (
@@ -57,7 +57,7 @@ def run(*, study: Path, params: Phantom) -> None:
     content = _record(params)
     if record.exists():
         if yaml.safe_load(record.read_text()) == content:
-            logs.say(f"{study}: the phantom is complete, nothing to do")
+            logs.info(f"{study}: the phantom is complete, nothing to do")
             return
         raise InputError(
             f"{record}: this study holds a phantom of other parameters; remove the folders images, "
@@ -82,13 +82,13 @@ def run(*, study: Path, params: Phantom) -> None:
         _write_tsv(layers, study / "annotations" / "layers" / "layers.tsv")
     roles = pd.DataFrame(params.brains.items(), columns=["brain", "role"])
     _write_tsv(roles, study / "config" / "brains.tsv")
-    with whole(record) as beside:
+    with atomic_write(record) as beside:
         beside.write_text(yaml.safe_dump(content, sort_keys=False))
-    logs.say(f"{study}: {len(params.brains)} phantom brains, {len(sheet)} sections")
+    logs.info(f"{study}: {len(params.brains)} phantom brains, {len(sheet)} sections")
 
 
 def _start_worker() -> None:
-    logs.to(None)
+    logs.configure(None)
     threads.use(1)
 
 
@@ -106,13 +106,13 @@ def _record(params: Phantom) -> dict[str, object]:
 
 
 def _write_tsv(frame: pd.DataFrame, path: Path) -> None:
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         frame.to_csv(beside, sep="\t", index=False)
 
 
 def make_template(folder: Path, params: Phantom) -> Template:
     """Write the template's volumes and table; return what the brains need of it."""
-    logs.say("phantom: template and areas")
+    logs.info("phantom: template and areas")
     hemispheres = load_hemispheres(params.surfaces)
     distances = parcel_distances(hemispheres, params.areas)
 
@@ -144,7 +144,7 @@ class Made:
 
 def _make_sections(study: Path, name: str, template: Template, params: Phantom) -> Made:
     """Make one brain: its volumes, its sections, its annotations, its truth."""
-    logs.say(f"phantom: brain {name}, surfaces and depth")
+    logs.info(f"phantom: brain {name}, surfaces and depth")
     own = individual_areas(template.areas, stream(params.seed, name, 10), params.individuality)
     template = replace(template, areas=own)
     brain = make_brain(name, template, params)
@@ -167,7 +167,7 @@ def _make_sections(study: Path, name: str, template: Template, params: Phantom) 
         rows.append((name, section.section, str(image), params.spacing_um, params.thickness_um))
     rows_of_truth = [_truth_row(brain, section) for section in handled]
     tables.write_rows(tables.TruthSectionRow, rows_of_truth, truth / "sections.parquet")
-    logs.say(f"phantom: annotations of {name}")
+    logs.info(f"phantom: annotations of {name}")
     return Made(
         pd.DataFrame(rows, columns=["brain", "section", "image", "spacing_um", "thickness_um"]),
         annotate(brain, template, handled, study / "annotations"),
@@ -270,7 +270,7 @@ def _write_truth_pages(brain: Brain, template: Template, section: Handled, folde
 
 
 def _write_pages(pages: Sequence[NDArray[Any]], path: Path) -> None:
-    with whole(path) as beside, tifffile.TiffWriter(beside) as tif:
+    with atomic_write(path) as beside, tifffile.TiffWriter(beside) as tif:
         for page in pages:
             tif.write(page, compression="zlib", photometric="minisblack", metadata=None)
 

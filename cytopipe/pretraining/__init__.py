@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from cytopipe import provenance
-from cytopipe.files import Output, whole
+from cytopipe.files import Output, atomic_write
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks
 from cytopipe.pretraining.dataset import build_objective, training_rows
@@ -92,7 +92,7 @@ def run(
             checkpoints.save(content, final)
             rows = pd.DataFrame(state.metrics, columns=tables.names(tables.MetricRow))
             tables.write(tables.MetricRow, rows, metrics)
-            with whole(record) as beside:
+            with atomic_write(record) as beside:
                 beside.write_text(provenance.comment() + yaml.safe_dump(described, sort_keys=False))
             # otherwise a deliberate rerun would only copy this run
             checkpoint.path.unlink(missing_ok=True)

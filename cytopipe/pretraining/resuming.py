@@ -9,7 +9,7 @@ from torch import Tensor
 from cytopipe.files import InputError
 from cytopipe.learning import checkpoints, distributed, networks
 from cytopipe.learning.distributed import World
-from cytopipe.logs import say
+from cytopipe.logs import info
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Checkpoint:
                 messages.append(f"{self.path} has other params or patches: starting anew")
         if self.world.first:
             for message in messages:
-                say(message)
+                info(message)
         if not distributed.all_equal([state.epoch, state.step], self.world):
             raise InputError(
                 f"{self.path}: not all processes see the same file; put the study's results on a "

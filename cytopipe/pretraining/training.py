@@ -25,7 +25,7 @@ from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.learning.objectives import Objective
 from cytopipe.learning.step import prepare, step
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.pretraining.resuming import Checkpoint, State
 from cytopipe.study.config import PretrainingRun
 
@@ -90,7 +90,7 @@ def train(
                     state.seconds = time.monotonic() - start
                     checkpoint.save(encoder, optimiser, state)
                     if world.first:
-                        say(f"interrupted at epoch {state.epoch}, step {state.step}; start again")
+                        info(f"interrupted at epoch {state.epoch}, step {state.step}; start again")
                     raise SystemExit(launching.INTERRUPTED)
             mean_loss = float(state.loss_sum) / steps
             if not math.isfinite(mean_loss):
@@ -106,7 +106,7 @@ def train(
             if world.first:
                 speed = steps * params.batch_size / seconds
                 left_s = (params.epochs - state.epoch) * seconds
-                say(
+                info(
                     f"epoch {state.epoch} of {params.epochs}: loss {mean_loss:.3f}, {speed:.0f} "
                     f"patches/s, about {left_s:.0f} s left"
                 )

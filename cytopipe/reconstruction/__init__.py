@@ -65,7 +65,7 @@ def run_volume(
         write_rows(RepairRow, [], repairs)
         return
     grid = shapes.grid_around(sections, params.voxel_mm, MARGIN_VOXELS)
-    logs.say(f"{brain}: {len(sections)} sections on {grid.shape} voxels")
+    logs.info(f"{brain}: {len(sections)} sections on {grid.shape} voxels")
     planes = shapes.section_planes(
         sections, grid, params.smoothing_voxels, params.sulcus_voxels, brain, workers
     )
@@ -79,7 +79,7 @@ def run_volume(
         label_gap_mm=params.label_gap_mm,
         max_gap_mm=params.max_gap_mm,
     )
-    logs.say(f"{brain}: {len(defects)} defects repaired")
+    logs.info(f"{brain}: {len(defects)} defects repaired")
     stacked = volumes.Volume(shapes.interpolate(planes, grid, params.max_gap_mm), grid.affine)
     volumes.write(stacked, volume)
     write_rows(RepairRow, defects, repairs)
@@ -125,7 +125,7 @@ def run(
     if exclusion:
         repaired += repair.exclude(found, exclusion[0], brain)
     else:
-        logs.say(f"{brain}: no mask of what is no cortex; all tissue stays")
+        logs.info(f"{brain}: no mask of what is no cortex; all tissue stays")
     repaired += repair.drop_fragments(found, params.fragment_share, brain)
     volumes.write(found, tissue)
     write_rows(RepairRow, repaired, repairs)

@@ -154,7 +154,7 @@ def exclude(volume: volumes.Volume, exclusion: Path, brain: str) -> list[RepairR
         marked |= inside
         shares[segment.name] = float(inside.mean())
         cm3 = np.count_nonzero(inside) * np.prod(volume.voxel_mm) / 1000
-        logs.say(f"{exclusion.name}: {segment.name} leaves out {cm3:.1f} cm3")
+        logs.info(f"{exclusion.name}: {segment.name} leaves out {cm3:.1f} cm3")
     if not marked.any():
         raise InputError(
             f"{exclusion}: marks no tissue of this brain; draw it on the brain's whole.nii.gz of "

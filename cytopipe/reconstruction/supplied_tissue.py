@@ -163,7 +163,7 @@ def check_agreement(path: Path, volume: volumes.Volume, samples: Samples) -> Non
             f"{path}: its gray and white matter agree with the sections' at {apart:.2f} (0 is "
             f"chance, 1 the same), {LEAST_APART} or more is wanted; look at its place: {where}"
         )
-    logs.say(
+    logs.info(
         f"{path.name}: ready-made, {share:.0%} of the sections' tissue lies on its tissue; its "
         f"labels agree with theirs at {np.nanmean(as_it_is):.2f}, gray and white matter alone at "
         f"{apart:.2f} (0 is chance, 1 the same)"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe import provenance
-from cytopipe.files import whole
+from cytopipe.files import atomic_write
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.tables import (
     CheckRow,
@@ -69,7 +69,7 @@ def write_page(template: str, values: dict[str, Any], page: Path) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    with whole(page) as beside:
+    with atomic_write(page) as beside:
         text = environment.get_template(template).render(
             values, provenance=markup(provenance.meta())
         )

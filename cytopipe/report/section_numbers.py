@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 from cytopipe.formats import tables
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.sections import Section
@@ -192,7 +192,7 @@ def standing_out(numbers: pd.DataFrame) -> dict[int, list[str]]:
 
 def write(numbers: pd.DataFrame, path: Path) -> None:
     """Write the table as TSV."""
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         numbers.to_csv(beside, sep="\t", index=False, float_format="%.5g")
 
 

@@ -14,7 +14,7 @@ from cytopipe import provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
-from cytopipe.logs import progress, say
+from cytopipe.logs import info, progress
 from cytopipe.segmentation.section import (
     BACKGROUND,
     GRAY,
@@ -74,7 +74,7 @@ def run(
                     size_um = _size_um(pyramid)
                     gray = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
             except InputError as error:
-                say(f"section {section.section} is unreadable: {error}")
+                info(f"section {section.section} is unreadable: {error}")
                 failed.append(str(error))
                 found = Segmented.empty("unreadable")
             else:
@@ -83,12 +83,12 @@ def run(
                     drawn = read_manual(by_person[section.section], gray.shape)
                     found = corrected(found, drawn, params.spacing_um, params)
         if found.background == "dark":
-            say(
+            info(
                 f"section {section.section}: its ground is dark; set background to dark in "
                 "config/sections.tsv, so that networks see it as they see the others"
             )
         if found.contact_ratio < 1:
-            say(
+            info(
                 f"section {section.section}: white matter touches the background more than gray "
                 "does; look whether the two are mistaken for one another"
             )

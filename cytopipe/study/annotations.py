@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pyarrow import csv
 
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 
 Floats = NDArray[np.float64]
 # outer ring, then those of holes: (n, 2) x, y each, the first point repeated at the end
@@ -63,7 +63,7 @@ def write_contours(contours: Sequence[Contour], path: Path) -> None:
         }
         for contour in contours
     ]
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
@@ -231,7 +231,7 @@ def _read_tiff(path: Path) -> NDArray[Any]:
 
 def write_gray(image: NDArray[np.uint8], path: Path) -> None:
     """Write an 8-bit TIFF of one channel."""
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         tifffile.imwrite(beside, image, compression="zlib", photometric="minisblack", metadata=None)
 
 
@@ -241,7 +241,7 @@ def write_cells(positions_um: Floats, path: Path) -> None:
     Tenths of a um are kept.
     """
     columns = dict(zip(("x_um", "y_um"), np.round(positions_um, 1).T, strict=True))
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         csv.write_csv(pa.table(columns), beside, csv.WriteOptions(quoting_style="none"))
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cytopipe import provenance
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, atomic_write
 from cytopipe.study.sections import STACK, Section, finite, flag, read_tsv, section_number
 
 COLUMNS = ("section", "mirrored", "excluded", "onto", "angle_rad", "x_um", "y_um", "notes")
@@ -142,6 +142,6 @@ def write_proposals(proposals: list[Proposal], path: Path, brain: str) -> None:
         words = {None: "", True: "yes", False: "no"}
         cells = [str(proposal.section), words[proposal.mirrored], words[proposal.excluded]]
         lines.append("\t".join([*cells, "", "", "", "", proposal.notes]))
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         text = "\n".join(lines) + "\n" + provenance.comment()
         beside.write_text(text, encoding="utf-8")

@@ -39,7 +39,7 @@ class FailedError(Exception):
     """What does not hold."""
 
 
-def say(message: str) -> None:
+def info(message: str) -> None:
     print(f"[{time.monotonic() - BEGAN:4.0f} s] {message}", flush=True)
 
 
@@ -50,10 +50,10 @@ def must(holds: bool, message: str) -> None:
 
 def step(message: str, do: Callable[[], None]) -> None:
     """Say what is done, do it, say how long it took."""
-    say(f"{message} ...")
+    info(f"{message} ...")
     start = time.monotonic()
     do()
-    say(f"    done in {time.monotonic() - start:.0f} s")
+    info(f"    done in {time.monotonic() - start:.0f} s")
 
 
 def begin(
@@ -248,7 +248,7 @@ def run_on_slurm(study: Path, profile: Path, cluster: Cluster, log: Path) -> Non
         r"interrupted at.*;|job \d+ is back.*|continues at epoch \d+, step \d+", text
     )
     for line in found:
-        say(f"    {line}")
+        info(f"    {line}")
     must(any(line.startswith("continues") for line in found), f"it did not continue; see {logs}")
 
 
@@ -266,7 +266,7 @@ def compare(local: Path, slurm: Path) -> None:
     ]
     must(not differ, f"{len(differ)} of {len(names[0])} files differ: {', '.join(differ)}")
     size_mb = sum((local / "results" / name).stat().st_size for name in names[0]) / 1e6
-    say(f"    {len(names[0])} files, {size_mb:.0f} MB, are the same byte for byte")
+    info(f"    {len(names[0])} files, {size_mb:.0f} MB, are the same byte for byte")
 
 
 def run_again(study: Path, profile: Path, cluster: Cluster, log: Path) -> None:
@@ -293,7 +293,7 @@ def test(folder: Path) -> None:
         step("make the small study", lambda: make_study(local, log))
         set_epochs(local)
         shutil.copytree(local, slurm)
-        say("local run, the training as 4 processes of torchrun: begins")
+        info("local run, the training as 4 processes of torchrun: begins")
         beside = folder / "local.txt"
         local_run = begin(beside, *snakemake(local, *LOCAL))
         try:
@@ -322,15 +322,15 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0] if arguments else tempfile.mkdtemp(prefix="cytopipe-slurm-"))
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    say(f"in {folder}; everything that is said there: log.txt")
+    info(f"in {folder}; everything that is said there: log.txt")
     try:
         test(folder)
     except FailedError as failure:
-        say(f"FAILED: {failure}")
+        info(f"FAILED: {failure}")
         return 1
     if not arguments:
         shutil.rmtree(folder)
-    say("passed")
+    info("passed")
     return 0
 
 

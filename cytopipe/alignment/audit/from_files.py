@@ -5,7 +5,7 @@ from pathlib import Path
 from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED, Finding
 from cytopipe.alignment.audit.order import Pair, audit
 from cytopipe.alignment.audit.similarity import likeness
-from cytopipe.alignment.pairwise.prepared_section import View, make_view, oriented
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection, oriented, prepare_section
 from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.tables import AuditRow, SegmentationRow
 from cytopipe.logs import progress
@@ -60,7 +60,7 @@ def audit_sections(
     return [_in_words(finding, ordered) for finding in audit(len(views), compare, params)]
 
 
-def pair_of(one: View, other: View, max_rotation_rad: float) -> Pair:
+def pair_of(one: PreparedSection, other: PreparedSection, max_rotation_rad: float) -> Pair:
     """Two sections of a stack compared in both hands; the rotation between them is limited."""
     plain, mirrored = (likeness(one, other, flipped, max_rotation_rad) for flipped in (False, True))
     return Pair(
@@ -70,13 +70,13 @@ def pair_of(one: View, other: View, max_rotation_rad: float) -> Pair:
 
 def _view(
     section: Section, image: Path, row: SegmentationRow, labels_path: Path, spacing_um: float
-) -> View:
+) -> PreparedSection:
     with open_pyramid(image, section.spacing_um) as pyramid:
         pixels = pyramid.to_8_bit(pyramid.read_at(spacing_um))
     labels = read_labels(labels_path, row.page)
     labels = resample_labels(labels, row.spacing_um, pixels.shape, spacing_um, row.full_spacing_um)
     flipped = bool(section.mirrored)
-    return make_view(
+    return prepare_section(
         row, oriented(pixels, flipped), oriented(labels, flipped), spacing_um, spacing_um
     )
 

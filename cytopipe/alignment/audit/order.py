@@ -145,7 +145,7 @@ def _order(stack: _Stack) -> list[Finding]:
             swaps.append(moved)
         stack.order = order
     if left_out := stack.left_out - stack.searched:
-        logs.say(
+        logs.info(
             f"{len(left_out)} more sections look odd and were held against their neighbours alone"
         )
     findings = findings_of(stack.order, swaps, sure)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cytopipe.alignment.pairwise import coarse
 from cytopipe.alignment.pairwise.image_registration import matrix
-from cytopipe.alignment.pairwise.prepared_section import View, oriented
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection, oriented
 from cytopipe.numerics.geometry import Floats
 
 Picture = NDArray[np.float32]
@@ -44,7 +44,9 @@ class Likeness(NamedTuple):
     right: float
 
 
-def likeness(fixed: View, moving: View, flipped: bool, max_rotation_rad: float) -> Likeness:
+def likeness(
+    fixed: PreparedSection, moving: PreparedSection, flipped: bool, max_rotation_rad: float
+) -> Likeness:
     """Correlation of the two sections' structure, the moving one mirrored if `flipped`.
 
     The mean of both directions of the flow. Sections that share nothing come to 0.1 to 0.3 here,
@@ -63,7 +65,7 @@ def likeness(fixed: View, moving: View, flipped: bool, max_rotation_rad: float) 
 
 
 def _registered(
-    fixed: View, moving: View, flipped: bool, max_rotation_rad: float
+    fixed: PreparedSection, moving: PreparedSection, flipped: bool, max_rotation_rad: float
 ) -> NDArray[np.float32]:
     """(2, 3) affine map from pixels of the padded fixed section to pixels of the moving one."""
     start = coarse.search(
@@ -98,7 +100,7 @@ def _registered(
 
 # one that looks odd is compared with all others, each of them the fixed one; 0.1 MB a section
 @lru_cache(maxsize=512)
-def _left(view: View, max_rotation_rad: float) -> NDArray[np.bool_]:
+def _left(view: PreparedSection, max_rotation_rad: float) -> NDArray[np.bool_]:
     """Which pixels of the padded section lie left of its midline, as the image shows it.
 
     The midline is the axis of the reflection that lays the section best onto itself.
@@ -122,7 +124,7 @@ def _left(view: View, max_rotation_rad: float) -> NDArray[np.bool_]:
     )
 
 
-def _stain(view: View, flipped: bool) -> tuple[Picture, Picture]:
+def _stain(view: PreparedSection, flipped: bool) -> tuple[Picture, Picture]:
     """Stain of equal contrast in all sections, 0 outside and 0 to 6 inside; and the mask."""
     inside = view.image[view.mask]
     low, middle, high = np.percentile(inside, (16, 50, 84))
@@ -131,17 +133,17 @@ def _stain(view: View, flipped: bool) -> tuple[Picture, Picture]:
     return oriented(stain, flipped), oriented(view.mask.astype(np.float32), flipped)
 
 
-def _edge(view: View) -> int:
+def _edge(view: PreparedSection) -> int:
     return int(max(view.labels.shape)) // 5
 
 
-def _unpadded(view: View) -> Floats:
+def _unpadded(view: PreparedSection) -> Floats:
     """(3, 3) matrix from pixels of the padded section to those of the section."""
     edge = _edge(view)
     return np.array([[1, 0, -edge], [0, 1, -edge], [0, 0, 1.0]])
 
 
-def _padded(view: View) -> tuple[Picture, Picture]:
+def _padded(view: PreparedSection) -> tuple[Picture, Picture]:
     """The same with room around it, for what the other section has beyond its frame."""
     edge = _edge(view)
     stain, mask = (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from cytopipe.alignment.pairwise.prepared_section import View, oriented
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection, oriented
 from cytopipe.numerics.geometry import Floats, Rigid
 
 
@@ -29,8 +29,8 @@ class Coarse:
 
 
 def search(
-    fixed: View,
-    moving: View,
+    fixed: PreparedSection,
+    moving: PreparedSection,
     flipped: bool,
     coarse_um: float,
     max_rotation_rad: float,
@@ -77,7 +77,9 @@ def search(
 # both hands of a section and of the two before it: each is met in several pairs, and the blur of a
 # section of 64 um to coarse pixels is half the cost of a pair
 @lru_cache(maxsize=8)
-def _picture(view: View, flipped: bool, coarse_um: float) -> tuple[NDArray[np.complex64], Floats]:
+def _picture(
+    view: PreparedSection, flipped: bool, coarse_um: float
+) -> tuple[NDArray[np.complex64], Floats]:
     """The section at coarse pixels of exactly `coarse_um`, and its tissue's centroid.
 
     The centroid is returned in um of the (flipped) section frame and lies in the picture at

@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cytopipe.alignment.pairwise import surf
-from cytopipe.alignment.pairwise.prepared_section import View, oriented
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection, oriented
 from cytopipe.numerics.geometry import Floats
 
 # SURF's smallest filters span 9 pixels and its largest descriptors some hundred: room for both
@@ -39,7 +39,9 @@ class Features:
         return len(self.points_um)
 
 
-def features_of(view: View, flipped: bool, turn_rad: float, octaves: int, most: int) -> Features:
+def features_of(
+    view: PreparedSection, flipped: bool, turn_rad: float, octaves: int, most: int
+) -> Features:
     """Features inside the tissue of a section, flipped if asked and then turned by `turn_rad`.
 
     Descriptors match best between images of the same orientation, hence the turn; the points are

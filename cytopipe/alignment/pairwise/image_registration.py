@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from cytopipe.alignment.pairwise.prepared_section import View, oriented
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection, oriented
 from cytopipe.numerics.geometry import Floats, Rigid
 
 Picture = NDArray[np.float32]
@@ -26,7 +26,12 @@ class Peak:
 
 
 def search_texture(
-    fixed: View, moving: View, flipped: bool, around: Rigid, within_rad: float, reach_um: float
+    fixed: PreparedSection,
+    moving: PreparedSection,
+    flipped: bool,
+    around: Rigid,
+    within_rad: float,
+    reach_um: float,
 ) -> Peak:
     """Correlate the textures over all shifts up to `reach_um` and rotations up to `within_rad`.
 
@@ -71,7 +76,9 @@ def search_texture(
     return max([peaks[best], *finer], key=lambda peak: peak.height)
 
 
-def refine_texture(fixed: View, moving: View, flipped: bool, start: Rigid) -> Rigid | None:
+def refine_texture(
+    fixed: PreparedSection, moving: PreparedSection, flipped: bool, start: Rigid
+) -> Rigid | None:
     """The transform near `start` at which the textures correlate best, or None without one."""
     return _climb(
         cv2.GaussianBlur(fixed.texture, (0, 0), 1.0),
@@ -83,7 +90,7 @@ def refine_texture(fixed: View, moving: View, flipped: bool, start: Rigid) -> Ri
 
 
 def refine_outline(
-    fixed: View, moving: View, flipped: bool, start: Rigid, blur_um: float
+    fixed: PreparedSection, moving: PreparedSection, flipped: bool, start: Rigid, blur_um: float
 ) -> Rigid | None:
     """The transform near `start` at which the blurred labels (0, gray 1, white 2) correlate best.
 
@@ -102,7 +109,7 @@ def refine_outline(
     return _climb(pictures[0], to_um, pictures[1], to_um, start)
 
 
-def overlap(fixed: View, moving: View, flipped: bool, rigid: Rigid) -> float:
+def overlap(fixed: PreparedSection, moving: PreparedSection, flipped: bool, rigid: Rigid) -> float:
     """Dice of the two tissue masks, the (flipped) moving one carried over by `rigid`."""
     to_fixed = np.linalg.inv(fixed.frame(False)) @ matrix(rigid) @ moving.frame(flipped)
     size = (fixed.labels.shape[1], fixed.labels.shape[0])

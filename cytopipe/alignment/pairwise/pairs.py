@@ -6,7 +6,7 @@ import numpy as np
 
 from cytopipe.alignment.pairwise import coarse, image_registration
 from cytopipe.alignment.pairwise.features import Features, features_of, match, match_near
-from cytopipe.alignment.pairwise.prepared_section import View
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
 from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow, rigid_columns
 from cytopipe.numerics.geometry import Rigid, unmirror
@@ -41,7 +41,11 @@ class _Fit:
 
 
 def align_pair(
-    fixed: View, moving: View, fixed_features: Features, distance: int, params: Alignment
+    fixed: PreparedSection,
+    moving: PreparedSection,
+    fixed_features: Features,
+    distance: int,
+    params: Alignment,
 ) -> PairRow:
     """Align `moving` to `fixed`.
 
@@ -99,7 +103,7 @@ def align_pair(
 
 
 def given_pair(
-    fixed: View, moving: View, rigid: Rigid, distance: int, params: Alignment
+    fixed: PreparedSection, moving: PreparedSection, rigid: Rigid, distance: int, params: Alignment
 ) -> PairRow:
     """A pair that a person laid onto one another; uncertain if suspiciously little tissue overlaps.
 
@@ -133,7 +137,11 @@ def given_pair(
 
 
 def _try(
-    fixed: View, moving: View, flipped: bool, fixed_features: Features, params: Alignment
+    fixed: PreparedSection,
+    moving: PreparedSection,
+    flipped: bool,
+    fixed_features: Features,
+    params: Alignment,
 ) -> _Attempt:
     step = np.radians(params.rotation_step_deg)
     start = coarse.search(
@@ -159,7 +167,9 @@ def _try(
     return _Attempt(flipped, start, features, rigid, int(np.count_nonzero(inliers)), peak)
 
 
-def _by_texture(fixed: View, moving: View, tries: list[_Attempt], params: Alignment) -> _Fit | None:
+def _by_texture(
+    fixed: PreparedSection, moving: PreparedSection, tries: list[_Attempt], params: Alignment
+) -> _Fit | None:
     heights = sorted((a.height for a in tries if a.peak), reverse=True)
     if not heights or heights[0] < params.min_peak:
         return None
@@ -176,7 +186,11 @@ def _by_texture(fixed: View, moving: View, tries: list[_Attempt], params: Alignm
 
 
 def _by_features(
-    fixed: View, moving: View, tries: list[_Attempt], fixed_features: Features, params: Alignment
+    fixed: PreparedSection,
+    moving: PreparedSection,
+    tries: list[_Attempt],
+    fixed_features: Features,
+    params: Alignment,
 ) -> _Fit | None:
     """The transform of more inliers, fitted again on guided matches.
 
@@ -203,7 +217,9 @@ def _by_features(
     )
 
 
-def _by_outline(fixed: View, moving: View, tries: list[_Attempt], params: Alignment) -> _Fit:
+def _by_outline(
+    fixed: PreparedSection, moving: PreparedSection, tries: list[_Attempt], params: Alignment
+) -> _Fit:
     """The better overlap; as scanned, unless the mirrored one is better by a twentieth."""
     found = []
     for attempt in tries:
@@ -217,7 +233,7 @@ def _by_outline(fixed: View, moving: View, tries: list[_Attempt], params: Alignm
     return max(found, key=lambda fit: fit.overlap * (1.0 if not fit.flipped else 1 / 1.05))
 
 
-def _apart_um(one: Rigid, other: Rigid, view: View) -> float:
+def _apart_um(one: Rigid, other: Rigid, view: PreparedSection) -> float:
     """The largest distance between two transforms at the corners of a section."""
     x, y = view.width_um, view.height_um
     corners = np.array([[0, 0], [x, 0], [0, y], [x, y]])

@@ -14,7 +14,7 @@ from cytopipe.numerics.geometry import Floats
 
 
 @dataclass(frozen=True, eq=False)  # told apart by identity: what is derived of one can be kept
-class View:
+class PreparedSection:
     """A usable section at the working resolution.
 
     Attributes
@@ -69,18 +69,18 @@ class View:
         return np.array([[spacing_um, 0, first[0]], [0, spacing_um, first[1]], [0, 0, 1]])
 
 
-def make_view(
+def prepare_section(
     section: SegmentationRow,
     pixels: NDArray[Any],
     labels: NDArray[np.uint8],
     spacing_um: float,
     texture_um: float,
     mirrored: bool | None = None,
-) -> View:
+) -> PreparedSection:
     """A view of a section's image as scanned, with its labels on the same grid of `spacing_um`."""
     image = normalise(pixels, labels > 0)
     texture = texture_of(image, labels, texture_um / spacing_um)
-    return View(
+    return PreparedSection(
         section.brain,
         section.section,
         image,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cytopipe.commands.check import estimate, manual, scans, template
 from cytopipe.commands.check.findings import COLUMNS, ERROR, NOTE, OK, WARNING, Finding, of_error
-from cytopipe.files import InputError, whole
+from cytopipe.files import InputError, atomic_write
 from cytopipe.study import config as study_config
 from cytopipe.study.sections import check_brains, read_brains, read_sections
 
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
     findings = look(options.study)
     if options.table:
         rows = ["\t".join(COLUMNS), *("\t".join(finding.cells()) for finding in findings)]
-        with whole(options.table) as beside:
+        with atomic_write(options.table) as beside:
             beside.write_text("\n".join(rows) + "\n", encoding="utf-8")
     report(findings)
     if options.table:

@@ -27,7 +27,7 @@ from cytopipe.files import Output
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.learning import checkpoints
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import AreasTask
 
 _TITLES = {
@@ -165,7 +165,7 @@ def run_areas(
     panels += confusion_panels(answers, data.areas)
     charts.write(f"Areas: {run}", panels, html)
     for task, scored in found.items():
-        say(f"{run}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
+        info(f"{run}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
     tables.write(tables.PredictionRow, predicted(answers, table, data, steps), predictions)
     rows_of_scores = [
         tables.ScoreRow(run, task, *score) for task, scored in found.items() for score in scored
@@ -205,7 +205,7 @@ def run_cross_validation(
         of_metric = dict.fromkeys((split, metric) for split, _, metric, _ in each)
         by_brain[brain] = [(s, fold, m, mean_of(each, s, m)[0]) for s, m in of_metric]
         found += by_brain[brain]
-        say(f"{run}: transfer brain {brain}, macro-F1 " + _macro_f1(each, data.tests))
+        info(f"{run}: transfer brain {brain}, macro-F1 " + _macro_f1(each, data.tests))
     series = {}
     for split in TESTS:
         values_of = [mean_of(each, split, "macro_f1")[0] for each in by_brain.values()]

@@ -14,7 +14,7 @@ from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.files import InputError, Output
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import CoordinatesTask
 
 POSITION = ("x_mm", "y_mm", "z_mm")
@@ -134,7 +134,7 @@ def run_coordinates(
             f"{params.folds} folds; look at the coordinates in the report"
         )
     if own <= samples.values.shape[1]:
-        say(
+        info(
             f"{fitted}: {own} points for {samples.values.shape[1]} features: the regression "
             "is not determined, take more points"
         )
@@ -151,7 +151,7 @@ def run_coordinates(
     means = table.groupby(["brain", "metric"]).value.agg(["mean", "std"])
     for brain in table.brain.unique():
         got, nothing = (means["mean"][brain, f"error_3d_mm{suffix}"] for suffix in ("", CONSTANT))
-        say(f"{run}: {brain} off by {got:.1f} mm, a constant by {nothing:.1f} mm")
+        info(f"{run}: {brain} off by {got:.1f} mm, a constant by {nothing:.1f} mm")
     heading = f"{run}: coordinates predicted by regressors of {fitted}"
     charts.write(heading, _panels(samples, result, means, params), html)
 

@@ -26,7 +26,7 @@ from cytopipe.evaluation.similarity import (
     within_and_between,
 )
 from cytopipe.files import InputError, Output
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import EmbeddingTask
 
 Scores = list[tuple[str, int, str, float]]
@@ -154,7 +154,7 @@ def run_embedding(
             continue
         sample = read_samples(points, arrays, rows, most=params.most_per_brain, seed=params.seed)
         drawn, measured = _embedded(split, sample, mine, params)
-        say(f"{run}: {split} features of {len(sample.points)} points embedded")
+        info(f"{run}: {split} features of {len(sample.points)} points embedded")
         matrices, areas = _matrices(sample, points, arrays, rows)
         measured += similarity_scores(matrices, mine)
         found += [(split, *score) for score in measured if np.isfinite(score[-1])]
@@ -162,7 +162,7 @@ def run_embedding(
     frame = pd.DataFrame(found, columns=["split", "fold", "metric", "value"])
     for split in frame.split.unique():
         values = frame.value[(frame.split == split) & (frame.metric == "similarity_correlation")]
-        say(f"{run}: {split}, brains agree by r {values.mean():.3f} ± {values.std(ddof=0):.3f}")
+        info(f"{run}: {split}, brains agree by r {values.mean():.3f} ± {values.std(ddof=0):.3f}")
     charts.write(f"Feature space of {run}", panels, html)
     write_scores(scores, run, "embedding", found)
 

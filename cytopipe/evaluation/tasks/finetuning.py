@@ -31,7 +31,7 @@ from cytopipe.formats.atlas import read_atlas
 from cytopipe.learning import augmentation, checkpoints, distributed, networks, optimisers
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import Augmentation, FinetuningTask
 
 _TITLES = {
@@ -124,7 +124,7 @@ def train(
                 f"finetuning: the loss is {mean_loss} in epoch {epoch} of seed {seed}; lower "
                 "evaluation.finetuning.optimiser.learning_rate in config/config.yaml"
             )
-        say(f"seed {seed}, epoch {epoch} of {epochs}: loss {mean_loss:.3f}")
+        info(f"seed {seed}, epoch {epoch} of {epochs}: loss {mean_loss:.3f}")
 
 
 def logits_of(
@@ -219,7 +219,7 @@ def run_finetuning(
     for task, scored in by_task.items():
         score_rows += [tables.ScoreRow(run, task, *score) for score in scored]
         means = ", ".join(f"{s} {mean_of(scored, s, 'macro_f1')[0]:.3f}" for s in data.tests)
-        say(f"{run}: {task}, {epochs} epochs, macro-F1 {means}")
+        info(f"{run}: {task}, {epochs} epochs, macro-F1 {means}")
     tables.write_rows(tables.ScoreRow, score_rows, scores)
 
 

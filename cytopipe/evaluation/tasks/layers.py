@@ -32,7 +32,7 @@ from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks, optimisers
 from cytopipe.learning.networks import LAYERS
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import LayersTask
 
 AS_GIVEN = 256  # the batch size for which optimisers.build takes a rate as it is
@@ -140,7 +140,7 @@ def usable_fractions(
     counts = {fraction: int(share_of(ranks, fraction).sum()) for fraction in fractions}
     for fraction, count in counts.items():
         if count < FOLDS:
-            say(f"{patches}: {100 * fraction:g}% are {count} patches, fewer than {FOLDS}: skipped")
+            info(f"{patches}: {100 * fraction:g}% are {count} patches, fewer than {FOLDS}: skipped")
     usable = sorted(fraction for fraction, count in counts.items() if count >= FOLDS)
     if not usable:
         raise InputError(
@@ -238,7 +238,7 @@ def run_layers(
                 if fold == 0:
                     shown[mode] = predicted  # in the end, of the largest fraction
             mine = [r.macro_f1 for r in found if (r.mode, r.fraction) == (mode, fraction)]
-            say(f"{run}: {mode} {100 * fraction:g}%, macro-F1 {np.mean(mine):.3f}")
+            info(f"{run}: {mode} {100 * fraction:g}%, macro-F1 {np.mean(mine):.3f}")
     tested = LayerPatches(data.images[test], data.labels[test])
     names = table.patch_id[test].tolist()
     panels = [

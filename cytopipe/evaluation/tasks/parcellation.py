@@ -19,7 +19,7 @@ from cytopipe.evaluation.labelled import features_of
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import ParcellationTask
 
 POSITION = ["x_mm", "y_mm", "z_mm"]
@@ -181,17 +181,17 @@ def run_parcellation(
     if annotated and annotated_features and annotated_rows:
         by_hand = read_annotated(annotated, annotated_features, annotated_rows, brain)
         if by_hand is None:
-            say(f"{annotated}: no annotated points of {brain}")
+            info(f"{annotated}: no annotated points of {brain}")
         else:
             located["annotation"] = _inside(by_hand, areas)
     results = {}
     for split, found in located.items():
         clusters = params.clusters if split == "atlas" else len(areas)
         counts = found.points.area.value_counts()
-        say(f"{split}: " + ", ".join(f"{counts.get(a, 0)} points of {a}" for a in areas))
+        info(f"{split}: " + ", ".join(f"{counts.get(a, 0)} points of {a}" for a in areas))
         absent = [area for area in areas if area not in counts]
         if absent and split == "annotation":
-            say(f"{brain}: {absent[0]} is not annotated, so annotations are not clustered")
+            info(f"{brain}: {absent[0]} is not annotated, so annotations are not clustered")
             continue
         if absent or len(found.points) < clusters:
             raise InputError(
@@ -205,7 +205,7 @@ def run_parcellation(
     means = _means(listed)
     for split in results:
         got = ", ".join(f"{metric} {mean:.2f}" for metric, mean in means["mean"][split].items())
-        say(f"{run}: {split}: {got}")
+        info(f"{run}: {split}: {got}")
     panels: list[tuple[charts.Panel, str]] = [_bars(means, list(results), len(params.seeds))]
     panels += [_map(split, located[split], result.first) for split, result in results.items()]
     heading = f"{run}: clusters of points of {', '.join(areas)} in {brain}"
@@ -228,7 +228,7 @@ def _chosen(probable: Samples, params: ParcellationTask, points: Path) -> Sequen
             f"{points}: {error} within {params.touching_mm} mm; give evaluation.parcellation.areas "
             "or a lower probability in config/config.yaml"
         ) from error
-    say(f"areas: {' and '.join(areas)}, the two with the most points that touch")
+    info(f"areas: {' and '.join(areas)}, the two with the most points that touch")
     return areas
 
 

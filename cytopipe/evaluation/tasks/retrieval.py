@@ -18,7 +18,7 @@ from cytopipe.evaluation.image_windows import read_windows
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
 from cytopipe.files import Output
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import RetrievalTask
 from cytopipe.study.sections import Section
 
@@ -172,7 +172,7 @@ def run_retrieval(
             f"{name} {counted[' far'][name]:.2f} (chance {value:.2f})"
             for name, value in counted[" chance"].items()
         )
-        say(f"{run}: {split}, {params.neighbours} nearest of {len(queries.points)}: {said}")
+        info(f"{run}: {split}, {params.neighbours} nearest of {len(queries.points)}: {said}")
         bars.append((_bars(split, counted, params), _CAPTION.format(params.exclude_mm)))
         shown = _pictures(split, queries.points, every, far, sections, patch_px, spacing_um, params)
         pictures.append(

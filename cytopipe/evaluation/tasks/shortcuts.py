@@ -27,7 +27,7 @@ from cytopipe.evaluation.samples import read_samples, write_scores
 from cytopipe.evaluation.similarity import unit
 from cytopipe.files import Output
 from cytopipe.learning import checkpoints, distributed
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import ShortcutsTask
 from cytopipe.study.sections import Section
 
@@ -260,7 +260,7 @@ def run_shortcuts(
     found = [score for score in found if np.isfinite(score[2])]
     for split in kinds:
         said = (f"{name} {value:.2f}" for kind, name, value, _ in found if kind == split)
-        say(f"{run}: {split}, {', '.join(said)}")
+        info(f"{run}: {split}, {', '.join(said)}")
     charts.write(
         f"Shortcuts of {run}",
         _panels(found, strange, roles, params),

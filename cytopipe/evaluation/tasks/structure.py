@@ -30,7 +30,7 @@ from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.structure_figures import panels
 from cytopipe.files import InputError, Output
 from cytopipe.formats import surfaces, tables
-from cytopipe.logs import say
+from cytopipe.logs import info
 from cytopipe.study.config import StructureTask
 
 OF_POINTS = ("x_mm", "y_mm", "z_mm", "curvature_per_mm", "thickness_mm", "cutting_angle_deg")
@@ -141,7 +141,7 @@ def run_structure(
     if surface:
         targets |= layer_thickness_mm(table, surface, layer_thickness, params.reach_mm)
         known = np.isfinite(targets[LAYER_THICKNESS[0]]).mean()
-        say(f"{known:.0%} of the points lie within {params.reach_mm:g} mm of the layers' surface")
+        info(f"{known:.0%} of the points lie within {params.reach_mm:g} mm of the layers' surface")
     sources = [Source(split, samples.values, targets) for split, samples in found.items()]
     if layer_patches and weights:
         sources += _of_patches(layer_patches, weights, params)
@@ -151,7 +151,7 @@ def run_structure(
     write_scores(scores, run, "structure", list(listed))
     for split, raw in frame[frame.input == RAW].groupby("split"):
         of_targets = raw.groupby("target", sort=False).r2.mean().items()
-        say(f"{run}: R2 of {split}: " + ", ".join(f"{t} {v:.2f}" for t, v in of_targets))
+        info(f"{run}: R2 of {split}: " + ", ".join(f"{t} {v:.2f}" for t, v in of_targets))
     heading = f"{run}: structure of {params.named_brain} read off features"
     charts.write(heading, panels(frame, sources, params.attributed, params.folds), html)
 
@@ -175,11 +175,11 @@ def _of_patches(layer_patches: Path, weights: Path, params: StructureTask) -> li
     patches = tables.read(tables.LayerPatchRow, layer_patches)
     patches = patches[patches.cells != ""]
     if len(patches) <= params.folds:
-        say(f"{layer_patches}: {len(patches)} patches with cells, too few for densities of layers")
+        info(f"{layer_patches}: {len(patches)} patches with cells, too few for densities of layers")
         return []
     values = cells.embed_patches(patches, weights)
     densities = cells.read_densities(patches, params.bandwidth_um)
-    say(f"{len(patches)} patches with cells")
+    info(f"{len(patches)} patches with cells")
     return [Source(FEATURES, values, dict(zip(LAYER_DENSITY, densities.T, strict=True)))]
 
 
@@ -205,5 +205,5 @@ def _scored(sources: Sequence[Source], params: StructureTask) -> pd.DataFrame:
                     if size > sizes[RAW]
                     else "not determined, for want of training samples"
                 )
-                say(f"no R2 of {absent[0]} and {len(absent) - 1} more from {view}: {why}")
+                info(f"no R2 of {absent[0]} and {len(absent) - 1} more from {view}: {why}")
     return pd.DataFrame(scores, columns=["split", "fold", "target", "input", "r2"])

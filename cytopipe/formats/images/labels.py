@@ -7,13 +7,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import require, whole
+from cytopipe.files import atomic_write, require
 from cytopipe.formats.images.reader import input_error_on_damage
 
 
 def write_labels(pages: list[NDArray[np.uint8]], path: Path) -> None:
     """Write one label image of any size per page; an unusable section is a 1 x 1 page of 0."""
-    with whole(path) as beside, tifffile.TiffWriter(beside, bigtiff=True) as tif:
+    with atomic_write(path) as beside, tifffile.TiffWriter(beside, bigtiff=True) as tif:
         for number, page in enumerate(pages):
             tif.write(
                 page,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require, whole
+from cytopipe.files import InputError, atomic_write, require
 from cytopipe.numerics.geometry import ImageRight
 
 _DTYPES: dict[Any, str] = {
@@ -97,7 +97,7 @@ def write(kind: type[Row], frame: pd.DataFrame, path: Path) -> None:
     """Write a DataFrame as a parquet file of this table, whole or not at all."""
     arrow = pa.Table.from_pandas(conform(kind, frame), preserve_index=False)
     arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, **provenance.entry()})
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         pq.write_table(arrow, beside)
 
 
