@@ -174,7 +174,7 @@ def test_layer_patches_are_what_the_stage_takes(study: Path, params: Phantom) ->
 
 
 def test_thickness_of_layers_in_a_shell_is_the_formula(template: Template, params: Phantom) -> None:
-    still = dataclasses.replace(params, bend_mm=0.0, bend_scale=0.0, depth_voxel_mm=0.5)
+    still = params.model_copy(update={"bend_mm": 0.0, "bend_scale": 0.0, "depth_voxel_mm": 0.5})
     brain = make_brain("B01", template, still)
     left = brain.hemispheres[0]
     thickness_mm = layer_thickness(brain, template, left)

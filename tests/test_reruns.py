@@ -196,6 +196,7 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "a value of pyramids": lambda study: study.configure(pyramids={"tile": 256}),
     "a value of segmentation": lambda study: study.configure(segmentation={"iterations": 36}),
     "a value of alignment": lambda study: study.configure(alignment={"trials": 2001}),
+    "a value of audit": lambda study: study.configure(audit={"min_confidence": 0.8}),
     "a value of reconstruction": lambda study: study.configure(reconstruction={"max_gap_mm": 3.0}),
     "a value of midsurface": lambda study: study.configure(midsurface={"edge_mm": 0.4}),
     "a value of midline": lambda study: study.configure(midline={"max_move_mm": 1.0}),
