@@ -97,5 +97,5 @@ lock:
 	@$(BIN)/python envs/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
 	rm -rf docs/_build docs/reference demo-real demo-faults demo-brain && find demo -mindepth 1 ! -name profile.yaml -delete

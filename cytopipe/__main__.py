@@ -34,6 +34,7 @@ COMMANDS = (
     "audit",
     "provenance",
     "export",
+    "shipped",
 )
 _SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
 # arguments that mean the same in every stage

@@ -114,6 +114,17 @@ def sweep(folder: Path) -> list[Path]:
     return sorted(swept)
 
 
+def shipped(name: str) -> Path:
+    """Where a file or folder lies that a study needs from the repository, such as `Snakefile`.
+
+    A clone has them beside the package. An installed wheel has them inside it, in the folder
+    `shipped`, where setup.py puts them.
+    """
+    package = Path(__file__).parent
+    inside = package / "shipped"
+    return (inside if inside.is_dir() else package.parent) / name
+
+
 def require(path: Path, remedy: str) -> Path:
     """Return `path`, or raise InputError with what to do if it is not there."""
     if not path.exists():

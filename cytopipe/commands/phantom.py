@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe import logs
-from cytopipe.files import InputError, atomic_write
+from cytopipe.files import InputError, atomic_write, shipped
 from cytopipe.study import config as study_config
 
 
@@ -20,7 +20,8 @@ def run(arguments: list[str]) -> int:
     preset = study_config.read(options.preset)
     if study_config.NOT_IN_A_STUDY not in preset:
         raise InputError(
-            f"{options.preset}: has no `phantom` section; start from config/presets/demo.yaml"
+            f"{options.preset}: has no `phantom` section; start from "
+            f"{shipped('config/presets/demo.yaml')}"
         )
     wanted = preset.pop(study_config.NOT_IN_A_STUDY)
     study_config.check_section("phantom", wanted, str(options.preset))

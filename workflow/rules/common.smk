@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+import cytopipe
 from cytopipe.cluster import slurm
 from cytopipe.files import InputError
 from cytopipe.study import config as study_config
@@ -22,7 +23,7 @@ from cytopipe.study.sections import (
     read_sections,
 )
 
-SOURCE = Path(workflow.basedir) / "cytopipe"
+SOURCE = Path(cytopipe.__file__).parent
 
 try:
     for path in workflow.configfiles:

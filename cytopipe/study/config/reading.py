@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError, require, shipped
 from cytopipe.study.config.base import ConfigSection
 from cytopipe.study.config.describing import allowed_values, schema_at
 from cytopipe.study.config.model import Config, section_model
 
 M = TypeVar("M", bound=ConfigSection)
 
-DEFAULTS = Path(__file__).parents[3] / "config" / "config.yaml"
+DEFAULTS = shipped("config/config.yaml")
 
 
 # the parser in C, where PyYAML has it
@@ -41,13 +41,13 @@ def read(path: Path) -> dict[str, Any]:
     InputError
         If the file is missing, is not YAML, is not a mapping, or has a duplicate key.
     """
-    require(path, "a study needs it; start from config/config.yaml of the repository")
+    require(path, f"a study needs it; start from a copy of {DEFAULTS}")
     try:
         content = yaml.load(path.read_text(), Loader=_Loader)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not readable as YAML ({error}); correct the line") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no sections; start from config/config.yaml")
+        raise InputError(f"{path}: holds no sections; start from {DEFAULTS}")
     return content
 
 
@@ -77,7 +77,7 @@ def check(config: Mapping[str, Any], name: str = "config/config.yaml") -> Config
             raise InputError(f"{name}: unknown section {section!r}; allowed: {', '.join(known)}")
     for section in known:
         if section not in config:
-            raise InputError(f"{name}: section {section!r} is missing; copy it from the repository")
+            raise InputError(f"{name}: section {section!r} is missing; copy it from {DEFAULTS}")
     return checked(Config, config, name)
 
 
@@ -113,7 +113,7 @@ def _message(
         known = ", ".join(schema["properties"])
         return f"{where}.{key} is unknown (its value: {problem['input']!r}); allowed keys: {known}"
     if kind == "missing":
-        about = schema["properties"][key].get("description", "copy it from the repository")
+        about = schema["properties"][key].get("description", f"copy it from {DEFAULTS}")
         return f"{where}.{key} is missing; add it ({about})"
     if steps and steps[-1] == "[key]":
         return f"{where} has the name {problem['input']!r}, which is not allowed{meaning}"
