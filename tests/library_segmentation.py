@@ -1,4 +1,4 @@
-"""The segmentation in scikit-image and scipy alone: slow, and the definition of what is right."""
+"""The segmentation in scikit-image and scipy alone: slow, but it defines the right result."""
 
 import numpy as np
 from scipy import ndimage
@@ -9,18 +9,18 @@ from cytopipe.numerics.filters import odd_size
 
 
 def chan_vese(image, initial, iterations, smoothing):
-    # scikit-image alternates two operators through this global: an odd number of calls leaves it
-    # turned, and the next result differs
+    # scikit-image alternates two operators through this global: after an odd number of calls they
+    # are exchanged, and the next result differs
     morphsnakes._curvop = morphsnakes._fcycle(
         [
             lambda u: morphsnakes.sup_inf(morphsnakes.inf_sup(u)),
             lambda u: morphsnakes.inf_sup(morphsnakes.sup_inf(u)),
         ]
     )
-    found = segmentation.morphological_chan_vese(
+    contour = segmentation.morphological_chan_vese(
         image.astype(float), iterations, initial.astype(np.int8), smoothing=smoothing
     )
-    return found > 0
+    return contour > 0
 
 
 def minimum_maximum_mean(image, size):
@@ -67,7 +67,7 @@ def labels(image, spacing_um, params, threshold):
     weights = frame + np.pad(
         np.zeros((image.shape[0] - 2 * width, image.shape[1] - 2 * width)), width
     )
-    # corners lie in two of the four strips
+    # a corner lies in two of the four strips
     weights[:width, :width] = weights[:width, -width:] = 2
     weights[-width:, :width] = weights[-width:, -width:] = 2
     slide = np.median(np.repeat(image.ravel(), weights.ravel().astype(int)))

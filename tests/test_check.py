@@ -159,7 +159,7 @@ def unknown_key(study: SmallStudy) -> None:
         (half_a_file, "scan", "30", "30.ome.tif: ", "scan or copy it again"),
         (too_fine, "spacing", "", "segmentation.spacing_um is 32 um, and 3 scans", "set segment"),
         (labels_of_another_size, "manual", "30", r"of shape \(60, 71\), .*\(60, 80\)", "a copy"),
-        (labels_of_four_kinds, "manual", "30", "holds the value 3", "use 0 background"),
+        (labels_of_four_kinds, "manual", "30", "contains the value 3", "use 0 background"),
         (labels_of_no_section, "manual", "", "30.tif: there is no such section", "00420.tif"),
         (mask_elsewhere, "mask", "", "leave out 0.0 % of the tissue", "draw it on .*whole.nii.gz"),
         (mask_of_everything, "mask", "", "leave out 100.0 %", "turn the mask around"),

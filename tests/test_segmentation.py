@@ -1,4 +1,4 @@
-"""Segmentation: known labels are found, failures are told, a person has the last word."""
+"""Segmentation: known labels, failures, and labels drawn by a person."""
 
 import errno
 from pathlib import Path
@@ -45,32 +45,31 @@ def lobed(pixels=260, seed=0, gray_value=135, white_value=190, thickness_px=10):
     return np.clip(np.round(image), 0, 255).astype(np.uint8), labels
 
 
-def dice(found, true):
-    return 2 * np.count_nonzero(found & true) / (np.count_nonzero(found) + np.count_nonzero(true))
+def dice(one, other):
+    return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
 
 
 # --- the background
 
 
-def test_valleys_part_peaks_and_pass_over_ripples():
+def test_valleys_separate_peaks_and_ignore_ripples():
     bins = np.arange(256)
     peaks = sum(h * np.exp(-(((bins - c) / 15) ** 2)) for h, c in ((50, 60), (80, 150), (900, 230)))
     ripples = peaks * (1 + 0.1 * np.sin(bins))
-    found = background.valleys(background.smooth_histogram(ripples), 0.5)
-    assert len(found) == 2
-    assert 85 < found[0] < 120
-    assert 175 < found[1] < 205
+    first, second = background.valleys(ripples, 0.5)
+    assert 85 < first < 120
+    assert 175 < second < 205
 
 
 def test_a_histogram_without_a_minimum_falls_back_on_otsu():
     image = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    found = background.threshold(image, image < 30000, 0.5, "slide")
-    assert found.source == "otsu"
-    assert abs(found.value - 0.5) < 0.01
+    value, source = background.threshold(image, image < 30000, 0.5, "slide")
+    assert source == "otsu"
+    assert abs(value - 0.5) < 0.01
 
 
 @pytest.mark.parametrize("tissue_share", [0.01, 0.1, 0.5])
-def test_the_slide_is_parted_from_white_matter_not_white_from_gray(tissue_share):
+def test_the_threshold_separates_slide_and_white_matter_not_white_and_gray(tissue_share):
     """Where tissue is scarce, the minimum nearest the Otsu threshold is the wrong one."""
     rng = np.random.default_rng(6)
     count = int(tissue_share * 100_000)
@@ -80,9 +79,9 @@ def test_the_slide_is_parted_from_white_matter_not_white_from_gray(tissue_share)
     image = (np.clip(values, 0, 255) * 256).astype(np.uint16)[None]
     true = np.arange(image.size)[None] < 2 * count
     clear = true & (rng.random(image.shape) < 0.9)
-    found = background.threshold(image, clear, 0.5, "slide")
-    assert found.source == "minimum"
-    assert 205 / 256 < found.value < 232 / 256
+    value, source = background.threshold(image, clear, 0.5, "slide")
+    assert source == "minimum"
+    assert 205 / 256 < value < 232 / 256
 
 
 # --- gray and white matter
@@ -92,17 +91,17 @@ def test_the_slide_is_parted_from_white_matter_not_white_from_gray(tissue_share)
 @pytest.mark.parametrize("inverted", [False, True])
 def test_a_section_is_labelled(seed, inverted):
     image, true = lobed(seed=seed)
-    found = segment(255 - image if inverted else image, 256.0, PARAMS)
-    assert found.status == "ok"
-    assert found.background == ("dark" if inverted else "bright")
-    assert dice(found.labels == 1, true == 1) > 0.92
-    assert dice(found.labels == 2, true == 2) > 0.97
-    assert found.contact_ratio > 5
-    # layer I is light, but white matter reaches the background around the brain nowhere
-    assert edges_between(found.labels == 2, connected_to_border(found.labels == 0)) == 0
+    segmented = segment(255 - image if inverted else image, 256.0, PARAMS)
+    assert segmented.status == "ok"
+    assert segmented.background == ("dark" if inverted else "bright")
+    assert dice(segmented.labels == 1, true == 1) > 0.92
+    assert dice(segmented.labels == 2, true == 2) > 0.97
+    assert segmented.contact_ratio > 5
+    # layer I is light, but white matter does not touch the background around the brain
+    assert edges_between(segmented.labels == 2, connected_to_border(segmented.labels == 0)) == 0
 
 
-def test_labels_hang_on_no_single_gray_value():
+def test_labels_do_not_depend_on_single_gray_values():
     image, _ = lobed()
     changed = image.copy()
     changed[130, 130] += 1
@@ -118,38 +117,38 @@ def test_the_margin_of_the_scan_does_not_matter():
     assert (labels != segment(image, 256.0, PARAMS).labels).mean() < 0.01
 
 
-def test_a_section_of_gray_matter_alone_gets_no_white():
+def test_a_section_without_white_matter_gets_none():
     image, true = lobed(thickness_px=200)
-    found = segment(image, 256.0, PARAMS)
-    assert dice(found.labels == 1, true == 1) > 0.97
-    assert not (found.labels == 2).any()
+    segmented = segment(image, 256.0, PARAMS)
+    assert dice(segmented.labels == 1, true == 1) > 0.97
+    assert not (segmented.labels == 2).any()
 
 
 def test_little_white_matter_is_found():
     image, true = lobed(thickness_px=34)
     assert 0 < (true == 2).sum() < 0.12 * (true > 0).sum()
-    found = segment(image, 256.0, PARAMS)
-    assert dice(found.labels == 2, true == 2) > 0.9
+    segmented = segment(image, 256.0, PARAMS)
+    assert dice(segmented.labels == 2, true == 2) > 0.9
 
 
 def test_a_narrow_sulcus_stays_open_and_is_measured():
     image, true = lobed()
-    found = segment(image, 256.0, PARAMS)
-    assert (found.labels[125, 20:80] == 0).all() or (found.labels[124, 20:80] == 0).all()
+    segmented = segment(image, 256.0, PARAMS)
+    assert (segmented.labels[125, 20:80] == 0).all() or (segmented.labels[124, 20:80] == 0).all()
     zone = sulcal_zone(true > 0, PARAMS.sulcus_um / 256)
     open_mm = sulcal_boundary_px(true > 0, zone) * 0.256
-    assert found.sulcal_after_mm == found.sulcal_before_mm
-    assert found.sulcal_after_mm == pytest.approx(open_mm, rel=0.1)
+    assert segmented.sulcal_after_mm == segmented.sulcal_before_mm
+    assert segmented.sulcal_after_mm == pytest.approx(open_mm, rel=0.1)
 
 
-def test_a_fused_sulcus_is_seen_in_the_number():
+def test_a_fused_sulcus_shortens_the_sulcal_boundary():
     tissue = np.zeros((80, 100), bool)
     tissue[10:70, 10:90] = True
     tissue[38:41, 10:60] = False
     zone = sulcal_zone(tissue, 12)
     fused = tissue.copy()
-    fused[38:41, 10:12] = True  # two pixels at its mouth close all of it
-    # two banks of 50 pixels and a bottom of 3; the disc rounds the mouth a little
+    fused[38:41, 10:12] = True  # two pixels at its mouth close the whole sulcus
+    # two banks of 50 pixels and a bottom of 3; the disc rounds the mouth slightly
     assert 99 <= sulcal_boundary_px(tissue, zone) <= 103
     assert sulcal_boundary_px(fused, zone) == 0
 
@@ -169,9 +168,9 @@ def test_a_light_rim_is_gray_and_a_cut_edge_is_white():
 def test_an_empty_slide_is_blank(value):
     rng = np.random.default_rng(7)
     image = np.clip(value + 3 * rng.normal(size=(200, 300)), 0, 255).astype(np.uint8)
-    found = segment(image, 256.0, PARAMS)
-    assert found.status == "blank"
-    assert not found.labels.any()
+    segmented = segment(image, 256.0, PARAMS)
+    assert segmented.status == "blank"
+    assert not segmented.labels.any()
 
 
 def test_dust_and_shading_do_not_make_tissue():
@@ -179,24 +178,24 @@ def test_dust_and_shading_do_not_make_tissue():
     image = 225 + 15 * np.linspace(-1, 1, 300) + 2 * rng.normal(size=(200, 300))
     for row, column in rng.integers(5, 190, (40, 2)):
         image[row : row + 2, column : column + 2] = 40
-    found = segment(np.clip(image, 0, 255).astype(np.uint8), 256.0, PARAMS)
-    assert found.status == "blank"
+    segmented = segment(np.clip(image, 0, 255).astype(np.uint8), 256.0, PARAMS)
+    assert segmented.status == "blank"
 
 
-def test_dirt_beside_the_tissue_does_not_become_all_tissue():
+def test_dirt_beside_the_tissue_is_not_tissue():
     image, true = lobed()
     image[5:40] -= 60  # a dark smear along the edge of the slide
     image[200:203, 240:243] = 20
-    found = segment(image, 256.0, PARAMS)
-    assert found.status == "ok"
-    assert dice(found.labels[45:] > 0, true[45:] > 0) > 0.97
+    segmented = segment(image, 256.0, PARAMS)
+    assert segmented.status == "ok"
+    assert dice(segmented.labels[45:] > 0, true[45:] > 0) > 0.97
 
 
 def test_the_same_section_at_another_resolution():
     image, true = lobed(pixels=520, thickness_px=20)
-    found = segment(image, 128.0, PARAMS)
-    assert dice(found.labels == 1, true == 1) > 0.92
-    assert dice(found.labels == 2, true == 2) > 0.97
+    segmented = segment(image, 128.0, PARAMS)
+    assert dice(segmented.labels == 1, true == 1) > 0.92
+    assert dice(segmented.labels == 2, true == 2) > 0.97
 
 
 def test_the_border_is_connected_by_edges():
@@ -210,7 +209,7 @@ def test_the_border_is_connected_by_edges():
 
 @pytest.fixture
 def chunk(tmp_path):
-    """Three sections: one good, one blank, one excluded; and a function that runs the stage."""
+    """Images of a good, a blank and an excluded section, and a function that runs the stage."""
     image, _ = lobed()
     images = {140: image, 280: np.full((100, 120), SLIDE, np.uint8), 420: image}
     sections, paths = [], []
@@ -256,7 +255,7 @@ def test_two_runs_write_the_same_bytes(chunk):
     ]
 
 
-def test_an_unreadable_section_is_a_row_until_there_are_too_many(chunk):
+def test_an_unreadable_section_is_a_row_unless_there_are_too_many(chunk):
     paths, run = chunk
     paths[0].write_bytes(b"broken")
     table, pages = run(max_failed=0.4)
@@ -266,7 +265,7 @@ def test_an_unreadable_section_is_a_row_until_there_are_too_many(chunk):
         run(max_failed=0.2)
 
 
-def test_a_person_overrules_the_labels(chunk, tmp_path):
+def test_labels_drawn_by_a_person_replace_the_computed_ones(chunk, tmp_path):
     _, run = chunk
     drawn = np.zeros((260, 260), np.uint8)
     drawn[50:100, 50:100] = 1
@@ -285,11 +284,11 @@ def test_a_person_overrules_the_labels(chunk, tmp_path):
     ("drawn", "name", "message"),
     [
         (np.zeros((9, 9), np.uint8), "00140.tif", r"\(9, 9\).*\(260, 260\)"),
-        (np.full((260, 260), 3, np.uint8), "00140.tif", "holds the value 3"),
-        (np.zeros((260, 260), np.uint8), "00141.tif", "no section 00141"),
+        (np.full((260, 260), 3, np.uint8), "00140.tif", "contains the value 3"),
+        (np.zeros((260, 260), np.uint8), "00141.tif", "no section 00141 in this chunk"),
     ],
 )
-def test_wrong_labels_by_hand_are_refused(chunk, tmp_path, drawn, name, message):
+def test_wrong_manual_labels_are_refused(chunk, tmp_path, drawn, name, message):
     _, run = chunk
     (tmp_path / "manual").mkdir()
     tifffile.imwrite(tmp_path / "manual" / name, drawn)
@@ -297,8 +296,8 @@ def test_wrong_labels_by_hand_are_refused(chunk, tmp_path, drawn, name, message)
         run([tmp_path / "manual" / name])
 
 
-def test_a_file_system_that_fails_leaves_no_finished_row(chunk, monkeypatch):
-    """An InputError would become a row `unreadable`, which nobody tries again."""
+def test_a_failing_file_system_fails_the_job(chunk, monkeypatch):
+    """As an InputError it would become a row with the status unreadable, which is not retried."""
     _, run = chunk
 
     def fail(*_, **__):

@@ -1,4 +1,4 @@
-"""The kernels of the segmentation, each beside the library call that defines its result."""
+"""The kernels of the segmentation, compared with the library calls that define their results."""
 
 import library_segmentation as library
 import numpy as np
@@ -48,7 +48,7 @@ def test_filter_sizes_are_odd_and_scale(length_um, spacing_um, size):
 def test_clahe_is_skimage_bit_for_bit(shape, kernel_px):
     image = np.random.default_rng(3).integers(20, 200, shape, np.uint8)
     image[: shape[0] // 2] //= 3
-    image[:, : shape[1] // 2] = 100  # a tile of one value is where clipping matters
+    image[:, : shape[1] // 2] = 100  # clipping matters in a tile of one value
     expected = exposure.equalize_adapthist(image, kernel_size=kernel_px)
     assert np.array_equal(clahe.equalize(image, kernel_px), expected)
 
@@ -100,14 +100,14 @@ def test_pieces_are_measured():
     other = np.zeros_like(white)
     other[:3, 2:] = True
     image = np.arange(108, dtype=np.uint8).reshape(9, 12)
-    found = pieces(white, other, image)
-    assert found.labels[0, 0] == 0
-    assert (found.labels[3:6, 4:9] == 1).all()
-    assert (found.labels == -1).sum() == 108 - 16
-    assert found.area.tolist() == [1, 15]
-    assert found.outline.tolist() == [4, 16]
-    assert found.against.tolist() == [0, 5]
-    assert found.total.tolist() == [0, int(image[3:6, 4:9].sum())]
+    measured = pieces(white, other, image)
+    assert measured.labels[0, 0] == 0
+    assert (measured.labels[3:6, 4:9] == 1).all()
+    assert (measured.labels == -1).sum() == 108 - 16
+    assert measured.area.tolist() == [1, 15]
+    assert measured.outline.tolist() == [4, 16]
+    assert measured.against.tolist() == [0, 5]
+    assert measured.total.tolist() == [0, int(image[3:6, 4:9].sum())]
     assert edges_between(white, other) == 5
 
 
@@ -138,10 +138,10 @@ def test_enhanced_contrast_equals_the_library_chain(spacing_um):
 @pytest.mark.parametrize(("pixels", "spacing_um"), [(260, 256.0), (520, 128.0)])
 def test_all_labels_equal_the_library_chain(pixels, spacing_um):
     image, _ = lobed(pixels, seed=3, thickness_px=pixels // 26)
-    found = segment(image, spacing_um, PARAMS)
-    expected = library.labels(image, spacing_um, PARAMS, found.threshold)
+    segmented = segment(image, spacing_um, PARAMS)
+    expected = library.labels(image, spacing_um, PARAMS, segmented.threshold)
     assert (expected == 2).any()
-    assert np.array_equal(found.labels, expected)
+    assert np.array_equal(segmented.labels, expected)
 
 
 def test_histogram_and_mean_of_a_mask():

@@ -1,25 +1,24 @@
 """Background, gray and white matter of every section (CytoNet paper, section 3.2).
 
-The chain of filters is the paper's; what it leaves open (clip limit, contour steps, sizes of what
-is cleaned) stands in the config. Labels are at one working resolution for a whole study.
+The chain of filters is the paper's. What the paper leaves open (clip limit, steps of the contour,
+sizes of what is cleaned) is set in the config. All labels of a study have one pixel size.
 """
 
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from cytopipe import provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
-from cytopipe.formats.images import Pyramid, open_pyramid, write_labels
+from cytopipe.formats.images import open_pyramid, write_labels
 from cytopipe.logs import info, progress
 from cytopipe.segmentation.section import (
     BACKGROUND,
     GRAY,
-    NO_LABELS,
     WHITE,
+    Labels,
     Segmented,
     corrected,
     segment,
@@ -30,8 +29,6 @@ from cytopipe.study.sections import Section
 __all__ = ["BACKGROUND", "GRAY", "WHITE", "Segmented", "run", "segment"]
 
 VERSION = 1
-
-Labels = NDArray[np.uint8]
 
 
 @provenance.recorded
@@ -49,56 +46,64 @@ def run(
     Parameters
     ----------
     sections, images : in the same order.
-    manual : labels corrected by a person, named by section number, 00420.tif; they replace the
+    manual : labels corrected by a person, named by section number (00420.tif); they replace the
         computed ones.
-    labels : written, one page per section with 0 background, 1 gray, 2 white.
+    labels : written, one page per section: 0 background, 1 gray, 2 white.
     table : written last, `SegmentationRow`.
 
     Raises
     ------
     InputError
-        If a manual file fits no section, has another size or other values than labels; or if more
-        than `params.max_failed` of the sections could not be read, all of them named.
+        If a manual file belongs to no section, or has another size or other values than labels. If
+        more than `params.max_failed` of the sections could not be read; the message names them.
     """
-    by_person = _by_section(manual, sections)
+    drawn = _by_section(manual, sections)
     pages: list[Labels] = []
     rows: list[tables.SegmentationRow] = []
-    failed: list[str] = []
+    failures: list[str] = []
     pairs = zip(sections, images, strict=True)
     for section, image in progress(pairs, len(sections), "sections segmented"):
-        found = Segmented.empty("excluded")
-        size_um = _UNKNOWN_SIZE
+        number = section.section
+        segmented = Segmented.empty("excluded")
+        size_um = (float("nan"),) * 3
         if not section.excluded:
             try:
                 with open_pyramid(image, section.spacing_um) as pyramid:
-                    size_um = _size_um(pyramid)
+                    full = pyramid.levels[0]
+                    size_um = (
+                        (full.width - 1) * full.spacing_um,
+                        (full.height - 1) * full.spacing_um,
+                        full.spacing_um,
+                    )
                     gray = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
             except InputError as error:
-                info(f"section {section.section} is unreadable: {error}")
-                failed.append(str(error))
-                found = Segmented.empty("unreadable")
+                info(f"section {number} is unreadable: {error}")
+                failures.append(str(error))
+                segmented = Segmented.empty("unreadable")
             else:
-                found = segment(gray, params.spacing_um, params)
-                if section.section in by_person:
-                    drawn = read_manual(by_person[section.section], gray.shape)
-                    found = corrected(found, drawn, params.spacing_um, params)
-        if found.background == "dark":
+                segmented = segment(gray, params.spacing_um, params)
+                if number in drawn:
+                    manual_labels = read_manual(drawn[number], gray.shape)
+                    segmented = corrected(segmented, manual_labels, params.spacing_um, params)
+        if segmented.background == "dark":
             info(
-                f"section {section.section}: its ground is dark; set background to dark in "
-                "config/sections.tsv, so that networks see it as they see the others"
+                f"section {number}: its background is dark; set background to dark in "
+                "config/sections.tsv, so that networks see it like the other sections"
             )
-        if found.contact_ratio < 1:
+        if segmented.contact_ratio < 1:
             info(
-                f"section {section.section}: white matter touches the background more than gray "
-                "does; look whether the two are mistaken for one another"
+                f"section {number}: white matter touches the background more than gray matter "
+                "does; check that the two were not mistaken for each other"
             )
-        rows.append(_row(section, len(pages), size_um, found, params.spacing_um))
-        pages.append(found.labels if found.status == "ok" else NO_LABELS)
-    if len(failed) > params.max_failed * len(sections):
+        rows.append(_row(section, len(pages), size_um, segmented, params.spacing_um))
+        # labels that a person left empty are not written at their full size
+        is_usable = segmented.status == "ok"
+        pages.append(segmented.labels if is_usable else Segmented.empty("").labels)
+    if len(failures) > params.max_failed * len(sections):
         raise InputError(
-            f"{len(failed)} of {len(sections)} sections could not be read, more than "
+            f"{len(failures)} of {len(sections)} sections could not be read, more than "
             f"segmentation.max_failed = {params.max_failed:g} allows:\n  "
-            + "\n  ".join(failed)
+            + "\n  ".join(failures)
             + "\nrepair the files, or exclude the sections in config/sections.tsv"
         )
     write_labels(pages, labels)
@@ -111,7 +116,7 @@ def read_manual(path: Path, shape: tuple[int, ...]) -> Labels:
     Raises
     ------
     InputError
-        If the file is no image of `shape` (rows, columns) with values 0, 1 and 2.
+        If the file is not an image of `shape` (rows, columns) with the values 0, 1 and 2.
     """
     try:
         labels = np.asarray(tifffile.imread(path))
@@ -125,7 +130,7 @@ def read_manual(path: Path, shape: tuple[int, ...]) -> Labels:
     unknown = np.setdiff1d(labels, (BACKGROUND, GRAY, WHITE))
     if len(unknown):
         raise InputError(
-            f"{path}: holds the value {unknown[0]}; use 0 background, 1 gray, 2 white matter"
+            f"{path}: contains the value {unknown[0]}; use 0 background, 1 gray, 2 white matter"
         )
     return labels.astype(np.uint8)
 
@@ -135,50 +140,30 @@ def _by_section(manual: list[Path], sections: list[Section]) -> dict[int, Path]:
     for path in manual:
         if path.stem not in known:
             raise InputError(
-                f"{path}: there is no section {path.stem} here; name it by section number, five "
-                "digits, as 00420.tif"
+                f"{path}: there is no section {path.stem} in this chunk; name the file by section "
+                "number, with five digits, like 00420.tif"
             )
     return {known[path.stem]: path for path in manual}
-
-
-# width, height and pixel size of a section that was not read
-_UNKNOWN_SIZE = (float("nan"),) * 3
-
-
-def _size_um(pyramid: Pyramid) -> tuple[float, float, float]:
-    """Width, height and pixel size of level 0, as the table has them."""
-    full = pyramid.levels[0]
-    return (
-        (full.width - 1) * full.spacing_um,
-        (full.height - 1) * full.spacing_um,
-        full.spacing_um,
-    )
 
 
 def _row(
     section: Section,
     page: int,
     size_um: tuple[float, float, float],
-    found: Segmented,
+    segmented: Segmented,
     spacing_um: float,
 ) -> tables.SegmentationRow:
     pixel_mm2 = (spacing_um / 1000) ** 2
-    gray_mm2 = np.count_nonzero(found.labels == GRAY) * pixel_mm2
-    white_mm2 = np.count_nonzero(found.labels == WHITE) * pixel_mm2
+    gray_mm2 = np.count_nonzero(segmented.labels == GRAY) * pixel_mm2
+    white_mm2 = np.count_nonzero(segmented.labels == WHITE) * pixel_mm2
     return tables.SegmentationRow(
         section.brain,
         section.section,
         page,
         *size_um,
         spacing_um=spacing_um,
-        threshold=found.threshold,
-        threshold_from=found.threshold_from,
-        background=found.background,
         tissue_mm2=gray_mm2 + white_mm2,
         gray_mm2=gray_mm2,
         white_mm2=white_mm2,
-        sulcal_before_mm=found.sulcal_before_mm,
-        sulcal_after_mm=found.sulcal_after_mm,
-        contact_ratio=found.contact_ratio,
-        status=found.status,
+        **{name: value for name, value in vars(segmented).items() if name != "labels"},
     )

@@ -1,4 +1,4 @@
-"""One section, from gray values to labels: the chain of the CytoNet paper, section 3.2."""
+"""The labels of one section: the chain of the CytoNet paper, section 3.2."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from cytopipe.numerics import clahe
 from cytopipe.numerics.components import filled, without_small
 from cytopipe.numerics.filters import gaussian, minimum_maximum_mean, odd_size
-from cytopipe.segmentation.background import Polarity, slide_level, threshold
+from cytopipe.segmentation.background import slide_level, threshold
 from cytopipe.segmentation.matter import (
-    clean_white,
     contact_ratio,
     split_tissue,
     sulcal_boundary_px,
@@ -23,29 +22,28 @@ from cytopipe.study.config import Segmentation
 
 BACKGROUND, GRAY, WHITE = 0, 1, 2
 
-# a section without labels is written as a page of one pixel
-NO_LABELS = np.zeros((1, 1), np.uint8)
+Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """Labels of a section and how they came about.
+    """The labels of a section and how they were made; columns of `SegmentationRow`.
 
     Attributes
     ----------
-    labels : (rows, columns), 0 background, 1 gray, 2 white matter.
-    background : whether the slide is bright or dark.
-    threshold : tissue is darker (on a dark slide: brighter) in the enhanced image, 0 to 1.
-    threshold_from : "minimum" of the histogram, "otsu" where it has none, "manual" where a
-        person drew the labels, "" without tissue.
-    sulcal_before_mm, sulcal_after_mm : length of the open boundary in sulci, before and after
+    labels : (rows, columns), 0 background, 1 gray, 2 white matter; one pixel if there are none.
+    background : whether the slide is bright or dark; "" if the section was not read.
+    threshold : in the enhanced image, 0 to 1; tissue is darker (on a dark slide: brighter).
+    threshold_from : "minimum" of the histogram, "otsu" if it has none, "manual" if a person drew
+        the labels, "" without tissue.
+    sulcal_before_mm, sulcal_after_mm : length of the open boundary in sulci before and after
         small objects and holes are removed. A loss is a sulcus that was closed.
-    contact_ratio : contact with the background per area, gray over white; below 1 in doubt.
-    status : ok, blank, or why the labels are empty.
+    contact_ratio : see `matter.contact_ratio`; doubtful below 1.
+    status : ok, or why there are no labels (blank, excluded, unreadable).
     """
 
-    labels: NDArray[np.uint8]
-    background: Polarity | Literal[""]
+    labels: Labels
+    background: Literal["bright", "dark", ""]
     threshold: float
     threshold_from: str
     sulcal_before_mm: float
@@ -54,10 +52,10 @@ class Segmented:
     status: str
 
     @classmethod
-    def empty(cls, status: str, background: Polarity | Literal[""] = "") -> "Segmented":
-        """A section without labels, and why."""
+    def empty(cls, status: str, background: Literal["bright", "dark", ""] = "") -> "Segmented":
+        """A section without labels."""
         nan = float("nan")
-        return cls(NO_LABELS, background, nan, "", nan, nan, nan, status)
+        return cls(np.zeros((1, 1), np.uint8), background, nan, "", nan, nan, nan, status)
 
 
 def enhance(
@@ -65,41 +63,41 @@ def enhance(
 ) -> NDArray[np.uint16]:
     """Even out cells and staining, and raise the contrast of gray and white matter.
 
-    Minimum, maximum and mean filter; CLAHE; Gaussian; minimum, maximum and mean filter. Lengths
-    are those of the paper at 64 um and scale with the spacing.
+    The steps are a minimum, maximum and mean filter; CLAHE; a Gaussian; and the first filters
+    again. The paper's lengths at 64 um scale with the spacing.
     """
     size = odd_size(params.filter_um, spacing_um)
     even = minimum_maximum_mean(image, size)
     kernel = max(1, round(params.clahe_um / spacing_um))
     equalized = clahe.equalize(np.asarray(even, np.uint8), kernel, params.clahe_clip)
     blurred = gaussian(equalized, params.sigma_um / spacing_um)
-    # 16 bits from here on: sums are exact, and a mask is the same whatever the order of summation
+    # 16 bits from here on: sums are exact, so a mask does not depend on the order of summation
     whole = (blurred * 65535 + 0.5).astype(np.uint16)
     return np.asarray(minimum_maximum_mean(whole, size), np.uint16)
 
 
 def segment(image: NDArray[np.uint8], spacing_um: float, params: Segmentation) -> Segmented:
-    """Label background, gray and white matter of a section.
+    """Label the background, gray and white matter of a section.
 
-    Cell bodies are stained: gray matter is farther from the slide's gray value than white matter.
+    Cell bodies are stained: gray matter differs more from the slide than white matter does.
 
     Parameters
     ----------
-    image : (rows, columns) at `spacing_um`, a bright or a dark slide.
+    image : (rows, columns) at `spacing_um`, on a bright or a dark slide.
     """
     pixel_mm2 = (spacing_um / 1000) ** 2
     slide, contrast = slide_level(image), params.min_contrast * 255
     darker, brighter = image < slide - contrast, image > slide + contrast
-    side: Polarity = "bright"
+    side: Literal["bright", "dark"] = "bright"
     if np.count_nonzero(brighter) > np.count_nonzero(darker):
         # from here on, as if stained on a bright slide
         side, image, darker = "dark", 255 - image, brighter
     if np.count_nonzero(darker) * pixel_mm2 < params.min_tissue_mm2:
         return Segmented.empty("blank", side)
     enhanced = enhance(image, spacing_um, params)
-    cut = threshold(enhanced, darker, params.max_valley, params.minimum)
-    found = enhanced < cut.value * 65536
-    tissue = without_small(found, params.min_object_mm2 / pixel_mm2)
+    cut, cut_from = threshold(enhanced, darker, params.max_valley, params.minimum)
+    raw_tissue = enhanced < cut * 65536
+    tissue = without_small(raw_tissue, params.min_object_mm2 / pixel_mm2)
     tissue = filled(tissue, params.max_hole_mm2 / pixel_mm2)
     if np.count_nonzero(tissue) * pixel_mm2 < params.min_tissue_mm2:
         return Segmented.empty("blank", side)
@@ -108,16 +106,19 @@ def segment(image: NDArray[np.uint8], spacing_um: float, params: Segmentation) -
     )
     white = without_rims(light, tissue, params.rim_um / spacing_um)
     white = without_patches(white, tissue, image, params.min_white, params.max_contact)
-    white = clean_white(white, params.min_white_mm2 / pixel_mm2, params.max_island_mm2 / pixel_mm2)
+    white = without_small(white, params.min_white_mm2 / pixel_mm2)
+    # what white matter encloses is an island of gray matter or a vessel; cortex and sulci are not
+    # enclosed, since they are connected to the background around the brain
+    white = filled(white, params.max_island_mm2 / pixel_mm2)
     tissue |= white
     labels = np.where(white, WHITE, np.where(tissue, GRAY, BACKGROUND)).astype(np.uint8)
     zone = sulcal_zone(tissue, params.sulcus_um / spacing_um)
     return Segmented(
         labels=labels,
         background=side,
-        threshold=cut.value,
-        threshold_from=cut.source,
-        sulcal_before_mm=sulcal_boundary_px(found, zone) * spacing_um / 1000,
+        threshold=cut,
+        threshold_from=cut_from,
+        sulcal_before_mm=sulcal_boundary_px(raw_tissue, zone) * spacing_um / 1000,
         sulcal_after_mm=sulcal_boundary_px(tissue, zone) * spacing_um / 1000,
         contact_ratio=contact_ratio(labels == GRAY, labels == WHITE),
         status="ok",
@@ -125,13 +126,13 @@ def segment(image: NDArray[np.uint8], spacing_um: float, params: Segmentation) -
 
 
 def corrected(
-    found: Segmented, labels: NDArray[np.uint8], spacing_um: float, params: Segmentation
+    computed: Segmented, labels: Labels, spacing_um: float, params: Segmentation
 ) -> Segmented:
-    """`found` with the labels of a person in place of the computed ones."""
+    """`computed` with labels drawn by a person in place of its own."""
     tissue = labels != BACKGROUND
     zone = sulcal_zone(tissue, params.sulcus_um / spacing_um)
     return replace(
-        found,
+        computed,
         labels=labels,
         threshold_from="manual",
         sulcal_after_mm=sulcal_boundary_px(tissue, zone) * spacing_um / 1000,
