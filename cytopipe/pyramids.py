@@ -1,10 +1,10 @@
-"""A tiled pyramid of a scan whose windows cannot be read in place.
+"""Tiled pyramids of scans that cannot be read in place.
 
-That is a scan without levels or in strips, a PNG or JPEG, or one with a dark background. CytoNet
-(section 3.2) reads scans at 64 um and patches at 2 um, which takes both levels and tiles.
+These are scans without levels or in strips, PNG and JPEG files, and scans with a dark background.
+CytoNet (section 3.2) reads scans at 64 um and patches at 2 um, which needs both levels and tiles.
 
 Scans of any size are copied band by band. Only what cannot be decoded in parts (PNG, JPEG, a TIFF
-with a single compressed strip) is held in memory as a whole.
+with a single compressed strip) is read into memory as a whole.
 """
 
 import math
@@ -27,28 +27,28 @@ from cytopipe.study.sections import Section
 
 VERSION = 2
 
-# a strip, tile or chunk that decodes to more than this is refused: memory holds three copies of it
+# a bound of memory, which holds three copies of a decoded strip, tile or chunk
 _SEGMENT_BYTES = 5 * 10**8
-# bands are whole rows of tiles of both the scan and the copy, unless they exceed this size
+# a bound of memory for a band of whole rows of tiles of both the scan and the copy
 _BAND_BYTES = 2**28
 
 
 @provenance.recorded
 def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> None:
-    """Write the pyramid of one scan, and read it back.
+    """Write the pyramid of one scan and read it back.
 
     Parameters
     ----------
     image : the scan, in any format of docs/images.md, at `section.spacing_um`.
-    pyramid : written: gray, with a bright background whatever the scan's.
+    pyramid : written: gray, always with a bright background.
 
     Raises
     ------
     InputError
         If the scan cannot be read, is not a gray or RGB image, states another pixel size than the
-        section's, or has parts that are too large to decode.
+        section, or has parts that are too large to decode.
     RuntimeError
-        If the file that was written does not read back as written.
+        If the pyramid does not read back as written.
     """
     with open_reader(image) as reader:
         description = reader.description
@@ -79,11 +79,10 @@ def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> 
 
 
 def read_by_bands(scan: Pyramid, segment_rows: int, tile: int, dark: bool) -> ReadWindow:
-    """Read windows of the full resolution from a band that is kept until the next one is needed.
+    """Read windows of the full resolution from a band, which is kept until another one is needed.
 
-    A band is one or more whole rows of the scan's tiles or strips, so that each is decoded once. If
-    their height does not fit that of the copy's tiles, those that two bands share are decoded
-    twice.
+    A band consists of whole rows of the scan's tiles or strips, so each of them is decoded once.
+    Where that would exceed the bound of memory, those that two bands share are decoded twice.
 
     Parameters
     ----------
@@ -94,23 +93,23 @@ def read_by_bands(scan: Pyramid, segment_rows: int, tile: int, dark: bool) -> Re
     band_rows = math.lcm(tile, segment_rows)
     if band_rows * full.width * np.dtype(scan.dtype).itemsize > _BAND_BYTES:
         band_rows = tile * math.ceil(segment_rows / tile)
-    kept: dict[int, NDArray[Any]] = {}  # the current band, by its first row
+    bands: dict[int, NDArray[Any]] = {}  # only the current band, by its first row
 
     def read_window(row: int, column: int, rows: int, columns: int) -> NDArray[Any]:
         start = row // band_rows * band_rows
-        if start not in kept:
-            kept.clear()
+        if start not in bands:
+            bands.clear()
             band = scan.read_window(0, start, 0, min(band_rows, full.height - start), full.width)
-            kept[start] = invert(band) if dark else band
-        return kept[start][row - start : row - start + rows, column : column + columns]
+            bands[start] = invert(band) if dark else band
+        return bands[start][row - start : row - start + rows, column : column + columns]
 
     return read_window
 
 
 def refuse_large_segments(description: ImageDescription) -> None:
-    """Raise InputError if a part that can only be decoded whole would not fit into memory."""
+    """Raise InputError if a part that can only be decoded as a whole does not fit into memory."""
     if description.decoded_whole:
-        return  # the rule's memory is for the whole image
+        return  # the rule asks for enough memory for the whole image
     level = description.levels[0]
     size = math.prod(level.segment) * description.channels * description.dtype.itemsize
     if size > _SEGMENT_BYTES:
@@ -124,14 +123,9 @@ def refuse_large_segments(description: ImageDescription) -> None:
 
 
 def verify(pyramid: Path, spacing_um: float, checksums: list[int], tile: int) -> None:
-    """Read every tile of every level back and compare it with what was written.
+    """Raise RuntimeError if a tile of a level does not read back as written.
 
     Some readers and writers lack a codec and produce zeros without an error.
-
-    Raises
-    ------
-    RuntimeError
-        If a level differs.
     """
     with open_pyramid(pyramid, spacing_um) as written:
         if len(written.levels) != len(checksums):
