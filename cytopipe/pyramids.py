@@ -2,9 +2,8 @@
 
 These are scans without levels or in strips, PNG and JPEG files, and scans with a dark background.
 CytoNet (section 3.2) reads scans at 64 um and patches at 2 um, which needs both levels and tiles.
-
-Scans of any size are copied band by band. Only what cannot be decoded in parts (PNG, JPEG, a TIFF
-with a single compressed strip) is read into memory as a whole.
+Scans are copied band by band. Only those that cannot be decoded in parts (PNG, JPEG, a TIFF with a
+single compressed strip) are read into memory as a whole.
 """
 
 import math
@@ -56,13 +55,11 @@ def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> 
         refuse_large_segments(description)
         scan = Pyramid(reader, section.spacing_um)
         shape = scan.levels[0].height, scan.levels[0].width
-        info(
-            f"section {section.section}: {shape[0]} rows, {shape[1]} columns, {description.format}"
-        )
+        size = f"{shape[0]} rows, {shape[1]} columns"
+        info(f"section {section.section}: {size}, {description.format}")
+        segment_rows, is_dark = description.levels[0].segment[0], section.background == "dark"
         checksums = write_pyramid_by_windows(
-            read_by_bands(
-                scan, description.levels[0].segment[0], params.tile, section.background == "dark"
-            ),
+            read_by_bands(scan, segment_rows, params.tile, is_dark),
             shape,
             pyramid,
             section.spacing_um,
@@ -81,13 +78,9 @@ def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> 
 def read_by_bands(scan: Pyramid, segment_rows: int, tile: int, dark: bool) -> ReadWindow:
     """Read windows of the full resolution from a band, which is kept until another one is needed.
 
-    A band consists of whole rows of the scan's tiles or strips, so each of them is decoded once.
-    Where that would exceed the bound of memory, those that two bands share are decoded twice.
-
-    Parameters
-    ----------
-    segment_rows : height of the scan's tiles or strips.
-    dark : invert the gray values, so that the background becomes bright.
+    A band consists of whole rows of the scan's tiles or strips, of height `segment_rows`, so each
+    of them is decoded once. Where that would exceed the bound of memory, those that two bands share
+    are decoded twice. A `dark` scan is inverted.
     """
     full = scan.levels[0]
     band_rows = math.lcm(tile, segment_rows)

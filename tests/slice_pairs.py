@@ -1,4 +1,4 @@
-"""A brain-like slice with texture, displaced by known transforms; shared by tests of alignment."""
+"""A brain-like slice with texture and known displacements, for the tests of the alignment."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ PARAMS = Alignment(
 
 
 def brain_slice(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """A lobed, asymmetric slice on bright ground, with texture of several sizes; and its labels."""
+    """A lobed, asymmetric brain slice with texture of several sizes, and its labels."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:ROWS, :COLUMNS]
     around = np.arctan2(y - ROWS / 2, x - COLUMNS / 2)
@@ -56,7 +56,7 @@ def brain_slice(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     return np.clip(image, 0, 255).astype(np.float32), labels
 
 
-def view(
+def prepared(
     image: NDArray[np.float32], labels: NDArray[np.uint8], number: int, flag: bool | None = None
 ) -> PreparedSection:
     section = row(
@@ -69,16 +69,15 @@ def view(
 def displaced(
     image: NDArray[np.float32], labels: NDArray[np.uint8], rigid: Rigid, flipped: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The section of which `rigid`, after the flip if `flipped`, makes the given one."""
-    blank = view(np.ones_like(image), np.ones_like(labels), 0)
+    """The section that `rigid` (after a flip, if `flipped`) moves onto `image`."""
+    blank = prepared(np.ones_like(image), np.ones_like(labels), 0)
     matrix = np.eye(3)
     matrix[:2, :2], matrix[:2, 2] = rigid.rotation, (rigid.x_um, rigid.y_um)
-    matrix = np.linalg.inv(blank.frame(False)) @ matrix @ blank.frame(flipped)
-    size, ground = (COLUMNS, ROWS), 230.0
+    moving = blank.flipped if flipped else blank
+    matrix = np.linalg.inv(blank.frame) @ matrix @ moving.frame
+    size, slide = (COLUMNS, ROWS), 230.0
     back = cv2.WARP_INVERSE_MAP
-    image = cv2.warpAffine(
-        image, matrix[:2], size, flags=cv2.INTER_CUBIC | back, borderValue=ground
-    )
+    image = cv2.warpAffine(image, matrix[:2], size, flags=cv2.INTER_CUBIC | back, borderValue=slide)
     labels = cv2.warpAffine(labels, matrix[:2], size, flags=cv2.INTER_NEAREST | back)
     if flipped:
         image, labels = image[:, ::-1], labels[:, ::-1]
@@ -92,8 +91,8 @@ def about_centre(degrees: float, x_um: float, y_um: float) -> Rigid:
     return replace(turn, x_um=float(x), y_um=float(y))
 
 
-def worst_px(found: Rigid | None, true: Rigid) -> float:
-    """Distance of the two at the image's corners."""
-    assert found is not None
-    off = np.linalg.norm(found(CORNERS_UM) - true(CORNERS_UM), axis=1)
+def worst_px(rigid: Rigid | None, true: Rigid) -> float:
+    """The largest distance between two transforms at the corners of the image."""
+    assert rigid is not None
+    off = np.linalg.norm(rigid(CORNERS_UM) - true(CORNERS_UM), axis=1)
     return float(off.max() / SPACING_UM)

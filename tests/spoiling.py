@@ -1,4 +1,4 @@
-"""Ways to spoil a small study: each makes a function that does it."""
+"""Functions that break a small study on purpose, and functions that make such functions."""
 
 import json
 from collections.abc import Callable
@@ -54,8 +54,8 @@ def a_broken_tile(study: SmallStudy) -> None:
     study.image(30).write_bytes(content)
 
 
-def a_codec_nobody_has(study: SmallStudy) -> None:
-    """The tag of the compression names one that is not assigned."""
+def an_unknown_codec(study: SmallStudy) -> None:
+    """The tag names a compression that is not assigned."""
     with tifffile.TiffFile(study.image(30)) as tif:
         at = [page.tags["Compression"].valueoffset for page in [tif.pages[0]]]
     content = bytearray(study.image(30).read_bytes())
@@ -63,7 +63,7 @@ def a_codec_nobody_has(study: SmallStudy) -> None:
     study.image(30).write_bytes(content)
 
 
-def given_matrix(matrix: np.ndarray) -> Spoil:
+def supplied_matrix(matrix: np.ndarray) -> Spoil:
     def spoil(study: SmallStudy) -> None:
         transform = sitk.AffineTransform(3)
         transform.SetMatrix(matrix.ravel().tolist())

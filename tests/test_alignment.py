@@ -1,4 +1,4 @@
-"""Pairs of sections against known displacements, and the stage on a small study."""
+"""Pairs of sections with known displacements, and the stage on a small study."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +16,16 @@ from slice_pairs import (
     about_centre,
     brain_slice,
     displaced,
-    view,
+    prepared,
     worst_px,
 )
 from table_rows import row
 
 from cytopipe import alignment
 from cytopipe.alignment.pairwise import coarse, image_registration
-from cytopipe.alignment.pairwise.features import features_of
 from cytopipe.alignment.pairwise.pairs import align_pair
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
+from cytopipe.alignment.pairwise.surf_features import features_of
 from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.tables import (
     ACCEPTED,
@@ -52,9 +52,9 @@ def test_pair_recovers_a_known_displacement(
     moved, moved_labels = displaced(image, labels, true, flipped)
     # another stain and other noise, as in the next section
     moved = 0.8 * moved + 30 + rng.normal(0, 4, moved.shape).astype(np.float32)
-    fixed, moving = view(image, labels, 1), view(moved, moved_labels, 2)
+    fixed, moving = prepared(image, labels, 1), prepared(moved, moved_labels, 2)
     params = PARAMS.model_copy(update={"refine": refine})
-    pair = align_pair(fixed, moving, features_of(fixed, False, 0.0, 4, 800), 1, params)
+    pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, params)
     assert (pair.status, pair.method, pair.mirrored) == (ACCEPTED, method, flipped)
     assert worst_px(pair.rigid, true) < (0.3 if refine == "none" else 0.05)
     assert pair.overlap > 0.97
@@ -68,21 +68,20 @@ def test_coarse_search_finds_rotation_and_shift() -> None:
     image, labels = brain_slice(1)
     true = about_centre(-33, 2500, 1200)
     moved, moved_labels = displaced(image, labels, true, False)
-    found = coarse.search(
-        view(image, labels, 1), view(moved, moved_labels, 2), False, 2048, np.pi / 3, np.pi / 36
-    )
-    assert abs(found.rigid.angle_rad - true.angle_rad) < np.radians(2.5)
-    assert worst_px(found.rigid, true) < 10
+    fixed, moving = prepared(image, labels, 1), prepared(moved, moved_labels, 2)
+    rigid, _ = coarse.search(fixed, moving, 2048, np.pi / 3, np.pi / 36)
+    assert abs(rigid.angle_rad - true.angle_rad) < np.radians(2.5)
+    assert worst_px(rigid, true) < 10
 
 
-def test_featureless_sections_are_uncertain_and_no_identity() -> None:
+def test_featureless_sections_are_uncertain() -> None:
     _, labels = brain_slice(1)
     smooth = np.where(labels > 0, 120, 230).astype(np.float32)
     true = about_centre(12, 3000, -2000)
     moved, moved_labels = displaced(smooth, labels, true, False)
-    fixed, moving = view(smooth, labels, 1), view(moved, moved_labels, 2)
+    fixed, moving = prepared(smooth, labels, 1), prepared(moved, moved_labels, 2)
     params = PARAMS.model_copy(update={"min_inliers": 10_000})
-    pair = align_pair(fixed, moving, features_of(fixed, False, 0.0, 4, 800), 1, params)
+    pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, params)
     assert max(pair.peak_plain, pair.peak_mirrored) < PARAMS.min_peak
     assert (pair.status, pair.method) == (UNCERTAIN, "outline")
     assert not pair.mirrored
@@ -93,17 +92,17 @@ def test_sections_that_do_not_overlap_have_no_transform() -> None:
     _, labels = brain_slice(1)
     dot = np.zeros_like(labels)
     dot[100:112, 100:112] = 1
-    fixed = view(np.where(labels, 120, 230).astype(np.float32), labels, 1)
-    moving = view(np.where(dot, 120, 230).astype(np.float32), dot, 2)
-    pair = align_pair(fixed, moving, features_of(fixed, False, 0.0, 4, 800), 1, PARAMS)
+    fixed = prepared(np.where(labels, 120, 230).astype(np.float32), labels, 1)
+    moving = prepared(np.where(dot, 120, 230).astype(np.float32), dot, 2)
+    pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, PARAMS)
     assert pair.status == "too little overlap"
     assert pair.rigid is None
 
 
 def test_confirmed_handedness_is_kept() -> None:
     image, labels = brain_slice(1)
-    fixed, moving = view(image, labels, 1, False), view(image, labels, 2, True)
-    pair = align_pair(fixed, moving, features_of(fixed, False, 0.0, 4, 800), 1, PARAMS)
+    fixed, moving = prepared(image, labels, 1, False), prepared(image, labels, 2, True)
+    pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, PARAMS)
     assert pair.mirrored
     assert pair.status != ACCEPTED
     assert pair.inliers_plain > pair.inliers_mirrored
@@ -111,22 +110,22 @@ def test_confirmed_handedness_is_kept() -> None:
 
 def test_overlap_is_dice() -> None:
     image, labels = brain_slice(1)
-    one = view(image, labels, 1)
+    one = prepared(image, labels, 1)
     identity = Rigid(0.0, 0.0, 0.0, "moving", "fixed")
-    assert image_registration.overlap(one, one, False, identity) == 1
+    assert image_registration.overlap(one, one, identity) == 1
     away = replace(identity, x_um=10 * WIDTH_UM)
-    assert image_registration.overlap(one, one, False, away) == 0
+    assert image_registration.overlap(one, one, away) == 0
 
 
-def test_texture_finds_what_anatomy_hides() -> None:
-    """Texture runs straight on while the anatomy moves: the transform must follow the texture."""
+def test_a_pair_follows_the_texture_not_the_anatomy() -> None:
+    """The outline of the next section has moved, its texture has not."""
     image, labels = brain_slice(1)
-    # the next section's outline lies 2.5 mm aside, its texture where it was
+    # the outline moves by 2.5 mm
     aside = np.roll(labels, 10, axis=1)
     both = np.where(labels > 0, image + np.choose(labels, [0, 110, 70]) - 230, 0)
     moved = (230 - np.choose(aside, [0, 110, 70]) + both * (aside > 0)).astype(np.float32)
-    fixed, moving = view(image, labels, 1), view(moved, aside, 2)
-    pair = align_pair(fixed, moving, features_of(fixed, False, 0.0, 4, 800), 1, PARAMS)
+    fixed, moving = prepared(image, labels, 1), prepared(moved, aside, 2)
+    pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, PARAMS)
     assert (pair.method, pair.mirrored) == ("texture", False)
     assert worst_px(pair.rigid, Rigid(0.0, 0.0, 0.0, "moving", "fixed")) < 0.3
     assert pair.peak_plain > 3 * pair.peak_mirrored
@@ -144,19 +143,19 @@ def segmentation_row(section: int, page: int, labels: NDArray[np.uint8]) -> Segm
 def test_labels_of_half_the_spacing_land_within_half_a_pixel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sizes are no multiples of the factor: stretched to them, labels would be off by more."""
+    """The sizes are not multiples of the factor: labels stretched to them would be off by more."""
     rows, columns = (20, 219), (300, 379)  # first and last of a box
     labels = np.zeros((241, 391), np.uint8)
     labels[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = 1
     image, table, label_file = (tmp_path / name for name in ("0.ome.tif", "0.parquet", "0.tif"))
-    # no level of the spacing: the image is resized to it
+    # no level has the spacing, so the image is resized
     write_pyramid(np.where(labels, 120, 230).astype(np.uint8), image, FULL_UM, FULL_UM)
     write_rows(
         SegmentationRow, [replace(segmentation_row(0, 0, labels), spacing_um=FULL_UM)], table
     )
     write_labels([labels], label_file)
-    views: list[PreparedSection] = []
-    monkeypatch.setattr(alignment, "features_of", lambda view, *_: views.append(view))
+    sections: list[PreparedSection] = []
+    monkeypatch.setattr(alignment, "features_of", lambda section, *_: sections.append(section))
     alignment.run_pairs(
         sections=[Section("B01", 0, str(image), FULL_UM, 20.0)],
         images=[image],
@@ -167,10 +166,10 @@ def test_labels_of_half_the_spacing_land_within_half_a_pixel(
         pairs=tmp_path / "pairs.parquet",
         params=PARAMS,
     )
-    (seen,) = views
-    assert seen.labels.shape == seen.image.shape
-    for true, found in zip((rows, columns), np.nonzero(seen.labels), strict=True):
-        edges = np.array([found.min() - 0.5, found.max() + 0.5])
+    (section,) = sections
+    assert section.labels.shape == section.image.shape
+    for true, inside in zip((rows, columns), np.nonzero(section.labels), strict=True):
+        edges = np.array([inside.min() - 0.5, inside.max() + 0.5])
         edges_um = pixels_to_section(edges, SPACING_UM, FULL_UM)
         true_um = pixels_to_section(np.array([true[0] - 0.5, true[1] + 0.5]), FULL_UM, FULL_UM)
         assert np.abs(edges_um - true_um).max() <= SPACING_UM / 2

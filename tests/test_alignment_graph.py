@@ -1,4 +1,4 @@
-"""The pose graph against stacks whose every place is known."""
+"""The pose graph on stacks with known places."""
 
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,7 @@ def true_places(rng: np.random.Generator) -> dict[int, Rigid]:
 def links_between(
     true: dict[int, Rigid], reach: int, error_um: float, rng: np.random.Generator
 ) -> list[Link]:
-    """Pairs over 1 to `reach` sections; their error grows with the distance, about the middle."""
+    """Pairs over 1 to `reach` sections; their error, about the middle, grows with the distance."""
     links = []
     middle = np.array(SIZE_UM) / 2
     for place, moving in enumerate(SECTIONS):
@@ -46,23 +46,23 @@ def links_between(
 
 
 def composed(links: list[Link]) -> dict[int, Place]:
-    """What `compose` makes of the neighbours alone."""
-    places = {BASE: Place(BASE, False, Rigid(0.0, 0.0, 0.0, str(BASE), "stack"), BASE, True)}
+    """Places composed from neighbours only."""
+    places = {BASE: Place(Rigid(0.0, 0.0, 0.0, str(BASE), "stack"), BASE, True)}
     neighbours = {(li.fixed, li.moving): li.rigid for li in links if li.distance == 1}
     start = SECTIONS.index(BASE)
     for i in range(start + 1, len(SECTIONS)):
         before, here = SECTIONS[i - 1], SECTIONS[i]
         rigid = neighbours[before, here].then(places[before].rigid)
-        places[here] = Place(here, False, rigid, before, True)
+        places[here] = Place(rigid, before, True)
     for i in range(start - 1, -1, -1):
         after, here = SECTIONS[i + 1], SECTIONS[i]
         rigid = neighbours[here, after].inverse().then(places[after].rigid)
-        places[here] = Place(here, False, rigid, after, True)
+        places[here] = Place(rigid, after, True)
     return places
 
 
 def errors_um(places: dict[int, Place], true: dict[int, Rigid]) -> np.ndarray:
-    """How far each section's middle is from where it truly lies."""
+    """Distance of each section's middle from its true position."""
     middle = np.array([SIZE_UM]) / 2
     return np.array([np.linalg.norm(places[s].rigid(middle) - true[s](middle)) for s in SECTIONS])
 
@@ -70,7 +70,7 @@ def errors_um(places: dict[int, Place], true: dict[int, Rigid]) -> np.ndarray:
 relaxed = partial(relax, {BASE}, sizes_um=SIZES_UM)
 
 
-def test_pairs_that_agree_leave_every_section_where_it_is() -> None:
+def test_pairs_that_agree_do_not_move_sections() -> None:
     rng = np.random.default_rng(0)
     true = true_places(rng)
     links = links_between(true, 3, 0.0, rng)
@@ -82,7 +82,7 @@ def test_pairs_that_agree_leave_every_section_where_it_is() -> None:
     assert max(sigma_um.values()) < 1e-3
 
 
-def test_the_graph_drifts_less_and_knows_by_how_much() -> None:
+def test_the_graph_drifts_less_than_the_chain_and_estimates_its_error() -> None:
     chain, graph, standard = [], [], []
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -115,7 +115,7 @@ def test_a_wrong_pair_is_outvoted(seed: int) -> None:
     np.testing.assert_allclose(errors_um(places, true), within, atol=100)
 
 
-def test_without_a_second_way_nothing_moves_and_no_error_is_claimed() -> None:
+def test_without_redundant_pairs_nothing_moves_and_the_error_is_nan() -> None:
     rng = np.random.default_rng(0)
     true = true_places(rng)
     links = links_between(true, 1, 100.0, rng)
@@ -125,13 +125,13 @@ def test_without_a_second_way_nothing_moves_and_no_error_is_claimed() -> None:
     assert np.isnan([sigma_um[s] for s in SECTIONS if s != BASE]).all()
 
 
-def test_what_a_person_laid_down_stays() -> None:
+def test_manual_pairs_and_places_are_kept() -> None:
     rng = np.random.default_rng(0)
     true = true_places(rng)
     links = links_between(true, 3, 100.0, rng)
-    laid = next(i for i, li in enumerate(links) if li.distance == 1 and li.moving == SECTIONS[40])
-    shifted = replace(links[laid].rigid, x_um=links[laid].rigid.x_um + 5000.0)
-    links[laid] = replace(links[laid], rigid=shifted, given=True)
+    manual = next(i for i, li in enumerate(links) if li.distance == 1 and li.moving == SECTIONS[40])
+    shifted = replace(links[manual].rigid, x_um=links[manual].rigid.x_um + 5000.0)
+    links[manual] = replace(links[manual], rigid=shifted, manual=True)
     start = composed(links)
     placed = SECTIONS[50]
     places, sigma_um = relax({BASE, placed}, start, links, SIZES_UM)

@@ -1,4 +1,4 @@
-"""The stack composed from pairs, against chains that are exact."""
+"""The stack composed from pairs of exact chains."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -13,7 +13,8 @@ from slice_pairs import (
     WIDTH_UM,
 )
 
-from cytopipe.alignment.stack import CONFLICT, choose_base, compose, judge, mirror_flags
+from cytopipe.alignment.acceptance import CONFLICT, judge_in_stack
+from cytopipe.alignment.stack import Place, choose_base, compose, links_of, mirror_flags
 from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow, rigid_columns
 from cytopipe.numerics.geometry import Rigid, mirror, unmirror
 
@@ -21,8 +22,7 @@ from cytopipe.numerics.geometry import Rigid, mirror, unmirror
 def exact_pair(
     fixed: int, moving: int, true: dict[int, Rigid], flags: dict[int, bool], distance: int = 1
 ) -> PairRow:
-    """The pair that perfect matching finds: both sections as scanned, the moving one flipped if
-    the two differ."""
+    """The pair that perfect matching gives: the moving section is flipped if the two differ."""
     rigid = true[moving].then(true[fixed].inverse())
     if flags[fixed]:
         rigid = unmirror(rigid, WIDTH_UM, WIDTH_UM)
@@ -45,6 +45,18 @@ def exact_pair(
         method="features",
         status=ACCEPTED,
     )
+
+
+def composed(
+    base: int,
+    pairs: list[PairRow],
+    flags: dict[int, bool],
+    onto: dict[int, int] | None = None,
+    in_stack: dict[int, Rigid] | None = None,
+) -> dict[int, Place]:
+    """`compose` for sections of one width."""
+    links = links_of(pairs, flags, dict.fromkeys(flags, WIDTH_UM))
+    return compose(base, list(flags), links, onto or {}, in_stack or {})
 
 
 angles = st.floats(-3.0, 3.0)
@@ -89,11 +101,11 @@ def test_exact_pairs_give_the_exact_stack(
         p if i != lost else replace(p, status="x", **rigid_columns(None))
         for i, p in enumerate(near)
     ]
-    found = mirror_flags(numbers, near + far, {}, PARAMS)
-    assert found == flags
+    mirrored = mirror_flags(numbers, near + far, {}, PARAMS)
+    assert mirrored == flags
     base = data.draw(st.sampled_from(numbers))
-    places = compose(base, near + far, found, dict.fromkeys(numbers, WIDTH_UM))
-    # without its only neighbour's pair an end section is still reached across
+    places = composed(base, near + far, mirrored)
+    # an end section without the pair of its only neighbour is still reached by a bridge
     assert set(places) == set(numbers)
     for number, place in places.items():
         expected = true[number].then(true[base].inverse())
@@ -112,20 +124,20 @@ def test_section_without_pairs_is_bridged() -> None:
     bad = 200
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1] if bad not in (a, a + 100)]
     pairs.append(exact_pair(100, 300, true, flags, 2))
-    places = compose(0, pairs, flags, dict.fromkeys(numbers, WIDTH_UM))
+    places = composed(0, pairs, flags)
     assert bad not in places
     assert [places[n].via for n in (100, 300, 400)] == [0, 100, 300]
 
 
-def test_uncertain_pairs_are_walked_around_and_passed_on() -> None:
+def test_uncertain_pairs_are_avoided_and_passed_on() -> None:
     numbers, true = straight(4)
     flags = dict.fromkeys(numbers, False)
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs[1] = replace(pairs[1], status=UNCERTAIN)
-    places = compose(0, pairs, flags, dict.fromkeys(numbers, WIDTH_UM))
+    places = composed(0, pairs, flags)
     assert [places[n].certain for n in numbers] == [True, True, False, False]
     pairs.append(exact_pair(100, 300, true, flags, 2))
-    places = compose(0, pairs, flags, dict.fromkeys(numbers, WIDTH_UM))
+    places = composed(0, pairs, flags)
     assert all(place.certain for place in places.values())
     assert (places[300].via, places[200].via) == (100, 300)
 
@@ -136,11 +148,11 @@ def test_one_wrong_pair_is_outvoted_and_not_used() -> None:
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs += [exact_pair(a, a + 200, true, flags, 2) for a in numbers[:-2]]
     pairs[2] = replace(pairs[2], mirrored=True, inliers_plain=12, inliers_mirrored=40)
-    found = mirror_flags(numbers, pairs, {}, PARAMS)
-    assert not any(found.values())
-    final = judge(pairs, found, 900.0, 0.15)
+    mirrored = mirror_flags(numbers, pairs, {}, PARAMS)
+    assert not any(mirrored.values())
+    final = judge_in_stack(pairs, mirrored, 900.0, 0.15)
     assert [p.status for p in final] == [ACCEPTED] * 2 + [CONFLICT] + [ACCEPTED] * 6
-    assert set(compose(0, final, found, dict.fromkeys(numbers, WIDTH_UM))) == set(numbers)
+    assert set(composed(0, final, mirrored)) == set(numbers)
 
 
 def test_texture_peaks_count_where_inliers_are_few() -> None:
@@ -160,7 +172,7 @@ def test_texture_peaks_count_where_inliers_are_few() -> None:
     assert mirror_flags(numbers, dull, {}, PARAMS) == flags
 
 
-def test_confirmed_flag_decides_the_hand_of_all() -> None:
+def test_a_confirmed_flag_decides_the_handedness_of_all() -> None:
     numbers, true = straight(5)
     flags = {n: n == 200 for n in numbers}
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
@@ -169,10 +181,10 @@ def test_confirmed_flag_decides_the_hand_of_all() -> None:
     assert turned == {n: n != 200 for n in numbers}
 
 
-def test_little_tissue_is_uncertain_and_no_base() -> None:
+def test_a_section_with_little_tissue_is_uncertain_and_not_the_base() -> None:
     numbers, true = straight(3)
     flags = dict.fromkeys(numbers, False)
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs[1] = replace(pairs[1], tissue_mm2=100.0)
-    assert [p.status for p in judge(pairs, flags, 1000.0, 0.15)] == [ACCEPTED, UNCERTAIN]
+    assert [p.status for p in judge_in_stack(pairs, flags, 1000.0, 0.15)] == [ACCEPTED, UNCERTAIN]
     assert choose_base(numbers, {0: 900.0, 100: 50.0, 200: 800.0}, pairs, 0.15) == 0

@@ -1,4 +1,4 @@
-"""The audit of order and hand, on stacks whose truth is known."""
+"""The audit of order and handedness, on stacks with a known truth."""
 
 import re
 from itertools import product
@@ -10,10 +10,11 @@ from scipy import ndimage
 from table_rows import row
 
 from cytopipe import alignment, logs
+from cytopipe.alignment.audit.comparison import Compare, Comparison
+from cytopipe.alignment.audit.comparison import compare as compare_sections
 from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED
-from cytopipe.alignment.audit.from_files import pair_of
-from cytopipe.alignment.audit.mirroring import hands, marginals
-from cytopipe.alignment.audit.order import MOST_SEARCHED, Compare, Pair, audit
+from cytopipe.alignment.audit.mirroring import marginals, mirrored_sections
+from cytopipe.alignment.audit.order import MOST_SEARCHED, audit
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection, prepare_section
 from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.tables import AuditRow, SegmentationRow, read_rows, write_rows
@@ -36,21 +37,21 @@ def stack_of(
     noise_sd: float = 0.03,
     lean: float = 0.0,
 ) -> Compare:
-    """Likeness that falls with the true distance, noisy; `order[i]` is what lies at place i.
+    """Noisy similarity that falls with the true distance; `order[i]` is the section at place i.
 
-    `mirrored` are true sections, `asymmetry` is the mean advantage of the right hand over the
-    noise of it (0.03), for neighbours; `noise_sd` that of the likeness; `lean` is by how much the
-    left half of a section is more like the right half of a later one than the other way round,
-    over the noise of it (0.07).
+    `mirrored` are true sections. `asymmetry` is the mean advantage of the right handedness, for
+    neighbours, over its noise (0.03). `noise_sd` is the noise of the similarity. `lean` is how much
+    more the left half of a section is like the right half of a later one than the other way round,
+    over its noise (0.07).
     """
     random = np.random.default_rng(seed)
     halves = np.random.default_rng([seed, 1]).normal(0, 0.07, (2, COUNT, COUNT))
     noise = random.normal(0, 1, (2, COUNT, COUNT))
     noise[0] *= noise_sd
-    # a section of poor quality is less like all others
+    # a section of poor quality is less similar to all others
     quality = random.uniform(0, 0.1, COUNT)
 
-    def compare(one: int, other: int) -> Pair:
+    def compare(one: int, other: int) -> Comparison:
         a, b = sorted((order[one], order[other]))
         value = 0.15 + 0.45 * np.exp(-(b - a) / 2) + noise[0, a, b] - quality[a] - quality[b]
         if foreign in (a, b):
@@ -58,29 +59,29 @@ def stack_of(
         advantage = 0.03 * asymmetry * np.exp(-(b - a - 1) / 5) + 0.03 * noise[1, a, b]
         if (a in mirrored) != (b in mirrored):
             advantage = -advantage
-        # unlike halves meet in the mirrored picture of equal hands, else in that as scanned
+        # left meets right in the mirrored image if the handedness is equal, else in that as scanned
         sign = -0.07 * lean if a in mirrored else 0.07 * lean
         same = (a in mirrored) == (b in mirrored)
         plain_left = halves[0, a, b] + (0 if same else sign)
         mirrored_left = halves[1, a, b] + (sign if same else 0)
-        pair = Pair(float(value), float(value - advantage), plain_left, mirrored_left)
-        return pair if order[one] < order[other] else pair.turned()
+        pair = Comparison(float(value), float(value - advantage), plain_left, mirrored_left)
+        return pair if order[one] < order[other] else pair.swapped()
 
     return compare
 
 
-def found(compare: Compare) -> set[tuple[int, str, tuple[int, ...]]]:
+def findings_of(compare: Compare) -> set[tuple[int, str, tuple[int, ...]]]:
     return {(f.index, f.kind, f.others) for f in audit(COUNT, compare, PARAMS)}
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_clean_stack_has_no_findings(seed: int) -> None:
-    assert found(stack_of(list(range(COUNT)), set(), 1.5, seed)) == set()
+    assert findings_of(stack_of(list(range(COUNT)), set(), 1.5, seed)) == set()
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_stack_of_perfect_symmetry_has_no_mirrored_sections(seed: int) -> None:
-    assert found(stack_of(list(range(COUNT)), {4, 17}, 0.0, seed)) == set()
+    assert findings_of(stack_of(list(range(COUNT)), {4, 17}, 0.0, seed)) == set()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -92,7 +93,7 @@ def test_three_mirrored_and_two_swapped_are_named_and_nothing_else(
     order[one], order[other] = other, one
     expected = {(one, SWAPPED, (other,)), (other, SWAPPED, (one,))}
     expected |= {(order.index(section), MIRRORED, ()) for section in (3, 12, 24)}
-    assert found(stack_of(order, {3, 12, 24}, 2.5, seed, noise_sd=0.015)) == expected
+    assert findings_of(stack_of(order, {3, 12, 24}, 2.5, seed, noise_sd=0.015)) == expected
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -100,32 +101,34 @@ def test_a_section_that_belongs_elsewhere(seed: int) -> None:
     order = list(range(COUNT))
     order.insert(20, order.pop(5))
     # true section 5 lies at place 20; 4 and 6 at places 4 and 5
-    assert found(stack_of(order, set(), 2.5, seed, noise_sd=0.015)) == {(20, ELSEWHERE, (4, 5))}
+    assert findings_of(stack_of(order, set(), 2.5, seed, noise_sd=0.015)) == {
+        (20, ELSEWHERE, (4, 5))
+    }
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_foreign_section_matches_neither_neighbour(seed: int) -> None:
     compare = stack_of(list(range(COUNT)), set(), 2.5, seed, foreign=13, noise_sd=0.015)
-    assert found(compare) == {(13, NEITHER, (12, 14))}
+    assert findings_of(compare) == {(13, NEITHER, (12, 14))}
 
 
-def test_sections_that_look_odd_by_noise_alone_do_not_make_the_audit_endless(
+def test_noise_that_makes_many_sections_look_odd_does_not_make_the_audit_endless(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 150
     noise = np.random.default_rng(0).normal(0, 0.1, (count, count))
     asked = set()
 
-    def compare(one: int, other: int) -> Pair:
+    def compare(one: int, other: int) -> Comparison:
         asked.add((one, other))
         value = float(0.15 + 0.45 * np.exp(-abs(one - other) / 2) + noise[one, other])
-        return Pair(value, value, 0.0, 0.0)
+        return Comparison(value, value, 0.0, 0.0)
 
     monkeypatch.setattr(logs.logger, "propagate", True)
     with caplog.at_level("INFO", logs.logger.name):
         audit(count, compare, PARAMS)
     assert re.search(
-        r"\d+ more sections look odd and were held against their neighbours", caplog.text
+        r"\d+ more sections look odd and were compared with their neighbours only", caplog.text
     )
     # neighbours, those compared with all, and the neighbours of places that were tried
     assert len(asked) < count * (PARAMS.hand_reach + MOST_SEARCHED + 12)
@@ -133,24 +136,23 @@ def test_sections_that_look_odd_by_noise_alone_do_not_make_the_audit_endless(
 
 @pytest.mark.parametrize("lean", [3.0, -3.0])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_stack_cut_askew_tells_the_hand_of_its_end_though_no_pair_does(
+def test_a_stack_cut_askew_shows_the_handedness_of_its_end_without_any_pair(
     seed: int, lean: float
 ) -> None:
     mirrored = {0, 19}
     compare = stack_of(list(range(COUNT)), mirrored, 0.0, seed, lean=lean)
-    assert found(compare) == {(section, MIRRORED, ()) for section in mirrored}
+    assert findings_of(compare) == {(section, MIRRORED, ()) for section in mirrored}
 
 
-def test_what_halves_say_turns_with_the_order() -> None:
+def test_evidence_of_halves_follows_the_order() -> None:
     """Sections 10 and 11 are exchanged, and 10 is mirrored."""
     order = list(range(COUNT))
     order[10], order[11] = 11, 10
     compare = stack_of(order, {10}, 0.0, 2, noise_sd=0.015, lean=2.0)
-    assert found(compare) == {(10, SWAPPED, (11,)), (11, SWAPPED, (10,)), (11, MIRRORED, ())}
+    assert findings_of(compare) == {(10, SWAPPED, (11,)), (11, SWAPPED, (10,)), (11, MIRRORED, ())}
 
 
-def test_confidence_is_less_where_there_is_less_to_see() -> None:
-    """Weaker asymmetry: surer of nothing, and at last silent."""
+def test_confidence_falls_with_the_asymmetry() -> None:
     sure = []
     for asymmetry in (2.0, 1.0, 0.6):
         compare = stack_of(list(range(COUNT)), {12}, asymmetry, 1)
@@ -159,12 +161,12 @@ def test_confidence_is_less_where_there_is_less_to_see() -> None:
             for other in range(one + 1, min(COUNT, one + 1 + PARAMS.hand_reach)):
                 pair = compare(one, other)
                 table[one, other - one - 1] = pair.plain - pair.mirrored
-        flags, chance = hands(table, np.zeros((COUNT, 2)), PARAMS.mirrored_share)
+        flags, chance = mirrored_sections(table, np.zeros((COUNT, 2)), PARAMS.mirrored_share)
         sure.append(float(chance[12] if flags[12] else 1 - chance[12]))
     assert sure == sorted(sure, reverse=True)
 
 
-def test_marginals_against_all_hands_counted_one_by_one() -> None:
+def test_marginals_equal_the_sum_over_all_assignments() -> None:
     random = np.random.default_rng(3)
     sections, reach, share = 8, 3, 0.2
     votes = random.normal(0.5, 1.5, (sections, reach))
@@ -172,8 +174,8 @@ def test_marginals_against_all_hands_counted_one_by_one() -> None:
     total = np.zeros(sections)
     whole = 0.0
     for state in product((0, 1), repeat=sections):
-        energy = sum(np.log(share if hand else 1 - share) for hand in state)
-        energy += sum((-0.5 if hand else 0.5) * vote for hand, vote in zip(state, own, strict=True))
+        energy = sum(np.log(share if flag else 1 - share) for flag in state)
+        energy += sum((-0.5 if flag else 0.5) * vote for flag, vote in zip(state, own, strict=True))
         for i in range(sections):
             for step in range(1, reach + 1):
                 if i + step < sections:
@@ -184,8 +186,8 @@ def test_marginals_against_all_hands_counted_one_by_one() -> None:
     np.testing.assert_allclose(marginals(votes, own, share), total / whole, rtol=1e-9)
 
 
-def test_few_sections_say_nothing() -> None:
-    assert audit(7, lambda one, other: Pair(0.5, 0.1, 0.0, 0.0), PARAMS) == []
+def test_few_sections_give_no_findings() -> None:
+    assert audit(7, lambda one, other: Comparison(0.5, 0.1, 0.0, 0.0), PARAMS) == []
 
 
 # --- images
@@ -194,9 +196,9 @@ def test_few_sections_say_nothing() -> None:
 def sections_of_a_block(
     count: int, symmetric: bool, seed: int, ahead: float = 0.0
 ) -> list[tuple[Floats, Floats]]:
-    """Stain and tissue of sections through a block of smooth structure, nearly left-right alike.
+    """Stain and tissue of sections through a block of smooth structure, nearly symmetric.
 
-    Their left edge lies `ahead` sections further on than the midline, their right one further back.
+    Their left edge lies `ahead` sections before the midline, their right edge as far behind it.
     """
     random = np.random.default_rng(seed)
     shape = (3 * count, 90, 120)
@@ -222,7 +224,7 @@ def sections_of_a_block(
     return pairs
 
 
-def view(
+def prepared(
     number: int, stain: Floats, tissue: Floats, turn_deg: float, flipped: bool
 ) -> PreparedSection:
     def turned(layer: Floats, order: int, outside: float) -> Floats:
@@ -249,13 +251,13 @@ def image_findings(symmetric: bool, spoiled: bool) -> set[tuple[int, str, tuple[
         order[6], order[7] = order[7], order[6]
     turns = np.random.default_rng(7).uniform(-12, 12, count)
     block = sections_of_a_block(count, symmetric, 11)
-    views = [
-        view(place, *block[order[place]], turns[place], spoiled and place in (2, 9))
+    block_sections = [
+        prepared(place, *block[order[place]], turns[place], spoiled and place in (2, 9))
         for place in range(count)
     ]
 
-    def compare(one: int, other: int) -> Pair:
-        return pair_of(views[one], views[other], np.radians(40))
+    def compare(one: int, other: int) -> Comparison:
+        return compare_sections(block_sections[one], block_sections[other], np.radians(40))
 
     return {(f.index, f.kind, f.others) for f in audit(count, compare, PARAMS)}
 
@@ -273,29 +275,34 @@ def test_images_of_a_clean_stack() -> None:
     assert image_findings(symmetric=False, spoiled=False) == set()
 
 
-def test_images_of_perfect_symmetry_tell_no_hand() -> None:
+def test_images_of_perfect_symmetry_have_no_mirrored_sections() -> None:
     assert image_findings(symmetric=True, spoiled=False) == set()
 
 
-def test_halves_tell_which_way_a_section_is_cut() -> None:
-    """A symmetric block cut askew; the second section lies ahead, so that left goes with right."""
+def test_halves_show_how_a_section_is_cut() -> None:
+    """A symmetric block cut askew; the second section lies ahead, so left is like its right."""
     block = sections_of_a_block(12, True, 11, ahead=0.5)
-    views = [view(place, *block[place], 8.0 - place, False) for place in (4, 5, 6)]
-    flipped = [view(place, *block[place], 8.0 - place, True) for place in (4, 5, 6)]
+    block_sections = [prepared(place, *block[place], 8.0 - place, False) for place in (4, 5, 6)]
+    flipped = [prepared(place, *block[place], 8.0 - place, True) for place in (4, 5, 6)]
     reach = np.radians(40)
     for one, other in ((0, 1), (1, 2)):
-        assert pair_of(views[one], views[other], reach).mirrored_left > 0.05
-        assert pair_of(views[other], views[one], reach).mirrored_left < -0.05
-        assert pair_of(flipped[one], flipped[other], reach).mirrored_left < -0.05
-        assert pair_of(views[one], flipped[other], reach).plain_left > 0.05
-        assert pair_of(flipped[one], views[other], reach).plain_left < -0.05
+        assert (
+            compare_sections(block_sections[one], block_sections[other], reach).mirrored_left > 0.05
+        )
+        assert (
+            compare_sections(block_sections[other], block_sections[one], reach).mirrored_left
+            < -0.05
+        )
+        assert compare_sections(flipped[one], flipped[other], reach).mirrored_left < -0.05
+        assert compare_sections(block_sections[one], flipped[other], reach).plain_left > 0.05
+        assert compare_sections(flipped[one], block_sections[other], reach).plain_left < -0.05
 
 
 # --- files
 
 
-def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
-    """Section 2 of 12 is scanned face down; 9 is too, and a person has said so."""
+def test_the_stage_writes_its_findings_and_proposes_them(tmp_path: Path) -> None:
+    """Sections 2 and 9 of 12 were scanned face down, and a person has confirmed 9."""
     block = sections_of_a_block(12, False, 11)
     turns = np.random.default_rng(7).uniform(-12, 12, 12)
     pages, sections, rows = [], [], []
@@ -323,10 +330,10 @@ def test_a_stage_writes_what_was_found_and_proposes_it(tmp_path: Path) -> None:
         max_rotation_deg=60.0,
         params=PARAMS,
     )
-    (found,) = read_rows(AuditRow, tmp_path / "audit.parquet")
-    assert (found.section, found.finding) == (2, "mirrored")
-    assert found.confidence >= PARAMS.min_confidence
-    # copied as it is, the proposal is the decision
+    (finding,) = read_rows(AuditRow, tmp_path / "audit.parquet")
+    assert (finding.section, finding.finding) == (2, "mirrored")
+    assert finding.confidence >= PARAMS.min_confidence
+    # copied unchanged, the proposal is the decision
     manual = tmp_path / "manual" / "B01"
     manual.mkdir(parents=True)
     (tmp_path / "sections.tsv").rename(manual / "sections.tsv")

@@ -10,15 +10,15 @@ from small_study import HEAD, PICTURE, SmallStudy
 from spoiling import (
     Spoil,
     a_broken_tile,
-    a_codec_nobody_has,
+    an_unknown_codec,
     bids,
     decided,
-    given_matrix,
     mask,
     nothing,
     ready_tissue,
     rows,
     setting,
+    supplied_matrix,
     template,
     tiff,
     truncated,
@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
     # scans
     "truncated file": (truncated, CHECK, "30.ome.tif", "scan or copy it again"),
     "broken tile": (a_broken_tile, CHECK, "30.ome.tif", "scan or copy it again"),
-    "unreadable codec": (a_codec_nobody_has, opened, "30.ome.tif", "64999|copy it again"),
+    "unreadable codec": (an_unknown_codec, opened, "30.ome.tif", "64999|copy it again"),
     "no image at all": (
         written("images/30.ome.tif", b"hello"),
         CHECK,
@@ -203,13 +203,13 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
     ),
     "empty mask": (mask(np.zeros((20, 20, 20), np.uint8)), excluded, "marks no", "or delete it"),
     "left-handed matrix": (
-        given_matrix(np.diag([-1.0, 1.0, 1.0])),
+        supplied_matrix(np.diag([-1.0, 1.0, 1.0])),
         CHECK,
         "left-handed",
         "two axes change their sign",
     ),
     "NaN in a transform": (
-        given_matrix(np.diag([np.nan, 1.0, 1.0])),
+        supplied_matrix(np.diag([np.nan, 1.0, 1.0])),
         CHECK,
         "to-colin27.h5",
         "write|number|not a",

@@ -1,4 +1,4 @@
-"""What a person corrects about sections: read, used in the stack, and planned by Snakemake."""
+"""Corrections of sections by a person: how they are read, used in the stack and proposed."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -11,18 +11,17 @@ from hypothesis import strategies as st
 from slice_pairs import (
     CORNERS_UM,
     PARAMS,
-    WIDTH_UM,
     about_centre,
     brain_slice,
     displaced,
-    view,
+    prepared,
     worst_px,
 )
-from test_alignment_stack import chains, exact_pair, straight
+from test_alignment_stack import chains, composed, exact_pair, straight
 
-from cytopipe.alignment.corrections import given_between, given_places, proposals
-from cytopipe.alignment.pairwise.pairs import PERSON, given_pair
-from cytopipe.alignment.stack import Given, compose
+from cytopipe.alignment.acceptance import PERSON
+from cytopipe.alignment.manual_decisions import manual_places, manual_rigid_between, proposals
+from cytopipe.alignment.pairwise.pairs import manual_pair
 from cytopipe.files import InputError
 from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, rigid_columns
 from cytopipe.numerics.geometry import Rigid
@@ -45,7 +44,7 @@ def test_decisions_go_over_the_labs_table_and_empty_cells_decide_nothing(tmp_pat
     own = [replace(SECTIONS[0], mirrored=True, excluded=True), *SECTIONS[1:], *OTHERS]
     manual = write(
         tmp_path,
-        "# a word",
+        "# a comment",
         "0\t\tno",
         "15\tyes\t\t\t\t\t\tface down # sure",
         "30\t\t\tstack\t-0.1\t250\t-3.5e2",
@@ -57,7 +56,7 @@ def test_decisions_go_over_the_labs_table_and_empty_cells_decide_nothing(tmp_pat
     assert third == replace(own[2], onto="stack", angle_rad=-0.1, x_um=250.0, y_um=-350.0)
     assert (fourth, other) == (own[3], own[4])
     assert [Section(**s.row()) for s in corrected(own, manual)] == corrected(own, manual)
-    # a scan is read the same wherever it lies
+    # how a scan is read does not depend on its place
     assert third.scan_row(excluded=False) == own[2].row()
     assert corrected(own, tmp_path / "none") == own
 
@@ -98,76 +97,81 @@ def test_columns_of_corrections_are_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fixed_flag", [False, True])
 @pytest.mark.parametrize("moving_flag", [False, True])
-def test_a_given_pair_is_the_one_that_was_given(fixed_flag: bool, moving_flag: bool) -> None:
+def test_a_manual_pair_has_the_transform_that_the_person_gave(
+    fixed_flag: bool, moving_flag: bool
+) -> None:
     """Its transform carries points of the unmirrored sections, whichever of them are mirrored."""
     image, labels = brain_slice(1)
     rigid = about_centre(14, 900, -600)
     plain = displaced(image, labels, rigid, False)
     turn = {False: slice(None), True: slice(None, None, -1)}
-    fixed = view(image[:, turn[fixed_flag]], labels[:, turn[fixed_flag]], 1, fixed_flag)
-    moving = view(plain[0][:, turn[moving_flag]], plain[1][:, turn[moving_flag]], 2, moving_flag)
-    pair = given_pair(fixed, moving, rigid, 1, PARAMS)
+    fixed = prepared(image[:, turn[fixed_flag]], labels[:, turn[fixed_flag]], 1, fixed_flag)
+    moving = prepared(
+        plain[0][:, turn[moving_flag]], plain[1][:, turn[moving_flag]], 2, moving_flag
+    )
+    pair = manual_pair(fixed, moving, rigid, 1, PARAMS)
     assert (pair.method, pair.status) == (PERSON, ACCEPTED)
     assert pair.overlap > 0.98
     flags = {1: fixed_flag, 2: moving_flag}
-    places = compose(1, [pair], flags, {1: WIDTH_UM, 2: WIDTH_UM}, Given(onto={2: 1}))
+    places = composed(1, [pair], flags, onto={2: 1})
     assert worst_px(places[2].rigid, rigid) < 1e-6
-    wrong = given_pair(fixed, moving, replace(rigid, x_um=rigid.x_um + 1e6), 1, PARAMS)
-    assert wrong.status == UNCERTAIN  # micrometres taken for millimetres, say
+    wrong = manual_pair(fixed, moving, replace(rigid, x_um=rigid.x_um + 1e6), 1, PARAMS)
+    assert wrong.status == UNCERTAIN  # such as micrometres mistaken for millimetres
 
 
 @settings(deadline=None)
 @given(chains(), st.data())
-def test_a_given_place_moves_what_lies_outwards_and_nothing_else(
+def test_a_manual_place_moves_only_the_sections_further_out(
     chain: tuple[dict[int, Rigid], dict[int, bool]], data: st.DataObject
 ) -> None:
     true, flags = chain
     numbers = sorted(true)
     near = [exact_pair(a, b, true, flags) for a, b in pairwise(numbers)]
-    base, given_to = data.draw(st.permutations(numbers))[:2]
+    base, placed = data.draw(st.permutations(numbers))[:2]
     shift = Rigid(0.3, 4e3, -2e3, "stack", "stack")
-    widths = dict.fromkeys(numbers, WIDTH_UM)
-    before = compose(base, near, flags, widths)
-    moved = before[given_to].rigid.then(shift)
-    after = compose(base, near, flags, widths, Given(in_stack={given_to: moved}))
+    before = composed(base, near, flags)
+    moved = before[placed].rigid.then(shift)
+    after = composed(base, near, flags, in_stack={placed: moved})
     for number in numbers:
-        outwards = (number - given_to) * (given_to - base) >= 0
+        outwards = (number - placed) * (placed - base) >= 0
         expected = before[number].rigid.then(shift) if outwards else before[number].rigid
         np.testing.assert_allclose(after[number].rigid(CORNERS_UM), expected(CORNERS_UM), atol=1e-3)
-    assert after[given_to].via == given_to
+    assert after[placed].via == placed
 
 
-def test_a_section_laid_onto_another_is_placed_by_that_alone() -> None:
+def test_a_section_laid_onto_another_is_placed_by_that_pair_alone() -> None:
     numbers, true = straight(5)
     flags = dict.fromkeys(numbers, False)
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs += [exact_pair(a, a + 200, true, flags, 2) for a in numbers[:-2]]
-    # 200 is laid onto 300, on its far side, so 300 is reached across it
+    # 200 is laid onto 300, which lies further out, so 300 is reached by the bridge across 200
     wrong = replace(pairs[1], angle_rad=1.0, x_um=9e4, y_um=9e4)
     pairs[1] = wrong
     pairs[2] = replace(pairs[2], method=PERSON)
-    places = compose(0, pairs, flags, dict.fromkeys(numbers, WIDTH_UM), Given(onto={200: 300}))
+    places = composed(0, pairs, flags, onto={200: 300})
     assert (places[300].via, places[200].via) == (100, 300)
     expected = true[200].then(true[0].inverse())
     np.testing.assert_allclose(places[200].rigid(CORNERS_UM), expected(CORNERS_UM), atol=1e-3)
-    # the base stays, and what it was laid onto is placed under it
-    places = compose(200, pairs, flags, dict.fromkeys(numbers, WIDTH_UM), Given(onto={200: 300}))
+    # the base is not moved; the section that it was laid onto is laid onto it
+    places = composed(200, pairs, flags, onto={200: 300})
     assert places[200].rigid.x_um == 0 and places[300].via == 200
 
 
-def test_given_places_need_a_pair() -> None:
-    laid = [replace(s, mirrored=False) for s in SECTIONS]
-    laid[3] = replace(laid[3], onto="0", angle_rad=0.1, x_um=5.0, y_um=6.0)
+def test_manual_places_need_a_pair() -> None:
+    sections = [replace(s, mirrored=False) for s in SECTIONS]
+    sections[3] = replace(sections[3], onto="0", angle_rad=0.1, x_um=5.0, y_um=6.0)
     with pytest.raises(
         InputError, match=r"section 45 lies onto 0, which is blank.*onto 30, or onto"
     ):
-        given_places(laid, [])
-    laid[1] = replace(laid[1], onto="30", angle_rad=0.1, x_um=5.0, y_um=6.0)
-    rigid = given_between(laid[1], laid[2])  # the pair's moving section is the later one
+        manual_places(sections, [])
+    sections[1] = replace(sections[1], onto="30", angle_rad=0.1, x_um=5.0, y_um=6.0)
+    rigid = manual_rigid_between(
+        sections[1], sections[2]
+    )  # the pair's moving section is the later one
     assert rigid is not None
     expected = Rigid(0.1, 5.0, 6.0, "15", "30").inverse()
     np.testing.assert_allclose(rigid(CORNERS_UM), expected(CORNERS_UM))
-    assert given_between(laid[0], laid[1]) is None
+    assert manual_rigid_between(sections[0], sections[1]) is None
 
 
 def test_proposals_come_in_the_form_of_corrections(tmp_path: Path) -> None:
@@ -178,17 +182,17 @@ def test_proposals_come_in_the_form_of_corrections(tmp_path: Path) -> None:
     pairs[1] = replace(pairs[1], status="too little overlap", **rigid_columns(None))
     pairs[2] = replace(pairs[2], status=UNCERTAIN)
     statuses = {0: "ok", 100: "ok", 200: "unaligned", 300: "uncertain"}
-    found = proposals(sections, pairs, flags, statuses)
-    assert [(p.section, p.mirrored, p.excluded) for p in found] == [
+    proposed = proposals(sections, pairs, flags, statuses)
+    assert [(p.section, p.mirrored, p.excluded) for p in proposed] == [
         (100, True, None),
         (200, None, True),
         (300, True, None),
     ]
-    assert found[0].notes.startswith("with 0 3 inliers as scanned, 60 mirrored; with 200 ")
-    assert "with 100 (mirrored) 3 inliers as scanned, 60 mirrored, too little" in found[1].notes
-    # copied as it is, it decides what it proposes
+    assert proposed[0].notes.startswith("with 0 3 inliers as scanned, 60 mirrored; with 200 ")
+    assert "with 100 (mirrored) 3 inliers as scanned, 60 mirrored, too little" in proposed[1].notes
+    # copied unchanged, a proposal is the decision
     path = tmp_path / "manual" / "B01" / "sections.tsv"
-    write_proposals(found, path, "B01")
+    write_proposals(proposed, path, "B01")
     decided = corrected(sections, tmp_path / "manual")
     assert [s.mirrored for s in decided] == [None, True, None, True]
     assert [s.excluded for s in decided] == [False, False, True, False]

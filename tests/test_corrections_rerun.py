@@ -1,7 +1,7 @@
-"""Snakemake's own plan after a person's correction, on a study that it ran itself.
+"""What Snakemake reruns after a correction, on a study that it ran itself.
 
-The workflow is copied with scripts that only touch their outputs: parameters are recorded as in a
-real run, which `--touch` does not do.
+The workflow is copied with scripts that only touch their outputs. Unlike with `--touch`, parameters
+are then recorded as in a real run.
 """
 
 import re
@@ -60,11 +60,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         ("480\tyes", 1),
         ("480\t\tyes", 1),
         ("495\t\t\tstack\t0.1\t5\t5", 1),
-        ("0\tyes", 2),  # near the border: the next chunk's pairs reach across it
+        ("0\tyes", 2),  # near the border, so a pair of the next chunk has it
         ("480\t\t\t\t\t\t\ta note", 0),
     ],
 )
-def test_a_corrected_row_redoes_its_pairs_and_what_follows(
+def test_a_corrected_row_reruns_its_pairs_and_the_later_stages(
     study: Study, row: str, pairs: int
 ) -> None:
     study.row.write_text("\t".join(COLUMNS) + f"\n{row}\n")
@@ -79,7 +79,7 @@ def test_a_corrected_row_redoes_its_pairs_and_what_follows(
     assert jobs["segmentation"] == jobs["pyramids"] == 0
 
 
-def test_a_mask_reruns_what_depends_on_it(study: Study) -> None:
+def test_a_mask_reruns_the_stages_from_the_reconstruction_on(study: Study) -> None:
     """The sections are not stacked again, and the other brain is left alone."""
     mask = study.row.with_name("exclusion.seg.nrrd")
     mask.touch()

@@ -1,4 +1,4 @@
-"""A person's correction through the alignment's two steps, on sections whose places are known."""
+"""Corrections by a person in both steps of the alignment, on sections with known places."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Study:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         sections = corrected(self.sections, self.folder / "manual")
-        found = {name: self.folder / f"{name}.parquet" for name in ("chunk", "pairs", "stack")}
+        files = {name: self.folder / f"{name}.parquet" for name in ("chunk", "pairs", "stack")}
         alignment.run_pairs(
             sections=sections,
             images=self.images,
@@ -55,21 +55,21 @@ class Study:
             labels=[self.folder / "labels.tif"],
             chunk="00000",
             chunk_span=30,
-            pairs=found["chunk"],
+            pairs=files["chunk"],
             params=PARAMS.model_copy(update={"neighbours": 1}),
         )
         alignment.run(
             sections=sections,
-            chunk_pairs=[found["chunk"]],
+            chunk_pairs=[files["chunk"]],
             tables=[self.folder / "table.parquet"],
-            stack=found["stack"],
-            pairs=found["pairs"],
+            stack=files["stack"],
+            pairs=files["pairs"],
             proposed=self.folder / "proposed.tsv",
             image_right="R",
             params=PARAMS,
         )
-        places = {row.section: row for row in read_rows(StackRow, found["stack"])}
-        return places, read_rows(PairRow, found["pairs"])
+        places = {row.section: row for row in read_rows(StackRow, files["stack"])}
+        return places, read_rows(PairRow, files["pairs"])
 
 
 HEAD = "section\tmirrored\texcluded\tonto\tangle_rad\tx_um\ty_um\n"
@@ -80,13 +80,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return Study(tmp_path_factory.mktemp("corrected"))
 
 
-def test_a_place_onto_the_neighbour_is_taken_and_certain(study: Study) -> None:
+def test_a_place_onto_a_neighbour_is_used_and_certain(study: Study) -> None:
     true = TRUE[20]
     row = f"20\tyes\t\t10\t{true.angle_rad}\t{true.x_um}\t{true.y_um}\n"
     stack, pairs = study.run(HEAD + "10\tno\n" + row)
     assert [place.status for place in stack.values()] == ["ok", "ok", "ok"]
     assert stack[20].mirrored and not stack[10].mirrored
-    # both are seen from the base, section 10
+    # the base is section 10
     assert worst_px(stack[20].placement.rigid, true) < 1e-6
     (by_person,) = (pair for pair in pairs if pair.moving == 20)
     assert (by_person.method, by_person.status) == ("person", "accepted")
@@ -95,7 +95,7 @@ def test_a_place_onto_the_neighbour_is_taken_and_certain(study: Study) -> None:
     assert not proposed  # nothing is left to decide
 
 
-def test_a_place_in_the_stack_is_taken_as_it_is(study: Study) -> None:
+def test_a_place_in_the_stack_is_used_unchanged(study: Study) -> None:
     stack, _ = study.run(HEAD + "20\tyes\t\tstack\t0.25\t1000\t-2000\n")
     assert (stack[20].angle_rad, stack[20].x_um, stack[20].y_um) == (0.25, 1000, -2000)
     assert stack[20].via == 20 and stack[20].status == "ok"
@@ -107,7 +107,7 @@ def test_an_excluded_section_leaves_the_stack(study: Study) -> None:
     assert all(pair.moving != 20 for pair in pairs)
 
 
-def test_a_place_onto_what_is_excluded_is_refused(study: Study) -> None:
+def test_a_place_onto_an_excluded_section_is_refused(study: Study) -> None:
     rows = "10\tno\tyes\n20\tyes\t\t10\t0\t1\t1\n"
     with pytest.raises(InputError, match=r"section 20 lies onto 10, which is blank, excluded"):
         study.run(HEAD + rows)

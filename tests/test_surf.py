@@ -19,8 +19,8 @@ def test_blob_is_found_where_it_is(size: float) -> None:
     x, y = 101.3, 95.7
     row, column = np.mgrid[:200, :210]
     blob = 255 * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * size**2))
-    found = surf.detect(blob.astype(np.float32), 4, 10)
-    near = found[np.hypot(found[:, 0] - x, found[:, 1] - y) < 2]
+    points = surf.detect(blob.astype(np.float32), 4, 10)
+    near = points[np.hypot(points[:, 0] - x, points[:, 1] - y) < 2]
     assert len(near) > 0
     assert np.hypot(near[0, 0] - x, near[0, 1] - y) < 0.1
     assert near[0, 4] == -1  # bright: negative Laplacian
@@ -50,10 +50,10 @@ def test_consensus_survives_wrong_matches() -> None:
     points = rng.uniform(0, WIDTH_UM, (120, 2))
     targets = true(points)
     targets[:80] = rng.uniform(0, WIDTH_UM, (80, 2))
-    found, inliers = rigid_consensus(points, targets, 0.0, 0.5, 50.0, 2000, 1)
+    rigid, inliers = rigid_consensus(points, targets, 0.0, 0.5, 50.0, 2000, 1)
     assert inliers[80:].all()
     assert inliers[:80].sum() <= 1
-    assert worst_px(found, true) < 0.05
+    assert worst_px(rigid, true) < 0.05
 
 
 def test_consensus_of_nothing_is_none() -> None:

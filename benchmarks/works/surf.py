@@ -8,9 +8,9 @@ from scanned import scan
 from side_by_side import Work, settings
 
 from cytopipe.alignment.pairwise import coarse, surf
-from cytopipe.alignment.pairwise.features import Features, features_of, match
 from cytopipe.alignment.pairwise.prepared_section import prepare_section
 from cytopipe.alignment.pairwise.ransac import rigid_consensus
+from cytopipe.alignment.pairwise.surf_features import Features, features_of, match
 from cytopipe.formats.tables import SegmentationRow
 from cytopipe.study.config import Alignment
 
@@ -91,13 +91,11 @@ def at_20_degrees(params: Alignment) -> tuple[int, int]:
         for image, mask in ((first, tissue), (second, moved))
     )
     step = np.radians(params.rotation_step_deg)
-    start = coarse.search(
-        fixed, moving, False, params.coarse_um, np.radians(params.max_rotation_deg), step
-    )
-    most = params.max_features
+    max_rotation = np.radians(params.max_rotation_deg)
+    start, _ = coarse.search(fixed, moving, params.coarse_um, max_rotation, step)
     ours_of = [
-        features_of(view, False, turn, params.octaves, most)
-        for view, turn in ((fixed, 0.0), (moving, start.rigid.angle_rad))
+        features_of(section, turn, params)
+        for section, turn in ((fixed, 0.0), (moving, start.angle_rad))
     ]
     # inside the tissue, as ours
     theirs_of = []

@@ -20,13 +20,13 @@ from cytopipe.segmentation.section import (
     WHITE,
     Labels,
     Segmented,
-    corrected,
     segment,
+    with_manual_labels,
 )
 from cytopipe.study.config import Segmentation
 from cytopipe.study.sections import Section
 
-__all__ = ["BACKGROUND", "GRAY", "WHITE", "Segmented", "run", "segment"]
+__all__ = ["read_manual", "run"]
 
 VERSION = 1
 
@@ -84,7 +84,9 @@ def run(
                 segmented = segment(gray, params.spacing_um, params)
                 if number in drawn:
                     manual_labels = read_manual(drawn[number], gray.shape)
-                    segmented = corrected(segmented, manual_labels, params.spacing_um, params)
+                    segmented = with_manual_labels(
+                        segmented, manual_labels, params.spacing_um, params
+                    )
         if segmented.background == "dark":
             info(
                 f"section {number}: its background is dark; set background to dark in "
@@ -96,9 +98,7 @@ def run(
                 "does; check that the two were not mistaken for each other"
             )
         rows.append(_row(section, len(pages), size_um, segmented, params.spacing_um))
-        # labels that a person left empty are not written at their full size
-        is_usable = segmented.status == "ok"
-        pages.append(segmented.labels if is_usable else Segmented.empty("").labels)
+        pages.append(segmented.labels)
     if len(failures) > params.max_failed * len(sections):
         raise InputError(
             f"{len(failures)} of {len(sections)} sections could not be read, more than "

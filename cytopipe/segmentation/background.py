@@ -69,17 +69,11 @@ def threshold(
     """The gray value that separates tissue from a bright slide (CytoNet paper, section 3.2).
 
     It is a local minimum of the smoothed histogram of 256 bins. If there are several, the paper
-    takes the one nearest to the Otsu threshold (`choice` = "otsu"). In about 12 of 59 sections of a
-    phantom, that was the minimum between gray and white matter: if tissue is a small part of the
-    scan, the Otsu threshold, halfway between gray matter and slide, lies among the values of white
-    matter. The default ("slide") takes the minimum that best separates the pixels that are clearly
-    darker than the slide from the others. Without any minimum, both take the Otsu threshold.
-
-    Parameters
-    ----------
-    image : the enhanced section.
-    darker : pixels of the original image that are darker than the slide by at least the contrast
-        of tissue.
+    takes the one nearest to the Otsu threshold (`choice` = "otsu"). If tissue is a small part of
+    the scan, that can be the minimum between gray and white matter (in about 12 of 59 sections of a
+    phantom). The default ("slide") takes the minimum that best separates the pixels that are
+    clearly darker than the slide in the original image (`darker`) from the others. Without any
+    minimum, both take the Otsu threshold.
 
     Returns
     -------

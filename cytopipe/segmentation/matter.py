@@ -16,45 +16,37 @@ from cytopipe.numerics.histograms import histogram, mean
 from cytopipe.numerics.packed import dilated
 from cytopipe.numerics.snakes import chan_vese
 from cytopipe.segmentation.background import otsu, slide_level
+from cytopipe.study.config import Segmentation
 
 
 def split_tissue(
-    enhanced: NDArray[np.uint16],
-    image: NDArray[np.uint8],
-    tissue: Mask,
-    min_white: float,
-    iterations: int,
-    smoothing: int,
+    enhanced: NDArray[np.uint16], image: NDArray[np.uint8], tissue: Mask, params: Segmentation
 ) -> Mask:
     """The light part of the tissue, by a morphological Chan-Vese contour.
 
     The contour starts from the Otsu threshold of the tissue. If it started from scikit-image's
-    checkerboard, the result would depend on single gray values, and which side is white matter on
-    chance. Background pixels get the mean of the dark part, so they neither bend the contour at the
-    pial surface nor change that mean.
+    checkerboard, the result would depend on single gray values and on chance. Background pixels get
+    the mean of the dark part, so they neither bend the contour at the pial surface nor change that
+    mean.
 
     Where there is little white matter (near the poles), the Otsu threshold falls inside gray
-    matter. The light part then has too little contrast in `image` and is split again.
-
-    Parameters
-    ----------
-    enhanced, image : the section with and without enhanced contrast, on a bright slide.
-    min_white : the smallest `relative_contrast` of white matter. Without a part of such contrast,
-        the mask is empty.
+    matter. The light part then has too little contrast in `image`, which is not enhanced, and is
+    split again. Without a part of enough contrast, the mask is empty.
     """
     slide = slide_level(image)
     light = tissue
     for _ in range(3):
         split = otsu(histogram(enhanced, light))
         light = light & (enhanced >= (split + 1) << 8)
-        if not light.any() or relative_contrast(image, light, tissue & ~light, slide) >= min_white:
+        contrast = relative_contrast(image, light, tissue & ~light, slide)
+        if not light.any() or contrast >= params.min_white:
             break
     dark = tissue & ~light
     if not (light.any() and dark.any()):
         return np.zeros_like(tissue)
     even = np.where(tissue, enhanced, np.uint16(round(mean(enhanced, dark))))
-    light = chan_vese(even, light, iterations, smoothing) & tissue
-    if relative_contrast(image, light, tissue & ~light, slide) < min_white:
+    light = chan_vese(even, light, params.iterations, params.smoothing) & tissue
+    if relative_contrast(image, light, tissue & ~light, slide) < params.min_white:
         return np.zeros_like(tissue)
     return light
 
@@ -84,13 +76,13 @@ def without_rims(light: Mask, tissue: Mask, rim_px: float) -> Mask:
 
 
 def without_patches(
-    white: Mask, tissue: Mask, image: NDArray[np.uint8], min_white: float, max_contact: float
+    white: Mask, tissue: Mask, image: NDArray[np.uint8], params: Segmentation
 ) -> Mask:
     """`white` without the pieces that are light patches of gray matter.
 
-    There are two kinds. Cortex that is cut along its surface shows layer I as a broad patch: more
-    than `max_contact` of its outline touches background. And CLAHE stretches the contrast of
-    regions that are all gray matter: the contrast in `image` is less than `min_white`.
+    There are two kinds. Cortex that is cut along its surface shows layer I as a broad patch, much
+    of whose outline touches background. And CLAHE stretches the contrast of regions that are all
+    gray matter, so they have little contrast in `image`.
     """
     gray = tissue & ~white
     if not (white.any() and gray.any()):
@@ -98,8 +90,8 @@ def without_patches(
     # a vessel inside white matter is also background, but not connected to the border
     measured = pieces(white, connected_to_border(~tissue), image)
     low = mean(image, gray)
-    inside = measured.against <= max_contact * measured.outline
-    light = measured.total / measured.area - low >= min_white * (slide_level(image) - low)
+    inside = measured.against <= params.max_contact * measured.outline
+    light = measured.total / measured.area - low >= params.min_white * (slide_level(image) - low)
     # the labels are -1 outside `white`, which reads the last entry
     return np.append(inside & light, False)[measured.labels]
 

@@ -27,19 +27,10 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Segmented:
-    """The labels of a section and how they were made; columns of `SegmentationRow`.
+    """The labels of a section, (rows, columns) or one pixel, and columns of `SegmentationRow`.
 
-    Attributes
-    ----------
-    labels : (rows, columns), 0 background, 1 gray, 2 white matter; one pixel if there are none.
-    background : whether the slide is bright or dark; "" if the section was not read.
-    threshold : in the enhanced image, 0 to 1; tissue is darker (on a dark slide: brighter).
-    threshold_from : "minimum" of the histogram, "otsu" if it has none, "manual" if a person drew
-        the labels, "" without tissue.
-    sulcal_before_mm, sulcal_after_mm : length of the open boundary in sulci before and after
-        small objects and holes are removed. A loss is a sulcus that was closed.
-    contact_ratio : see `matter.contact_ratio`; doubtful below 1.
-    status : ok, or why there are no labels (blank, excluded, unreadable).
+    If `sulcal_after_mm` is less than `sulcal_before_mm`, a sulcus was closed when small objects and
+    holes were removed. A `contact_ratio` below 1 is doubtful. Both are NaN without labels.
     """
 
     labels: Labels
@@ -101,14 +92,11 @@ def segment(image: NDArray[np.uint8], spacing_um: float, params: Segmentation) -
     tissue = filled(tissue, params.max_hole_mm2 / pixel_mm2)
     if np.count_nonzero(tissue) * pixel_mm2 < params.min_tissue_mm2:
         return Segmented.empty("blank", side)
-    light = split_tissue(
-        enhanced, image, tissue, params.min_white, params.iterations, params.smoothing
-    )
+    light = split_tissue(enhanced, image, tissue, params)
     white = without_rims(light, tissue, params.rim_um / spacing_um)
-    white = without_patches(white, tissue, image, params.min_white, params.max_contact)
+    white = without_patches(white, tissue, image, params)
     white = without_small(white, params.min_white_mm2 / pixel_mm2)
-    # what white matter encloses is an island of gray matter or a vessel; cortex and sulci are not
-    # enclosed, since they are connected to the background around the brain
+    # cortex and sulci are not holes of white matter: they reach the background around the brain
     white = filled(white, params.max_island_mm2 / pixel_mm2)
     tissue |= white
     labels = np.where(white, WHITE, np.where(tissue, GRAY, BACKGROUND)).astype(np.uint8)
@@ -125,15 +113,15 @@ def segment(image: NDArray[np.uint8], spacing_um: float, params: Segmentation) -
     )
 
 
-def corrected(
+def with_manual_labels(
     computed: Segmented, labels: Labels, spacing_um: float, params: Segmentation
 ) -> Segmented:
-    """`computed` with labels drawn by a person in place of its own."""
+    """`computed` with labels drawn by a person instead."""
     tissue = labels != BACKGROUND
     zone = sulcal_zone(tissue, params.sulcus_um / spacing_um)
     return replace(
         computed,
-        labels=labels,
+        labels=labels if tissue.any() else np.zeros((1, 1), np.uint8),
         threshold_from="manual",
         sulcal_after_mm=sulcal_boundary_px(tissue, zone) * spacing_um / 1000,
         contact_ratio=contact_ratio(labels == GRAY, labels == WHITE),

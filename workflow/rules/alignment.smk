@@ -1,5 +1,5 @@
 rule alignment_pairs:
-    """Align the sections of one chunk to the usable ones before them, plain and mirrored."""
+    """Align the sections of one chunk to the usable ones before them, as scanned and mirrored."""
     input:
         images=images_of_chunk_and_before,
         tables=chunk_and_before("results/segmentation/{brain}/{chunk}.parquet"),
@@ -24,14 +24,14 @@ rule alignment_pairs:
 
 
 rule alignment:
-    """Decide which sections are mirrored and place all sections around the centre one."""
+    """Decide which sections are mirrored, and place all sections around the centre section."""
     input:
         chunk_pairs=chunks_of("results/alignment/{brain}/pairs-{chunk}.parquet"),
         tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
     output:
         stack="results/alignment/{brain}/stack.parquet",
         pairs="results/alignment/{brain}/pairs.parquet",
-        # in the form of manual/{brain}/sections.tsv, for a person to decide
+        # in the form of manual/{brain}/sections.tsv: what a person should decide
         proposed="results/alignment/{brain}/proposed-sections.tsv",
     log:
         "logs/alignment/{brain}/stack.log",

@@ -1,8 +1,8 @@
-"""Which sections are mirrored, from pairs of sections and from how each of them is cut.
+"""Which sections are mirrored, from pairs of sections and from how each section is cut.
 
-A pair tells equal from different hands, as far as it agrees better as scanned than mirrored. And a
-stack cut askew shows more of what lies ahead in the same half of every section; a mirrored one in
-the other half.
+A pair that is more similar as scanned than mirrored suggests that its sections have the same
+handedness. And in a stack that is cut askew, the same half of every section shows more of what lies
+ahead; in a mirrored section it is the other half.
 """
 
 from collections.abc import Sequence
@@ -12,42 +12,45 @@ from numpy.typing import NDArray
 
 from cytopipe.numerics.geometry import Floats
 
-# log likelihood by which hands must explain the stack better to be preferred
+# smallest difference of log likelihood that counts; chosen, not measured
 _CLEARLY = 3.0
-# places on either side that tell how the stack is cut there
+# places on either side from which a section's usual cut is estimated; chosen, not measured
 _AROUND = 6
 
 
-def hands(advantages: Floats, leans: Floats, share: float) -> tuple[NDArray[np.bool_], Floats]:
-    """Which sections are mirrored, and how sure that is (the probability of what is said).
+def mirrored_sections(
+    advantages: Floats, leans: Floats, share: float
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Which sections are mirrored, and the probability of each answer.
 
-    Each pair votes for equal or different hands; `marginals` weighs all votes at once. What a vote
-    at a distance weighs is estimated from the stack, in turns with the hands. What the halves of a
-    section say weighs as much as it agrees with the hands that the pairs alone tell: by hands that
-    it has a part in, it would confirm itself.
+    Each pair votes for equal or different handedness, and `marginals` weighs all votes at once. The
+    vote of a section's halves weighs as much as the halves agree with the handedness from pairs
+    alone; if it took part in that, it would confirm itself.
 
     Parameters
     ----------
-    advantages : (sections, reach); row i, column d: evidence that sections i and i + d + 1 are of
-        the same hand, NaN where there is none.
-    leans : (sections, 2); by how much the left half of a section looks further on than its right
-        one, by the next sections and by the previous ones; NaN where there are none.
+    advantages : (sections, reach); row i, column d: evidence that sections i and i + d + 1 have the
+        same handedness, NaN without evidence.
+    leans : (sections, 2); how much more a section's left half looks like what lies ahead than its
+        right half, judged by the next and by the previous sections; NaN if there are none.
+    share : expected share of mirrored sections.
     """
-    # from no section mirrored, and as if all pairs agreed: from the first alone, votes may stay too
-    # cautious, since the mirrored sections themselves widen the spread
-    cautious, bold = (_settled(advantages, share, bold) for bold in (False, True))
-    gain = _plausible(advantages, bold[1], share) - _plausible(advantages, cautious[1], share)
-    votes, flags = bold if gain > _CLEARLY else cautious
-    chance = marginals(votes, _own_votes(leans, np.where(flags, -1.0, 1.0)), share)
+    # if no section is mirrored at the start, mirrored ones widen the spread and votes may stay weak
+    cautious, bold = (_iterate(advantages, share, bold) for bold in (False, True))
+    likelihoods = [_log_likelihood(advantages, flags, share) for _, flags in (cautious, bold)]
+    votes, flags = bold if likelihoods[1] - likelihoods[0] > _CLEARLY else cautious
+    chance = marginals(votes, _own_votes(leans, flags), share)
     flags = chance > 0.5
     return flags, np.where(flags, chance, 1 - chance)
 
 
-def _settled(advantages: Floats, share: float, bold: bool) -> tuple[Floats, NDArray[np.bool_]]:
-    """Votes of the pairs and which sections are mirrored by them, by votes and weights in turns."""
+def _iterate(advantages: Floats, share: float, bold: bool) -> tuple[Floats, NDArray[np.bool_]]:
+    """Votes of the pairs, weighted by distance, and the mirrored sections, estimated in turns.
+
+    With `bold`, the first weights assume that all pairs agree.
+    """
     sections, reach = advantages.shape
     signs = np.ones(sections)
-    votes = np.zeros_like(advantages)
     for turn in range(5):
         votes = np.zeros_like(advantages)
         for step in range(1, reach + 1):
@@ -56,23 +59,22 @@ def _settled(advantages: Floats, share: float, bold: bool) -> tuple[Floats, NDAr
             agreeing = np.abs(column) if bold and turn == 0 else agreeing
             agreeing = agreeing[np.isfinite(agreeing)]
             # a pair that shares a tear must not outvote all others
-            most = 2 * max(float(np.median(agreeing)), 0.0) if len(agreeing) else 0.0
+            limit = 2 * max(float(np.median(agreeing)), 0.0) if len(agreeing) else 0.0
             votes[: sections - step, step - 1] = (
-                2 * np.nan_to_num(np.clip(column, -most, most)) * weight(agreeing)
+                2 * np.nan_to_num(np.clip(column, -limit, limit)) * weight(agreeing)
             )
         chance = marginals(votes, np.zeros(sections), share)
         signs = np.where(chance > 0.5, -1.0, 1.0)
     return votes, signs < 0
 
 
-def _own_votes(leans: Floats, signs: Floats) -> Floats:
-    """Log odds that each section is as scanned, from the half that looks further on.
+def _own_votes(leans: Floats, flags: NDArray[np.bool_]) -> Floats:
+    """Log odds that each section is as scanned, from its halves.
 
-    What is usual is that of the sections around, without the section itself, by their hands: tissue
-    bends, and a stack of large pieces may be cut anew. What of it could be chance is taken off, so
-    that a stack cut straight says nothing.
+    The usual lean is that of the sections around, because tissue bends, and large pieces may be cut
+    anew. The share expected by chance is subtracted, so a stack cut straight gives no votes.
     """
-    sections = len(signs)
+    sections, signs = len(flags), np.where(flags, -1.0, 1.0)
     both = np.isfinite(leans).all(axis=1)
     own = np.where(both, leans.mean(axis=1), np.nan_to_num(leans).sum(axis=1))
     place = np.arange(sections)
@@ -80,88 +82,83 @@ def _own_votes(leans: Floats, signs: Floats) -> Floats:
     around = (apart > 0) & (apart <= _AROUND) & both
     usual = np.array([np.median((own * signs)[some]) if some.any() else 0.0 for some in around])
     off = leans * signs[:, None] - usual[:, None]
-    # one side alone strays further than the mean of both
-    single = _spread(off[np.isfinite(off)])
-    spread = np.where(both, _spread(off[both].mean(axis=1)), single)
-    # a spread of nothing would make everything certain
+    # the value from one side varies more than the mean of both
+    both_spread = _spread(off[both].mean(axis=1))
+    spread = np.where(both, both_spread, _spread(off[np.isfinite(off)]))
+    # a spread of 0 would make everything certain
     variance = np.maximum(spread, np.maximum(0.1 * np.abs(usual), 1e-9)) ** 2
-    # of a median of so many
-    chance = 0.5 * np.pi * _spread(off[both].mean(axis=1)) ** 2 / np.maximum(around.sum(axis=1), 1)
+    # variance of a median
+    chance = 0.5 * np.pi * both_spread**2 / np.maximum(around.sum(axis=1), 1)
     known = np.maximum(1 - chance / np.maximum(usual**2, 1e-18), 0.0)
-    most = 2 * np.abs(usual)
-    return np.asarray(2 * np.clip(own, -most, most) * usual * known / variance)
+    limit = 2 * np.abs(usual)
+    return np.asarray(2 * np.clip(own, -limit, limit) * usual * known / variance)
 
 
-def _plausible(advantages: Floats, flags: NDArray[np.bool_], share: float) -> float:
-    """Log likelihood of hands, each distance with the mean that fits it best, and of their number.
+def _log_likelihood(advantages: Floats, flags: NDArray[np.bool_], share: float) -> float:
+    """Log likelihood of the mirrored sections, up to a constant.
 
-    Up to a constant; evidence is clipped at three times its median size.
+    Each distance has the mean that fits it best; evidence is clipped at three times its median.
     """
     signs = np.where(flags, -1.0, 1.0)
     total = float(flags.sum() * np.log(share) + (~flags).sum() * np.log(1 - share))
     for step in range(1, advantages.shape[1] + 1):
         column = advantages[: len(flags) - step, step - 1] * signs[:-step] * signs[step:]
         column = column[np.isfinite(column)]
-        if len(column) and (most := 3 * float(np.median(np.abs(column)))) > 0:
-            column = np.clip(column, -most, most)
-            unlike = 1 - max(float(column.mean()), 0.0) ** 2 / float((column**2).mean())
-            total -= 0.5 * len(column) * float(np.log(max(unlike, 1e-6)))
+        if len(column) and (limit := 3 * float(np.median(np.abs(column)))) > 0:
+            column = np.clip(column, -limit, limit)
+            unexplained = 1 - max(float(column.mean()), 0.0) ** 2 / float((column**2).mean())
+            total -= 0.5 * len(column) * float(np.log(max(unexplained, 1e-6)))
     return total
 
 
 def marginals(votes: Floats, own: Floats, share: float) -> Floats:
-    """Probability that each section is mirrored: exact, by sums along the stack.
+    """The probability that each section is mirrored, exactly, by sums along the stack.
 
     Parameters
     ----------
-    votes : (sections, reach), log odds that sections i and i + d + 1 are of the same hand.
+    votes : (sections, reach), log odds that sections i and i + d + 1 have the same handedness.
     own : (sections,), log odds that each section is as scanned.
-    share : of mirrored sections beforehand.
     """
     sections, reach = votes.shape
     states = np.arange(2**reach)
-    # bit d of a state: hand of the section d places back
+    # bit d of a state: whether the section d places back is mirrored
     bits = (states[:, None] >> np.arange(reach)) & 1
-    field_ = np.log([1 - share, share])
+    same = bits[:, None] == np.array([[0], [1]])  # (states, flags, reach)
     following = ((states << 1) & (2**reach - 1))[:, None] | np.array([0, 1])
     steps = np.zeros((sections, 2**reach, 2))
-    for place in range(sections):
-        for hand in (0, 1):
-            total = np.full(2**reach, field_[hand] + (-0.5 if hand else 0.5) * own[place])
-            for step in range(1, min(reach, place) + 1):
-                same = bits[:, step - 1] == hand
-                total += np.where(same, 0.5, -0.5) * votes[place - step, step - 1]
-            steps[place, :, hand] = total
     ahead = np.full((sections + 1, 2**reach), -np.inf)
     ahead[0, 0] = 0.0
     for place in range(sections):
-        for hand in (0, 1):
-            reached = ahead[place] + steps[place, :, hand]
-            np.logaddexp.at(ahead[place + 1], following[:, hand], reached)
+        steps[place] = np.log([1 - share, share]) + np.array([0.5, -0.5]) * own[place]
+        for step in range(1, min(reach, place) + 1):
+            agreement = np.where(same[..., step - 1], 0.5, -0.5)
+            steps[place] += agreement * votes[place - step, step - 1]
+        np.logaddexp.at(ahead[place + 1], following, ahead[place][:, None] + steps[place])
     back = np.zeros(2**reach)
     chance = np.zeros(sections)
     for place in reversed(range(sections)):
-        whole = ahead[place][:, None] + steps[place] + back[following]
-        by_hand = np.logaddexp.reduce(whole, axis=0)
-        chance[place] = np.exp(by_hand[1] - np.logaddexp.reduce(by_hand))
+        total = ahead[place][:, None] + steps[place] + back[following]
+        by_flag = np.logaddexp.reduce(total, axis=0)
+        chance[place] = np.exp(by_flag[1] - np.logaddexp.reduce(by_flag))
         back = np.logaddexp.reduce(steps[place] + back[following], axis=1)
     return chance
 
 
 def weight(values: Sequence[float] | Floats) -> float:
-    """Mean over variance, robustly; 0 where the usual value may as well be none."""
+    """Robust mean over variance; 0 if the mean is not positive."""
     if not len(values):
         return 0.0
     middle = float(np.median(values))
-    # a spread of nothing would make everything certain
+    # a spread of 0 would make everything certain
     spread = max(_spread(np.asarray(values) - middle), 0.1 * abs(middle), 1e-9)
     return max(middle, 0.0) / spread**2
 
 
 def _spread(off: Floats) -> float:
-    """Standard deviation of differences from what is usual, robustly; 0 for none."""
+    """Robust standard deviation of differences from the usual value; 0 if there are none."""
     if not len(off):
         return 0.0
-    # values are heavy-tailed: the median deviation alone, or a plain one, would be wrong by far
-    most = 4 * 1.4826 * float(np.median(np.abs(off)))
-    return float(np.sqrt(np.mean(np.clip(off, -most, most) ** 2)))
+    # the values are heavy-tailed: neither the median deviation nor the plain one would be right;
+    # for normal values, the standard deviation is 1.4826 median absolute deviations
+    limit = 4 * 1.4826 * float(np.median(np.abs(off)))
+    return float(np.sqrt(np.mean(np.clip(off, -limit, limit) ** 2)))

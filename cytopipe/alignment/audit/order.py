@@ -1,138 +1,105 @@
-"""Which sections are out of order, and which are scanned face down, from how alike sections are.
+"""Which sections are out of order or scanned face down, from how similar sections are.
 
-Nothing is taken from a truth or from other brains: what is usual between neighbours of this very
-stack says how much a contradiction weighs. A measure of agreement is positive where the stack is
-as its table says; its mean m and standard deviation s over the stack (robust: median and median
-absolute deviation) make a value v a log odds of 2 m v / s^2 for the table against the
-contradiction, which would have given -v. With the odds beforehand this is the confidence.
+Neighbours of the same stack show how much a contradiction weighs. A measure of agreement is
+positive if the stack is as its table says. With its robust mean m and standard deviation s over the
+stack, a value v gives log odds of 2 m v / s^2 for the table against the contradiction, which would
+have given -v. With the prior odds, this is the confidence.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
 from cytopipe import logs
-from cytopipe.alignment.audit.findings import MIRRORED, NEITHER, Finding, findings_of
-from cytopipe.alignment.audit.mirroring import hands, weight
+from cytopipe.alignment.audit.comparison import Compare, Comparison
+from cytopipe.alignment.audit.findings import MIRRORED, NEITHER, AuditFinding, order_findings
+from cytopipe.alignment.audit.mirroring import mirrored_sections, weight
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import Audit
 
-
-class Pair(NamedTuple):
-    """Likeness of two sections as scanned and with the second mirrored, and of their halves.
-
-    Attributes
-    ----------
-    plain, mirrored : of the whole sections.
-    plain_left, mirrored_left : likeness in the image's left half of the first less that in its
-        right half, the second section as scanned and mirrored.
-    """
-
-    plain: float
-    mirrored: float
-    plain_left: float
-    mirrored_left: float
-
-    def turned(self) -> "Pair":
-        """The same with the second section as the first."""
-        return self._replace(mirrored_left=-self.mirrored_left)
-
-
-# of two sections, by their indices, the smaller first
-Compare = Callable[[int, int], Pair]
-
-# places; exchanges of sections so far apart are tried throughout, others where one looks foreign
+# with fewer sections, too little is known of what is usual; chosen, not measured
+_MIN_SECTIONS = 8
+# exchanges up to so many places apart are tried for all sections; chosen, not measured
 _STEPS = 3
-# sections that are compared with the whole stack, at most: where many look odd it is the noise, and
-# four cost as much as all neighbours do
+# a bound of time on comparisons with the whole stack: four cost as much as those of all neighbours,
+# and if many sections look odd, the reason is noise
 MOST_SEARCHED = 24
 
 
 @dataclass
 class _Stack:
-    """Sections in the order found so far, and their likeness, compared when first asked for."""
+    """Indices of the sections in the order determined so far; compared when first needed."""
 
     order: list[int]
     compare: Compare
     params: Audit
-    known: dict[tuple[int, int], Pair] = field(default_factory=dict)
-    searched: set[int] = field(default_factory=set)
-    left_out: set[int] = field(default_factory=set)
+    comparisons: dict[tuple[int, int], Comparison] = field(default_factory=dict)
+    searched: set[int] = field(default_factory=set)  # sections compared with all others
+    left_out: set[int] = field(default_factory=set)  # sections that look odd, not searched
 
-    def pair(self, one: int, other: int) -> Pair:
+    def comparison(self, one: int, other: int) -> Comparison:
         key = (min(one, other), max(one, other))
-        if key not in self.known:
-            self.known[key] = self.compare(*key)
-        return self.known[key] if one < other else self.known[key].turned()
+        if key not in self.comparisons:
+            self.comparisons[key] = self.compare(*key)
+        return self.comparisons[key] if one < other else self.comparisons[key].swapped()
 
-    def alike(self, one: int, other: int) -> float:
-        return max(self.pair(one, other)[:2])
+    def similarity(self, one: int, other: int) -> float:
+        """Similarity of two sections in the better handedness."""
+        return max(self.comparison(one, other)[:2])
 
 
-def audit(count: int, compare: Compare, params: Audit) -> list[Finding]:
-    """All findings on a stack of `count` sections, by index; order first, then hands.
+def audit(count: int, compare: Compare, params: Audit) -> list[AuditFinding]:
+    """All findings in a stack of `count` sections, by index.
 
-    Neighbours up to a reach are compared with one another; of the sections that match neither
-    neighbour the worst `MOST_SEARCHED` with all others, and the log says how many were left out.
-    Fewer than 8 sections say too little of what is usual: no findings.
+    Neighbours up to a reach are compared with each other. Of the sections that look odd, the worst
+    `MOST_SEARCHED` are compared with all others; the log says how many were left out.
     """
-    if count < 8:
+    if count < _MIN_SECTIONS:
         return []
     stack = _Stack(list(range(count)), compare, params)
-    findings = _order(stack)
-    flags, confidences = hands(_advantages(stack), _leans(stack), params.mirrored_share)
+    for one in logs.progress(range(count), count, "comparing neighbouring sections"):
+        for other in range(one + 1, min(count, one + 1 + params.hand_reach)):
+            stack.comparison(one, other)
+    findings = _find_order(stack)
+    advantages, leans = _handedness_evidence(stack)
+    flags, confidences = mirrored_sections(advantages, leans, params.mirrored_share)
     for place, index in enumerate(stack.order):
         if flags[place] and confidences[place] >= params.min_confidence:
-            findings.append(Finding(index, MIRRORED, (), float(confidences[place])))
+            findings.append(AuditFinding(index, MIRRORED, (), float(confidences[place])))
     return sorted(findings, key=lambda finding: (finding.index, finding.kind))
 
 
-# --- hands
+def _handedness_evidence(stack: _Stack) -> tuple[Floats, Floats]:
+    """Advantages (places, reach) and leans (places, 2), as in `mirrored_sections`.
 
-
-def _advantages(stack: _Stack) -> Floats:
-    """(places, reach): likeness as scanned less that mirrored, with the 1st, 2nd, ... next."""
-    count, reach = len(stack.order), stack.params.hand_reach
-    table = np.full((count, reach), np.nan)
-    for place in range(count):
-        for step in range(1, min(reach, count - 1 - place) + 1):
-            pair = stack.pair(stack.order[place], stack.order[place + step])
-            table[place, step - 1] = pair.plain - pair.mirrored
-    return table
-
-
-def _leans(stack: _Stack) -> Floats:
-    """(places, 2): by how much a section's left half looks further on; by the next, the previous.
-
-    Let the left halves of a stack show t steps more than the right ones. Then the left half of a
-    section is |k - t| steps from the right half of the k-th next, its right half k + t from the
-    left one, and like halves are k apart. Unlike halves meet in the mirrored picture where hands
-    are equal, and otherwise in that as scanned, with the sign of the first section's hand: the sum
-    of the two tells the hand of the first section, their difference that of the second. A half
-    that is poor counts one way with the next and the other way with the previous sections.
+    If the left halves of a stack show t steps more than the right ones, the left half of a section
+    is |k - t| steps from the right half of the k-th next section, its right half is k + t from the
+    left one, and halves of the same side are k apart. Left meets right in the mirrored image if the
+    handedness is equal, otherwise in that as scanned, with the sign of the first section's
+    handedness. So the sum of the two shows the handedness of the first section, and their
+    difference that of the second. A poor half counts one way with the next sections and the other
+    way with the previous ones.
     """
     count, reach = len(stack.order), stack.params.hand_reach
-    leans = np.full((count, 2, reach), np.nan)
+    advantages, leans = np.full((count, reach), np.nan), np.full((count, 2, reach), np.nan)
     for place in range(count):
         for step in range(1, min(reach, count - 1 - place) + 1):
-            pair = stack.pair(stack.order[place], stack.order[place + step])
+            pair = stack.comparison(stack.order[place], stack.order[place + step])
+            advantages[place, step - 1] = pair.plain - pair.mirrored
             leans[place, 0, step - 1] = pair.mirrored_left + pair.plain_left
             leans[place + step, 1, step - 1] = pair.mirrored_left - pair.plain_left
-    some = np.isfinite(leans)
-    total = np.where(some, leans, 0).sum(axis=2)
-    return np.where(some.any(axis=2), total / np.maximum(some.sum(axis=2), 1), np.nan)
+    known = np.isfinite(leans)
+    total = np.where(known, leans, 0).sum(axis=2)
+    means = np.where(known.any(axis=2), total / np.maximum(known.sum(axis=2), 1), np.nan)
+    return advantages, means
 
 
-# --- order
-
-
-def _order(stack: _Stack) -> list[Finding]:
-    """Put the stack into the order that fits, and say what was moved."""
+def _find_order(stack: _Stack) -> list[AuditFinding]:
+    """Put the stack into the best order; return what was moved and what fits nowhere."""
     params = stack.params
-    sure: dict[int, float] = {}
+    confidences: dict[int, float] = {}
     swaps: list[tuple[int, ...]] = []
     for _ in range(len(stack.order)):
         move = _best_swap(stack) or _best_move(stack)
@@ -140,80 +107,74 @@ def _order(stack: _Stack) -> list[Finding]:
             break
         order, moved, confidence = move
         for index in moved:
-            sure[index] = min(confidence, sure.get(index, 1.0))
+            confidences[index] = min(confidence, confidences.get(index, 1.0))
         if len(moved) == 2:
             swaps.append(moved)
         stack.order = order
     if left_out := stack.left_out - stack.searched:
         logs.info(
-            f"{len(left_out)} more sections look odd and were held against their neighbours alone"
+            f"{len(left_out)} more sections look odd and were compared with their neighbours only"
         )
-    findings = findings_of(stack.order, swaps, sure)
+    findings = order_findings(stack.order, swaps, confidences)
     named = {finding.index for finding in findings}
-    # the worst first, and without it again: its neighbours are not to blame
+    # the worst section first, then again without it, so that its neighbours are not blamed
     rest = list(stack.order)
     while len(rest) > params.hand_reach:
-        usual = _belonging(stack, rest)
-        place = int(np.argmin(usual)) + 1
-        confidence = _probability(_log_odds(usual[place - 1], usual, params))
+        fits = _fits_to_neighbours(stack, rest)
+        place = int(np.argmin(fits)) + 1
+        confidence = _probability(_log_odds(fits[place - 1], fits, params))
         if confidence < params.min_confidence:
             break
         index = rest.pop(place)
         if index not in named:
-            around = (rest[place - 1], rest[place])
-            findings.append(Finding(index, NEITHER, around, confidence))
+            neighbours = (rest[place - 1], rest[place])
+            findings.append(AuditFinding(index, NEITHER, neighbours, confidence))
     return findings
 
 
+# the new order, the sections that moved, the confidence
 _Move = tuple[list[int], tuple[int, ...], float]
 
 
-def _fits(stack: _Stack) -> Floats:
-    """How much more alike a section is to its neighbours than they to each other; NaN at ends."""
-    fits = np.full(len(stack.order), np.nan)
-    for place in range(1, len(fits) - 1):
-        before, here, after = stack.order[place - 1 : place + 2]
-        across = stack.alike(before, after)
-        fits[place] = 0.5 * (stack.alike(before, here) + stack.alike(here, after)) - across
-    return fits
+def _fits_to_neighbours(stack: _Stack, order: list[int]) -> Floats:
+    """Similarity of each section but the ends to its neighbours, less halfway to strangers.
 
-
-def _belonging(stack: _Stack, order: list[int]) -> Floats:
-    """Likeness of every section but the ends to its neighbours, less halfway to that of strangers.
-
-    Strangers are sections of this stack at the reach of the hands; halfway, so that a stranger
-    comes to minus the usual value.
+    Strangers are sections at the reach of the handedness, so a stranger has minus the usual value.
     """
     reach = stack.params.hand_reach
-    next_ = np.array([stack.alike(one, other) for one, other in pairwise(order)])
-    apart = [stack.alike(one, far) for one, far in zip(order, order[reach:], strict=False)]
-    return 0.5 * (next_[1:] + next_[:-1]) - 0.5 * (np.median(next_) + np.median(apart))
+    near = np.array([stack.similarity(one, other) for one, other in pairwise(order)])
+    far = [stack.similarity(one, other) for one, other in zip(order, order[reach:], strict=False)]
+    return 0.5 * (near[1:] + near[:-1]) - 0.5 * (np.median(near) + np.median(far))
 
 
 def _suspects(stack: _Stack) -> list[int]:
-    """Places of sections less alike to their neighbours than those to each other; and both ends.
+    """Places of sections that look odd: ends, and those whose neighbours are more like each other.
 
-    The worst come first to the comparison with all others, until `MOST_SEARCHED` had it.
+    The worst are the first to be compared with all others, up to `MOST_SEARCHED` of them.
     """
-    fits = np.nan_to_num(_fits(stack), nan=-np.inf)
-    odd = [stack.order[place] for place in np.argsort(fits, kind="stable") if not fits[place] > 0]
+    order = stack.order
+    fits = np.full(len(order), -np.inf)
+    for place in range(1, len(order) - 1):
+        before, here, after = order[place - 1 : place + 2]
+        to_neighbours = 0.5 * (stack.similarity(before, here) + stack.similarity(here, after))
+        fits[place] = to_neighbours - stack.similarity(before, after)
+    odd = [order[place] for place in np.argsort(fits, kind="stable") if not fits[place] > 0]
     new = [index for index in odd if index not in stack.searched]
     room = MOST_SEARCHED - len(stack.searched)
     stack.left_out.update(new[room:])
     if new := new[:room]:
         for index in logs.progress(new, len(new), "comparing sections that look odd with all"):
-            for other in stack.order:
+            for other in order:
                 if other != index:
-                    stack.pair(index, other)
+                    stack.comparison(index, other)
         stack.searched.update(new)
-    return [place for place, index in enumerate(stack.order) if index in stack.searched & set(odd)]
+    return [place for place, index in enumerate(order) if index in stack.searched & set(odd)]
 
 
 def _swap_votes(stack: _Stack, one: int, other: int) -> list[float]:
-    """What the sections around two places vote for leaving them as they are.
+    """Mean votes for leaving two places as they are, of the sections nearer to either of them.
 
-    The mean vote of those nearer to the first, and of those nearer to the other; one number where
-    the stack's end leaves one side.
+    There is only one if the other side lies beyond the end of the stack.
     """
     order, reach, step = stack.order, stack.params.order_reach, abs(one - other)
     votes: dict[int, list[float]] = {one: [], other: []}
@@ -226,12 +187,13 @@ def _swap_votes(stack: _Stack, one: int, other: int) -> list[float]:
         if step <= _STEPS and max(apart) >= reach + step:
             continue
         near, far = (one, other) if apart[0] < apart[1] else (other, one)
-        votes[near].append(stack.alike(index, order[near]) - stack.alike(index, order[far]))
+        vote = stack.similarity(index, order[near]) - stack.similarity(index, order[far])
+        votes[near].append(vote)
     return [float(np.mean(side)) for side in votes.values() if side]
 
 
 def _best_swap(stack: _Stack) -> _Move | None:
-    """The exchange of two sections that the sections around them want most."""
+    """The exchange of two sections that the sections around them support most."""
     count, params = len(stack.order), stack.params
     tried = {
         (place, place + step): _swap_votes(stack, place, place + step)
@@ -249,14 +211,15 @@ def _best_swap(stack: _Stack) -> _Move | None:
                 tried[pair] = _swap_votes(stack, *pair)
     odds = {}
     for (one, other), votes in tried.items():
-        # the largest step stands for more: sections further apart differ no less
-        like = usual[min(other - one, _STEPS)]
-        # one side alone weighs as much as single sides do
-        means = [v for vs in like for v in (vs if len(votes) == 1 else [float(np.mean(vs))])]
+        # larger steps use the votes of the largest one, since such sections differ no less
+        peers = usual[min(other - one, _STEPS)]
+        # a vote of one side is compared with those of single sides
+        single = len(votes) == 1
+        usual_votes = [v for sides in peers for v in (sides if single else [float(np.mean(sides))])]
         mean = float(np.mean(votes))
-        # where the sides disagree by more, a section is foreign or poor, not exchanged
+        # if the sides disagree by more, a section is foreign or poor, not exchanged
         if max(votes) < abs(mean):
-            odds[one, other] = _log_odds(mean, means, params)
+            odds[one, other] = _log_odds(mean, usual_votes, params)
     if not odds:
         return None
     one, other = max(odds, key=lambda pair: odds[pair])
@@ -269,42 +232,38 @@ def _best_swap(stack: _Stack) -> _Move | None:
 
 
 def _best_place(stack: _Stack, place: int) -> int:
-    """The place between whose neighbours the section at `place` would fit best.
-
-    Whatever lies there itself does not count: it may be the other of two exchanged sections.
-    """
+    """The place where the section at `place` would fit best, whatever section is there now."""
     index, last = stack.order[place], len(stack.order) - 1
-    likeness = []
+    similarities = []
     for other in range(last + 1):
         around = [stack.order[i] for i in (other - 1, other + 1) if 0 <= i <= last]
-        values = [stack.alike(index, i) for i in around if i != index]
-        likeness.append(float(np.mean(values)) if other != place and values else -np.inf)
-    return int(np.argmax(likeness))
+        values = [stack.similarity(index, i) for i in around if i != index]
+        similarities.append(float(np.mean(values)) if other != place and values else -np.inf)
+    return int(np.argmax(similarities))
 
 
 def _best_move(stack: _Stack) -> _Move | None:
     """The section that fits best between two others, far from where it is.
 
-    Its likeness to the two on either side of the gap is held against that to its neighbours; what
-    is usual is the likeness of neighbours less that of sections at the reach.
+    The usual agreement is the similarity of neighbours less that of sections at the reach.
     """
     order, params = stack.order, stack.params
     reach = params.order_reach
     usual = [
-        stack.alike(one, next_) - stack.alike(one, far)
-        for one, next_, far in zip(order, order[1:], order[reach:], strict=False)
+        stack.similarity(one, near) - stack.similarity(one, far)
+        for one, near, far in zip(order, order[1:], order[reach:], strict=False)
     ]
     best: tuple[float, float, int, int] | None = None
     for place in _suspects(stack):
         index = order[place]
         rest = order[:place] + order[place + 1 :]
-        row = [stack.alike(index, i) for i in rest]
-        # between two sections that are less alike to each other, as a section is where it belongs
+        row = [stack.similarity(index, i) for i in rest]
+        # a section belongs between two others if these are less similar to each other
         gaps = {
             gap: mean
             for gap in range(1, len(rest))
             if abs(gap - place) > reach
-            and (mean := _at_gap(row, gap)) > stack.alike(rest[gap - 1], rest[gap])
+            and (mean := _at_gap(row, gap)) > stack.similarity(rest[gap - 1], rest[gap])
         }
         if not gaps:
             continue
@@ -321,15 +280,12 @@ def _best_move(stack: _Stack) -> _Move | None:
 
 
 def _at_gap(row: Sequence[float], gap: int) -> float:
-    """Mean likeness to the sections on either side of a gap; an end has one side."""
+    """Mean similarity to the sections beside a gap; there is only one at an end."""
     return float(np.mean(row[max(0, gap - 1) : gap + 1]))
 
 
-# --- confidence
-
-
 def _log_odds(value: float, usual: Sequence[float] | Floats, params: Audit) -> float:
-    """Of the stack not being as its table says, where agreement is `value`."""
+    """Log odds that the stack is not as its table says, if the agreement is `value`."""
     share = params.misplaced_share
     return float(-2 * value * weight(usual) + np.log(share / (1 - share)))
 

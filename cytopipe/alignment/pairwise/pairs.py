@@ -1,43 +1,42 @@
 """The rigid transform between two sections, tried as scanned and with one of them mirrored."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cytopipe.alignment.acceptance import PERSON, judge_pair
 from cytopipe.alignment.pairwise import coarse, image_registration
-from cytopipe.alignment.pairwise.features import Features, features_of, match, match_near
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
+from cytopipe.alignment.pairwise.surf_features import Features, features_of, match
 from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow, rigid_columns
 from cytopipe.numerics.geometry import Rigid, unmirror
 from cytopipe.study.config import Alignment
 
-PERSON = "person"  # method of a pair that a person laid onto one another
-
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One handedness tried: the coarse transform, the features' one and the texture's one."""
+    """One handedness: the transforms by the coarse search, the features and the texture."""
 
-    flipped: bool
-    start: coarse.Coarse
+    moving: PreparedSection
+    coarse: Rigid
+    coarse_score: float
     features: Features
-    rigid: Rigid | None
+    by_features: Rigid | None
     inliers: int
-    peak: image_registration.Peak | None
-
-    @property
-    def height(self) -> float:
-        return self.peak.height if self.peak else np.nan
+    by_texture: Rigid | None
+    peak: float  # NaN if the texture is not used
 
 
 @dataclass(frozen=True)
 class _Fit:
+    """The transform by one method, and whether it is clear (see `align_pair`)."""
+
     flipped: bool
     rigid: Rigid
     overlap: float
     method: str
-    certain: bool
+    clear: bool
 
 
 def align_pair(
@@ -49,52 +48,86 @@ def align_pair(
 ) -> PairRow:
     """Align `moving` to `fixed`.
 
-    Both hands are tried: a coarse rotation, SURF matches, RANSAC. Three ways to the transform
-    follow, the first that holds is taken:
+    Each handedness is tried: a coarse rotation, SURF matches, RANSAC. The first of these methods
+    that succeeds gives the transform:
 
     texture
-        vessels and grain correlate with a clear peak; the transform is refined on them. Found
+        Vessels and grain correlate with a peak, on which the transform is refined. This comes first
         because a consensus of SURF features follows the anatomy, which moves between distant
-        sections: 15 px of 256 um off at 5.6 mm, with 24 inliers against 6.
+        sections: 15 px of 256 um off at 5.6 mm, with 24 inliers against 6. The pair is clear if the
+        other handedness has no peak and the refinement stays near this one.
     features
-        enough inliers, clearly more than for the other hand (the paper's way); the closed-form
-        fit is repeated on matches sought where it expects them.
+        There are enough inliers (the paper's method). The pair is clear if they are `min_margin`
+        times those of the other handedness.
     outline
-        the labels as a whole; never better than uncertain.
+        The labels as a whole; never clear.
 
-    The hand is that of the clearer peak, or of more inliers where there is no peak, unless a
-    person confirmed both sections. Too little overlap of tissue leaves no transform.
+    The handedness is that of the higher peak, or of more inliers if there is no peak, unless a
+    person confirmed both sections.
 
     Parameters
     ----------
-    fixed_features : `features_of(fixed, False, 0, ...)`, the same for all partners.
+    fixed_features : `features_of(fixed, 0, ...)`, the same for all partners.
     distance : 1 for neighbouring usable sections, 2 across one.
     """
-    plain, mirrored = (_try(fixed, moving, f, fixed_features, params) for f in (False, True))
+    plain, mirrored = (
+        _try(fixed, section, fixed_features, params) for section in (moving, moving.flipped)
+    )
     tries = [plain, mirrored]
     if fixed.mirrored is not None and moving.mirrored is not None:
         tries = [tries[int(fixed.mirrored != moving.mirrored)]]
     fit = (
-        _by_texture(fixed, moving, tries, params)
-        or _by_features(fixed, moving, tries, fixed_features, params)
-        or _by_outline(fixed, moving, tries, params)
+        _by_texture(fixed, tries, params)
+        or _by_features(fixed, tries, fixed_features, params)
+        or _by_outline(fixed, tries, params)
     )
-    status = ACCEPTED if fit.certain else UNCERTAIN
-    if fit.overlap < params.min_overlap:
-        status = "too little overlap"
-    chosen = mirrored if fit.flipped else plain
-    return PairRow(
-        brain=fixed.brain,
-        fixed=fixed.section,
-        moving=moving.section,
-        distance=distance,
+    features = (mirrored if fit.flipped else plain).features
+    return replace(
+        _pair_row(fixed, moving, fit, distance, params),
         inliers_plain=plain.inliers,
         inliers_mirrored=mirrored.inliers,
-        peak_plain=plain.height,
-        peak_mirrored=mirrored.height,
+        peak_plain=plain.peak,
+        peak_mirrored=mirrored.peak,
+        residual_um=_residual_um(fit.rigid, features, fixed_features, params),
+    )
+
+
+def manual_pair(
+    fixed: PreparedSection, moving: PreparedSection, rigid: Rigid, distance: int, params: Alignment
+) -> PairRow:
+    """A pair whose transform a person gave; uncertain if suspiciously little tissue overlaps.
+
+    Parameters
+    ----------
+    rigid : points of the moving section to the fixed one, each flipped first if it is mirrored. A
+        person has confirmed both sections as mirrored or not.
+    """
+    flipped = fixed.mirrored != moving.mirrored
+    if fixed.mirrored:
+        # the fixed section of a pair is taken as scanned
+        rigid = unmirror(rigid, moving.row.width_um, fixed.row.width_um)
+    overlap = image_registration.overlap(fixed, moving.flipped if flipped else moving, rigid)
+    fit = _Fit(flipped, rigid, overlap, PERSON, True)
+    return _pair_row(fixed, moving, fit, distance, params)
+
+
+def _pair_row(
+    fixed: PreparedSection, moving: PreparedSection, fit: _Fit, distance: int, params: Alignment
+) -> PairRow:
+    """The row of a pair without the measurements of the attempts."""
+    status = judge_pair(fit.clear, fit.overlap, params.min_overlap, fit.method)
+    return PairRow(
+        brain=fixed.row.brain,
+        fixed=fixed.row.section,
+        moving=moving.row.section,
+        distance=distance,
+        inliers_plain=0,
+        inliers_mirrored=0,
+        peak_plain=np.nan,
+        peak_mirrored=np.nan,
         mirrored=fit.flipped,
         **rigid_columns(fit.rigid if status in (ACCEPTED, UNCERTAIN) else None),
-        residual_um=_residual_um(fit.rigid, chosen.features, fixed_features, params),
+        residual_um=np.nan,
         overlap=fit.overlap,
         tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
         method=fit.method,
@@ -102,147 +135,98 @@ def align_pair(
     )
 
 
-def given_pair(
-    fixed: PreparedSection, moving: PreparedSection, rigid: Rigid, distance: int, params: Alignment
-) -> PairRow:
-    """A pair that a person laid onto one another; uncertain if suspiciously little tissue overlaps.
-
-    Parameters
-    ----------
-    rigid : points of the moving section to the fixed one, each flipped first if it is mirrored.
-        Both views have been confirmed as mirrored or not.
-    """
-    flipped = fixed.mirrored != moving.mirrored
-    if fixed.mirrored:
-        # a pair's fixed section is taken as scanned
-        rigid = unmirror(rigid, moving.width_um, fixed.width_um)
-    overlap = image_registration.overlap(fixed, moving, flipped, rigid)
-    return PairRow(
-        brain=fixed.brain,
-        fixed=fixed.section,
-        moving=moving.section,
-        distance=distance,
-        inliers_plain=0,
-        inliers_mirrored=0,
-        peak_plain=np.nan,
-        peak_mirrored=np.nan,
-        mirrored=flipped,
-        **rigid_columns(rigid),
-        residual_um=np.nan,
-        overlap=overlap,
-        tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
-        method=PERSON,
-        status=ACCEPTED if overlap >= params.min_overlap else UNCERTAIN,
-    )
-
-
 def _try(
-    fixed: PreparedSection,
-    moving: PreparedSection,
-    flipped: bool,
-    fixed_features: Features,
-    params: Alignment,
+    fixed: PreparedSection, moving: PreparedSection, fixed_features: Features, params: Alignment
 ) -> _Attempt:
     step = np.radians(params.rotation_step_deg)
-    start = coarse.search(
-        fixed, moving, flipped, params.coarse_um, np.radians(params.max_rotation_deg), step
-    )
-    angle = start.rigid.angle_rad
-    features = features_of(moving, flipped, angle, params.octaves, params.max_features)
+    max_rotation = np.radians(params.max_rotation_deg)
+    start, score = coarse.search(fixed, moving, params.coarse_um, max_rotation, step)
+    features = features_of(moving, start.angle_rad, params)
     matches = match(fixed_features, features, params.max_ratio)
-    rigid, inliers = rigid_consensus(
+    by_features, inliers = rigid_consensus(
         features.points_um[matches[:, 1]],
         fixed_features.points_um[matches[:, 0]],
-        angle,
+        start.angle_rad,
         2 * step,
         params.inlier_um,
         params.trials,
         params.seed,
     )
-    peak = None
+    by_texture, peak = None, np.nan
     if params.refine == "texture":
-        peak = image_registration.search_texture(
-            fixed, moving, flipped, start.rigid, 2 * step, params.reach_um
+        by_texture, peak = image_registration.search_texture(
+            fixed, moving, start, 2 * step, params.reach_um
         )
-    return _Attempt(flipped, start, features, rigid, int(np.count_nonzero(inliers)), peak)
+    count = int(np.count_nonzero(inliers))
+    return _Attempt(moving, start, score, features, by_features, count, by_texture, peak)
 
 
-def _by_texture(
-    fixed: PreparedSection, moving: PreparedSection, tries: list[_Attempt], params: Alignment
-) -> _Fit | None:
-    heights = sorted((a.height for a in tries if a.peak), reverse=True)
-    if not heights or heights[0] < params.min_peak:
+def _by_texture(fixed: PreparedSection, tries: list[_Attempt], params: Alignment) -> _Fit | None:
+    best = max(tries, key=lambda attempt: attempt.peak)
+    moving, start = best.moving, best.by_texture
+    if start is None or best.peak < params.min_peak:
         return None
-    best = max(tries, key=lambda a: a.height)
-    assert best.peak is not None
-    # the other hand's peak must be noise
-    clear = len(heights) == 1 or heights[1] < params.min_peak
-    rigid = image_registration.refine_texture(fixed, moving, best.flipped, best.peak.rigid)
-    near = rigid is not None and _apart_um(rigid, best.peak.rigid, moving) < 8 * params.texture_um
-    if rigid is None or not near:
-        rigid, clear = best.peak.rigid, False
-    dice = image_registration.overlap(fixed, moving, best.flipped, rigid)
-    return _Fit(best.flipped, rigid, dice, "texture", clear)
+    # the other handedness must have no peak
+    clear = all(attempt.peak < params.min_peak for attempt in tries if attempt is not best)
+    rigid = image_registration.refine_texture(fixed, moving, start)
+    # a refinement this far off has climbed another peak; chosen, not measured
+    if rigid is None or _distance_um(rigid, start, moving) >= 8 * params.texture_um:
+        rigid, clear = start, False
+    overlap = image_registration.overlap(fixed, moving, rigid)
+    return _Fit(moving.is_flipped, rigid, overlap, "texture", clear)
 
 
 def _by_features(
-    fixed: PreparedSection,
-    moving: PreparedSection,
-    tries: list[_Attempt],
-    fixed_features: Features,
-    params: Alignment,
+    fixed: PreparedSection, tries: list[_Attempt], fixed_features: Features, params: Alignment
 ) -> _Fit | None:
-    """The transform of more inliers, fitted again on guided matches.
+    """The transform with more inliers, fitted again to guided matches.
 
-    The ratio test drops most true matches; knowing the transform, the nearest descriptor within
-    twice the inlier distance is mostly right.
+    The ratio test drops most true matches; near a known transform, the best descriptor is mostly
+    right.
     """
-    best = max(tries, key=lambda a: (a.inliers, a.start.score))
-    if best.inliers < params.min_inliers or best.rigid is None:
+    best = max(tries, key=lambda attempt: (attempt.inliers, attempt.coarse_score))
+    if best.inliers < params.min_inliers or best.by_features is None:
         return None
     clear = all(best.inliers >= params.min_margin * a.inliers for a in tries if a is not best)
-    rigid, features = best.rigid, best.features
+    rigid, features = best.by_features, best.features
     for _ in range(2):
-        expected = rigid(features.points_um)
-        near = match_near(fixed_features, features, expected, 2 * params.inlier_um)
-        points, targets = features.points_um[near[:, 1]], fixed_features.points_um[near[:, 0]]
+        matches = match(fixed_features, features, 1.0, rigid, 2 * params.inlier_um)
+        points = features.points_um[matches[:, 1]]
+        targets = fixed_features.points_um[matches[:, 0]]
         again, _ = refit(points, targets, rigid, params.inlier_um)
         if again is None:
             break
         rigid = again
-    dice = image_registration.overlap(fixed, moving, best.flipped, rigid)
-    # a consensus that lays tissue on background is chance: the outline may know better
-    return (
-        _Fit(best.flipped, rigid, dice, "features", clear) if dice >= params.min_overlap else None
-    )
+    overlap = image_registration.overlap(fixed, best.moving, rigid)
+    if overlap < params.min_overlap:
+        return None  # a consensus that lays tissue on background is chance; try the outline
+    return _Fit(best.moving.is_flipped, rigid, overlap, "features", clear)
 
 
-def _by_outline(
-    fixed: PreparedSection, moving: PreparedSection, tries: list[_Attempt], params: Alignment
-) -> _Fit:
+def _by_outline(fixed: PreparedSection, tries: list[_Attempt], params: Alignment) -> _Fit:
     """The better overlap; as scanned, unless the mirrored one is better by a twentieth."""
-    found = []
+    fits = []
     for attempt in tries:
-        start = attempt.start.rigid
-        refined = image_registration.refine_outline(
-            fixed, moving, attempt.flipped, start, params.coarse_um / 2
-        )
-        rigid = refined or start
-        dice = image_registration.overlap(fixed, moving, attempt.flipped, rigid)
-        found.append(_Fit(attempt.flipped, rigid, dice, "outline", False))
-    return max(found, key=lambda fit: fit.overlap * (1.0 if not fit.flipped else 1 / 1.05))
+        moving, start = attempt.moving, attempt.coarse
+        rigid = image_registration.refine_outline(fixed, moving, start, params.coarse_um / 2)
+        rigid = rigid or start
+        overlap = image_registration.overlap(fixed, moving, rigid)
+        fits.append(_Fit(moving.is_flipped, rigid, overlap, "outline", False))
+    # a twentieth is chosen, not measured
+    return max(fits, key=lambda fit: fit.overlap * (1 / 1.05 if fit.flipped else 1.0))
 
 
-def _apart_um(one: Rigid, other: Rigid, view: PreparedSection) -> float:
+def _distance_um(one: Rigid, other: Rigid, section: PreparedSection) -> float:
     """The largest distance between two transforms at the corners of a section."""
-    x, y = view.width_um, view.height_um
+    x, y = section.row.width_um, section.row.height_um
     corners = np.array([[0, 0], [x, 0], [0, y], [x, y]])
     return float(np.linalg.norm(one(corners) - other(corners), axis=1).max())
 
 
 def _residual_um(rigid: Rigid, moving: Features, fixed: Features, params: Alignment) -> float:
-    near = match_near(fixed, moving, rigid(moving.points_um), params.inlier_um)
-    if not len(near):
+    """Median distance of matched features after the fit; NaN without a match."""
+    matches = match(fixed, moving, 1.0, rigid, params.inlier_um)
+    if not len(matches):
         return np.nan
-    off = rigid(moving.points_um[near[:, 1]]) - fixed.points_um[near[:, 0]]
+    off = rigid(moving.points_um[matches[:, 1]]) - fixed.points_um[matches[:, 0]]
     return float(np.median(np.linalg.norm(off, axis=1)))

@@ -1,6 +1,8 @@
-"""A section as the alignment sees it: stain and texture inside the tissue, nothing outside."""
+"""A section prepared for the alignment: stain and texture inside the tissue, 0 outside."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -8,38 +10,45 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytopipe.files import InputError
+from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.tables import SegmentationRow
 from cytopipe.numerics import geometry
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.sections import Section
 
 
-@dataclass(frozen=True, eq=False)  # told apart by identity: what is derived of one can be kept
+@dataclass(frozen=True, eq=False)  # compared by identity, so results can be cached by section
 class PreparedSection:
-    """A usable section at the working resolution.
+    """A usable section at the working resolution, as scanned or flipped left to right.
 
     Attributes
     ----------
-    brain, section : name of the brain and section number.
-    image : (rows, columns) float32, 0 outside the tissue and 40 to 255 inside, strong stain high.
-    labels : (rows, columns) uint8, 0 background, 1 gray, 2 white.
-    texture : float32 at `texture_um`, see `texture_of`.
-    spacing_um, texture_um, full_spacing_um : pixel size of image and labels, of the texture and
-        of level 0.
-    width_um, height_um : centre of first to centre of last column or row of level 0.
+    image, labels : (rows, columns) at `spacing_um`; see `normalise`; 0 background, 1 gray, 2 white.
+    texture : at `texture_um`, see `texture_of`.
     mirrored : as confirmed by a person, or None.
+    is_flipped : the columns of all arrays are reversed, and the frame is that of `geometry.mirror`.
     """
 
-    brain: str
-    section: int
+    row: SegmentationRow
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
     texture: NDArray[np.float32]
     spacing_um: float
     texture_um: float
-    full_spacing_um: float
-    width_um: float
-    height_um: float
     mirrored: bool | None = None
+    is_flipped: bool = False
+
+    @cached_property
+    def flipped(self) -> "PreparedSection":
+        """The section flipped left to right."""
+        return replace(
+            self,
+            image=np.ascontiguousarray(self.image[:, ::-1]),
+            labels=np.ascontiguousarray(self.labels[:, ::-1]),
+            texture=np.ascontiguousarray(self.texture[:, ::-1]),
+            is_flipped=not self.is_flipped,
+        )
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -49,63 +58,68 @@ class PreparedSection:
     def tissue_mm2(self) -> float:
         return float(np.count_nonzero(self.labels)) * (self.spacing_um / 1000) ** 2
 
-    def frame(self, flipped: bool) -> Floats:
-        """(3, 3) matrix from pixels (column, row) of image and labels to um of the section.
+    @property
+    def frame(self) -> Floats:
+        """(3, 3) matrix from pixels (column, row) of image and labels to um of the section."""
+        return self._frame(self.spacing_um, self.labels.shape[1])
 
-        With `flipped` the arrays are taken with their columns reversed (`oriented`), and the frame
-        is that of the section flipped by `geometry.mirror`.
-        """
-        return self._frame(flipped, self.spacing_um, self.labels.shape[1])
+    @property
+    def texture_frame(self) -> Floats:
+        """(3, 3) matrix from pixels of the texture to um of the section."""
+        return self._frame(self.texture_um, self.texture.shape[1])
 
-    def texture_frame(self, flipped: bool) -> Floats:
-        """The same for pixels of the texture."""
-        return self._frame(flipped, self.texture_um, self.texture.shape[1])
-
-    def _frame(self, flipped: bool, spacing_um: float, columns: int) -> Floats:
-        first = np.array([columns - 1.0 if flipped else 0.0, 0.0])
-        first = geometry.pixels_to_section(first, spacing_um, self.full_spacing_um)
-        if flipped:
-            first = geometry.mirror(first, self.width_um)
+    def _frame(self, spacing_um: float, columns: int) -> Floats:
+        first = np.array([columns - 1.0 if self.is_flipped else 0.0, 0.0])
+        first = geometry.pixels_to_section(first, spacing_um, self.row.full_spacing_um)
+        if self.is_flipped:
+            first = geometry.mirror(first, self.row.width_um)
         return np.array([[spacing_um, 0, first[0]], [0, spacing_um, first[1]], [0, 0, 1]])
 
 
+def read_section(
+    section: Section, image: Path, row: SegmentationRow, labels_path: Path, spacing_um: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The gray values of a section and its labels, both as scanned, on one grid of `spacing_um`.
+
+    Raises InputError if there are no labels, although `row` says that there are.
+    """
+    with open_pyramid(image, section.spacing_um) as pyramid:
+        pixels = pyramid.to_8_bit(pyramid.read_at(spacing_um))
+    labels = read_labels(labels_path, row.page)
+    if not labels.any():
+        raise InputError(
+            f"{labels_path}: page {row.page} has no tissue but section {row.section} has status "
+            "ok; rerun the segmentation"
+        )
+    return pixels, geometry.resample_labels(
+        labels, row.spacing_um, pixels.shape, spacing_um, row.full_spacing_um
+    )
+
+
 def prepare_section(
-    section: SegmentationRow,
+    row: SegmentationRow,
     pixels: NDArray[Any],
     labels: NDArray[np.uint8],
     spacing_um: float,
     texture_um: float,
     mirrored: bool | None = None,
 ) -> PreparedSection:
-    """A view of a section's image as scanned, with its labels on the same grid of `spacing_um`."""
+    """Normalise the stain of a section and compute its texture."""
     image = normalise(pixels, labels > 0)
     texture = texture_of(image, labels, texture_um / spacing_um)
-    return PreparedSection(
-        section.brain,
-        section.section,
-        image,
-        np.asarray(labels, np.uint8),
-        texture,
-        spacing_um,
-        texture_um,
-        section.full_spacing_um,
-        section.width_um,
-        section.height_um,
-        mirrored,
-    )
+    return PreparedSection(row, image, labels, texture, spacing_um, texture_um, mirrored)
 
 
 def normalise(image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Stain as 40 to 255 inside the tissue, 0 outside.
 
-    The median of the tissue becomes 110 and its distance to the median of the background 70, so
-    that sections of pale and strong stain, on bright and dark ground, look alike; dust, labels and
-    the slide's edge outside the tissue vanish.
+    The median of the tissue becomes 110 and its distance from the median of the background 70, so
+    sections with pale and strong stain, on bright and dark slides, look alike.
     """
     gray = image.astype(np.float32)
     tissue = float(np.median(gray[mask]))
-    ground = float(np.median(gray[~mask])) if not mask.all() else tissue
-    contrast = ground - tissue
+    background = float(np.median(gray[~mask])) if not mask.all() else tissue
+    contrast = background - tissue
     if contrast == 0:
         contrast = max(float(gray[mask].std()), 1.0)
     stain = 110 + 70 * (tissue - gray) / contrast
@@ -115,20 +129,15 @@ def normalise(image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float3
 def texture_of(
     image: NDArray[np.float32], labels: NDArray[np.uint8], factor: float
 ) -> NDArray[np.float32]:
-    """What is left of the stain without the anatomy: vessels, grain, groups of cells.
+    """The stain without the anatomy: vessels, grain, groups of cells.
 
     The outlines of gray and white matter differ between sections that are perfectly aligned (by
-    some 0.4 mm for each mm between them), and pull a registration away; vessels and grain run
-    through. So the mean of each class around a pixel, over 4 pixels of the result, is taken off,
-    and the rim of each class, where the two mix, is left out.
+    about 0.4 mm per mm between them) and mislead a registration; vessels and grain run through.
+    Therefore the mean of each class around a pixel, over 4 pixels of the result, is subtracted, and
+    the rim of each class, where the two mix, is left out.
 
-    Parameters
-    ----------
-    factor : pixels of the image a pixel of the texture, at least 1.
-
-    Returns
-    -------
-    float32, 0 outside the tissue, standard deviation 1 inside.
+    `factor` is the pixel size of the texture over that of the image, at least 1. The result is 0
+    outside the tissue and has a standard deviation of 1 inside.
     """
     shape = (max(round(labels.shape[0] / factor), 1), max(round(labels.shape[1] / factor), 1))
     # pixel centres as in `geometry.pixels_to_section`
@@ -143,14 +152,9 @@ def texture_of(
         amount = cv2.GaussianBlur(inside, (0, 0), 4)
         mean = cv2.GaussianBlur(image * inside, (0, 0), 4) / np.maximum(amount, 1e-3)
         texture += (image - mean) * inside
-    some = texture != 0
-    spread = float(texture[some].std()) if some.any() else 0.0
+    values = texture[texture != 0]
+    spread = float(values.std()) if len(values) else 0.0
     if spread == 0:
         return texture
-    # a fold or a bubble must not outweigh all the rest
+    # clipped, so that a fold or a bubble does not outweigh everything else
     return np.asarray(np.clip(texture / spread, -4, 4), np.float32)
-
-
-def oriented(layer: NDArray[Any], flipped: bool) -> NDArray[Any]:
-    """A layer with its columns reversed if `flipped`, contiguous."""
-    return np.ascontiguousarray(layer[:, ::-1] if flipped else layer)

@@ -20,39 +20,36 @@ def rigid_consensus(
 
     Parameters
     ----------
-    points_um, targets_um : (n, 2) matched points, a share of them wrong.
-    around_rad, within_rad : the rotation is known to this extent.
-    inlier_um : a match agrees when it is off by no more than this.
-    trials : samples of two matches; all pairs are tried when there are not more than that.
+    points_um, targets_um : (n, 2) matched points; some matches are wrong.
+    around_rad, within_rad : the rotation lies within this distance of this angle.
+    inlier_um : the largest error of an inlier.
+    trials : number of samples of two matches; all are tried if there are no more.
 
     Returns
     -------
-    The transform "moving" to "fixed" and the (n,) inliers; None without two inliers.
+    The transform "moving" to "fixed", or None without two inliers; and the mask (n,) of inliers.
     """
     count = len(points_um)
-    none = np.zeros(count, bool)
-    if count < 2:
-        return None, none
     if count * (count - 1) // 2 <= trials:
         samples = np.stack(np.triu_indices(count, 1), axis=1)
     else:
         rng = np.random.default_rng(seed)
         first = rng.integers(0, count, trials)
-        # a second one that differs from the first, all equally likely
+        # never the first again; all others are equally likely
         second = (first + rng.integers(1, count, trials)) % count
         samples = np.stack([first, second], axis=1)
     angle, x, y, support = _best_sample(
         points_um, targets_um, samples, around_rad, within_rad, inlier_um
     )
     if support < 2:
-        return None, none
+        return None, np.zeros(count, bool)
     return refit(points_um, targets_um, Rigid(angle, x, y, "moving", "fixed"), inlier_um)
 
 
 def refit(
     points_um: Floats, targets_um: Floats, start: Rigid, inlier_um: float
 ) -> tuple[Rigid | None, NDArray[np.bool_]]:
-    """Alternate inliers and closed-form fit until the inliers stay the same."""
+    """Alternate between inliers and closed-form fit until the inliers stay the same."""
     rigid, inliers = start, np.zeros(len(points_um), bool)
     for _ in range(20):
         off = np.linalg.norm(rigid(points_um) - targets_um, axis=1)
@@ -81,7 +78,7 @@ def _best_sample(
         px, py = points[j, 0] - points[i, 0], points[j, 1] - points[i, 1]
         qx, qy = targets[j, 0] - targets[i, 0], targets[j, 1] - targets[i, 1]
         length, length_target = np.hypot(px, py), np.hypot(qx, qy)
-        # two matches close to each other fix no rotation, of different distance no rigid one
+        # matches close together determine no rotation, and different distances are not rigid
         if length < 4 * inlier or abs(length - length_target) > 2 * inlier:
             continue
         angle = np.arctan2(px * qy - py * qx, px * qx + py * qy)

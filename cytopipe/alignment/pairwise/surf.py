@@ -1,10 +1,9 @@
 """Speeded-up robust features (Bay et al. 2008), upright, compiled.
 
-The detector is that of `mahotas.features.surf` (same boxes, same steps, the tests compare them)
-with two differences. mahotas moves a point away from the maximum of its parabola instead of
-towards it (0.6 px off at the finest octave, several at the coarsest); here the sign is right. And
-the descriptor is the upright one of the same paper (U-SURF): the image is turned before, and an
-orientation estimated from noise loses matches.
+The detector is that of `mahotas.features.surf` (same boxes and steps; the tests compare them), but
+mahotas moves a point away from the maximum of its parabola instead of towards it (0.6 px off at the
+finest octave, several at the coarsest). The descriptor is the upright one of the same paper: the
+image is rotated beforehand, and an orientation estimated from noise loses matches.
 """
 
 import numpy as np
@@ -13,22 +12,20 @@ from numpy.typing import NDArray
 
 from cytopipe.numerics.geometry import Floats
 
-# filter sizes of the octaves (Bay et al. 2008, figure 7); the octaves' steps are 1, 2, 4, 8 pixels
+# filter sizes of each octave (Bay et al. 2008, figure 7); octaves have steps of 1, 2, 4, 8 pixels
 SIZES = np.array(
     [[9, 15, 21, 27], [15, 27, 39, 51], [27, 51, 75, 99], [51, 99, 147, 195]], np.int64
 )
 
 
 def detect(image: NDArray[np.float32], octaves: int, most: int) -> Floats:
-    """The strongest interest points of an image with values from 0 to 255.
+    """The strongest interest points of an image with values from 0 to 255, strongest first.
 
-    Returns
-    -------
-    (n, 5) rows of x, y, scale (all pixels, standard deviation of the blob's Gaussian), score
-    (determinant of the Hessian), sign of the Laplacian; strongest first.
+    The columns of the (n, 5) result are x, y and scale in pixels (standard deviation of the blob's
+    Gaussian), score (determinant of the Hessian), sign of the Laplacian.
     """
     table = integral(image)
-    found = []
+    points_by_octave = []
     for octave in range(octaves):
         step = 1 << octave
         shape = ((image.shape[0] - 1) // step + 1, (image.shape[1] - 1) // step + 1)
@@ -36,18 +33,18 @@ def detect(image: NDArray[np.float32], octaves: int, most: int) -> Floats:
         traces = np.zeros((4, *shape), np.float32)
         for layer in range(4):
             _hessian(table, SIZES[octave, layer], step, scores[layer], traces[layer])
-        found.append(_maxima(scores, traces, SIZES[octave], step))
-    points = np.concatenate(found)
+        points_by_octave.append(_maxima(scores, traces, SIZES[octave], step))
+    points = np.concatenate(points_by_octave)
     return np.asarray(points[np.argsort(-points[:, 3], kind="stable")][:most])
 
 
 def describe(image: NDArray[np.float32], points: Floats) -> NDArray[np.float32]:
-    """Upright SURF descriptors, (n, 64) of unit length, at rows of x, y, scale, ..."""
+    """Upright SURF descriptors, (n, 64) of unit length, at the points of `detect`."""
     return np.asarray(_describe(integral(image), np.ascontiguousarray(points, np.float64)))
 
 
 def integral(image: NDArray[np.float32]) -> Floats:
-    """(rows + 1, columns + 1) sums of all pixels above and left."""
+    """(rows + 1, columns + 1) sums of all pixels above and to the left."""
     table = np.zeros((image.shape[0] + 1, image.shape[1] + 1))
     table[1:, 1:] = image.astype(np.float64).cumsum(0).cumsum(1)
     return table
@@ -88,7 +85,7 @@ def _hessian(
                 - _box(table, y + 1, x + 1, y + lobe + 1, x + lobe + 1)
             )
             xx, yy, xy = xx * area, yy * area, xy * area
-            # 0.9 squared: boxes against Gaussians (Bay et al. 2008, equation 3)
+            # 0.9 squared corrects for boxes instead of Gaussians (Bay et al. 2008, equation 3)
             scores[i, j] = xx * yy - 0.81 * xy * xy
             traces[i, j] = xx + yy
 
@@ -98,13 +95,14 @@ def _maxima(
     scores: NDArray[np.float32], traces: NDArray[np.float32], sizes: NDArray[np.int64], step: int
 ) -> Floats:
     layers, rows, columns = scores.shape
+    axes = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]])  # x, y, scale
     points = np.empty((rows * columns // 4 + 16, 5))
     count = 0
     for k in range(1, layers - 1):
         for i in range(1, rows - 1):
             for j in range(1, columns - 1):
                 here = scores[k, i, j]
-                # less is flat ground
+                # flat; the threshold is chosen, not measured
                 if here < 1.0:
                     continue
                 best = True
@@ -115,35 +113,23 @@ def _maxima(
                                 best = False
                 if not best or count == len(points):
                     continue
-                g = np.empty(3)
-                g[0] = (scores[k, i, j + 1] - scores[k, i, j - 1]) / 2
-                g[1] = (scores[k, i + 1, j] - scores[k, i - 1, j]) / 2
-                g[2] = (scores[k + 1, i, j] - scores[k - 1, i, j]) / 2
-                h = np.empty((3, 3))
-                h[0, 0] = scores[k, i, j + 1] - 2 * here + scores[k, i, j - 1]
-                h[1, 1] = scores[k, i + 1, j] - 2 * here + scores[k, i - 1, j]
-                h[2, 2] = scores[k + 1, i, j] - 2 * here + scores[k - 1, i, j]
-                h[0, 1] = h[1, 0] = (
-                    scores[k, i + 1, j + 1]
-                    - scores[k, i + 1, j - 1]
-                    - scores[k, i - 1, j + 1]
-                    + scores[k, i - 1, j - 1]
-                ) / 4
-                h[0, 2] = h[2, 0] = (
-                    scores[k + 1, i, j + 1]
-                    - scores[k + 1, i, j - 1]
-                    - scores[k - 1, i, j + 1]
-                    + scores[k - 1, i, j - 1]
-                ) / 4
-                h[1, 2] = h[2, 1] = (
-                    scores[k + 1, i + 1, j]
-                    - scores[k + 1, i - 1, j]
-                    - scores[k - 1, i + 1, j]
-                    + scores[k - 1, i - 1, j]
-                ) / 4
-                if np.linalg.det(h) == 0:
+                gradient, hessian = np.empty(3), np.empty((3, 3))
+                for a in range(3):
+                    k1, i1, j1 = axes[a]
+                    after, before = scores[k + k1, i + i1, j + j1], scores[k - k1, i - i1, j - j1]
+                    gradient[a] = (after - before) / 2
+                    hessian[a, a] = after - 2 * here + before
+                    for b in range(a):
+                        k2, i2, j2 = axes[b]
+                        hessian[a, b] = hessian[b, a] = (
+                            scores[k + k1 + k2, i + i1 + i2, j + j1 + j2]
+                            - scores[k + k1 - k2, i + i1 - i2, j + j1 - j2]
+                            - scores[k - k1 + k2, i - i1 + i2, j - j1 + j2]
+                            + scores[k - k1 - k2, i - i1 - i2, j - j1 - j2]
+                        ) / 4
+                if np.linalg.det(hessian) == 0:
                     continue
-                offset = -np.linalg.solve(h, g)
+                offset = -np.linalg.solve(hessian, gradient)
                 if np.abs(offset).max() > 1:
                     continue
                 points[count, 0] = (j + offset[0]) * step
@@ -167,16 +153,16 @@ def _describe(table: Floats, points: Floats) -> NDArray[np.float32]:
             sx, sy, ax, ay = 0.0, 0.0, 0.0, 0.0
             for sample in range(25):
                 v, u = top + sample // 5 + 0.5, left + sample % 5 + 0.5
-                # wavelets of 2 scales, centred on pixel corners; outside the image: nothing
+                # wavelets 2 scales wide, centred on pixel corners; those outside the image are 0
                 py, px = round(y + v * scale + 0.5), round(x + u * scale + 0.5)
                 if py < half or px < half or py + half > rows or px + half > columns:
                     continue
                 weight = np.exp(-(u * u + v * v) / (2 * 3.3 * 3.3))
                 right = _box(table, py - half, px, py + half, px + half)
-                leftside = _box(table, py - half, px - half, py + half, px)
+                left_half = _box(table, py - half, px - half, py + half, px)
                 below = _box(table, py, px - half, py + half, px + half)
                 above = _box(table, py - half, px - half, py, px + half)
-                dx, dy = weight * (right - leftside), weight * (below - above)
+                dx, dy = weight * (right - left_half), weight * (below - above)
                 sx += dx
                 sy += dy
                 ax += abs(dx)
