@@ -88,7 +88,7 @@ def test_the_column_of_cells_is_optional(layers: Path) -> None:
     [
         ("patch", "p1", r"layers\.tsv: patch 'p1' is listed twice"),
         ("brain", "", r"layers\.tsv line 4: brain is empty"),
-        ("spacing_um", "two", r"line 4: spacing_um is 'two'; give the pixel size"),
+        ("spacing_um", "two", r"line 4: spacing_um is 'two'; enter the pixel size"),
         ("spacing_um", "-1", r"line 4: spacing_um is '-1'"),
         ("image", "images/none.tif", r"images/none\.tif: not found"),
         ("image", "layers.tsv", r"layers\.tsv: not a readable image"),

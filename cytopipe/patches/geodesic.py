@@ -101,7 +101,7 @@ def run_geodesic(*, surfaces: dict[str, Path], table: Output, params: GeodesicTa
     surfaces : L and R to the mid-surface, GIfTI in template RAS mm. Each hemisphere gets nodes in
         proportion to its area.
     table : written: .npz with nodes_mm (k, 3), hemisphere (k,) "L" or "R", and distances_mm (k, k)
-        float32, infinite from one hemisphere to the other. Equal input gives equal bytes.
+        float32, infinite from one hemisphere to the other. Equal input yields equal bytes.
 
     Raises
     ------

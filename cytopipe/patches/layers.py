@@ -86,7 +86,9 @@ def _checked(row: dict[str, str], table: Path, where: str) -> tables.LayerPatchR
     except ValueError:
         spacing_um = np.nan
     if not 0 < spacing_um < np.inf:
-        raise InputError(f"{where}: spacing_um is {row['spacing_um']!r}; give the pixel size in um")
+        raise InputError(
+            f"{where}: spacing_um is {row['spacing_um']!r}; enter the pixel size in um"
+        )
     image_path, mask_path = table.parent / row["image"], table.parent / row["mask"]
     image, mask = annotations.read_gray(image_path), annotations.read_gray(mask_path)
     if image.shape != mask.shape:

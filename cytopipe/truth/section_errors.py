@@ -102,7 +102,7 @@ def pair_samples(truth: TruthBrain, pairs: Iterable[PairRow]) -> Samples:
         fixed, moving = pair.sections
         accepted.add((min(fixed, moving), max(fixed, moving)))
         if not truth.tissue_px.get(moving) or fixed not in truth.placements:
-            errors.append(np.inf)  # accepted, although there is no tissue to match
+            errors.append(np.inf)  # accepted without tissue to match
             continue
         assert pair.rigid is not None
         true = truth.placements[moving]
