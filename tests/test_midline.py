@@ -9,8 +9,8 @@ from table_rows import row as row_of
 
 from cytopipe import midline
 from cytopipe.formats import images, surfaces, tables
-from cytopipe.midline.cutting import Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.midline.refinement import enter, refine, tissue_share
+from cytopipe.midline.surface_cuts import Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.numerics.geometry import Placement, Rigid, ras_to_stack, section_to_pixels
 from cytopipe.study.config import Midline
 

@@ -33,7 +33,7 @@ from cytopipe.numerics.geometry import (
     ras_to_stack,
     resample_labels,
 )
-from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.scoring import judged, probe_rows
 from cytopipe.truth.section_errors import (
     dice,

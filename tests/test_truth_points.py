@@ -17,7 +17,7 @@ from shell_study import (
 )
 
 from cytopipe.numerics.geometry import ras_to_stack, stack_to_ras
-from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.point_errors import (
     beyond_drift,
     coordinate_samples,

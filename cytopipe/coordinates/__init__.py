@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cytopipe import logs, provenance
 from cytopipe.coordinates import checks as checking
-from cytopipe.coordinates.atlas import area_at
+from cytopipe.coordinates.atlas_areas import area_at
 from cytopipe.coordinates.chains import (
     SuppliedTransforms,
     chain_of_section,

@@ -102,8 +102,8 @@ def read_supplied_transforms(
         if not slice_of or not set(slice_of.values()) <= set(series.slices):
             raise InputError(
                 f"{first.where}: {first.file} has the slices {sorted(series.slices)}, none for "
-                f"{'any section' if number is None else f'section {number}'}; the `nr` of a slice "
-                "is its section number: otherwise give each section a row with its slice"
+                f"{'any section' if number is None else f'section {number}'}; slices are matched "
+                "by `nr`: for other numbers, write one row per section and name its slice"
             )
         for section, nr in slice_of.items():
             where = f"{first.file}: slice {nr}"

@@ -15,8 +15,8 @@ from cytopipe import logs, provenance
 from cytopipe.files import Output
 from cytopipe.formats import images, tables
 from cytopipe.formats import surfaces as gifti
-from cytopipe.midline.cutting import Cut, Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.midline.refinement import refine, tissue_share
+from cytopipe.midline.surface_cuts import Cut, Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.numerics.geometry import pixels_to_section, section_to_pixels
 from cytopipe.study.config import Midline
 

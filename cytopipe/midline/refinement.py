@@ -85,7 +85,7 @@ def refine(
 
 
 def depth_field(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Laplacian depth of gray matter, 0 pial to 1 white, NaN in pieces that do not touch both."""
+    """Laplacian depth of gray matter, 0 pial to 1 white; NaN away from pieces that touch both."""
     gray = labels == GRAY
     pial, white = (touching(gray, beside(labels, GRAY, side)) for side in (0, WHITE))
     values = np.where(gray, np.nan, labels == WHITE)

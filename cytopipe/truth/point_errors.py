@@ -17,7 +17,7 @@ from cytopipe.numerics.geometry import (
     section_to_pixels,
     stack_to_ras,
 )
-from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.ground_truth import TruthBrain
 from cytopipe.truth.section_errors import Samples
 from cytopipe.truth.surface_errors import TrueMid
 

@@ -16,7 +16,7 @@ from cytopipe import logs, provenance
 from cytopipe.files import Output
 from cytopipe.formats import surfaces, tables, transforms, truth_table, volumes
 from cytopipe.numerics.geometry import Floats
-from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.point_errors import coordinate_samples, coverage_samples, depth_samples
 from cytopipe.truth.section_errors import (
     Samples,

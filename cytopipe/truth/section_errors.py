@@ -19,7 +19,7 @@ from cytopipe.numerics.geometry import (
     pixels_to_section,
     resample_labels,
 )
-from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.ground_truth import TruthBrain
 
 # the unit of the goals of pairs, whatever the resolution of the study
 PAIR_PIXEL_UM = 256.0

@@ -9,7 +9,7 @@ from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics import meshes
 from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats, Placement, ras_to_stack, stack_to_ras
-from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.ground_truth import TruthBrain
 from cytopipe.truth.section_errors import Samples
 
 # pial and white surface are nearer than this at the medial wall and the callosum; chosen
