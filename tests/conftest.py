@@ -17,7 +17,7 @@ from cytopipe.phantom import run
 from cytopipe.phantom.brain import Brain, Template, make_brain
 from cytopipe.phantom.study import make_template
 from cytopipe.study.config import Phantom
-from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.ground_truth import TruthBrain
 
 # the coordinates stage sets it before it loads ANTs, whose results are repeatable in one thread
 # alone; here a test may have loaded it first

@@ -23,7 +23,7 @@ from cytopipe import __main__ as command_line
 from cytopipe.formats import surfaces, tables, transforms, volumes
 from cytopipe.numerics.geometry import ras_to_stack, stack_to_ras
 from cytopipe.study import config as study_config
-from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.ground_truth import TruthBrain
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE_VOXEL_MM, STACK_VOXEL_MM = 2.0, 1.5

@@ -12,7 +12,7 @@ from cytopipe.formats import images, tables
 from cytopipe.study import corrections
 from cytopipe.study.config import Report
 from cytopipe.study.sections import Section
-from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.ground_truth import TruthBrain
 
 PARAMS = Report(
     thumbnail_um=600,

@@ -16,7 +16,7 @@ from cytopipe.numerics.geometry import (
     ras_to_stack,
     stack_to_ras,
 )
-from cytopipe.truth.folder import TruthBrain
+from cytopipe.truth.ground_truth import TruthBrain
 from cytopipe.truth.surface_errors import true_mid
 
 PIAL_MM, WHITE_MM = 14.0, 11.0

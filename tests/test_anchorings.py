@@ -1,4 +1,4 @@
-"""Anchorings against coordinates worked out by hand, in volumes stored in several ways."""
+"""Anchorings compared with coordinates calculated by hand, for several orders of the axes."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,12 @@ from cytopipe.files import InputError
 from cytopipe.formats import anchorings, volumes
 from cytopipe.formats.volumes import labels_at
 
-# a box of 80 x 100 x 60 mm, R -40 to 40, A -60 to 40, S -20 to 40, in voxels of 2 mm
+# the target: a box of 80 x 100 x 60 mm, R -40 to 40, A -60 to 40, S -20 to 40, in voxels of 2 mm
 SIZE_MM, LOW_MM, HIGH_MM = (80, 100, 60), (-40, -60, -20), (40, 40, 40)
 VOXEL_MM = 2.0
 # the plane A = -10 mm: R -30 to 30 along the upper edge, S 38 to -12 down the left one
 WIDTH, HEIGHT = 600, 500
-# by hand: along R, A, S from the low or the high end of the box, in voxels of 2 mm
+# o, u and v by hand: along R, A, S from the low or the high end of the box, in voxels of 2 mm
 BY_HAND = {
     "RAS": [5, 25, 29, 30, 0, 0, 0, 0, -25],
     "LPI": [35, 25, 1, -30, 0, 0, 0, 0, 25],
@@ -57,7 +57,7 @@ def write_series(path: Path, axes: str = "RAS", **changes: object) -> Path:
 
 
 def mm_of(pixels: np.ndarray) -> np.ndarray:
-    """Centres of pixels of 0.1 mm, worked out from the plane as it is described above."""
+    """Centres of pixels of 0.1 mm, calculated from the plane described above."""
     columns, rows = pixels.T
     return np.stack(
         [-30 + 0.1 * (columns + 0.5), np.full(len(columns), -10.0), 38 - 0.1 * (rows + 0.5)], axis=1
@@ -72,31 +72,31 @@ PIXELS = np.array([[0, 0], [149, 99], [599, 499], [300, 10]], float)
 
 
 @pytest.mark.parametrize("axes", BY_HAND)
-def test_a_plane_lies_where_hand_and_ruler_put_it(tmp_path: Path, axes: str) -> None:
+def test_a_plane_lies_where_it_was_calculated_by_hand(tmp_path: Path, axes: str) -> None:
     target = anchorings.read_target(write_target(tmp_path / "target.nii.gz", axes))
     series = anchorings.read(write_series(tmp_path / "s.json", axes))
     anchorings.check_target(series, target)
-    found = target.to_mm(series.slices[7].to_voxels(shares_of(PIXELS)))
-    np.testing.assert_allclose(found, mm_of(PIXELS), atol=1e-9)
-    # the second by hand alone: right edge at R 30, 15 mm from it the pixel 149
-    np.testing.assert_allclose(found[1], [-15.05, -10.0, 28.05], atol=1e-9)
-    back = series.slices[7].to_shares(target.to_voxels(found))
+    points_mm = target.to_mm(series.slices[7].to_voxels(shares_of(PIXELS)))
+    np.testing.assert_allclose(points_mm, mm_of(PIXELS), atol=1e-9)
+    # the second one by hand: pixel 149 is 15 mm from the edge at R -30
+    np.testing.assert_allclose(points_mm[1], [-15.05, -10.0, 28.05], atol=1e-9)
+    back = series.slices[7].to_shares(target.to_voxels(points_mm))
     np.testing.assert_allclose(back, shares_of(PIXELS), atol=1e-9)
 
 
 @pytest.mark.parametrize("stored", ["RAS", "LPI", "PIR"])
-def test_a_program_may_count_the_voxels_along_other_axes(tmp_path: Path, stored: str) -> None:
-    """QuickNII turns its volumes to RAS; a lab has the same volume as its makers store it."""
+def test_voxels_may_be_counted_along_other_axes(tmp_path: Path, stored: str) -> None:
+    """QuickNII turns its volumes to RAS; a lab has the same volume as its makers distribute it."""
     target = anchorings.read_target(write_target(tmp_path / "target.nii.gz", stored), "RAS")
     series = anchorings.read(write_series(tmp_path / "s.json", "RAS"))
     anchorings.check_target(series, target)
-    found = target.to_mm(series.slices[7].to_voxels(shares_of(PIXELS)))
-    np.testing.assert_allclose(found, mm_of(PIXELS), atol=1e-9)
+    points_mm = target.to_mm(series.slices[7].to_voxels(shares_of(PIXELS)))
+    np.testing.assert_allclose(points_mm, mm_of(PIXELS), atol=1e-9)
 
 
 @pytest.mark.parametrize("axes", BY_HAND)
-def test_the_voxel_is_the_one_that_the_programs_show(tmp_path: Path, axes: str) -> None:
-    """They take the whole part of o + u x / width + v y / height as the indices of the voxel."""
+def test_the_voxel_is_that_which_the_programs_show(tmp_path: Path, axes: str) -> None:
+    """They truncate o + u x / width + v y / height to the indices of the voxel."""
     path = write_target(tmp_path / "target.nii.gz", axes)
     numbers = np.array(BY_HAND[axes], float) + np.random.default_rng(1).normal(0, 0.2, 9)
     series = anchorings.read(write_series(tmp_path / "s.json", axes, anchoring=numbers.tolist()))
@@ -105,11 +105,11 @@ def test_the_voxel_is_the_one_that_the_programs_show(tmp_path: Path, axes: str) 
     index = (o + shares[:, :1] * u + shares[:, 1:] * v).astype(int)
     shown = np.asarray(nib.load(path).dataobj)[tuple(index.T)]
     target = anchorings.read_target(path)
-    found = target.to_mm(series.slices[7].to_voxels(shares))
-    np.testing.assert_array_equal(labels_at(volumes.read(path), found), shown)
+    points_mm = target.to_mm(series.slices[7].to_voxels(shares))
+    np.testing.assert_array_equal(labels_at(volumes.read(path), points_mm), shown)
 
 
-def test_a_scan_seen_from_the_front_has_its_right_at_the_left(tmp_path: Path) -> None:
+def test_a_scan_seen_from_the_front_shows_the_right_at_the_left(tmp_path: Path) -> None:
     target = anchorings.read_target(write_target(tmp_path / "target.nii.gz", "RAS"))
     front = [35, 25, 29, -30, 0, 0, 0, 0, -25]
     series = anchorings.read(write_series(tmp_path / "s.json", anchoring=front))
@@ -117,7 +117,7 @@ def test_a_scan_seen_from_the_front_has_its_right_at_the_left(tmp_path: Path) ->
     np.testing.assert_allclose(ends[:, 0], [30, -30])
 
 
-def test_the_older_xml_is_the_same(tmp_path: Path) -> None:
+def test_the_older_xml_is_read_like_json(tmp_path: Path) -> None:
     names = [a + b for a in "ouv" for b in "xyz"]
     pairs = "&amp;".join(f"{n}={x}" for n, x in zip(names, BY_HAND["RAS"], strict=True))
     (tmp_path / "s.xml").write_text(
@@ -125,10 +125,10 @@ def test_the_older_xml_is_the_same(tmp_path: Path) -> None:
         f"height='{HEIGHT}' anchoring='{pairs}'/><slice filename='t.png' nr='8' width='3' "
         "height='3'/></series>"
     )
-    found = anchorings.read(tmp_path / "s.xml")
-    assert list(found.slices) == [7] and found.size is None
+    as_xml = anchorings.read(tmp_path / "s.xml")
+    assert list(as_xml.slices) == [7] and as_xml.size is None
     as_json = anchorings.read(write_series(tmp_path / "s.json")).slices[7]
-    np.testing.assert_array_equal(found.slices[7].to_voxels(PIXELS), as_json.to_voxels(PIXELS))
+    np.testing.assert_array_equal(as_xml.slices[7].to_voxels(PIXELS), as_json.to_voxels(PIXELS))
 
 
 MARKERS = [[60.0, 50.0, 50.0, 50.0]]
@@ -139,37 +139,37 @@ def marked(tmp_path: Path, markers: list[list[float]]) -> anchorings.Anchoring:
     return anchorings.read(path).slices[7]
 
 
-def test_markers_move_what_lies_between_them_by_triangles(tmp_path: Path) -> None:
-    """By hand: one marker in the middle, the corners of the image widened by a tenth stay."""
-    found = marked(tmp_path, MARKERS)
+def test_markers_move_the_triangles_between_them(tmp_path: Path) -> None:
+    """By hand: one marker in the middle; the corners of the image widened by a tenth stay."""
+    moved = marked(tmp_path, MARKERS)
     plain = marked(tmp_path, [])
     places = np.array([[50, 50], [80, 20], [-10, -10], [20, 80]]) / 100
     # (80, 20) lies half-way between (50, 50) and the corner (110, -10)
-    wanted = np.array([[60, 50], [85, 20], [-10, -10], [25, 80]]) / 100
-    np.testing.assert_allclose(found.to_voxels(places), plain.to_voxels(wanted), atol=1e-9)
-    np.testing.assert_allclose(found.to_shares(plain.to_voxels(wanted)), places, atol=1e-9)
-    assert np.isnan(found.to_voxels(np.array([[1.2, 0.5]]))).all()
-    assert not found.folded.any() and len(found.folded) == 4
+    expected = np.array([[60, 50], [85, 20], [-10, -10], [25, 80]]) / 100
+    np.testing.assert_allclose(moved.to_voxels(places), plain.to_voxels(expected), atol=1e-9)
+    np.testing.assert_allclose(moved.to_shares(plain.to_voxels(expected)), places, atol=1e-9)
+    assert np.isnan(moved.to_voxels(np.array([[1.2, 0.5]]))).all()
+    assert not moved.folded.any() and len(moved.folded) == 4
     assert not plain.folded.any()
 
 
-def test_markers_that_fold_the_image_are_known(tmp_path: Path) -> None:
+def test_markers_that_fold_the_image_are_detected(tmp_path: Path) -> None:
     crossed = [[70.0, 50.0, 30.0, 50.0], [30.0, 50.0, 70.0, 50.0]]
     assert marked(tmp_path, crossed).folded.any()
 
 
-def test_many_markers_come_back(tmp_path: Path) -> None:
+def test_many_markers_are_inverted(tmp_path: Path) -> None:
     random = np.random.default_rng(4)
     grid = np.stack(np.meshgrid([15, 40, 65, 90], [10, 50, 85]), -1).reshape(-1, 2).astype(float)
     image = grid + random.normal(0, 1.5, grid.shape)
-    found = marked(tmp_path, np.concatenate([grid, image], axis=1).tolist())
-    assert not found.folded.any()
+    moved = marked(tmp_path, np.concatenate([grid, image], axis=1).tolist())
+    assert not moved.folded.any()
     places = random.uniform(0, 1, (400, 2))
-    np.testing.assert_allclose(found.to_shares(found.to_voxels(places)), places, atol=1e-9)
+    np.testing.assert_allclose(moved.to_shares(moved.to_voxels(places)), places, atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"anchoring": [1, 2, 3]}, "nine numbers"),
         ({"anchoring": [*BY_HAND["RAS"][:8], float("nan")]}, "nine numbers"),
@@ -182,20 +182,20 @@ def test_many_markers_come_back(tmp_path: Path) -> None:
         ({"nr": "x"}, "not a series"),
     ],
 )
-def test_a_bad_slice_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
-    with pytest.raises(InputError, match=said) as caught:
+def test_a_bad_slice_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
         anchorings.read(write_series(tmp_path / "s.json", **changes))
-    assert "s.json" in str(caught.value)
+    assert "s.json" in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["no json", "[1, 2]", "<series", "{}", '{"slices": [3]}'])
-def test_what_is_no_series_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_series_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "s.json").write_text(text)
     with pytest.raises(InputError, match=r"s\.json: not a series of QuickNII"):
         anchorings.read(tmp_path / "s.json")
 
 
-def test_two_slices_of_a_number_are_refused(tmp_path: Path) -> None:
+def test_two_slices_with_the_same_number_are_refused(tmp_path: Path) -> None:
     content = json.loads(write_series(tmp_path / "s.json").read_text())
     content["slices"] *= 2
     (tmp_path / "s.json").write_text(json.dumps(content))
@@ -219,22 +219,22 @@ def test_another_volume_is_refused(tmp_path: Path) -> None:
         anchorings.check_target(far, ras)
 
 
-def test_a_volume_without_a_place_is_refused(tmp_path: Path) -> None:
+def test_a_volume_without_a_position_is_refused(tmp_path: Path) -> None:
     path = write_target(tmp_path / "nowhere.nii.gz", "RAS", code=0)
     with pytest.raises(InputError, match="does not say where it lies"):
         anchorings.read_target(path)
 
 
-def test_deepslice_may_not_know_the_size_of_its_images(tmp_path: Path) -> None:
+def test_the_size_of_images_may_be_unknown_to_deepslice(tmp_path: Path) -> None:
     known = anchorings.read(write_series(tmp_path / "s.json")).slices[7]
     unknown = anchorings.read(write_series(tmp_path / "s.json", width=-999, height=-999)).slices[7]
     shares = shares_of(PIXELS)
     np.testing.assert_array_equal(unknown.to_voxels(shares), known.to_voxels(shares))
     assert not unknown.folded.any()
-    anchorings.check_image(unknown, 60_000, 52_000, "s.json")  # nothing to hold it against
+    anchorings.check_image(unknown, 60_000, 52_000, "s.json")  # nothing to compare it with
 
 
-def test_a_part_of_the_scan_is_refused(tmp_path: Path) -> None:
+def test_an_image_of_a_part_of_the_scan_is_refused(tmp_path: Path) -> None:
     one = anchorings.read(write_series(tmp_path / "s.json")).slices[7]
     anchorings.check_image(one, 60_000, 50_080, "s.json")  # reduced, the last pixel cut off
     with pytest.raises(InputError, match="anchor the whole scan"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cytopipe.coordinates.atlas import area_at
+from cytopipe.coordinates.atlas_areas import area_at
 from cytopipe.files import InputError
 from cytopipe.formats import volumes
 from cytopipe.formats.atlas import read_atlas

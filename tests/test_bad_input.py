@@ -193,13 +193,13 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         mask(np.ones((5, 5, 5), np.uint8), 99.0),
         excluded,
         "marks no tissue",
-        "draw it on the brain's whole",
+        "draw it on whole",
     ),
     "mask of the whole brain": (
         mask(np.ones((20, 20, 20), np.uint8)),
         excluded,
         "marks 100 % of the tissue",
-        "turn the mask around",
+        "invert the mask",
     ),
     "empty mask": (mask(np.zeros((20, 20, 20), np.uint8)), excluded, "marks no", "or delete it"),
     "left-handed matrix": (
@@ -266,7 +266,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         written("manual/B01/hemi-R_pial.surf.gii", b""),
         CHECK,
         "hemi-R_pial.surf.gii",
-        "lay down hemi-R_white.surf.gii as well",
+        "add hemi-R_white.surf.gii",
     ),
     # config and template
     "misspelt key": (

@@ -36,11 +36,11 @@ SHIFT = np.array([40.0, 90.0, -25.0])
 TURN = np.radians(12.0)
 ROLL = np.array(
     [[np.cos(TURN), 0, np.sin(TURN)], [0, 1, 0], [-np.sin(TURN), 0, np.cos(TURN)]]
-)  # about A: the centre section lay askew on its slide
+)  # about A: the centre section lies askew on its slide
 
 
 def level(points):
-    """Below 1 inside a brain-like body: lobes, gyri, no two sides alike."""
+    """Below 1 inside a body like a brain: lobes, gyri, no symmetry."""
     r, a, s = points[..., 0], points[..., 1], points[..., 2]
     radius = np.sqrt((r / 26) ** 2 + (a / 38) ** 2 + (s / 22) ** 2)
     gyri = 0.14 * np.sin(a / 5.0) * np.cos(s / 6.0) + 0.06 * np.sin(r / 4.5 + 0.5)
@@ -55,7 +55,7 @@ def labels_of(points):
 
 
 def bend(points):
-    """Template to stack: a smooth displacement, a turn and a shift."""
+    """Template to stack: a smooth displacement, a rotation and a shift."""
     wave = np.stack(
         [
             3.0 * np.sin(points[..., 1] / 16),
@@ -67,13 +67,13 @@ def bend(points):
     return (points + wave) @ ROLL.T + SHIFT
 
 
-def unbend(points):
-    """Stack to template, by fixed point."""
-    goal = (points - SHIFT) @ ROLL
-    found = goal.copy()
+def unbend(stack):
+    """Stack to template, by fixed-point iteration."""
+    goal = (stack - SHIFT) @ ROLL
+    points = goal.copy()
     for _ in range(60):
-        found += goal - (bend(found) - SHIFT) @ ROLL
-    return found
+        points += goal - (bend(points) - SHIFT) @ ROLL
+    return points
 
 
 def volume(function, low, high):
@@ -100,7 +100,7 @@ def brain():
 
 @pytest.fixture(scope="module")
 def registered(brain, template):
-    return register(brain, template, "B01", "phantom", VOXEL_MM, seed=1)
+    return register(brain, template, "B01", "phantom", PARAMS)
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +112,10 @@ def cortex():
     return points, bend(points)
 
 
-def test_the_start_is_within_reach_and_keeps_left_and_right(brain, template, cortex):
+def test_the_start_is_close_and_keeps_left_and_right(brain, template, cortex):
     matrix = initial_affine(brain, template)
-    found = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
-    assert np.median(np.linalg.norm(found - cortex[0], axis=1)) < 5
+    started = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
+    assert np.median(np.linalg.norm(started - cortex[0], axis=1)) < 5
     assert (np.diag(matrix)[:3] > 0.5).all()
 
 
@@ -128,7 +128,7 @@ def test_registration_recovers_points(registered, cortex):
     assert np.median(error) < 0.6 * np.median(affine_error)
 
 
-def test_the_wrong_direction_is_worse_and_noticed(registered, brain, template, cortex):
+def test_the_wrong_direction_is_worse_and_detected(registered, brain, template, cortex):
     target, source = cortex
     backward = registered.full.inverse()
     error = np.linalg.norm(backward(source) - target, axis=1)
@@ -143,14 +143,14 @@ def test_the_wrong_direction_is_worse_and_noticed(registered, brain, template, c
 
 
 def test_registration_is_repeatable(registered, brain, template, tmp_path):
-    again = register(brain, template, "B01", "phantom", VOXEL_MM, seed=1)
+    again = register(brain, template, "B01", "phantom", PARAMS)
     transforms.write(registered.full, tmp_path / "a.h5")
     transforms.write(again.full, tmp_path / "b.h5")
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_an_exchanged_end_is_noticed(brain, axis):
+def test_exchanged_ends_are_detected(brain, axis):
     matrix = np.eye(4)
     check_landmarks(affine_transform(matrix, "B01", "t"), brain, "turn it")
     matrix[axis, axis] = -1
@@ -158,7 +158,7 @@ def test_an_exchanged_end_is_noticed(brain, axis):
         check_landmarks(affine_transform(matrix, "B01", "t"), brain, "turn it")
 
 
-def test_exchanged_hemispheres_are_noticed():
+def test_exchanged_hemispheres_are_detected():
     points = np.array([[-5.0, 0, 0], [6.0, 0, 0], [np.nan] * 3])
     check_hemispheres(points, np.array(["L", "R", "R"]), "turn it")
     with pytest.raises(InputError, match=r"left hemisphere lies at R 6\.0.*turn it"):
@@ -167,8 +167,8 @@ def test_exchanged_hemispheres_are_noticed():
 
 def test_affine_part_of_an_affine_is_itself(brain):
     matrix = np.array([[0.9, 0.1, 0, 5], [0, 1.1, 0, 1], [0.1, 0, 1, -4], [0, 0, 0, 1.0]])
-    found = affine_part(affine_transform(matrix, "B01", "t"), brain)
-    np.testing.assert_allclose(found, matrix, atol=1e-9)
+    fitted = affine_part(affine_transform(matrix, "B01", "t"), brain)
+    np.testing.assert_allclose(fitted, matrix, atol=1e-9)
 
 
 def test_dice_of_a_brain_with_itself_is_one(template):
@@ -226,14 +226,14 @@ def study(tmp_path, brain, template, cortex):
     }
 
 
-def given_field(tmp_path, brain):
-    """The true transform, stack to template, as a lab would lay it down."""
+def write_true_field(tmp_path, brain):
+    """The true transform, stack to template, as a lab would supply it."""
     low = brain.affine[:3, 3]
     affine = regular_affine(3.0, low)
     shape = tuple(np.ceil(np.array(brain.data.shape) * VOXEL_MM / 3).astype(int))
     grid = np.moveaxis(np.indices(shape), 0, -1) * 3.0 + low
     field = transforms.field_transform(unbend(grid) - grid, affine, "B01", "phantom")
-    transforms.write(field, tmp_path / "given.h5")
+    transforms.write(field, tmp_path / "supplied.h5")
     return field
 
 
@@ -242,98 +242,100 @@ def coordinates_of(study):
     return points, points[["x_mm", "y_mm", "z_mm"]].to_numpy()
 
 
-def test_a_given_transform_is_used_as_it_is(study, tmp_path, brain, cortex):
-    given_field(tmp_path, brain)
-    coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5"})
-    points, found = coordinates_of(study)
-    assert np.linalg.norm(found - cortex[0], axis=1).max() < 0.5
+def test_a_supplied_transform_is_used_as_it_is(study, tmp_path, brain, cortex):
+    write_true_field(tmp_path, brain)
+    coordinates.run(**study | {"supplied_transform": tmp_path / "supplied.h5"})
+    points, template_mm = coordinates_of(study)
+    assert np.linalg.norm(template_mm - cortex[0], axis=1).max() < 0.5
     assert set(points["status"]) == {"ok"}
     assert set(points["template"]) == {"phantom"}
     expected = np.where(points["hemisphere"] == "L", "left", "right")
     np.testing.assert_array_equal(points["area"].to_numpy(str), expected)
     again = transforms.read(study["transform"], "B01", "phantom", "points")
-    np.testing.assert_allclose(again(cortex[1]), found, atol=1e-3)
+    np.testing.assert_allclose(again(cortex[1]), template_mm, atol=1e-3)
     affine = transforms.read(study["affine"], "B01", "phantom", "points")
     error = np.linalg.norm(affine(cortex[1]) - cortex[0], axis=1)
     assert 1 < np.median(error) < 6
 
 
 def test_a_plain_matrix_is_used_as_it_is(study, tmp_path, brain, cortex):
-    matrix = affine_part(given_field(tmp_path, brain), brain)
-    np.savetxt(tmp_path / "given.txt", matrix)
-    coordinates.run(**study | {"supplied_transform": tmp_path / "given.txt"})
-    _, found = coordinates_of(study)
-    wanted = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
-    np.savetxt(tmp_path / "given.txt", np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix)
+    matrix = affine_part(write_true_field(tmp_path, brain), brain)
+    np.savetxt(tmp_path / "supplied.txt", matrix)
+    coordinates.run(**study | {"supplied_transform": tmp_path / "supplied.txt"})
+    _, template_mm = coordinates_of(study)
+    expected = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
+    np.testing.assert_allclose(template_mm, expected, atol=1e-4)
+    np.savetxt(tmp_path / "supplied.txt", np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix)
     with pytest.raises(InputError, match="not lie on the right side"):
-        coordinates.run(**study | {"supplied_transform": tmp_path / "given.txt"})
+        coordinates.run(**study | {"supplied_transform": tmp_path / "supplied.txt"})
 
 
-def test_a_given_transform_of_the_wrong_direction_is_refused(study, tmp_path, brain):
-    given_field(tmp_path, brain)
+def test_a_supplied_transform_of_the_wrong_direction_is_refused(study, tmp_path, brain):
+    write_true_field(tmp_path, brain)
     params = Coordinates(**vars(PARAMS) | {"given_moves": "image"})
     with pytest.raises(InputError, match="given_moves"):
-        coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5", "params": params})
+        coordinates.run(
+            **study | {"supplied_transform": tmp_path / "supplied.h5", "params": params}
+        )
     assert not study["points"].exists()
 
 
-def test_a_given_transform_of_images_is_turned_round(study, tmp_path, template, cortex):
+def test_a_supplied_transform_of_images_is_inverted(study, tmp_path, template, cortex):
     grid = template.to_mm(np.moveaxis(np.indices(template.data.shape), 0, -1))
     backward = transforms.field_transform(bend(grid) - grid, template.affine, "phantom", "B01")
-    transforms.write(backward, tmp_path / "given.h5")
+    transforms.write(backward, tmp_path / "supplied.h5")
     params = Coordinates(**vars(PARAMS) | {"given_moves": "image"})
-    coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5", "params": params})
-    _, found = coordinates_of(study)
-    assert np.nanmax(np.linalg.norm(found - cortex[0], axis=1)) < 1.0
+    coordinates.run(**study | {"supplied_transform": tmp_path / "supplied.h5", "params": params})
+    _, template_mm = coordinates_of(study)
+    assert np.nanmax(np.linalg.norm(template_mm - cortex[0], axis=1)) < 1.0
 
 
 def test_points_that_the_transform_does_not_cover_are_marked(study, tmp_path, brain):
-    given_field(tmp_path, brain)
+    write_true_field(tmp_path, brain)
     frame = tables.read(tables.MidlineRow, study["midlines"][0])
     frame.loc[0, "x_stack_um"] += 500_000
     tables.write(tables.MidlineRow, frame, study["midlines"][0])
-    coordinates.run(**study | {"supplied_transform": tmp_path / "given.h5"})
-    points, found = coordinates_of(study)
+    coordinates.run(**study | {"supplied_transform": tmp_path / "supplied.h5"})
+    points, template_mm = coordinates_of(study)
     assert points["status"].iloc[0] == "outside_template"
-    assert np.isnan(found[0]).all()
+    assert np.isnan(template_mm[0]).all()
     assert points["area"].iloc[0] == ""
     assert (points["status"].iloc[1:] == "ok").all()
     assert np.isnan(points["sigma_mm"].iloc[0])
     assert (points["sigma_mm"].iloc[1:] >= SECTION_SIGMA_UM / 1000).all()
 
 
-def test_registered_brain_without_an_atlas(study, cortex):
+def test_a_brain_is_registered_without_an_atlas(study, cortex):
     coordinates.run(**study | {"atlas": None, "areas": None})
-    points, found = coordinates_of(study)
-    assert np.median(np.linalg.norm(found - cortex[0], axis=1)) < 1.0
+    points, template_mm = coordinates_of(study)
+    assert np.median(np.linalg.norm(template_mm - cortex[0], axis=1)) < 1.0
     assert (points["area"] == "").all()
 
 
+# midway between the centres of two voxels
 BORDER_MM = -36 + 14.5 * VOXEL_MM
 
 
 def test_the_templates_mask_is_proposed_on_the_brain(study, tmp_path, brain, monkeypatch):
-    """A region of the template, carried to the brain, is where the true bending has it."""
-    # midway between the centres of two voxels, where the mask's border is drawn
+    """The proposed region lies where the true transform carries that of the template."""
     below = volume(lambda points: points[..., 2] < BORDER_MM, [-40, -52, -36], [40, 56, 36])
     volumes.write(Volume(below.data.astype(np.uint8), below.affine), tmp_path / "below.nii.gz")
-    exact = given_field(tmp_path, brain)
+    exact = write_true_field(tmp_path, brain)
     monkeypatch.setattr(coordinates, "register", lambda *_: Registration(exact, exact))
-    given = {
+    paths = {
         "volume": study["tissue"],
         "template": study["template"],
         "exclusion": tmp_path / "below.nii.gz",
         "proposed": tmp_path / "proposed.nii.gz",
         "params": PARAMS,
     }
-    coordinates.run_proposal(brain="B01", **given)
-    found = volumes.read(tmp_path / "proposed.nii.gz")
-    np.testing.assert_allclose(found.affine, brain.affine)
+    coordinates.run_proposal(brain="B01", **paths)
+    proposed = volumes.read(tmp_path / "proposed.nii.gz")
+    np.testing.assert_allclose(proposed.affine, brain.affine)
     points = brain.to_mm(np.moveaxis(np.indices(brain.data.shape), 0, -1))
     expected = (brain.data > 0) & (unbend(points)[..., 2] < BORDER_MM)
-    both = 2 * (expected & (found.data == 1)).sum() / (expected.sum() + found.data.sum())
+    both = 2 * (expected & (proposed.data == 1)).sum() / (expected.sum() + proposed.data.sum())
     assert both > 0.98
-    volumes.write(Volume(np.zeros((3, 3, 3), np.uint8), np.eye(4)), given["exclusion"])
-    with pytest.raises(InputError, match=r"below\.nii\.gz: marks nothing of brain B01; give"):
-        coordinates.run_proposal(brain="B01", **given)
+    volumes.write(Volume(np.zeros((3, 3, 3), np.uint8), np.eye(4)), paths["exclusion"])
+    with pytest.raises(InputError, match=r"below\.nii\.gz: marks nothing of brain B01; supply"):
+        coordinates.run_proposal(brain="B01", **paths)

@@ -1,4 +1,4 @@
-"""Transforms that a lab already has, one after the other, for a brain and for single sections."""
+"""Chains of transforms that a lab already has, for a brain and for single sections."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,11 @@ from test_coordinates import (  # noqa: F401, fixtures
 )
 
 from cytopipe import coordinates
-from cytopipe.coordinates.chains import Given, of_section, read_given
+from cytopipe.coordinates.chains import (
+    SuppliedTransforms,
+    chain_of_section,
+    read_supplied_transforms,
+)
 from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
@@ -41,15 +45,15 @@ def table(folder, *rows):
 
 
 def stack_matrix():
-    """Stack to a space of which the template is a bending: turned and shifted back."""
+    """Stack to a space that differs from the template only by bending."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = ROLL.T, -SHIFT @ ROLL
     return matrix
 
 
 @pytest.fixture
-def laid_down(tmp_path, template):  # noqa: F811
-    """The true transform in two files: a matrix that moves images, in LPS, and a field."""
+def supplied(tmp_path, template):  # noqa: F811
+    """The true transform in two files: a matrix in LPS that moves images, and a field."""
     np.savetxt(tmp_path / "back.txt", between_ras_and_lps(np.linalg.inv(stack_matrix())))
     low = np.array([-44.0, -56.0, -40.0])
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -70,10 +74,10 @@ def checks_of(study):  # noqa: F811
     return frame.set_index("check")
 
 
-def test_a_chain_of_a_brain_is_followed(study, tmp_path, laid_down, cortex):  # noqa: F811
-    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down)]})
-    points, found = coordinates_of(study)
-    assert np.linalg.norm(found - cortex[0], axis=1).max() < 0.5
+def test_the_chain_of_a_brain_is_applied(study, tmp_path, supplied, cortex):  # noqa: F811
+    coordinates.run(**study | {"chains": [table(tmp_path, *supplied)]})
+    points, template_mm = coordinates_of(study)
+    assert np.linalg.norm(template_mm - cortex[0], axis=1).max() < 0.5
     assert (points["status"] == "ok").all()
     checks = checks_of(study)
     assert set(checks["status"]) == {"ok", ""} and (checks["remedy"] == "").all()
@@ -82,64 +86,64 @@ def test_a_chain_of_a_brain_is_followed(study, tmp_path, laid_down, cortex):  # 
     assert checks.loc["folded tissue (Jacobian not positive)", "value"] == 0
 
 
-def test_the_wrong_direction_of_one_link_is_noticed(study, tmp_path, laid_down):  # noqa: F811
-    first = (*laid_down[0][:5], "points", "LPS")
+def test_the_wrong_direction_of_one_transform_is_detected(study, tmp_path, supplied):  # noqa: F811
+    first = (*supplied[0][:5], "points", "LPS")
     with pytest.raises(InputError, match=r"to phantom"):
-        coordinates.run(**study | {"chains": [table(tmp_path, first, laid_down[1])]})
+        coordinates.run(**study | {"chains": [table(tmp_path, first, supplied[1])]})
     assert not study["points"].exists()
 
 
-def test_two_transforms_of_a_brain_are_refused(study, tmp_path, laid_down):  # noqa: F811
-    np.savetxt(tmp_path / "given.txt", stack_matrix())
-    both = {"chains": [table(tmp_path, *laid_down)], "supplied_transform": tmp_path / "given.txt"}
+def test_two_transforms_of_a_brain_are_refused(study, tmp_path, supplied):  # noqa: F811
+    np.savetxt(tmp_path / "supplied.txt", stack_matrix())
+    both = {"chains": [table(tmp_path, *supplied)], "supplied_transform": tmp_path / "supplied.txt"}
     with pytest.raises(InputError, match="both define the transform of the whole brain"):
         coordinates.run(**study | both)
 
 
 @pytest.fixture
 def anchored(study, tmp_path):  # noqa: F811
-    """Section 7, which the stack has somewhere else, anchored at A = -10 mm of the template."""
+    """Section 7, which lies elsewhere in the stack, anchored at A = -10 mm of the template."""
     random = np.random.default_rng(8)
     frame = tables.read(tables.MidlineRow, study["midlines"][0])
     rows = np.arange(200)
     pixels = random.uniform([0, 0], [WIDTH - 1, HEIGHT - 1], (200, 2))
     frame.loc[rows, ["x_um", "y_um"]] = pixels * FULL_UM
     frame.loc[rows, "section"] = 7
-    wanted = np.stack(
+    expected = np.stack(
         [-30 + 0.1 * (pixels[:, 0] + 0.5), np.full(200, -10), 38 - 0.1 * (pixels[:, 1] + 0.5)], 1
     )
-    frame.loc[rows, "hemisphere"] = np.where(wanted[:, 0] < 0, "L", "R")
+    frame.loc[rows, "hemisphere"] = np.where(expected[:, 0] < 0, "L", "R")
     tables.write(tables.MidlineRow, frame, study["midlines"][0])
     places = [*tables.read_rows(tables.StackRow, study["stack"]), PLACE]
     tables.write_rows(tables.StackRow, places, study["stack"])
-    return study | {"anchoring_target": write_target(tmp_path / "target.nii.gz", "LPI")}, wanted
+    return study | {"anchoring_target": write_target(tmp_path / "target.nii.gz", "LPI")}, expected
 
 
 def test_points_of_an_anchored_section_lie_in_its_plane(
-    anchored, tmp_path, laid_down, cortex  # noqa: F811
+    anchored, tmp_path, supplied, cortex  # noqa: F811
 ):  # fmt: skip
-    study, wanted = anchored  # noqa: F811
+    study, expected = anchored  # noqa: F811
     write_series(tmp_path / "s.json", "LPI")
     row = ("", "section", "phantom", "s.json", "anchoring")
-    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down, row)]})
-    points, found = coordinates_of(study)
-    np.testing.assert_allclose(found[:200], wanted, atol=1e-9)
-    assert np.linalg.norm(found[200:] - cortex[0][200:], axis=1).max() < 0.5
+    coordinates.run(**study | {"chains": [table(tmp_path, *supplied, row)]})
+    points, template_mm = coordinates_of(study)
+    np.testing.assert_allclose(template_mm[:200], expected, atol=1e-9)
+    assert np.linalg.norm(template_mm[200:] - cortex[0][200:], axis=1).max() < 0.5
     checks = checks_of(study)
     assert set(checks["status"]) == {"ok", ""}
     assert checks.loc["there and back within 0.05 mm", "value"] == 1
     assert checks.loc["sections with a transform of their own", "value"] == 1
-    # an error of the section's place in the stack has no part in it
-    sides, mould = points["hemisphere"].to_numpy(str), volumes.read(study["template"])
-    alone = sigma_mm(found, sides, mould, np.zeros(len(found)))
+    # the error of the section's place in the stack does not matter
+    sides, template_tissue = points["hemisphere"].to_numpy(str), volumes.read(study["template"])
+    alone = sigma_mm(template_mm, sides, template_tissue, np.zeros(len(template_mm)))
     np.testing.assert_allclose(points["sigma_mm"][:200], alone[:200])
     assert (points["sigma_mm"][200:] > alone[200:]).all()
 
 
-def test_an_anchoring_may_be_of_another_space_and_number(
-    anchored, tmp_path, laid_down
+def test_an_anchoring_may_have_another_space_and_slice_number(
+    anchored, tmp_path, supplied
 ):  # fmt: skip
-    study, wanted = anchored  # noqa: F811
+    study, expected = anchored  # noqa: F811
     write_series(tmp_path / "s.json", "LPI", nr=31)
     matrix = np.diag([1.1, 0.9, 1.0, 1.0])
     matrix[:3, 3] = 1, 2, 3
@@ -148,33 +152,33 @@ def test_an_anchoring_may_be_of_another_space_and_number(
         ("7", "section", "other", "s.json", "anchoring", "", "", "31"),
         ("7", "other", "phantom", "on.txt", "matrix", "points", "RAS"),
     )
-    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down, *rows)]})
-    _, found = coordinates_of(study)
-    np.testing.assert_allclose(found[:200], wanted * (1.1, 0.9, 1.0) + (1, 2, 3), atol=1e-9)
+    coordinates.run(**study | {"chains": [table(tmp_path, *supplied, *rows)]})
+    _, template_mm = coordinates_of(study)
+    np.testing.assert_allclose(template_mm[:200], expected * (1.1, 0.9, 1.0) + (1, 2, 3), atol=1e-9)
     with pytest.raises(InputError, match=r"s\.json has the slices \[31\], none for section 7"):
         coordinates.run(
-            **study | {"chains": [table(tmp_path, (*rows[0][:7], ""), rows[1], *laid_down)]}
+            **study | {"chains": [table(tmp_path, (*rows[0][:7], ""), rows[1], *supplied)]}
         )
 
 
 def test_a_section_anchored_from_the_wrong_side_is_named(
-    anchored, tmp_path, laid_down
+    anchored, tmp_path, supplied
 ):  # fmt: skip
     study, _ = anchored  # noqa: F811
     write_series(tmp_path / "s.json", "LPI", anchoring=[5, 25, 1, 30, 0, 0, 0, 0, 25])
     row = ("7", "section", "phantom", "s.json", "anchoring")
-    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down, row)]})
+    coordinates.run(**study | {"chains": [table(tmp_path, *supplied, row)]})
     failed = checks_of(study).query("status == 'failed'")
     worst = failed.loc["the same, worst section (7)"]
     assert worst["value"] < 0.1 and "section 7 is mirrored" in worst["remedy"]
 
 
-def test_markers_that_fold_a_section_are_named(anchored, tmp_path, laid_down):
+def test_markers_that_fold_a_section_are_named(anchored, tmp_path, supplied):
     study, _ = anchored  # noqa: F811
     crossed = [[400, 250, 200, 250], [200, 250, 400, 250]]
     write_series(tmp_path / "s.json", "LPI", markers=crossed)
     row = ("7", "section", "phantom", "s.json", "anchoring")
-    coordinates.run(**study | {"chains": [table(tmp_path, *laid_down, row)]})
+    coordinates.run(**study | {"chains": [table(tmp_path, *supplied, row)]})
     failed = checks_of(study).query("status == 'failed'")
     assert "sections that their markers fold" in failed.index
     assert "[7]" in failed.loc["sections that their markers fold", "remedy"]
@@ -188,11 +192,11 @@ def test_an_anchoring_without_its_volume_is_refused(anchored, tmp_path):
         coordinates.run(**study | {"chains": [rows], "anchoring_target": None})
 
 
-def test_one_object_leads_from_the_pixel_to_the_template():
+def test_one_chain_leads_from_the_pixel_to_the_template():
     matrix = stack_matrix()
     whole = transforms.affine_transform(matrix, "B01", "phantom")
-    way = of_section(PLACE, 64.0, "R", whole, Given())
-    assert str(way) == (
+    chain = chain_of_section(PLACE, 64.0, "R", whole, SuppliedTransforms())
+    assert str(chain) == (
         "pixel of 64 um of B01/7 (column, row px) -> section B01/7 (x, y um) -> stack B01 "
         "(x, y, z um) -> B01 (R, A, S mm) -> phantom (R, A, S mm)"
     )
@@ -200,13 +204,13 @@ def test_one_object_leads_from_the_pixel_to_the_template():
     section_um = (pixels + 0.5) * 64 - FULL_UM / 2
     flipped = mirror(section_um, PLACE.width_um)
     stack_um = np.column_stack([Rigid(0.3, 500.0, -900.0, "", "")(flipped), np.full(3, 140.0)])
-    wanted = stack_to_ras(stack_um, "R") @ matrix[:3, :3].T + matrix[:3, 3]
-    np.testing.assert_allclose(way(pixels), wanted, atol=1e-9)
-    np.testing.assert_allclose(way.back(wanted), pixels, atol=1e-6)
-    later = way.since(frames.section("B01/7"))
-    np.testing.assert_allclose(later(section_um), wanted, atol=1e-9)
+    expected = stack_to_ras(stack_um, "R") @ matrix[:3, :3].T + matrix[:3, 3]
+    np.testing.assert_allclose(chain(pixels), expected, atol=1e-9)
+    np.testing.assert_allclose(chain.back(expected), pixels, atol=1e-6)
+    later = chain.since(frames.section("B01/7"))
+    np.testing.assert_allclose(later(section_um), expected, atol=1e-9)
     with pytest.raises(FrameError, match="cannot be followed by"):
-        later.then(way)
+        later.then(chain)
     with pytest.raises(FrameError, match="does not pass through"):
         later.since(frames.pixel("B01/7", 64.0))
 
@@ -215,7 +219,7 @@ GOOD = ("", "stack", "phantom", "m.txt", "matrix", "points", "RAS")
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([(*GOOD[:2], "other", *GOOD[3:])], "ends in 'other', the template is 'phantom'"),
         ([(*GOOD[:1], "other", *GOOD[2:])], "starts in 'other'; it starts in `section`"),
@@ -236,12 +240,12 @@ GOOD = ("", "stack", "phantom", "m.txt", "matrix", "points", "RAS")
         ([(*GOOD[:3], "none.txt", *GOOD[4:])], "none.txt"),
     ],
 )
-def test_a_bad_table_is_refused(tmp_path, rows, said):
+def test_a_bad_table_is_refused(tmp_path, rows, message):
     np.savetxt(tmp_path / "m.txt", np.eye(4))
     write_series(tmp_path / "s.json", "RAS")
-    with pytest.raises(InputError, match="(?s)" + said.replace(".", r"\.")) as caught:
-        read_given(table(tmp_path, *rows), "B01", "phantom", None, "own", {7})
-    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(InputError, match="(?s)" + message.replace(".", r"\.")) as error:
+        read_supplied_transforms(table(tmp_path, *rows), "B01", "phantom", None, "own", {7})
+    assert str(tmp_path) in str(error.value)
 
 
 def test_a_table_names_its_files_for_the_workflow(tmp_path):

@@ -1,11 +1,11 @@
-"""Checks of the way to the template, on transforms whose faults are known."""
+"""Checks of transforms to the template whose faults are known."""
 
 import numpy as np
 import pytest
 from test_coordinates import midline_rows
 
 from cytopipe.coordinates import checks, points_of_brain
-from cytopipe.coordinates.chains import Given
+from cytopipe.coordinates.chains import SuppliedTransforms
 from cytopipe.coordinates.direction import Overlap
 from cytopipe.formats import tables
 from cytopipe.formats.transforms import affine_transform, field_transform
@@ -26,7 +26,7 @@ def judged(transform, stack_mm=None):
     sides = np.where(stack_mm[:, 0] < 0, "L", "R")
     points = points_of_brain(midline_rows(stack_mm, sides), transform, "R", {})
     rows = checks.checks_of(
-        "B01", transform, {}, Given(), TISSUE, TISSUE, points, "R", Overlap(0.9, 0.8)
+        "B01", transform, {}, SuppliedTransforms(), TISSUE, TISSUE, points, "R", Overlap(0.9, 0.8)
     )
     return tables.frame_of(tables.CheckRow, rows).set_index("check")
 
@@ -49,7 +49,7 @@ def test_a_sound_transform_passes_and_its_jacobian_is_the_determinant():
     assert failed(judged(field(shift))) == []
 
 
-def test_a_fold_is_noticed():
+def test_a_fold_is_detected():
     def folding(grid):
         wave = np.zeros(grid.shape)
         wave[..., 1] = 6.0 * np.sin(grid[..., 1] / 3)  # slope -2 at its steepest
@@ -63,7 +63,7 @@ def test_a_fold_is_noticed():
     assert "there and back within 0.05 mm" in failed(frame)
 
 
-def test_zeros_around_a_mask_are_not_taken_for_an_answer():
+def test_zeros_around_a_mask_are_detected():
     inside = field(lambda grid: np.where(np.abs(grid).max(-1, keepdims=True) < 14, shift(grid), 0))
     frame = judged(inside)
     assert "not moved by a displacement field" in failed(frame)
@@ -80,7 +80,7 @@ def test_points_outside_the_field_are_counted_and_marked():
     assert frame.loc["the same, but not marked", "value"] == 0
 
 
-def test_a_coordinate_of_zeros_is_noticed():
+def test_a_coordinate_of_zeros_is_detected():
     matrix = np.eye(4)
     stack_mm = np.random.default_rng(0).uniform(-19, 19, (500, 3))
     stack_mm[0] = 0.0
@@ -89,7 +89,7 @@ def test_a_coordinate_of_zeros_is_noticed():
     ]
 
 
-def test_exchanged_sides_are_noticed():
+def test_exchanged_sides_are_detected():
     turned = np.diag([-1.0, -1.0, 1.0, 1.0])
     frame = judged(affine_transform(turned, "B01", "phantom"))
     assert failed(frame)[0] == "on its own side of the midline"
@@ -102,7 +102,7 @@ def test_the_midline_of_an_atlas_that_counts_from_its_corner():
     assert checks.middle_mm(TISSUE) == 0
 
 
-def test_no_points_are_no_success():
+def test_checks_without_points_do_not_pass():
     frame = judged(affine_transform(np.eye(4), "B01", "phantom"), np.zeros((0, 3)))
     assert frame.loc["on its own side of the midline", "status"] == ""
     assert np.isnan(frame.loc["on its own side of the midline", "value"])

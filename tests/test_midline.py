@@ -9,12 +9,12 @@ from table_rows import row as row_of
 
 from cytopipe import midline
 from cytopipe.formats import images, surfaces, tables
-from cytopipe.midline.cutting import Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.midline.refinement import enter, refine, tissue_share
+from cytopipe.midline.surface_cuts import Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.numerics.geometry import Placement, Rigid, ras_to_stack, section_to_pixels
 from cytopipe.study.config import Midline
 
-# halves: the circles cross the axes on the faces between pixels
+# half pixels, so that the circles cross the axes between two pixels
 INNER, OUTER = 20.5, 34.5
 PARAMS = Midline(spacing_mm=1.0, target="laplacian", max_move_mm=2.0, window_mm=2.0, min_tissue=0.5)
 
@@ -47,12 +47,12 @@ def test_skeleton_target_is_the_middle_of_an_annulus():
     refined = refine(labels, ring(22.0, middle), "skeleton", 12.0)
     radius = np.linalg.norm(refined.points_px - middle, axis=1)
     assert refined.reached.mean() > 0.95
-    # a skeleton is a chain of pixels, in the even ring one to one side
+    # a skeleton is a chain of pixels; in a ring of even width it lies off the middle
     assert np.abs(radius - (INNER + OUTER) / 2).mean() < 0.5
     assert np.abs(radius - (INNER + OUTER) / 2).max() < 1.2
 
 
-def test_a_point_out_of_reach_stays_and_says_so():
+def test_a_point_out_of_reach_stays_and_is_marked():
     labels, middle = annulus()
     points = np.array([[middle, middle], [middle + OUTER + 9, middle]])
     refined = refine(labels, points, "laplacian", 5.0)
@@ -61,7 +61,7 @@ def test_a_point_out_of_reach_stays_and_says_so():
     assert np.isnan(refined.depth).all()
 
 
-def test_a_crown_that_shows_no_white_matter_leaves_its_points_alone():
+def test_points_stay_where_a_crown_shows_no_white_matter():
     labels, middle = annulus()
     labels[labels == 2] = 1
     points = ring(15.0, middle)
@@ -71,7 +71,7 @@ def test_a_crown_that_shows_no_white_matter_leaves_its_points_alone():
     assert np.isnan(refined.depth).all()
 
 
-def test_a_section_without_gray_matter_is_no_error():
+def test_a_section_without_gray_matter_is_not_an_error():
     labels = np.full((10, 10), 2, np.uint8)
     for target in ("laplacian", "skeleton"):
         refined = refine(labels, np.array([[3.0, 4.0]]), target, 5.0)
@@ -104,7 +104,7 @@ def test_no_point_moves_too_far_or_leaves_the_gray_matter(seed, coarseness, limi
     assert in_gray(refined.points_px)[refined.reached].all()
 
 
-def test_entering_goes_to_the_nearest_gray_pixel():
+def test_a_point_outside_enters_at_the_nearest_gray_pixel():
     gray = np.zeros((9, 9), bool)
     gray[4, 6] = gray[4, 0] = True
     points, moved, entered = enter(gray, np.array([[4.0, 4.2], [8.6, 4.0], [3.0, 0.0]]), 3.0)
@@ -113,11 +113,11 @@ def test_entering_goes_to_the_nearest_gray_pixel():
     np.testing.assert_array_equal(entered, [True, True, False])
 
 
-def test_tissue_share_counts_the_window():
+def test_tissue_share_is_that_of_the_window():
     labels = np.zeros((40, 40), np.uint8)
     labels[:, 20:] = 2
     share = tissue_share(labels, np.array([[30.0, 20], [19.0, 20], [5.0, 20], [39.0, 0]]), 9.0)
-    # at the image's corner only a quarter of the window is image
+    # at the image's corner, the image covers only a quarter of the window
     np.testing.assert_allclose(share, [1.0, 4 / 9, 0.0, 25 / 81])
 
 
@@ -148,7 +148,7 @@ def test_normals_of_a_ball_point_outwards_in_the_stack(image_right):
 
 @pytest.fixture
 def study(tmp_path):
-    """Two balls of cortex in three sections: plain, mirrored, and without a transform."""
+    """Two balls of cortex in three sections: one plain, one mirrored, one without a transform."""
     spacing, full, width, height = 256.0, 128.0, 40_000.0, 30_000.0
     centres = {"L": np.array([-8.0, 0.0, 0.0]), "R": np.array([8.0, 0.0, 0.0])}
     paths = {"surfaces": {}, "thickness": {}, "curvature": {}}
@@ -242,7 +242,7 @@ def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
             assert abs(own.sum() - cut_mm) < 1.5
 
 
-def test_a_chunk_without_any_point_writes_an_empty_table(study, tmp_path):
+def test_a_chunk_without_points_writes_an_empty_table(study, tmp_path):
     paths, _ = study
     stack = tables.read_rows(tables.StackRow, paths["stack"])
     unplaced = [replace(place, **tables.rigid_columns(None)) for place in stack]
@@ -254,7 +254,7 @@ def test_a_chunk_without_any_point_writes_an_empty_table(study, tmp_path):
 def test_points_without_tissue_are_marked(study):
     paths, (pages, _) = study
     for page in pages:
-        page[:, :75] = 0  # one of the balls is torn off
+        page[:, :75] = 0  # one of the balls is missing
     images.write_labels(pages, paths["labels"])
     midline.run(brain="B01", params=PARAMS, **paths)
     points = tables.read(tables.MidlineRow, paths["midline"])

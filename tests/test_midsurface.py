@@ -1,4 +1,4 @@
-"""Hemispheres and mid-surfaces of solids whose depth and thickness are formulas."""
+"""Hemispheres and mid-surfaces of solids with a formula for depth and thickness."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -54,14 +54,14 @@ def run(
     folder: Path,
     tissue: volumes.Volume,
     params: Midsurface = PARAMS,
-    given: list[Path] | None = None,
+    supplied: list[Path] | None = None,
     workers: int = 1,
 ) -> None:
     volumes.write(tissue, folder / "tissue.nii.gz")
     midsurface.run(
         brain="B1",
         tissue=folder / "tissue.nii.gz",
-        supplied_surfaces=given or [],
+        supplied_surfaces=supplied or [],
         depth=folder / "depth.nii.gz",
         hemispheres=folder / "hemispheres.nii.gz",
         surfaces={side: folder / f"{side}.surf.gii" for side in "LR"},
@@ -102,7 +102,7 @@ def test_thickness_and_curvature_of_a_shell(shells: Path, side: str) -> None:
     assert np.median(curvature) == pytest.approx(1 / middle_mm, rel=0.1)
 
 
-def test_table_says_what_the_files_hold(shells: Path) -> None:
+def test_the_table_describes_the_files(shells: Path) -> None:
     table = tables.read(tables.SurfaceRow, shells / "surfaces.parquet")
     assert list(table.hemisphere) == ["L", "R"]
     assert (table.status == "ok").all() and table.manifold.all()
@@ -123,12 +123,12 @@ def test_depth_is_nan_outside_the_cortex(shells: Path) -> None:
     assert (depth.data[cortex] > 0).all() and (depth.data[cortex] < 1).all()
 
 
-def test_hemispheres_joined_by_white_matter_are_parted(tmp_path: Path) -> None:
+def test_hemispheres_joined_by_white_matter_are_separated(tmp_path: Path) -> None:
     tissue, truth = two_balls(callosum=True)
     run(tmp_path, tissue)
-    found = volumes.read(tmp_path / "hemispheres.nii.gz").data
-    assert ((found > 0) == (truth > 0)).all()
-    assert (found != truth).sum() < 0.005 * (truth > 0).sum()
+    sides = volumes.read(tmp_path / "hemispheres.nii.gz").data
+    assert ((sides > 0) == (truth > 0)).all()
+    assert (sides != truth).sum() < 0.005 * (truth > 0).sum()
     table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet")
     assert (table.euler == 2).all() and (table.status == "ok").all()
 
@@ -154,14 +154,14 @@ def test_touching_hemispheres_of_a_turned_brain() -> None:
 
 
 def test_handles_of_the_tissue_are_cut(tmp_path: Path) -> None:
-    """A tunnel through one ball, a bow of cortex and white matter on the other."""
+    """A tunnel through one ball, an arch of cortex and white matter on the other."""
     tissue, _ = two_balls(callosum=False)
     left = np.rint(tissue.to_indices(CENTRE_MM["L"])).astype(int)
     right = np.rint(tissue.to_indices(CENTRE_MM["R"])).astype(int)
     tissue.data[left[0] : left[0] + 4, :, left[2] - 4 : left[2] - 1] = 0
-    bow = (slice(right[0] - 2, right[0] + 3), slice(right[1] - 4, right[1] + 5))
-    tissue.data[(*bow, slice(right[2] - 19, right[2] - 12))] = 2
-    tissue.data[(*bow, slice(right[2] - 17, right[2] - 14))][:, 2:-2] = 0
+    arch = (slice(right[0] - 2, right[0] + 3), slice(right[1] - 4, right[1] + 5))
+    tissue.data[(*arch, slice(right[2] - 19, right[2] - 12))] = 2
+    tissue.data[(*arch, slice(right[2] - 17, right[2] - 14))][:, 2:-2] = 0
     run(tmp_path, tissue)
     table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet")
     assert (table.euler_before < 2).all()
@@ -169,7 +169,7 @@ def test_handles_of_the_tissue_are_cut(tmp_path: Path) -> None:
     assert (table.euler == 2).all() and table.manifold.all() and (table.components == 1).all()
 
 
-def test_poisson_is_left_out_where_it_breaks_the_surface(
+def test_poisson_reconstruction_is_skipped_if_it_breaks_the_surface(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tissue, truth = two_balls(callosum=False)
@@ -199,13 +199,13 @@ def test_cavities_count_as_white_matter() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_same_bytes(tmp_path: Path, shells: Path, workers: int) -> None:
+def test_a_second_run_gives_the_same_bytes(tmp_path: Path, shells: Path, workers: int) -> None:
     run(tmp_path, two_balls(callosum=False)[0], workers=workers)
     for path in sorted(shells.iterdir()):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
-def test_errors_name_the_volume(tmp_path: Path) -> None:
+def test_unusable_volumes_are_refused_by_name(tmp_path: Path) -> None:
     tissue, _ = two_balls(callosum=False)
     only_gray = volumes.Volume((tissue.data > 0).astype(np.uint8), tissue.affine)
     with pytest.raises(InputError, match=r"tissue\.nii\.gz: no white matter in hemisphere L"):
@@ -215,26 +215,26 @@ def test_errors_name_the_volume(tmp_path: Path) -> None:
         run(tmp_path, oblong)
 
 
-def test_open_sulci_leaves_gyri_as_they_are(shells: Path, tmp_path: Path) -> None:
+def test_opening_sulci_does_not_change_gyri(shells: Path, tmp_path: Path) -> None:
     run(tmp_path, two_balls(callosum=False)[0], PARAMS.model_copy(update={"open_sulci": True}))
-    with_it, without = (volumes.read(f / "depth.nii.gz").data for f in (tmp_path, shells))
-    np.testing.assert_array_equal(with_it, without)
+    opened, plain = (volumes.read(f / "depth.nii.gz").data for f in (tmp_path, shells))
+    np.testing.assert_array_equal(opened, plain)
     assert (tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet").voxels_opened == 0).all()
 
 
-def test_the_table_counts_what_was_carved_open(tmp_path: Path) -> None:
+def test_the_table_counts_carved_voxels(tmp_path: Path) -> None:
     """A slit narrower than a voxel into the left ball: its banks are fused."""
     tissue, _ = two_balls(callosum=False)
     mm = tissue.to_mm(np.moveaxis(np.indices(tissue.data.shape), 0, -1)) - CENTRE_MM["L"]
-    # cortex to both sides of the plane R = 0 from above down to the middle
+    # cortex on both sides of the plane R = 0, from the top down to the middle
     below = np.maximum(-mm[..., 2], 0)
     bank = (np.hypot(mm[..., 0], below) < OUTER_MM - INNER_MM) & (tissue.data == 2)
     bank &= np.linalg.norm(mm, axis=-1) < OUTER_MM
     tissue.data[bank] = 1
-    for open_sulci, said in ((False, "0"), (True, "some")):
+    for open_sulci in (False, True):
         run(tmp_path, tissue, PARAMS.model_copy(update={"open_sulci": open_sulci}))
         table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet").set_index(
             "hemisphere"
         )
         assert table.loc["R", "voxels_opened"] == 0
-        assert (table.loc["L", "voxels_opened"] > 0) == (said == "some")
+        assert (table.loc["L", "voxels_opened"] > 0) == open_sulci

@@ -15,7 +15,7 @@ ROLES = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
 
 
 def points_of(brain: str) -> pd.DataFrame:
-    """Ten sections of twenty points; area P in 3 of 4, Q in the others."""
+    """Ten sections of twenty points; three of four are in area P, the others in Q."""
     count = 200
     frame = pd.DataFrame(index=range(count))
     frame["brain"] = brain
@@ -75,7 +75,7 @@ def test_pretraining_draws_without_replacement_from_its_roles(tmp_path: Path) ->
     assert len(drawn(tmp_path)) == 400
 
 
-def test_points_without_status_ok_or_coordinate_are_left_out(tmp_path: Path) -> None:
+def test_points_without_status_ok_or_coordinate_are_skipped(tmp_path: Path) -> None:
     points = points_of("B01")
     points.loc[:9, "status"] = "low_tissue"
     points.loc[10:19, "z_mm"] = np.nan
@@ -90,8 +90,8 @@ def test_too_many_patches_are_refused(tmp_path: Path) -> None:
 
 def test_every_fifth_annotated_section_is_for_testing(tmp_path: Path) -> None:
     points = points_of("B01")
-    points.loc[points.section == 0, "area"] = ""  # not annotated: does not count
-    points.loc[points.section == 15, "area_probability"] = 0.4  # nor does a doubtful label
+    points.loc[points.section == 0, "area"] = ""  # not annotated
+    points.loc[points.section == 15, "area_probability"] = 0.4  # an uncertain label
     table = drawn(tmp_path, points, purpose="areas", roles=["seen", "transfer", "unseen"])
     seen = table[table.brain == "B01"]
     assert set(seen.section[seen.split == "seen"]) == {90}  # annotated: 30, 45, 60, 75, 90, ...
@@ -105,33 +105,35 @@ def test_training_areas_are_balanced_and_test_areas_are_not(tmp_path: Path) -> N
     table = drawn(tmp_path, purpose="areas", roles=["seen", "transfer"], per_area=70)
     train = table[table.split == "train"]
     assert train.area.value_counts().to_dict() == {"P": 70, "Q": 70}
-    # 40 points of Q can only be 70 with repetition
+    # 40 points of Q, drawn 70 times
     assert train.point_id[train.area == "Q"].nunique() <= 40
     transfer = table[table.split == "transfer"]
     assert transfer.area.value_counts().to_dict() == {"P": 150, "Q": 50}
     assert transfer.point_id.is_unique
 
 
-def test_no_brain_of_the_roles_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_without_a_brain_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(ROLES, "B03")
     with pytest.raises(InputError, match=r"no brain has the role unseen; correct role in"):
         drawn(tmp_path, roles=["unseen"])
 
 
-def test_no_usable_point_is_an_error(tmp_path: Path) -> None:
+def test_points_of_which_none_is_usable_are_an_error(tmp_path: Path) -> None:
     points = points_of("B01").assign(status="unrefined")
     with pytest.raises(InputError, match="none of the 200 points of B01 is usable"):
         drawn(tmp_path, points, roles=["seen"])
 
 
-def test_a_fold_over_transfer_brains_changes_who_is_transfer(tmp_path: Path) -> None:
-    everyone = ["seen", "transfer", "unseen"]
-    table = drawn(tmp_path, purpose="areas", roles=everyone, transfer="B01")
+def test_the_transfer_brain_can_be_chosen(tmp_path: Path) -> None:
+    all_roles = ["seen", "transfer", "unseen"]
+    table = drawn(tmp_path, purpose="areas", roles=all_roles, transfer="B01")
     splits = {brain: set(rows.split) for brain, rows in table.groupby("brain")}
     assert splits == {"B01": {"transfer"}, "B02": {"train", "seen"}, "B03": {"unseen"}}
-    for nobody in ("B03", "B09"):
-        with pytest.raises(InputError, match=f"transfer is '{nobody}'; name a brain"):
-            drawn(tmp_path, purpose="areas", roles=everyone, transfer=nobody)
+    for impossible in ("B03", "B09"):
+        with pytest.raises(InputError, match=f"transfer is '{impossible}'; name a brain"):
+            drawn(tmp_path, purpose="areas", roles=all_roles, transfer=impossible)
 
 
 @pytest.mark.parametrize("moves", ["points", "image"])

@@ -1,4 +1,4 @@
-"""Points of annotated areas, on strips and rings whose middle is known."""
+"""Points of annotated areas, on strips and rings with a known middle."""
 
 from pathlib import Path
 from typing import Any
@@ -29,19 +29,19 @@ def strip(angle: float, length: float, half: float, size: int = 400) -> np.ndarr
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, 0.785, 1.2])
-def test_points_lie_on_the_middle_of_a_strip_and_at_its_spacing(angle: float) -> None:
+def test_points_lie_on_the_middle_of_a_strip_at_the_spacing(angle: float) -> None:
     points = midline_points(strip(angle, 320, 18), 15.6) - 200
     along = np.sort(points @ [np.cos(angle), np.sin(angle)])
     across = points @ [-np.sin(angle), np.cos(angle)]
-    # half a pixel, for a strip of an even width
+    # half a pixel off, since the strip has an even width
     assert np.abs(across).max() < 1
     np.testing.assert_allclose(np.diff(along), 15.6, rtol=0.01)
-    # the fork into the corners, half a width before the end, and up to three quarters of a spacing
+    # half a width to the fork into the corners, and up to three quarters of the spacing
     assert 160 - 18 - 0.75 * 15.6 - 3 < along[-1] < 160 - 18 + 3
     assert along[0] == pytest.approx(-along[-1], abs=3)
 
 
-def test_a_dented_outline_gives_one_line_still() -> None:
+def test_a_dented_outline_still_gives_one_line() -> None:
     mask = strip(0.0, 320, 18)
     mask[217 - 5 : 219, 100:106] = False  # a nick in one bank
     mask[176:184, 250:256] = True  # and a bump on the other
@@ -69,7 +69,7 @@ def test_a_branching_piece_keeps_its_branches() -> None:
     assert distances.min() > 0.5 * 15.6 - 2
 
 
-def test_short_pieces_have_a_point_and_crumbs_none() -> None:
+def test_short_pieces_have_one_point_and_crumbs_none() -> None:
     mask = np.zeros((100, 100), bool)
     mask[20:60, 20:60] = True
     mask[80:84, 80:84] = True
@@ -157,11 +157,11 @@ def test_annotated_points_are_split_as_atlas_points_are(study: Path) -> None:
 def test_positions_are_section_um_on_the_middle_of_the_contour(study: Path) -> None:
     table = drawn([Path("areas/B01/00015.geojson")], test_every=2)
     above = table[table.area == "Fp1"].sort_values("x_um")
-    # 11.2 mm from the image's upper edge, whose first pixel's centre is the origin
+    # 11.2 mm from the upper edge of the image; the origin is the centre of the first pixel
     np.testing.assert_allclose(above.y_um, 11200 - FULL_UM / 2, atol=64)
     np.testing.assert_allclose(np.diff(above.x_um), 1000, rtol=0.02)
     assert len(above) == pytest.approx(30 - 2.4, abs=1)
-    # the hole splits the midline of Fp2 in two around it
+    # the midline of Fp2 passes around the hole
     below = table[table.area == "Fp2"]
     inside = below.x_um.between(20000, 21000) & below.y_um.between(15000, 16000)
     assert not inside.any()
@@ -172,12 +172,12 @@ def test_the_nearest_usable_point_gives_side_and_coordinate(study: Path) -> None
     distance = np.hypot(table.x_um - 5000, table.y_um - 11150)
     near = distance <= 3000
     assert 0 < near.sum() < len(table)
-    # the point on the right is not ok
+    # the status of the point on the right is not ok
     assert (table.hemisphere[near] == "L").all() and (table.hemisphere[~near] == "").all()
     assert (table.x_mm[near] == 7).all() and table.x_mm[~near].isna().all()
 
 
-def test_no_midline_point_leaves_side_and_coordinate_open() -> None:
+def test_without_a_midline_point_side_and_coordinate_are_unknown() -> None:
     points = pd.DataFrame({"x_um": [1.0], "y_um": [2.0]})
     none = pd.DataFrame(columns=["hemisphere", "x_um", "y_um", "x_mm", "y_mm", "z_mm"])
     row = with_nearest(points, none).iloc[0]
@@ -185,7 +185,7 @@ def test_no_midline_point_leaves_side_and_coordinate_open() -> None:
 
 
 @pytest.mark.parametrize("factor", [1, 4])
-def test_a_label_image_gives_what_the_contour_gives(study: Path, factor: int) -> None:
+def test_a_label_image_equals_the_contour(study: Path, factor: int) -> None:
     contour = masks_of(Path("areas/B01/00015.geojson"), (ROWS, COLUMNS), FULL_UM, 50.0)
     labels = np.zeros((ROWS // factor, COLUMNS // factor), np.uint8)
     corners = STRIP // factor
@@ -201,7 +201,7 @@ def test_a_label_image_gives_what_the_contour_gives(study: Path, factor: int) ->
     pd.testing.assert_frame_equal(points, expected[expected.area == "Fp1"])
 
 
-def test_what_is_wrong_with_the_files_is_said(study: Path) -> None:
+def test_unusable_annotation_files_are_named(study: Path) -> None:
     Path("areas/B01/00015.tif").write_bytes(b"")
     both = [Path("areas/B01/00015.geojson"), Path("areas/B01/00015.tif")]
     with pytest.raises(
@@ -210,12 +210,12 @@ def test_what_is_wrong_with_the_files_is_said(study: Path) -> None:
         drawn(both)
     with pytest.raises(InputError, match=r"s15\.geojson: annotations are named"):
         drawn([Path("areas/B01/s15.geojson")])
-    with pytest.raises(InputError, match=r"none of the 40 points .* annotate sections of theirs"):
+    with pytest.raises(InputError, match=r"none of the 40 .* annotate sections of these brains"):
         drawn([Path("areas/B03/00015.geojson")])
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_ring_is_filled_as_skimage_fills_it(seed: int) -> None:
+def test_a_ring_is_filled_as_by_skimage(seed: int) -> None:
     random = np.random.default_rng(seed)
     # a star that crosses itself and leaves the image
     row, column = random.uniform(-20, 80, (2, 15))

@@ -1,4 +1,4 @@
-"""Distances along surfaces whose shortest paths are a formula."""
+"""Distances along surfaces with a formula for the shortest path."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from cytopipe.study.config import GeodesicTable
 
 
 def sphere(subdivisions: int) -> Surface:
-    """A unit sphere of nearly equal triangles: an icosahedron, halved again and again."""
+    """A unit sphere of nearly equal triangles: an icosahedron, subdivided."""
     golden = (1 + np.sqrt(5)) / 2
     corners = [(0.0, i, j * golden) for i in (-1, 1) for j in (-1, 1)]
     vertices = np.concatenate([np.roll(corners, turn, axis=1) for turn in range(3)])
@@ -37,18 +37,18 @@ def sphere(subdivisions: int) -> Surface:
     return Surface(vertices, faces.astype(np.int32))
 
 
-def test_paths_on_a_sphere_are_its_arcs() -> None:
+def test_paths_on_a_sphere_are_as_long_as_arcs() -> None:
     surface = sphere(5)
     start = np.random.default_rng(1).choice(len(surface.vertices), 20)
     arcs = np.arccos(np.clip(surface.vertices[start] @ surface.vertices.T, -1, 1))
     paths = csgraph.dijkstra(step_lengths(surface), directed=False, indices=start)
     far = arcs > 0.3
     error = paths[far] / arcs[far] - 1
-    assert error.min() > -1e-3  # a path through chords is shorter by their sagitta alone
+    assert error.min() > -1e-3  # chords are hardly shorter than arcs
     assert error.max() < 0.06 and error.mean() < 0.02
 
 
-def test_in_a_plane_no_step_is_shorter_than_the_straight_line() -> None:
+def test_no_path_in_a_plane_is_shorter_than_the_straight_line() -> None:
     row, column = np.divmod(np.arange(100), 10)
     vertices = np.stack([column, row, 0 * row], axis=1).astype(float)
     square = np.flatnonzero((column < 9) & (row < 9))
@@ -61,24 +61,24 @@ def test_in_a_plane_no_step_is_shorter_than_the_straight_line() -> None:
     paths = csgraph.dijkstra(step_lengths(Surface(vertices, faces.astype(np.int32))), False)
     straight = np.linalg.norm(vertices[:, None] - vertices, axis=-1)
     assert (paths >= straight - 1e-12).all()
-    # against the triangles' diagonal: across the edge, straight
+    # both diagonals: along the edges, and straight across them
     assert paths[9, 90] == pytest.approx(9 * np.sqrt(2))
     assert paths[0, 99] == pytest.approx(9 * np.sqrt(2))
-    # (2, 1) off: the step from corner to corner across two triangles
+    # 2 columns and 1 row: one step across the edge of two triangles
     assert paths[0, 12] == pytest.approx(np.sqrt(5))
 
 
-def test_a_step_around_a_bend_is_the_one_in_the_unfolded_plane() -> None:
+def test_a_step_around_a_bend_is_measured_in_the_unfolded_plane() -> None:
     vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0.5, 1, 0], [0.5, 0, 1]])
     faces = np.array([[0, 1, 2], [1, 0, 3]], np.int32)
     steps = step_lengths(Surface(vertices, faces)).toarray()
     assert steps[2, 3] == pytest.approx(2.0)
-    # where the straight line would leave the triangles there is no such step
+    # a straight line that leaves the triangles is not a step
     vertices[3] = [3.0, 0, 1]
     assert step_lengths(Surface(vertices, faces)).toarray()[2, 3] == 0
 
 
-def test_nodes_are_as_far_apart_as_can_be() -> None:
+def test_nodes_are_spread_evenly() -> None:
     surface = sphere(4)
     nodes, distances = spread_nodes(step_lengths(surface), 0, 40)
     assert len(set(nodes.tolist())) == 40
@@ -86,7 +86,7 @@ def test_nodes_are_as_far_apart_as_can_be() -> None:
     assert (np.diag(distances) == 0).all()
     arcs = np.arccos(np.clip(surface.vertices[nodes] @ surface.vertices[nodes].T, -1, 1))
     np.testing.assert_allclose(distances, arcs, rtol=0.06, atol=1e-6)
-    # the closest of 40 points can be no more than some 0.63 apart (Fejes Toth's bound)
+    # the closest two of 40 points are at most some 0.63 apart (Fejes Toth's bound)
     closest = np.where(np.eye(40, dtype=bool), np.inf, arcs).min(0)
     assert closest.min() > 0.3
     reached = np.arccos(np.clip(surface.vertices @ surface.vertices[nodes].T, -1, 1)).min(1)
@@ -95,7 +95,7 @@ def test_nodes_are_as_far_apart_as_can_be() -> None:
 
 @pytest.fixture
 def hemispheres(tmp_path: Path) -> dict[str, Path]:
-    """Balls of 20 and 14 mm, 50 mm apart."""
+    """Balls with radii of 20 and 14 mm, 50 mm apart."""
     paths = {}
     for side, radius, middle in (("L", 20.0, -25.0), ("R", 14.0, 25.0)):
         paths[side] = tmp_path / f"hemi-{side}_mid.surf.gii"
@@ -103,7 +103,7 @@ def hemispheres(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-def test_the_table_has_both_hemispheres_by_their_area(
+def test_the_table_has_nodes_in_proportion_to_area(
     hemispheres: dict[str, Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "geodesic.npz"
@@ -122,7 +122,7 @@ def test_the_table_has_both_hemispheres_by_their_area(
     assert distances[np.ix_(left, left)].max() == pytest.approx(np.pi * 20, rel=0.08)
 
 
-def test_equal_surfaces_give_equal_bytes_at_any_time(
+def test_equal_surfaces_give_equal_bytes(
     hemispheres: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = []
@@ -135,9 +135,9 @@ def test_equal_surfaces_give_equal_bytes_at_any_time(
     assert contents[0] == contents[1]
 
 
-def test_what_is_wrong_with_a_surface_is_said(hemispheres: dict[str, Path], tmp_path: Path) -> None:
+def test_unusable_surfaces_are_named(hemispheres: dict[str, Path], tmp_path: Path) -> None:
     path, few = tmp_path / "a.npz", GeodesicTable(nodes=20)
-    with pytest.raises(InputError, match=r"a\.npz: surfaces of \['L'\]; give L and R"):
+    with pytest.raises(InputError, match=r"a\.npz: surfaces of \['L'\]; supply L and R"):
         patches.run_geodesic(surfaces={"L": hemispheres["L"]}, table=path, params=few)
     many = GeodesicTable(nodes=9000)
     with pytest.raises(InputError, match=r"hemi-L_mid\.surf\.gii: has fewer vertices than its"):

@@ -1,4 +1,4 @@
-"""Annotated patches of layers: split, ranked, and refused by name."""
+"""Annotated patches of layers: split, ranked, and refused with a message."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -48,7 +48,7 @@ def edited(table: Path, column: str, value: str, row: int = 2) -> None:
     frame.to_csv(table, sep="\t", index=False)
 
 
-def test_the_table_says_where_each_patch_is_and_how_large(layers: Path) -> None:
+def test_the_table_holds_path_and_size_of_each_patch(layers: Path) -> None:
     table = run(layers)
     assert table.patch_id.tolist() == [f"p{number}" for number in range(10)]
     assert (table.width_px == 40).all() and (table.height_px == 30).all()
@@ -77,7 +77,7 @@ def test_the_papers_shares_have_the_papers_sizes() -> None:
     assert rank != sorted(rank)
 
 
-def test_without_cells_the_column_is_not_needed(layers: Path) -> None:
+def test_the_column_of_cells_is_optional(layers: Path) -> None:
     frame = pd.read_csv(layers, sep="\t", dtype=str).drop(columns="cells")
     frame.to_csv(layers, sep="\t", index=False)
     assert (run(layers).cells == "").all()
@@ -88,7 +88,7 @@ def test_without_cells_the_column_is_not_needed(layers: Path) -> None:
     [
         ("patch", "p1", r"layers\.tsv: patch 'p1' is listed twice"),
         ("brain", "", r"layers\.tsv line 4: brain is empty"),
-        ("spacing_um", "two", r"line 4: spacing_um is 'two'; give the pixel size"),
+        ("spacing_um", "two", r"line 4: spacing_um is 'two'; enter the pixel size"),
         ("spacing_um", "-1", r"line 4: spacing_um is '-1'"),
         ("image", "images/none.tif", r"images/none\.tif: not found"),
         ("image", "layers.tsv", r"layers\.tsv: not a readable image"),
@@ -103,26 +103,26 @@ def test_a_wrong_row_is_named(layers: Path, column: str, value: str, message: st
     assert not Path("layers.parquet").exists()
 
 
-def test_masks_have_the_size_of_their_images(layers: Path) -> None:
+def test_masks_of_another_size_than_their_images_are_refused(layers: Path) -> None:
     write_gray(np.zeros((40, 30), np.uint8), layers.parent / "2_layers.tif")
     with pytest.raises(InputError, match=r"2_layers\.tif has 30 x 40 pixels, .*2\.tif 40 x 30"):
         run(layers)
 
 
 @pytest.mark.parametrize("cell", [(-1.2, 0.0), (0.0, 59.2), (np.nan, 0.0)])
-def test_cells_lie_in_their_patch(layers: Path, cell: tuple[float, float]) -> None:
+def test_cells_outside_their_patch_are_refused(layers: Path, cell: tuple[float, float]) -> None:
     write_cells(np.array([[1.0, 1.0], cell]), layers.parent / "3.csv")
     with pytest.raises(InputError, match=r"3\.csv: row 3 lies outside the patch of 80 x 60 um"):
         run(layers)
 
 
-def test_training_and_test_need_patches(layers: Path) -> None:
+def test_neither_training_nor_test_may_be_empty(layers: Path) -> None:
     with pytest.raises(InputError, match=r"test_share 0\.01 of 10 patches leaves 10 for training"):
         run(layers, test_share=0.01)
 
 
 @pytest.mark.parametrize(("column", "message"), [("mask", "'mask' is missing")])
-def test_columns_are_asked_for(layers: Path, column: str, message: str) -> None:
+def test_missing_and_unknown_columns_are_named(layers: Path, column: str, message: str) -> None:
     frame = pd.read_csv(layers, sep="\t", dtype=str)
     frame.drop(columns=column).to_csv(layers, sep="\t", index=False)
     with pytest.raises(InputError, match=message):

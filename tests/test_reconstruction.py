@@ -1,4 +1,4 @@
-"""A stack of slices of an ellipsoid, placed by known transforms, becomes that ellipsoid again."""
+"""Slices of an ellipsoid, placed by known transforms, become that ellipsoid again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,13 +36,13 @@ PARAMS = Reconstruction(
 
 
 def labels_at(stack_mm: np.ndarray) -> np.ndarray:
-    """The truth: 0, 1, 2 at (..., 3) points (x, y, z) in the stack."""
+    """The true labels 0, 1, 2 at (..., 3) points (x, y, z) in the stack."""
     gray, white = ((((stack_mm - CENTRE) / axes) ** 2).sum(-1) < 1 for axes in (GRAY, WHITE))
     return (gray.astype(np.uint8) + white).astype(np.uint8)
 
 
 class Study:
-    """Slices on disk; `change` edits one page (in stack pixels of the section) before writing."""
+    """Slices on disk; `set` edits one of them before `run` writes them."""
 
     def __init__(self, folder: Path, image_right: geometry.ImageRight = "R") -> None:
         self.folder, self.image_right = folder, image_right
@@ -78,7 +78,7 @@ class Study:
         label: int,
         over: tuple[int, ...] = (0, 1, 2),
     ) -> None:
-        """A disc of `label` around (x, y) mm of the stack, over other labels of one section."""
+        """Draw a disc of `label` around (x, y) mm of the stack, over some labels of one section."""
         page, to_stack = self.pages[number]
         points = self.stack_points(number, to_stack)[..., :2] / 1000
         disc = np.linalg.norm(points - where_mm, axis=-1) < radius_mm
@@ -88,7 +88,7 @@ class Study:
         self,
         params: Reconstruction = PARAMS,
         exclusion: Path | None = None,
-        given: Path | None = None,
+        supplied: Path | None = None,
         workers: int = 1,
     ) -> None:
         chunks: dict[str, list[int]] = {"00000": [], "00016": []}
@@ -106,7 +106,7 @@ class Study:
             labels=[self.folder / f"{chunk}.tif" for chunk in chunks],
             tables=[self.folder / f"{chunk}.parquet" for chunk in chunks],
             stack=self.folder / "stack.parquet",
-            supplied_tissue=[given] if given else [],
+            supplied_tissue=[supplied] if supplied else [],
             volume=self.folder / "whole.nii.gz",
             repairs=self.folder / "repairs-whole.parquet",
             workers=workers,
@@ -174,26 +174,26 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("image_right", ["R", "L"])
-def test_ellipsoid_comes_back(tmp_path: Path, image_right: geometry.ImageRight) -> None:
-    """Rotated, shifted, mirrored and missing sections, every second voxel plane between two."""
+def test_the_ellipsoid_is_reconstructed(tmp_path: Path, image_right: geometry.ImageRight) -> None:
+    """Sections are turned, shifted, mirrored and missing; every other plane lies between two."""
     study = Study(tmp_path, image_right)
     study.run()
-    found, truth = study.tissue, study.truth()
-    assert np.allclose(found.affine[:3, :3], np.eye(3) * 0.5)
+    tissue, truth = study.tissue, study.truth()
+    assert np.allclose(tissue.affine[:3, :3], np.eye(3) * 0.5)
     for label in (1, 2):
-        assert dice(found.data >= label, truth >= label) > 0.97
+        assert dice(tissue.data >= label, truth >= label) > 0.97
         shift = np.subtract(
-            ndimage.center_of_mass(found.data >= label), ndimage.center_of_mass(truth >= label)
+            ndimage.center_of_mass(tissue.data >= label), ndimage.center_of_mass(truth >= label)
         )
         assert np.linalg.norm(shift) < 0.3
     sign = 1 if image_right == "R" else -1
-    centre = found.to_mm(np.array(ndimage.center_of_mass(found.data > 0)))
+    centre = tissue.to_mm(np.array(ndimage.center_of_mass(tissue.data > 0)))
     assert np.abs(centre - [sign * CENTRE[0], CENTRE[2], -CENTRE[1]]).max() < 0.15
     assert len(study.repairs) == 0
 
 
-def test_voxels_of_the_section_spacing_stack_planes(tmp_path: Path) -> None:
-    """The paper's stacking: planes of voxels are sections."""
+def test_voxels_as_large_as_the_section_spacing_stack_the_sections(tmp_path: Path) -> None:
+    """The paper's stacking: each plane of voxels is a section."""
     study = Study(tmp_path)
     study.run(PARAMS.model_copy(update={"voxel_mm": 1.0}))
     tissue, truth = study.tissue, study.truth()
@@ -222,19 +222,20 @@ def test_hole_and_dirt_are_repaired_and_recorded(tmp_path: Path) -> None:
     truth = study.truth()
     assert dice(study.tissue.data >= 1, truth >= 1) > 0.97
     assert dice(study.tissue.data >= 2, truth >= 2) > 0.97
-    found = study.repairs.sort_values("a_mm")
-    assert list(found.kind) == ["defect", "defect"]
-    assert np.allclose(found[["r_mm", "a_mm", "s_mm"]].iloc[0], [hole[0], 12, -hole[1]], atol=0.4)
-    assert np.allclose(found[["r_mm", "a_mm", "s_mm"]].iloc[1], [dirt[0], 22, -dirt[1]], atol=0.4)
-    assert found.volume_mm3.iloc[0] == pytest.approx(np.pi * 2.5**2, rel=0.2)
+    repairs = study.repairs.sort_values("a_mm")
+    assert list(repairs.kind) == ["defect", "defect"]
+    centres = repairs[["r_mm", "a_mm", "s_mm"]]
+    assert np.allclose(centres.iloc[0], [hole[0], 12, -hole[1]], atol=0.4)
+    assert np.allclose(centres.iloc[1], [dirt[0], 22, -dirt[1]], atol=0.4)
+    assert repairs.volume_mm3.iloc[0] == pytest.approx(np.pi * 2.5**2, rel=0.2)
 
 
 def test_torn_section_does_not_outvote_its_neighbours(tmp_path: Path) -> None:
     study = Study(tmp_path)
     study.set(20, (28.0, 13.0), 8.0, 0)
     study.run()
-    found = study.repairs
-    assert list(found.kind) == ["defect"] and found.a_mm[0] == pytest.approx(20)
+    repairs = study.repairs
+    assert list(repairs.kind) == ["defect"] and repairs.a_mm[0] == pytest.approx(20)
     truth = study.truth()
     assert dice(study.tissue.data >= 1, truth >= 1) > 0.97
 
@@ -248,8 +249,8 @@ def test_wrong_label_is_repaired_only_between_near_neighbours(tmp_path: Path) ->
     assert len(study.repairs) == 0
 
 
-def test_a_sulcus_in_one_section_is_no_defect(tmp_path: Path) -> None:
-    """Background lined with gray matter is anatomy, however wide."""
+def test_a_sulcus_in_one_section_is_not_a_defect(tmp_path: Path) -> None:
+    """Background lined with gray matter is anatomy, whatever its width."""
     study = Study(tmp_path)
     study.set(15, (17.0, 4.0), 5.0, 1, over=(2,))
     study.set(15, (17.0, 4.0), 3.0, 0)
@@ -262,9 +263,9 @@ def test_fragment_is_dropped(tmp_path: Path) -> None:
     for number in (12, 13, 14):
         study.set(number, (29.0, 22.0), 1.5, 1)
     study.run()
-    found = study.repairs
-    assert list(found.kind) == ["fragment"]
-    assert np.allclose(found[["r_mm", "a_mm", "s_mm"]].iloc[0], [29, 13, -22], atol=0.4)
+    repairs = study.repairs
+    assert list(repairs.kind) == ["fragment"]
+    assert np.allclose(repairs[["r_mm", "a_mm", "s_mm"]].iloc[0], [29, 13, -22], atol=0.4)
     assert dice(study.tissue.data > 0, study.truth() > 0) > 0.97
 
 
@@ -284,13 +285,13 @@ def test_exclusion_on_another_grid(tmp_path: Path) -> None:
     assert not (tissue.data > 0)[:, :, s_mm < -16.4].any()
     kept = s_mm > -16.4
     assert dice((tissue.data > 0)[:, :, kept], (study.truth() > 0)[:, :, kept]) > 0.97
-    rows = study.repairs
-    assert (rows.kind == "excluded").all()
+    repairs = study.repairs
+    assert (repairs.kind == "excluded").all()
     expected = (study.truth()[:, :, ~kept] > 0).sum() * 0.5**3
-    assert rows.volume_mm3.sum() == pytest.approx(expected, rel=0.05)
+    assert repairs.volume_mm3.sum() == pytest.approx(expected, rel=0.05)
 
 
-def test_exclusion_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_an_exclusion_mask_off_the_brain_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "exclusion.nii.gz"
     affine = volumes.regular_affine(2.0, np.array([500.0, 0, 0]))
     volumes.write(volumes.Volume(np.ones((9, 9, 9), np.uint8), affine), path)
@@ -298,7 +299,7 @@ def test_exclusion_elsewhere_is_refused(tmp_path: Path) -> None:
         Study(tmp_path).run(exclusion=path)
 
 
-def test_segments_of_a_person_are_left_out(tmp_path: Path) -> None:
+def test_segments_drawn_by_a_person_are_excluded(tmp_path: Path) -> None:
     """A cropped segmentation of 3D Slicer, two segments that overlap in layers."""
     study = Study(tmp_path)
     shape, affine = (20, 40, 14), np.diag([1.5, 1.0, 1.0, 1.0])
@@ -326,7 +327,7 @@ def test_a_mask_of_most_of_the_brain_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "tissue.nii.gz").exists()
 
 
-def test_a_missing_mask_stops_with_what_to_do_or_goes_on(tmp_path: Path) -> None:
+def test_a_missing_mask_stops_with_instructions_or_goes_on(tmp_path: Path) -> None:
     study = Study(tmp_path)
     study.run()
     names = {"volume": "whole.nii.gz", "volume_repairs": "repairs-whole.parquet"}
@@ -344,14 +345,14 @@ def test_a_missing_mask_stops_with_what_to_do_or_goes_on(tmp_path: Path) -> None
         )
 
 
-def test_no_section_is_an_error_that_says_so(tmp_path: Path) -> None:
+def test_too_few_sections_are_an_error(tmp_path: Path) -> None:
     study = Study(tmp_path)
     study.numbers = [13]
     with pytest.raises(InputError, match="1 sections have tissue"):
         study.run()
 
 
-def test_same_bytes_on_any_number_of_workers(tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
     outputs = []
     for workers in (1, 3):
         study = Study(tmp_path)

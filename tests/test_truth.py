@@ -1,4 +1,4 @@
-"""The truth scores, on a brain whose every answer is a formula."""
+"""The scores against the ground truth, on a brain for which all values have a formula."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from cytopipe.numerics.geometry import (
     ras_to_stack,
     resample_labels,
 )
-from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.scoring import judged, probe_rows
 from cytopipe.truth.section_errors import (
     dice,
@@ -80,15 +80,15 @@ def test_true_labels_have_dice_1_and_blank_and_missing_sections_do_not_count(
     assert (samples["dice_gray"] == 1).all() and (samples["dice_white"] == 1).all()
 
 
-def test_white_matter_called_gray_costs_what_the_formula_says(
+def test_white_matter_labelled_gray_lowers_dice_as_the_formula_says(
     truth: TruthBrain, tmp_path: Path
 ) -> None:
     samples = score_labels(truth, tmp_path / "a.tif", lambda labels: np.minimum(labels, 1))
     section = truth.good()[len(truth.good()) // 2]
     true = truth.page(section, "tissue")
     gray, white = (true == 1).sum(), (true == 2).sum()
-    found = samples["dice_gray"][len(truth.good()) // 2]
-    assert found == pytest.approx(2 * gray / (gray + gray + white))
+    gray_dice = samples["dice_gray"][len(truth.good()) // 2]
+    assert gray_dice == pytest.approx(2 * gray / (gray + gray + white))
     assert samples["dice_white"][len(truth.good()) // 2] == 0
 
 
@@ -96,24 +96,25 @@ def test_a_section_without_labels_counts_as_zero(truth: TruthBrain) -> None:
     assert (label_samples(truth, [])["dice_gray"] == 0).all()
 
 
-def test_labels_of_another_spacing_are_brought_to_the_grid_of_the_truth() -> None:
+def test_labels_of_another_spacing_are_resampled_to_the_grid_of_the_truth() -> None:
     fine, _ = shells(np.insert(grid_um(128.0) / 1000 - (20, 20), 1, 30.0, axis=-1) - (0, 0, 20))
     coarse, _ = shells(np.insert(grid_um(256.0) / 1000 - (20, 20), 1, 30.0, axis=-1) - (0, 0, 20))
-    brought = resample_labels(fine, 128.0, coarse.shape, 256.0, FULL_UM)
-    assert dice(brought, coarse, 1) > 0.98
+    resampled = resample_labels(fine, 128.0, coarse.shape, 256.0, FULL_UM)
+    assert dice(resampled, coarse, 1) > 0.98
     # pixel centres of the coarse grid fall between the fine ones: half a fine pixel is the limit
-    assert dice(np.roll(brought, 1, axis=1), coarse, 1) < dice(brought, coarse, 1)
+    assert dice(np.roll(resampled, 1, axis=1), coarse, 1) < dice(resampled, coarse, 1)
 
 
-def test_flips_found_missed_and_invented(truth: TruthBrain) -> None:
+def test_flips_are_detected_missed_and_invented(truth: TruthBrain) -> None:
     stack = stack_of(truth)
-    right = mirror_samples(truth, placements(stack.values()))
-    assert right["mirrored_found"].tolist() == [1, 1] and not right["mirrored_invented"].any()
+    correct = mirror_samples(truth, placements(stack.values()))
+    assert correct["mirrored_found"].tolist() == [1, 1]
+    assert not correct["mirrored_invented"].any()
     stack[1120] = replace(stack[1120], mirrored=False)
     stack[1020] = replace(stack[1020], mirrored=True)
     stack[1920] = replace(stack[1920], angle_rad=np.nan)
     wrong = mirror_samples(truth, placements(stack.values()))
-    assert wrong["mirrored_found"].tolist() == [0, 0]  # 1920 has no transform, so no one knows
+    assert wrong["mirrored_found"].tolist() == [0, 0]  # 1920 has no transform
     assert wrong["mirrored_invented"].sum() == 1
     assert len(wrong["unplaced"]) == 1
 
@@ -123,7 +124,7 @@ def test_true_pairs_have_no_error(truth: TruthBrain) -> None:
     assert samples["pair_error"].max() < 1e-6
     assert samples["pair_accepted"].all()
     assert samples["pole_pair_wrong"].sum() == 0
-    # the poles are pairs as well, but need not be accepted
+    # pole pairs have errors, too, but need not be accepted
     assert len(samples["pair_accepted"]) < len(samples["pair_error"])
 
 
@@ -157,7 +158,7 @@ def test_rejected_pairs_are_missed_and_wrong_pole_pairs_are_counted(truth: Truth
     assert (pair_samples(truth, [])["pair_accepted"] == 0).all()
 
 
-def test_drift_ignores_where_the_whole_stack_lies(truth: TruthBrain) -> None:
+def test_drift_ignores_the_position_of_the_whole_stack(truth: TruthBrain) -> None:
     stack = stack_of(truth)
     whole = Rigid(0.7, 5000.0, -9000.0, "stack", "elsewhere")
     moved = [
@@ -180,9 +181,7 @@ def test_drift_of_half_the_stack_by_2_mm_is_1_mm_after_the_fit(truth: TruthBrain
 
 
 @pytest.mark.parametrize("off_mm", [0.0, 0.3])
-def test_a_surface_off_by_a_distance_is_scored_with_that_distance(
-    truth: TruthBrain, off_mm: float
-) -> None:
+def test_the_score_of_a_surface_is_its_distance(truth: TruthBrain, off_mm: float) -> None:
     estimated = {h: ball(h, MIDDLE_MM + off_mm) for h in "LR"}
     placed = placements(stack_of(truth).values())
     samples = surface_samples(truth, estimated, mids_of(truth), placed, VOXEL_MM)
@@ -196,48 +195,48 @@ def test_a_surface_off_by_a_distance_is_scored_with_that_distance(
 def test_the_true_surface_is_carried_into_a_stack_that_drifted(truth: TruthBrain) -> None:
     placed = placements(drifting(truth))
     mid = ball("L", MIDDLE_MM)
-    # in the plane of a section, carrying is exact: true section -> estimated stack
+    # in the plane of a section: true section -> estimated stack
     section = truth.with_tissue[5]
     flat = mid.vertices.copy()
     flat[:, 1] = truth.z_um[section] / 1000
-    carried = carry(flat, truth.z_um, truth.placements, placed, "R")
+    carried = carry(flat, truth, placed)
     at = truth.placements[section].back(ras_to_stack(flat, "R")[:, :2])
     assert ras_to_stack(carried, "R")[:, :2] == pytest.approx(placed[section](at))
-    # half-way between two sections it is the mean of both
+    # half-way between two sections: the mean of both
     before, after = truth.with_tissue[5:7]
     between = flat.copy()
     between[:, 1] = (truth.z_um[before] + truth.z_um[after]) / 2000
     neighbours = []
     for s in (before, after):
         flat[:, 1] = truth.z_um[s] / 1000
-        neighbours.append(carry(flat, truth.z_um, truth.placements, placed, "R")[:, [0, 2]])
-    found = carry(between, truth.z_um, truth.placements, placed, "R")
-    assert found[:, [0, 2]] == pytest.approx((neighbours[0] + neighbours[1]) / 2)
-    assert found[:, 1] == pytest.approx(between[:, 1])
+        neighbours.append(carry(flat, truth, placed)[:, [0, 2]])
+    carried = carry(between, truth, placed)
+    assert carried[:, [0, 2]] == pytest.approx((neighbours[0] + neighbours[1]) / 2)
+    assert carried[:, 1] == pytest.approx(between[:, 1])
 
 
-def test_drift_is_not_charged_to_the_surface(truth: TruthBrain) -> None:
+def test_drift_does_not_count_as_an_error_of_the_surface(truth: TruthBrain) -> None:
     placed = placements(drifting(truth))
     estimated = {}
     for h in "LR":
         mid = ball(h, MIDDLE_MM)
-        moved = carry(mid.vertices, truth.z_um, truth.placements, placed, "R")
+        moved = carry(mid.vertices, truth, placed)
         estimated[h] = surfaces.Surface(moved, mid.faces)
     samples = surface_samples(truth, estimated, mids_of(truth), placed, VOXEL_MM)
     assert np.percentile(samples["surface_mm"], 95) < 0.1
     straight = placements(stack_of(truth).values())
-    charged = surface_samples(truth, estimated, mids_of(truth), straight, VOXEL_MM)
-    assert np.median(charged["surface_mm"]) > 0.3
+    uncorrected = surface_samples(truth, estimated, mids_of(truth), straight, VOXEL_MM)
+    assert np.median(uncorrected["surface_mm"]) > 0.3
 
 
-def test_the_medial_wall_is_left_out(truth: TruthBrain) -> None:
+def test_the_medial_wall_is_skipped(truth: TruthBrain) -> None:
     pial, white = ball("L", PIAL_MM), ball("L", WHITE_MM)
     wall = pial.vertices[:, 0] > CENTRES["L"][0] + 8
     vertices = white.vertices.copy()
     vertices[wall] = pial.vertices[wall]
     mids = mids_of(truth) | {"L": true_mid(pial, surfaces.Surface(vertices, white.faces))}
     assert 0 < mids["L"].cortex.mean() < 1
-    # an estimate that is right on the cortex and elsewhere on the wall
+    # an estimate that is correct on the cortex and wrong on the medial wall
     estimated = {h: ball(h, MIDDLE_MM) for h in "LR"}
     placed = placements(stack_of(truth).values())
     samples = surface_samples(truth, estimated, mids, placed, VOXEL_MM)
@@ -246,7 +245,7 @@ def test_the_medial_wall_is_left_out(truth: TruthBrain) -> None:
     assert np.percentile(samples["cortex_voxel"], 99) < 0.3 / VOXEL_MM
 
 
-def test_what_is_no_sphere_is_named_so() -> None:
+def test_two_components_and_a_hole_are_not_a_sphere() -> None:
     one = ball("L", 10)
     assert is_sphere(one)
     two = surfaces.Surface(
@@ -274,7 +273,7 @@ def test_subdividing_and_sampling_stay_on_the_surface() -> None:
 # --- the table
 
 
-def test_goals_are_judged_and_missed_ones_are_red() -> None:
+def test_goals_are_judged_and_missed_goals_are_red() -> None:
     assert judged("a", "B01", 0.92, "", "at least", 0.92).met == "yes"
     assert judged("a", "B01", 0.91, "", "at least", 0.92).met == "no"
     assert judged("a", "B01", 3.1, "px", "at most", 3).met == "no"
@@ -291,13 +290,13 @@ def test_goals_are_judged_and_missed_ones_are_red() -> None:
     assert "\033" not in truth_table.format_table(rows, colour=False)
 
 
-def test_the_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     rows = [
         judged("a", "B01", 0.25, "", "", float("nan")),
         judged("b", "all", float("nan"), "mm", "at most", 1),
     ]
     truth_table.write(rows, tmp_path / "truth.tsv")
-    # as text: NaN is not equal to NaN
+    # as text, since NaN is not equal to NaN
     assert str(truth_table.read(tmp_path / "truth.tsv")) == str(rows)
 
 
@@ -316,7 +315,7 @@ def test_pretraining_is_compared_with_the_best_baseline() -> None:
     assert seen.value == pytest.approx(0.1) and "untrained" in seen.metric
     assert transfer.value == pytest.approx(0.08) and "profiles" in transfer.metric
     assert seen.met == transfer.met == "yes"
-    # a goal does not vanish with its scores
+    # a goal without scores is missed
     lost = [row for row in rows if row["split"] != "transfer"]
     transfer = probe_rows(pd.DataFrame(lost), ["untrained", "profiles"])[-1]
     assert "transfer" in transfer.metric and transfer.met == "no"

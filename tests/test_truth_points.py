@@ -1,4 +1,4 @@
-"""How near points are to the true midline and coordinates, where the answer is a formula."""
+"""Errors of points, on a brain for which the midline and coordinates have a formula."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,8 @@ import pandas as pd
 import pytest
 from shell_study import (
     CENTRES,
-    FULL_UM,
     HALF_MM,
     PIAL_MM,
-    SPACING_UM,
     as_scanned,
     drifting,
     mids_of,
@@ -18,11 +16,8 @@ from shell_study import (
     template_of,
 )
 
-from cytopipe.numerics.geometry import (
-    ras_to_stack,
-    stack_to_ras,
-)
-from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.numerics.geometry import ras_to_stack, stack_to_ras
+from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.point_errors import (
     beyond_drift,
     coordinate_samples,
@@ -31,12 +26,10 @@ from cytopipe.truth.point_errors import (
     depth_samples,
     midline_um,
 )
-from cytopipe.truth.section_errors import (
-    drift,
-)
+from cytopipe.truth.section_errors import drift
 
 
-def test_points_in_the_middle_of_the_cortex(truth: TruthBrain) -> None:
+def test_points_within_0_1_of_the_middle_count(truth: TruthBrain) -> None:
     points = points_of(truth)
     outside = points_of(truth, PIAL_MM + 0.4)
     samples = depth_samples(truth, points, mids_of(truth))
@@ -60,14 +53,14 @@ def test_unusable_points_do_not_count(truth: TruthBrain) -> None:
 
 def test_depth_between_pixels_and_at_the_edge_of_the_cortex() -> None:
     depth = np.array([[0.0, 0.2, 0.4, np.nan], [0.0, 0.2, 0.4, np.nan]])
-    found = depth_at(depth, np.array([[0.5, 0.5], [2.3, 0.0], [2.7, 0.0]]))
-    assert found[:2] == pytest.approx([0.1, 0.4])
-    assert np.isnan(found[2])
+    depths = depth_at(depth, np.array([[0.5, 0.5], [2.3, 0.0], [2.7, 0.0]]))
+    assert depths[:2] == pytest.approx([0.1, 0.4])
+    assert np.isnan(depths[2])
 
 
 def test_the_true_midline_is_a_circle(truth: TruthBrain) -> None:
     (section,) = (row for row in truth.sections if row.section == 1520)
-    line = midline_um(truth.page(1520, "depth"), SPACING_UM, FULL_UM)
+    line = midline_um(truth, 1520)
     stack_mm = as_scanned(section, line)
     radius = np.min([np.linalg.norm(stack_mm - c, axis=1) for c in CENTRES.values()], axis=0)
     assert radius == pytest.approx(HALF_MM, abs=0.03)
@@ -82,13 +75,14 @@ def test_coverage_is_the_share_of_the_midline_in_reach(truth: TruthBrain) -> Non
 
 @dataclass
 class Registered:
-    """Points of a drifted stack, and how far the registration made up for the drift."""
+    """Points of a drifted stack, and its placements."""
 
     points: pd.DataFrame
     placed: dict
 
 
-def registered(truth: TruthBrain, made_up_for: float) -> Registered:
+def registered(truth: TruthBrain, compensated: float) -> Registered:
+    """The registration compensates for a share of the drift."""
     placed = placements(drifting(truth))
     points = points_of(truth)
     fit = drift(truth, placed).fit
@@ -96,16 +90,16 @@ def registered(truth: TruthBrain, made_up_for: float) -> Registered:
         at = rows[["x_um", "y_um"]].to_numpy()
         moved = placed[section](at)
         points.loc[rows.index, ["x_stack_um", "y_stack_um"]] = moved
-        where = truth.placements[section](at) * made_up_for + fit(moved) * (1 - made_up_for)
+        where = truth.placements[section](at) * compensated + fit(moved) * (1 - compensated)
         z = np.full((len(rows), 1), truth.z_um[section])
         coordinate = template_of(stack_to_ras(np.hstack([where, z]), "R"))
         points.loc[rows.index, ["x_mm", "y_mm", "z_mm"]] = coordinate
     return Registered(points, placed)
 
 
-@pytest.mark.parametrize("made_up_for", [0.0, 0.5, 1.0])
-def test_an_error_that_is_the_drift_is_not_charged(truth: TruthBrain, made_up_for: float) -> None:
-    case = registered(truth, made_up_for)
+@pytest.mark.parametrize("compensated", [0.0, 0.5, 1.0])
+def test_an_error_due_to_drift_does_not_count(truth: TruthBrain, compensated: float) -> None:
+    case = registered(truth, compensated)
     fit = drift(truth, case.placed).fit
 
     def affine(stack_mm: np.ndarray) -> np.ndarray:
@@ -115,18 +109,18 @@ def test_an_error_that_is_the_drift_is_not_charged(truth: TruthBrain, made_up_fo
 
     samples = coordinate_samples(truth, case.points, case.placed, fit, affine)
     assert samples["coordinate"].max() < 0.05
-    # with drift, the error is what was not made up for
+    # with drift, the error is what was not compensated
     total = np.median(samples["coordinate_total"])
     drift_mm = np.median(drift(truth, case.placed).distance_mm)
-    assert total == pytest.approx((1 - made_up_for) * drift_mm, abs=0.35)
-    # an error of the registration that no drift explains is charged in full
+    assert total == pytest.approx((1 - compensated) * drift_mm, abs=0.35)
+    # an error of the registration that drift does not explain counts in full
     case.points["y_mm"] += 2
-    charged = coordinate_samples(truth, case.points, case.placed, fit, affine)
-    assert charged["coordinate"][:, 0] == pytest.approx(2, abs=0.2)
-    assert charged["coordinate"][:, 1].max() < 0.05
+    shifted = coordinate_samples(truth, case.points, case.placed, fit, affine)
+    assert shifted["coordinate"][:, 0] == pytest.approx(2, abs=0.2)
+    assert shifted["coordinate"][:, 1].max() < 0.05
 
 
-def test_beyond_drift_takes_away_no_more_than_the_drift() -> None:
+def test_beyond_drift_subtracts_no_more_than_the_drift() -> None:
     rng = np.random.default_rng(0)
     displaced = np.tile([1.0, 0.0, 0.0], (50, 1))
     groups = np.zeros(50)

@@ -1,4 +1,4 @@
-"""Errors of template coordinates, on a ball whose middle surface is a formula."""
+"""Errors of template coordinates, on a ball with a formula for its mid-surface."""
 
 import numpy as np
 import pytest
@@ -24,12 +24,12 @@ def directions(count: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("off", [-3.0, -1.0, 0.0, 1.5, 4.0])
-def test_the_distance_from_the_middle_is_that_of_the_radii(ball: Volume, off: float) -> None:
+def test_the_distance_from_the_middle_is_a_difference_of_radii(ball: Volume, off: float) -> None:
     points = directions(500, 0) * (MIDDLE_MM - off)
-    found = off_middle_mm(points, ball)
+    measured = off_middle_mm(points, ball)
     # the two boundaries are known to half a voxel
-    assert abs(found.mean() - off) < 0.25
-    assert np.abs(found - off).max() < 0.5
+    assert abs(measured.mean() - off) < 0.25
+    assert np.abs(measured - off).max() < 0.5
 
 
 def test_sigma_is_the_spread_about_the_middle(ball: Volume) -> None:
@@ -39,23 +39,25 @@ def test_sigma_is_the_spread_about_the_middle(ball: Volume) -> None:
     assert abs(np.median(sigma) / (ALONG_CORTEX * 0.8) - 1) < 0.15
 
 
-def test_each_half_answers_for_itself_and_the_section_s_error_is_added(ball: Volume) -> None:
+def test_hemispheres_are_judged_separately_and_the_error_of_the_section_is_added(
+    ball: Volume,
+) -> None:
     points = directions(4000, 3)
     right = points[:, 0] > 0
     points *= np.where(right, MIDDLE_MM + 1.5, MIDDLE_MM)[:, None]
     sides = np.where(right, "R", "L")
-    of_section = np.where(points[:, 1] > 0, 2.0, 0.0)
-    sigma = sigma_mm(points, sides, ball, of_section)
+    section_sigma = np.where(points[:, 1] > 0, 2.0, 0.0)
+    sigma = sigma_mm(points, sides, ball, section_sigma)
     alone = sigma_mm(points, sides, ball, np.zeros(4000))
-    np.testing.assert_allclose(sigma, np.hypot(alone, of_section))
+    np.testing.assert_allclose(sigma, np.hypot(alone, section_sigma))
     assert alone[right].min() > 3 * alone[~right].max()
 
 
-def test_what_is_not_known_is_not_claimed(ball: Volume) -> None:
+def test_an_unknown_error_is_nan(ball: Volume) -> None:
     points = directions(1000, 4) * MIDDLE_MM
     points[0] = np.nan
-    of_section = np.zeros(1000)
-    of_section[1] = np.nan
-    sigma = sigma_mm(points, np.full(1000, "L"), ball, of_section)
+    section_sigma = np.zeros(1000)
+    section_sigma[1] = np.nan
+    sigma = sigma_mm(points, np.full(1000, "L"), ball, section_sigma)
     assert np.isnan(sigma[:2]).all()
     assert np.isfinite(sigma[2:]).all()

@@ -1,7 +1,7 @@
-"""Template coordinates of all points of a brain, and the area of an atlas at each.
+"""Template coordinates of all points of a brain, and the atlas area at each.
 
-CytoNet paper, section 3.4: spatial proximity is measured in a common reference space. A transform
-that a lab already has is used as it is; otherwise the reconstruction is registered to the template.
+CytoNet section 3.4: spatial proximity is measured in a common reference space. A lab's own
+transform is used as it is; without one, the reconstruction is registered to the template.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cytopipe import logs, provenance
 from cytopipe.coordinates import checks as checking
-from cytopipe.coordinates.atlas import area_at
-from cytopipe.coordinates.chains import Given, of_section, read_given
+from cytopipe.coordinates.atlas_areas import area_at
+from cytopipe.coordinates.chains import (
+    SuppliedTransforms,
+    chain_of_section,
+    read_supplied_transforms,
+)
 from cytopipe.coordinates.direction import (
     affine_part,
     check_hemispheres,
@@ -21,7 +26,6 @@ from cytopipe.coordinates.direction import (
     check_overlap,
     overlap,
 )
-from cytopipe.coordinates.proposal import carried
 from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError, Output
@@ -31,11 +35,13 @@ from cytopipe.formats.transforms import PointTransform, affine_transform, has_in
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics import chain as frames
 from cytopipe.numerics.chain import Chain
-from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
+from cytopipe.numerics.geometry import ImageRight, stack_to_ras
 from cytopipe.study import masks
 from cytopipe.study.config import Coordinates
 
 VERSION = 3
+# voxels of a brain that are compared with a mask at a time; a bound of memory
+_VOXELS_AT_ONCE = 1_000_000
 
 
 @provenance.recorded
@@ -65,65 +71,56 @@ def run(
     ----------
     image_right : side of the brain at the right of an unmirrored image.
     midlines : tables (MidlineRow) of the brain's chunks, in order.
-    stack : the brain's table (StackRow), for the error of each section's place.
+    stack : the brain's table (StackRow).
     tissue, template : label volumes (0 background, 1 gray, 2 white) in stack and template RAS mm.
     template_name : name of the template space.
     atlas, areas : label volume in the template space and the table of its labels, or None.
-    supplied_transform : a ready-made transform (`formats.transforms.read`), or None to register.
-    chains : table of ready-made transforms (`study.transform_table`) and the files that it names,
-        or nothing.
+    supplied_transform : the lab's own transform (`formats.transforms.read`), or None.
+    chains : the lab's table of transforms (`study.transform_table`) and the files that it names, or
+        nothing. Without either, the brain is registered.
     anchoring_target : the volume whose voxels the anchorings count, or None.
-    transform : ITK composite to write. It moves POINTS from the stack to the template (in ITK's
-        LPS); to resample the stack's images on the template its inverse is needed.
-    affine : the same for its affine part alone, a measure of what the rest is worth.
-    checks : table to write (CheckRow): is the way to the template sound.
-    points : table to write (PointRow), last.
+    transform : written: ITK composite that moves POINTS from the stack to the template (in ITK's
+        LPS). Resampling the stack's images on the template takes its inverse.
+    affine : written: its affine part alone, to show what the rest improves.
+    checks : written: table (CheckRow) of whether the path to the template is sound.
+    points : written last: table (PointRow).
 
     Raises
     ------
     InputError
-        If the transform exchanges left and right, front and back or top and bottom, or overlaps
-        the brains less than its affine part or its inverse do; if a table of transforms is none.
+        If the transform exchanges left and right, front and back or top and bottom, or overlaps the
+        brains less than its affine part or its inverse; or if a supplied file cannot be used.
     """
-    brain_tissue, goal = volumes.read_tissue(tissue), volumes.read_tissue(template)
+    brain_tissue, template_tissue = volumes.read_tissue(tissue), volumes.read_tissue(template)
     if not (brain_tissue.data > 0).any():
         raise InputError(f"{tissue}: holds no tissue; look at the reconstruction's log")
     places = {row.section: row for row in tables.read_rows(tables.StackRow, stack)}
-    laid_down = Given()
+    supplied = SuppliedTransforms()
     if chains:
-        known = set(places)
-        laid_down = read_given(
-            chains[0], brain, template_name, anchoring_target, params.anchoring_axes, known
+        supplied = read_supplied_transforms(
+            chains[0], brain, template_name, anchoring_target, params.anchoring_axes, set(places)
         )
-        if supplied_transform is not None and laid_down.whole is not None:
+        if supplied_transform is not None and supplied.whole is not None:
             raise InputError(
                 f"{supplied_transform} and {chains[0]} both define the transform of the "
                 "whole brain; remove one"
             )
-    if laid_down.whole is not None:
+    if supplied.whole is not None:
         logs.info(f"{brain}: using {chains[0]}")
-        found = _usable(laid_down.whole, brain_tissue, brain, template_name, params)
+        used = _with_affine_part(supplied.whole, brain_tissue, params)
         remedy = f"correct {chains[0]}"
     elif supplied_transform is not None:
         logs.info(f"{brain}: using {supplied_transform}, which moves {params.given_moves}")
         full = transforms.read(supplied_transform, brain, template_name, params.given_moves)
-        found = _usable(full, brain_tissue, brain, template_name, params)
+        used = _with_affine_part(full, brain_tissue, params)
         remedy = f"set coordinates.given_moves to the other value, or correct {supplied_transform}"
     else:
         logs.info(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
-        found = register(
-            brain_tissue, goal, brain, template_name, params.registration_mm, params.seed
-        )
+        used = register(brain_tissue, template_tissue, brain, template_name, params)
         remedy = "check study.image_right in config/config.yaml and the section numbers"
-    check_landmarks(found.full, brain_tissue, remedy)
-    dice = {
-        name: overlap(it, brain_tissue, goal)
-        for name, it in (
-            ("transform", found.full),
-            ("affine", found.affine),
-            ("inverse", found.full.inverse()),
-        )
-    }
+    check_landmarks(used.full, brain_tissue, remedy)
+    moves = {"transform": used.full, "affine": used.affine, "inverse": used.full.inverse()}
+    dice = {name: overlap(move, brain_tissue, template_tissue) for name, move in moves.items()}
     for name, value in dice.items():
         logs.info(f"{brain}: Dice with {name}: gray {value.gray:.3f}, white {value.white:.3f}")
     check_overlap(dice["transform"], dice["affine"], dice["inverse"], f"{brain} to {template_name}")
@@ -131,44 +128,42 @@ def run(
     midline = pd.concat(
         [tables.read(tables.MidlineRow, path) for path in midlines], ignore_index=True
     )
-    ways = {
-        number: of_section(places[number], 1.0, image_right, found.full, laid_down).since(
+    own_chains = {
+        number: chain_of_section(places[number], 1.0, image_right, used.full, supplied).since(
             frames.section(f"{brain}/{number}")
         )
-        for number in sorted({*laid_down.sections, *laid_down.anchored})
-        if places[number].is_placed or number in laid_down.anchored
+        for number in sorted({*supplied.sections, *supplied.anchored})
+        if places[number].is_placed or number in supplied.anchored
     }
-    frame = points_of_brain(midline, found.full, image_right, ways)
-    check_hemispheres(_template_mm(frame), frame["hemisphere"].to_numpy(str), remedy)
+    frame = points_of_brain(midline, used.full, image_right, own_chains)
+    template_mm = frame[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
+    hemispheres = frame["hemisphere"].to_numpy(str)
+    check_hemispheres(template_mm, hemispheres, remedy)
     # an anchored plane does not depend on the stack
-    sigma_um = {
-        number: 0.0 if number in laid_down.anchored else place.sigma_um
+    section_sigma_um = {
+        number: 0.0 if number in supplied.anchored else place.sigma_um
         for number, place in places.items()
     }
-    frame["sigma_mm"] = sigma_mm(
-        _template_mm(frame),
-        frame["hemisphere"].to_numpy(str),
-        goal,
-        frame["section"].map(sigma_um).to_numpy(np.float64) / 1000,
-    )
+    section_sigma_mm = frame["section"].map(section_sigma_um).to_numpy(np.float64) / 1000
+    frame["sigma_mm"] = sigma_mm(template_mm, hemispheres, template_tissue, section_sigma_mm)
     if atlas is not None and areas is not None:
         frame["area"], frame["area_probability"] = area_at(
             read_atlas(atlas, areas),
-            _template_mm(frame),
-            frame["hemisphere"].to_numpy(str),
+            template_mm,
+            hemispheres,
             params.atlas_sigma_mm,
             params.atlas_reach_mm,
         )
     logs.info(f"{brain}: {len(frame)} points {frame['status'].value_counts().to_dict()}")
     judged = checking.checks_of(
-        brain, found.full, ways, laid_down, brain_tissue, goal, frame, image_right,
+        brain, used.full, own_chains, supplied, brain_tissue, template_tissue, frame, image_right,
         dice["transform"],
     )  # fmt: skip
     for row in judged:
         if row.has_failed:
             logs.info(f"{brain}: check failed: {row.check}: {row.value:.3g}, {row.limit}")
-    transforms.write(found.full, transform)
-    transforms.write(found.affine, affine)
+    transforms.write(used.full, transform)
+    transforms.write(used.affine, affine)
     tables.write_rows(tables.CheckRow, judged, checks)
     tables.write(tables.PointRow, frame, points)
 
@@ -183,59 +178,59 @@ def run_proposal(
     proposed: Output,
     params: Coordinates,
 ) -> None:
-    """Write what a template marks as no cortex on the grid of a brain, for a person to correct.
+    """Transfer a template's mask of non-cortical tissue to a brain, for a person to correct.
 
     Parameters
     ----------
     volume, template : label volumes (0 background, 1 gray, 2 white) of the whole brain in stack
         and template RAS mm.
-    exclusion : mask in template RAS mm (`formats.masks`), all of whose segments count.
-    proposed : written: 1 where the brain's tissue lies in them.
+    exclusion : mask in template RAS mm (`study.masks`), all of whose segments count.
+    proposed : written: 1 where the brain's tissue lies in one of them, on the grid of `volume`.
 
     Raises
     ------
     InputError
-        If one of the volumes is none, or the mask marks nothing of this brain.
+        If a volume does not hold tissue labels, or the mask marks nothing of this brain.
     """
-    tissue = volumes.read_tissue(volume)
+    tissue, template_tissue = volumes.read_tissue(volume), volumes.read_tissue(template)
     segments = masks.read_mask(exclusion)
-    found = register(
-        tissue,
-        volumes.read_tissue(template),
-        brain,
-        "template",
-        params.registration_mm,
-        params.seed,
-    )
-    marked = carried(tissue, segments, found.full)
-    if not marked.data.any():
+    to_template = register(tissue, template_tissue, brain, "template", params).full
+    marked: NDArray[np.uint8] = np.zeros(tissue.data.shape, np.uint8)
+    indices = np.argwhere(tissue.data > 0)
+    for start in range(0, len(indices), _VOXELS_AT_ONCE):
+        part = indices[start : start + _VOXELS_AT_ONCE]
+        points_mm = to_template(tissue.to_mm(part))
+        marked[tuple(part.T)] = np.any([segment.holds(points_mm) for segment in segments], axis=0)
+    if not marked.any():
         raise InputError(
-            f"{exclusion}: marks nothing of brain {brain}; give template.exclusion in the space of "
-            "template.tissue, or set it to null"
+            f"{exclusion}: marks nothing of brain {brain}; supply template.exclusion in the space "
+            "of template.tissue, or set it to null"
         )
-    share = marked.data.sum() / (tissue.data > 0).sum()
-    logs.info(f"{brain}: the template leaves out {100 * share:.0f} % of the tissue")
-    volumes.write(marked, proposed)
+    logs.info(f"{brain}: the template excludes {100 * marked.sum() / len(indices):.0f} % of tissue")
+    volumes.write(Volume(marked, tissue.affine), proposed)
 
 
 def points_of_brain(
     midline: pd.DataFrame,
     transform: PointTransform,
     image_right: ImageRight,
-    ways: Mapping[int, Chain],
+    own_chains: Mapping[int, Chain],
 ) -> pd.DataFrame:
-    """Points (PointRow) of a midline (MidlineRow): coordinates, no errors and no areas yet.
+    """Points (PointRow) of a midline (MidlineRow): with coordinates, without errors or areas yet.
 
-    `ways` lead from the section frame to the template for sections that have one of their own.
+    A point that the transform does not cover has no coordinate (NaN); its status, if it was ok,
+    becomes `outside_template`.
 
-    A point that the transform does not cover has no coordinate (NaN) and, unless it was marked
-    before, the status `outside_template`.
+    Parameters
+    ----------
+    transform : stack to template.
+    own_chains : section frame to template, of the sections with transforms of their own.
     """
     stack_um = midline[["x_stack_um", "y_stack_um", "z_stack_um"]].to_numpy(np.float64)
     template_mm = transform(stack_to_ras(stack_um, image_right))
-    for section, way in ways.items():
+    for section, chain in own_chains.items():
         rows = (midline["section"] == section).to_numpy(bool)
-        template_mm[rows] = way(midline.loc[rows, ["x_um", "y_um"]].to_numpy(np.float64))
+        template_mm[rows] = chain(midline.loc[rows, ["x_um", "y_um"]].to_numpy(np.float64))
     frame = midline.drop(columns=["x_cut_um", "y_cut_um"])
     frame[["x_mm", "y_mm", "z_mm"]] = template_mm
     frame["sigma_mm"] = np.nan
@@ -246,19 +241,12 @@ def points_of_brain(
     return tables.conform(tables.PointRow, frame)
 
 
-def _template_mm(frame: pd.DataFrame) -> Floats:
-    return frame[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
-
-
-def _usable(
-    full: PointTransform, tissue: Volume, brain: str, template_name: str, params: Coordinates
-) -> Registration:
-    """A given transform in a form that can be written, and its affine part."""
+def _with_affine_part(full: PointTransform, tissue: Volume, params: Coordinates) -> Registration:
+    """A supplied transform in a form that can be written, and its affine part."""
     if has_inverted_field(full):
         low = tissue.to_mm(np.zeros(3))
         high = tissue.to_mm(np.array(tissue.data.shape) - 1)
         affine = regular_affine(params.registration_mm, low)
         i, j, k = np.ceil((high - low) / params.registration_mm).astype(int) + 1
         full = transforms.sampled(full, affine, (int(i), int(j), int(k)))
-    affine_only = affine_transform(affine_part(full, tissue), brain, template_name)
-    return Registration(affine_only, full)
+    return Registration(affine_transform(affine_part(full, tissue), full.source, full.target), full)

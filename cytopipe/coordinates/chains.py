@@ -1,4 +1,4 @@
-"""The way of every section from its pixels to the template, with what a lab gave of it."""
+"""The chain of every section from its pixels to the template, with a lab's own transforms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ from cytopipe.study.transform_table import ANCHORING, MATRIX, Row
 
 
 @dataclass(frozen=True)
-class Anchored:
-    """Where the plane of a section lies, and how it goes on from there.
+class AnchoredSection:
+    """Where the plane of a section lies, and how it leads on to the template.
 
     Attributes
     ----------
@@ -38,42 +38,41 @@ class Anchored:
 
 
 @dataclass(frozen=True)
-class Given:
-    """What manual/{brain}/transforms.tsv gives.
+class SuppliedTransforms:
+    """The content of manual/{brain}/transforms.tsv.
 
     Attributes
     ----------
-    whole : stack to template, or None if it is to be found.
+    whole : stack to template, or None if the table has no transform of the brain.
     sections : stack to template of single sections.
     anchored : the plane of single sections.
     """
 
     whole: PointTransform | None = None
     sections: Mapping[int, PointTransform] = field(default_factory=dict)
-    anchored: Mapping[int, Anchored] = field(default_factory=dict)
+    anchored: Mapping[int, AnchoredSection] = field(default_factory=dict)
 
 
-def read_given(
+def read_supplied_transforms(
     table: Path, brain: str, template: str, target: Path | None, axes: str, known: set[int]
-) -> Given:
-    """Read a table of transforms and all that it names.
+) -> SuppliedTransforms:
+    """Read a table of transforms and all files that it names.
 
     Parameters
     ----------
-    target : the volume whose voxels the anchorings count, and `axes` as in
-        `anchorings.read_target`.
+    target, axes : the volume whose voxels the anchorings count, as in `anchorings.read_target`.
     known : numbers of the brain's sections.
 
     Raises
     ------
     InputError
-        See `transform_table.read`, `transforms.read` and `anchorings.read`; and for a section that
-        is not there, or an anchoring file of whose slices none is a section of this brain.
+        As `transform_table.read`, `transforms.read` and `anchorings.read`; and for an unknown
+        section, or an anchoring file without a slice for any section.
     """
     whole: PointTransform | None = None
     sections: dict[int, PointTransform] = {}
-    of_all: dict[int, Anchored] = {}
-    of_one: dict[int, Anchored] = {}
+    anchored_by_series: dict[int, AnchoredSection] = {}
+    anchored_by_section: dict[int, AnchoredSection] = {}
     for rows in transform_table.read(table, template):
         first, number = rows[0], rows[0].section
         if number is not None and number not in known:
@@ -81,11 +80,10 @@ def read_given(
                 f"{first.where}: there is no section {number} in config/sections.tsv; correct it"
             )
         if first.type != ANCHORING:
-            transform = _composed(rows, brain)
             if number is None:
-                whole = transform
+                whole = _composed(rows, brain)
             else:
-                sections[number] = transform
+                sections[number] = _composed(rows, brain)
             continue
         if target is None:
             raise InputError(
@@ -96,41 +94,41 @@ def read_given(
         series = anchorings.read(first.file)
         anchorings.check_target(series, volume)
         after = _composed(rows[1:], brain) if rows[1:] else None
-        wanted = {n: n for n in series.slices if n in known}
-        if number is not None:
-            wanted = {number: first.slice if first.slice is not None else number}
-        if not wanted or not set(wanted.values()) <= set(series.slices):
+        if number is None:
+            slice_of, anchored = {n: n for n in series.slices if n in known}, anchored_by_series
+        else:
+            slice_of = {number: number if first.slice is None else first.slice}
+            anchored = anchored_by_section
+        if not slice_of or not set(slice_of.values()) <= set(series.slices):
             raise InputError(
                 f"{first.where}: {first.file} has the slices {sorted(series.slices)}, none for "
-                f"{'any section' if number is None else f'section {number}'}; slices are found by "
-                "their nr: give one row a section, with its slice"
+                f"{'any section' if number is None else f'section {number}'}; slices are matched "
+                "by `nr`: for other numbers, write one row per section and name its slice"
             )
-        (of_all if number is None else of_one).update(
-            {
-                section: Anchored(
-                    series.slices[nr], volume, first.target, after, f"{first.file}: slice {nr}"
-                )
-                for section, nr in wanted.items()
-            }
-        )
-    anchored = {n: a for n, a in of_all.items() if n not in sections} | of_one
-    return Given(whole, sections, anchored)
+        for section, nr in slice_of.items():
+            where = f"{first.file}: slice {nr}"
+            anchored[section] = AnchoredSection(
+                series.slices[nr], volume, first.target, after, where
+            )
+    # the row of a section goes before the series
+    anchored = {n: a for n, a in anchored_by_series.items() if n not in sections}
+    return SuppliedTransforms(whole, sections, anchored | anchored_by_section)
 
 
-def of_section(
+def chain_of_section(
     place: StackRow,
     spacing_um: float,
     image_right: ImageRight,
     whole: PointTransform,
-    given: Given,
+    supplied: SuppliedTransforms,
 ) -> Chain:
-    """The chain from a section's pixels to the template: direction, frames and units are in it.
+    """The chain from a section's pixels to the template; it knows directions, frames and units.
 
     Parameters
     ----------
-    place : the section's row of the stack; without an anchoring it must be placed.
-    spacing_um : of the pixels it starts from.
-    whole : the brain's transform, for a section that has none of its own.
+    place : the section's row of the stack; it must be placed unless it is anchored.
+    spacing_um : of the pixels where the chain starts.
+    whole : the brain's transform, for a section without one of its own.
 
     Raises
     ------
@@ -140,51 +138,46 @@ def of_section(
     brain, number = place.brain, place.section
     name = f"{brain}/{number}"
     start = frames.from_pixels(name, spacing_um, place.full_spacing_um)
-    if number in given.anchored:
-        ahead = _anchored_links(name, given.anchored[number], place)
-    else:
-        assert place.placement is not None
-        transform = given.sections.get(number, whole)
-        ahead = (
+    if number in supplied.anchored:
+        return Chain((start, *_anchored_links(name, supplied.anchored[number], place)))
+    assert place.placement is not None
+    return Chain(
+        (
+            start,
             frames.into_stack(name, brain, place.placement, place.z_um),
             frames.into_ras(brain, image_right),
-            link_of(transform),
+            _link_of(supplied.sections.get(number, whole)),
         )
-    return Chain((start, *ahead))
-
-
-def link_of(transform: PointTransform) -> Link:
-    """A transform in RAS mm as a link of a chain."""
-    return Link(
-        frames.ras(transform.source),
-        frames.ras(transform.target),
-        transform,
-        transform.inverse(),
     )
 
 
-def _anchored_links(name: str, it: Anchored, place: StackRow) -> tuple[Link, ...]:
+def _link_of(transform: PointTransform) -> Link:
+    source, target = frames.ras(transform.source), frames.ras(transform.target)
+    return Link(source, target, transform, transform.inverse())
+
+
+def _anchored_links(name: str, anchored: AnchoredSection, place: StackRow) -> tuple[Link, ...]:
     full_um = place.full_spacing_um
-    # from the outer edge of the first pixel to that of the last, which is what was anchored
+    # from the outer edge of the first pixel to that of the last: this is what was anchored
     size_um = np.array([place.width_um, place.height_um]) + full_um
     columns, rows = size_um / full_um
-    anchorings.check_image(it.anchoring, float(columns), float(rows), it.where)
+    anchorings.check_image(anchored.anchoring, float(columns), float(rows), anchored.where)
 
     def forward(points_um: Floats) -> Floats:
         shares = (np.asarray(points_um, np.float64) + full_um / 2) / size_um
-        return it.target.to_mm(it.anchoring.to_voxels(shares))
+        return anchored.target.to_mm(anchored.anchoring.to_voxels(shares))
 
     def backward(points_mm: Floats) -> Floats:
-        shares = it.anchoring.to_shares(it.target.to_voxels(np.asarray(points_mm, np.float64)))
-        return shares * size_um - full_um / 2
+        voxels = anchored.target.to_voxels(np.asarray(points_mm, np.float64))
+        return anchored.anchoring.to_shares(voxels) * size_um - full_um / 2
 
-    plane = Link(frames.section(name), frames.ras(it.space), forward, backward)
-    return (plane,) if it.after is None else (plane, link_of(it.after))
+    plane = Link(frames.section(name), frames.ras(anchored.space), forward, backward)
+    return (plane,) if anchored.after is None else (plane, _link_of(anchored.after))
 
 
 def _composed(rows: list[Row], brain: str) -> PointTransform:
-    """One transform of rows, the first of which starts in the stack or after an anchoring."""
-    found: PointTransform | None = None
+    """The rows as one transform; the first row starts in the stack or after an anchoring."""
+    composed: PointTransform | None = None
     for row in rows:
         source = brain if row.source == STACK else row.source
         moves: transforms.Moves = "points" if row.moves == "points" else "image"
@@ -198,6 +191,6 @@ def _composed(rows: list[Row], brain: str) -> PointTransform:
                 step = transforms.affine_transform(matrix, row.target, source).inverse()
         else:
             step = transforms.read(row.file, source, row.target, moves)
-        found = step if found is None else found.then(step)
-    assert found is not None
-    return found
+        composed = step if composed is None else composed.then(step)
+    assert composed is not None
+    return composed

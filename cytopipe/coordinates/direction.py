@@ -1,7 +1,8 @@
-"""Whether a transform carries points from the stack to the template, not the other way round.
+"""Whether a transform carries points from the stack to the template, and not the other way round.
 
-The field's commonest mistake, and one that still gives plausible numbers. Three pairs of
-landmarks that no bending of a brain can exchange, and the overlap of the two brains, tell.
+The wrong direction is the field's commonest mistake, and still gives plausible numbers. Two things
+reveal it: three pairs of landmarks that no bending of a brain can exchange, and the overlap of the
+two brains.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from cytopipe.formats.volumes import Volume, labels_at
 from cytopipe.numerics.geometry import Floats
 
 _AXES = (("right", "left"), ("front", "back"), ("top", "bottom"))
-_SAMPLED = 100_000
+# voxels that are looked at; bounds of time, chosen, not measured
+_OVERLAP_VOXELS = 100_000
+_TISSUE_VOXELS = 20_000
 
 
 @dataclass(frozen=True)
@@ -31,85 +34,75 @@ class Overlap:
 
 
 def overlap(transform: PointTransform, tissue: Volume, template: Volume) -> Overlap:
-    """Dice of a brain's tissue and the template's, looked up where the transform says.
-
-    Each voxel of the stack is carried into the template and compared with what is there, so that
-    this resamples the template on the grid of the stack.
-    """
-    # every k-th voxel of all: a regular thinning without a seed, of air as well
-    every = max(1, round((tissue.data.size / _SAMPLED) ** (1 / 3)))
+    """Dice of a brain's tissue and the template's, which is resampled on the grid of the stack."""
+    # every k-th voxel of all, background included
+    every = max(1, round((tissue.data.size / _OVERLAP_VOXELS) ** (1 / 3)))
     thinned = tissue.data[::every, ::every, ::every]
     index = np.moveaxis(np.indices(thinned.shape), 0, -1).reshape(-1, 3) * every
     own = thinned.ravel()
     there = labels_at(template, transform(tissue.to_mm(index)))
-    dice = [
-        2
-        * float(((own == kind) & (there == kind)).sum())
-        / max(1, int((own == kind).sum() + (there == kind).sum()))
-        for kind in (1, 2)
-    ]
+    dice = []
+    for kind in (1, 2):
+        first, second = own == kind, there == kind
+        total = max(1, int(first.sum() + second.sum()))
+        dice.append(2 * float((first & second).sum()) / total)
     return Overlap(*dice)
 
 
+def tissue_points_mm(tissue: Volume, most: int = _TISSUE_VOXELS) -> Floats:
+    """RAS mm (n, 3) of some `most` voxels of the tissue, in even steps."""
+    index = np.argwhere(tissue.data > 0)
+    return tissue.to_mm(index[:: max(1, len(index) // most)])
+
+
 def check_landmarks(transform: PointTransform, tissue: Volume, remedy: str) -> None:
-    """Right stays right of left, front in front of back, top above bottom.
+    """Check that right stays right of left, front in front of back, and top above bottom.
 
     Raises
     ------
     InputError
         If the two ends of the brain (the outermost twentieth of its voxels on each side) are
-        exchanged along an axis, or if none of them has a coordinate.
+        exchanged along an axis, or if no point of it has a coordinate.
     """
-    index = np.argwhere(tissue.data > 0)
-    points = tissue.to_mm(index[:: max(1, len(index) // 20_000)])
+    points = tissue_points_mm(tissue)
     mapped = transform(points)
     known = np.isfinite(mapped).all(axis=1)
+    spaces = f"{transform.source} to {transform.target}"
     if not known.any():
-        raise InputError(
-            f"{transform.source} to {transform.target}: the transform covers no point of the "
-            f"brain; {remedy}"
-        )
+        raise InputError(f"{spaces}: the transform covers no point of the brain; {remedy}")
     for axis, (high, low) in enumerate(_AXES):
         first, last = np.quantile(points[known, axis], [0.05, 0.95])
         upper, lower = known & (points[:, axis] >= last), known & (points[:, axis] <= first)
         if mapped[upper, axis].mean() <= mapped[lower, axis].mean():
             raise InputError(
-                f"{transform.source} to {transform.target}: the {high} of the brain does not lie "
-                f"on the {high} side of its {low} in the template; {remedy}"
+                f"{spaces}: the {high} of the brain does not lie on the {high} side of its {low} "
+                f"in the template; {remedy}"
             )
 
 
 def check_hemispheres(points_mm: Floats, hemispheres: NDArray[np.str_], remedy: str) -> None:
-    """The left hemisphere's points lie left of the right one's.
+    """Raise InputError if the points of the left hemisphere do not lie left of the right one's.
 
-    Raises
-    ------
-    InputError
-        If not. Without points of both hemispheres nothing is said.
+    Passes if either hemisphere has no points.
     """
     known = np.isfinite(points_mm).all(axis=1)
-    left, right = known & (hemispheres == "L"), known & (hemispheres == "R")
-    if left.any() and right.any() and not points_mm[left, 0].mean() < points_mm[right, 0].mean():
+    left, right = (points_mm[known & (hemispheres == side), 0] for side in ("L", "R"))
+    if len(left) and len(right) and not left.mean() < right.mean():
         raise InputError(
-            f"the left hemisphere lies at R {points_mm[left, 0].mean():.1f} mm of the template, "
-            f"the right one at {points_mm[right, 0].mean():.1f} mm; {remedy}"
+            f"the left hemisphere lies at R {left.mean():.1f} mm of the template, the right one at "
+            f"{right.mean():.1f} mm; {remedy}"
         )
 
 
-def check_overlap(found: Overlap, affine: Overlap, backward: Overlap, what: str) -> None:
-    """The transform overlaps the brains as well as its affine part and as its inverse.
+def check_overlap(full: Overlap, affine: Overlap, backward: Overlap, what: str) -> None:
+    """Raise InputError if a transform overlaps the brains less than its affine part or its inverse.
 
-    A transform that is affine, or the identity, equals one of them but for rounding.
-
-    Raises
-    ------
-    InputError
-        If not, with the numbers.
+    A transform that is affine, or the identity, equals one of them up to rounding.
     """
     for other, name in ((affine, "its affine part"), (backward, "its inverse")):
-        if found.mean < other.mean - 1e-6:
+        if full.mean < other.mean - 1e-6:
             raise InputError(
-                f"{what}: Dice {found.mean:.3f} is below that of {name} ({other.mean:.3f}): it "
+                f"{what}: Dice {full.mean:.3f} is below that of {name} ({other.mean:.3f}): it "
                 "runs the wrong way, or the registration failed; look at the reconstruction and "
                 "at coordinates.given_moves in config/config.yaml"
             )
@@ -117,8 +110,7 @@ def check_overlap(found: Overlap, affine: Overlap, backward: Overlap, what: str)
 
 def affine_part(transform: PointTransform, tissue: Volume) -> Floats:
     """(4, 4) affine of least squared error to a transform over the brain's tissue, RAS mm."""
-    index = np.argwhere(tissue.data > 0)
-    points = tissue.to_mm(index[:: max(1, len(index) // 20_000)])
+    points = tissue_points_mm(tissue)
     mapped = transform(points)
     known = np.isfinite(mapped).all(axis=1)
     padded = np.column_stack([points[known], np.ones(int(known.sum()))])

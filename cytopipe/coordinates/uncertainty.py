@@ -1,10 +1,10 @@
-"""How far each template coordinate may be off, from what the data themselves contradict.
+"""How far each template coordinate may be off, estimated from contradictions in the data.
 
-Beyond the papers. Two parts are estimated and added in squares: the error of the section's place,
-from the pairs that contradict one another (`alignment.graph`), and the error of the registration
-around the point: points of the cortex's middle should lie in the middle of the template's cortex,
-and by how much their neighbourhood misses it is seen. A registration fits what it sees; along the
-cortex it is off by more, and by how much more has to be known from a phantom (`ALONG_CORTEX`).
+Not in the papers. Two errors are added in squares. The error of the section's place follows from
+pairs that contradict one another (`alignment.graph`). The error of the registration follows from
+how far the points around a point, which lie in the middle of the cortex, miss the middle of the
+template's cortex. A registration is off by more along the cortex, where it sees no border; a
+phantom shows by how much (`ALONG_CORTEX`).
 """
 
 import numpy as np
@@ -13,14 +13,15 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from cytopipe.formats.volumes import Volume
+from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats
 
-# points around each that say how well the cortex is met there; on both banks and over 10 mm or so
+# neighbours of a point, on both banks and over some 10 mm. Chosen, not measured
 NEIGHBOURS = 200
 # root mean square error of an axis over the distance from the template's middle, measured on three
 # brains of the phantom, whose true coordinates are known: 2.6 to 3.5
 ALONG_CORTEX = 3.0
-# of a normal distribution: standard deviation over median of absolute values
+# standard deviation over median of absolute values, of a normal distribution
 FROM_MEDIAN = 1.4826
 
 
@@ -31,15 +32,13 @@ def off_middle_mm(points_mm: Floats, template: Volume) -> Floats:
     beside flat cortex, too large where two banks touch in the template. NaN for points without a
     coordinate.
     """
-    inside = template.data > 0
-    white = template.data == 2
-    towards_pial = _signed_mm(inside, template.voxel_mm)
-    beyond_white = -_signed_mm(white, template.voxel_mm)
+    to_pial, to_white = (
+        _signed_mm(mask, template.voxel_mm) for mask in (template.data > 0, template.data == 2)
+    )
     known = np.isfinite(points_mm).all(axis=1)
     at = template.to_indices(points_mm[known]).T
     off = np.full(len(points_mm), np.nan)
-    off_middle = (towards_pial - beyond_white) / 2
-    off[known] = ndimage.map_coordinates(off_middle, at, order=1, mode="nearest")
+    off[known] = ndimage.map_coordinates((to_pial + to_white) / 2, at, order=1, mode="nearest")
     return off
 
 
@@ -54,12 +53,12 @@ def sigma_mm(
     Parameters
     ----------
     points_mm : (n, 3) template RAS mm; NaN without a coordinate.
-    hemispheres : (n,) L or R; the other hemisphere says nothing about this one.
-    section_sigma_mm : (n,) of the place of each point's section; NaN if not known.
+    hemispheres : (n,) L or R; each hemisphere is judged by its own points.
+    section_sigma_mm : (n,) error of the place of each point's section; NaN if unknown.
 
     Returns
     -------
-    (n,) mm; NaN where a part is not known.
+    (n,) mm; NaN where either error is unknown.
     """
     off = np.abs(off_middle_mm(points_mm, template))
     registration = np.full(len(off), np.nan)
@@ -74,8 +73,8 @@ def sigma_mm(
     return np.asarray(np.hypot(registration, section_sigma_mm))
 
 
-def _signed_mm(mask: NDArray[np.bool_], voxel_mm: Floats) -> Floats:
-    """Distance to the mask's boundary, between voxels; positive inside."""
+def _signed_mm(mask: Mask, voxel_mm: Floats) -> Floats:
+    """Distance to the mask's boundary, which lies between voxels; positive inside."""
     inside = ndimage.distance_transform_edt(mask, voxel_mm)
     outside = ndimage.distance_transform_edt(~mask, voxel_mm)
     half = float(np.mean(voxel_mm)) / 2

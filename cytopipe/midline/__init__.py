@@ -1,8 +1,8 @@
 """Points along the midline of the cortex in every section of a chunk.
 
-CytoNet paper, section 3.2: each section's plane cuts the 3D mid-surface; the cut goes back to the
-section by the inverse of its transform, mirror flip included, and its points are pushed onto the
-midline that the section's segmentation shows.
+CytoNet section 3.2: the plane of each section cuts the mid-surface. The inverse of the section's
+transform, mirror flip included, carries the cut back to the section, where its points are pushed
+onto the midline of the segmented cortex.
 """
 
 from pathlib import Path
@@ -13,14 +13,10 @@ from numpy.typing import NDArray
 
 from cytopipe import logs, provenance
 from cytopipe.files import Output
-from cytopipe.formats import images, surfaces, tables
-from cytopipe.midline.cutting import (
-    Cut,
-    Hemisphere,
-    cut_hemispheres,
-    cutting_angle_deg,
-)
+from cytopipe.formats import images, tables
+from cytopipe.formats import surfaces as gifti
 from cytopipe.midline.refinement import refine, tissue_share
+from cytopipe.midline.surface_cuts import Cut, Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.numerics.geometry import pixels_to_section, section_to_pixels
 from cytopipe.study.config import Midline
 
@@ -47,11 +43,14 @@ def run(
     stack : table (StackRow) of the brain.
     labels, segmentation : label pages and table (SegmentationRow) of the chunk.
     surfaces, thickness, curvature : GIfTI mid-surface and its maps by hemisphere, stack RAS mm.
-    midline : table to write (MidlineRow). A section without a transform or without gray matter has
-        no rows; the log says so.
+    midline : written: table (MidlineRow). A section without a transform or without gray matter has
+        no rows, and the log says why.
     """
     hemispheres = {
-        name: _read_hemisphere(surfaces, thickness, curvature, name) for name in surfaces
+        name: Hemisphere(
+            gifti.read(path), gifti.read_map(thickness[name]), gifti.read_map(curvature[name])
+        )
+        for name, path in surfaces.items()
     }
     places = {row.section: row for row in tables.read_rows(tables.StackRow, stack)}
     placed = []
@@ -77,9 +76,9 @@ def run(
             continue
         points = points_of_section(section, place, page, cut, params)
         chunk.append(points)
-        says = points["status"].value_counts().to_dict()
         logs.info(
-            f"section {section.section}: {len(points)} points {says}, "
+            f"section {section.section}: {len(points)} points "
+            f"{points['status'].value_counts().to_dict()}, "
             f"moved {points['refined_um'].median():.0f} um (median)"
         )
     chunk = chunk or [tables.frame_of(tables.MidlineRow, [])]
@@ -93,13 +92,12 @@ def points_of_section(
     cut: Cut,
     params: Midline,
 ) -> pd.DataFrame:
-    """Points (MidlineRow) of one section.
+    """Points (MidlineRow) of a placed section.
 
     Parameters
     ----------
-    section, place : its labels and its place in the stack.
     page : (rows, columns) labels 0 background, 1 gray, 2 white.
-    cut : points of the cut of its plane.
+    cut : the mid-surfaces cut by the section's plane.
     """
     placement = place.placement
     assert placement is not None
@@ -121,7 +119,7 @@ def points_of_section(
         tables.MidlineRow,
         pd.DataFrame(
             {
-                "point_id": [f"{section.brain}-{number:05d}-{i:05d}" for i in range(len(cut))],
+                "point_id": [f"{section.brain}-{number:05d}-{i:05d}" for i in range(len(cut_um))],
                 "brain": section.brain,
                 "section": number,
                 "hemisphere": cut.hemisphere,
@@ -144,14 +142,4 @@ def points_of_section(
                 "status": status,
             }
         ),
-    )
-
-
-def _read_hemisphere(
-    meshes: dict[str, Path], thickness: dict[str, Path], curvature: dict[str, Path], name: str
-) -> Hemisphere:
-    return Hemisphere(
-        surfaces.read(meshes[name]),
-        surfaces.read_map(thickness[name]),
-        surfaces.read_map(curvature[name]),
     )

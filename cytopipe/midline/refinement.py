@@ -1,13 +1,12 @@
-"""Points pushed onto the middle of the cortex as the section itself shows it.
+"""Points pushed onto the middle of the cortex that the section itself shows.
 
-The mid-surface went through smoothing and cleaning in 3D, so its cut is not always in the middle.
-Two targets:
+The mid-surface was smoothed and cleaned in 3D, so its cut is not always in the middle. Two targets:
 
-skeleton   (the paper, 3.2) Laplacian fields between the morphological skeleton of the gray matter
-           (1) and its pial and white boundaries (0); points climb to the skeleton. Which of the
-           skeletons the paper does not say; this one is Guo and Hall's.
-laplacian  the 0.5 level of the Laplacian between the outer boundary (0) and the white matter (1),
-           the definition of the mid-surface, in the plane.
+skeleton   (CytoNet 3.2) Laplacian fields between the morphological skeleton of the gray matter (1)
+           and its pial and white boundaries (0); points climb to the skeleton. The paper does not
+           say which skeleton; this one is Guo and Hall's.
+laplacian  the 0.5 level of the Laplacian between background (0) and white matter (1): the
+           definition of the mid-surface, in the plane.
 """
 
 from dataclasses import dataclass
@@ -15,14 +14,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from cytopipe.numerics.components import touching
+from cytopipe.numerics.components import Mask, touching
 from cytopipe.numerics.geometry import Floats
-from cytopipe.numerics.laplace2d import REACHED, Mask, interpolate, solve_laplace, walk
+from cytopipe.numerics.laplace2d import REACHED, interpolate, solve_laplace, walk
 from cytopipe.numerics.thinning import thin
 from cytopipe.numerics.windows import beside, count, nearest
 
-Target = Literal["laplacian", "skeleton"]
 GRAY, WHITE = 1, 2
 
 
@@ -32,12 +31,12 @@ class Refined:
 
     Attributes
     ----------
-    points_px : (n, 2) column, row; in gray matter unless it was too far away.
+    points_px : (n, 2) column, row; in gray matter unless it was out of reach.
     depth : (n,) Laplacian depth in the plane, 0 pial to 1 white; NaN outside gray matter and in
-        pieces of gray matter that touch only one of the two.
-    reached : (n,) the point lies on the target. Other points had no gray matter in reach, lie in
-        a piece without a midline, or would have used up their movement; they stay where they were
-        (where they came into gray matter).
+        pieces of gray matter that do not touch both.
+    reached : (n,) whether the point lies on the target. Other points have no gray matter in reach,
+        lie in a piece without a midline, or would move too far; they stay where they entered gray
+        matter.
     """
 
     points_px: Floats
@@ -46,12 +45,15 @@ class Refined:
 
 
 def refine(
-    labels: NDArray[np.uint8], points_px: Floats, target: Target, max_move_px: float
+    labels: NDArray[np.uint8],
+    points_px: Floats,
+    target: Literal["laplacian", "skeleton"],
+    max_move_px: float,
 ) -> Refined:
     """Move points onto the midline of the gray matter of a section.
 
-    A point outside gray matter first goes to the nearest pixel of it. No point moves by more than
-    `max_move_px` in all, and none that is in gray matter leaves it.
+    A point outside gray matter first moves to its nearest pixel. No point moves by more than
+    `max_move_px` in all, and no point leaves gray matter.
 
     Parameters
     ----------
@@ -63,28 +65,27 @@ def refine(
     depth = depth_field(labels)
     points, moved_px, entered = enter(gray, points_px - corner, max_move_px)
     if target == "skeleton":
-        field, level, usable = _skeleton_field(gray), 1.0, gray
+        skeleton = thin(gray)
+        values = np.where(skeleton, 1.0, np.where(gray, np.nan, 0.0))
+        field, level, usable = solve_laplace(gray & ~skeleton, values, skeleton), 1.0, gray
     else:
-        # a tangentially cut crown shows no white matter, and its field is 0 all over
+        # the crown of a gyrus, cut tangentially, shows no white matter: no depth is defined there
         field, level, usable = depth, 0.5, gray & ~np.isnan(depth)
     going = np.flatnonzero(entered)[_at(usable, points[entered])]
     ends, how = walk(field, gray, points[going], level, max_move_px - moved_px[going])
     reached = np.zeros(len(points), bool)
     reached[going] = how == REACHED
-    # a walk that does not arrive follows a sulcus closed by the segmentation: its start is better
+    # a walk that does not arrive follows a sulcus that the segmentation closed: keep its start
     points[reached] = ends[how == REACHED]
     in_gray = _at(gray, points)
     depths = np.where(in_gray, interpolate(depth, points), np.nan)
-    # a point that stays is given back to the last bit
+    # adding the corner again would round
     stays = (points == points_px - corner).all(axis=1, keepdims=True)
     return Refined(np.where(stays, points_px, points + corner), depths, reached)
 
 
 def depth_field(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Laplacian between background (0) and white matter (1) in the gray matter of a section.
-
-    NaN in pieces of gray matter that do not touch both, and away from gray matter.
-    """
+    """Laplacian depth of gray matter, 0 pial to 1 white; NaN away from pieces that touch both."""
     gray = labels == GRAY
     pial, white = (touching(gray, beside(labels, GRAY, side)) for side in (0, WHITE))
     values = np.where(gray, np.nan, labels == WHITE)
@@ -92,12 +93,12 @@ def depth_field(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def enter(gray: Mask, points_px: Floats, max_move_px: float) -> tuple[Floats, Floats, Mask]:
-    """Bring points outside gray matter to the centre of the nearest pixel of it.
+    """Move points outside gray matter to the centre of its nearest pixel.
 
     Returns
     -------
-    (n, 2) points, those with no gray matter within `max_move_px` as they were; (n,) distance
-    moved; (n,) whether the point is in gray matter now.
+    (n, 2) points, unchanged if no gray matter lies within `max_move_px`; (n,) distance moved; (n,)
+    whether the point is in gray matter now.
     """
     points = np.array(points_px, np.float64)
     moved = np.zeros(len(points))
@@ -113,11 +114,7 @@ def enter(gray: Mask, points_px: Floats, max_move_px: float) -> tuple[Floats, Fl
 
 
 def tissue_share(labels: NDArray[np.uint8], points_px: Floats, window_px: float) -> Floats:
-    """Share of tissue (gray or white) in a square window around each point.
-
-    What lies outside the image is background. The window is that of an image patch, so that the
-    share is of what a network would see.
-    """
+    """Share of tissue (gray or white) in a square window around each point; 0 outside the image."""
     reach = max(0, round((window_px - 1) / 2))
     row, column, inside = _pixels(labels, points_px)
     return np.where(inside, count(labels > 0, row, column, reach) / (2 * reach + 1) ** 2, 0.0)
@@ -126,32 +123,20 @@ def tissue_share(labels: NDArray[np.uint8], points_px: Floats, window_px: float)
 def _cropped(
     labels: NDArray[np.uint8], max_move_px: float
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """The part of a section that holds gray matter and whatever may come into it.
-
-    Returns
-    -------
-    (2,) column, row of its first pixel; the part of the labels.
-    """
-    spans = []
-    for axis in (1, 0):
-        found = np.flatnonzero((labels == GRAY).any(axis=axis))
-        margin = int(np.ceil(max_move_px)) + 2
-        first, last = (found[0], found[-1]) if len(found) else (0, 0)
-        spans.append(slice(max(0, first - margin), last + margin + 1))
-    return np.array([spans[1].start, spans[0].start]), labels[spans[0], spans[1]]
-
-
-def _skeleton_field(gray: Mask) -> NDArray[np.float32]:
-    skeleton = thin(gray)
-    return solve_laplace(
-        gray & ~skeleton, np.where(skeleton, 1.0, np.where(gray, np.nan, 0.0)), skeleton
+    """(column, row) of the first pixel from which gray matter is in reach, and that part."""
+    boxes = ndimage.find_objects((labels == GRAY).astype(np.uint8))
+    margin = int(np.ceil(max_move_px)) + 2
+    rows, columns = (
+        slice(max(0, side.start - margin), side.stop + margin)
+        for side in (boxes[0] if boxes else (slice(0, 1), slice(0, 1)))
     )
+    return np.array([columns.start, rows.start]), labels[rows, columns]
 
 
 def _pixels(
     image: NDArray[np.generic], points_px: Floats
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Mask]:
-    """Row and column of the pixels nearest to points, clipped to the image, and if inside."""
+    """Row and column of the pixels nearest to points, clipped to the image; whether inside."""
     nearest = np.floor(np.asarray(points_px, np.float64) + 0.5).astype(np.int64)
     row = np.clip(nearest[:, 1], 0, image.shape[0] - 1)
     column = np.clip(nearest[:, 0], 0, image.shape[1] - 1)

@@ -1,9 +1,9 @@
-"""Midsurface: cortical depth and the closed surface at half depth, one for each hemisphere.
+"""Midsurface: cortical depth and the closed surface at half depth, one per hemisphere.
 
 CytoNet section 3.2: Laplacian depth (Leprince et al. 2015), the 0.5-isosurface by marching cubes,
-hemispheres, topology, Poisson reconstruction, isotropic explicit remeshing. Order here: the
-hemispheres are told apart and handles are cut on voxels BEFORE surfaces are made, because Poisson
-reconstruction changes no topology and closes what is open.
+hemispheres, topology, Poisson reconstruction, isotropic explicit remeshing. Here the hemispheres
+are separated and handles are cut on voxels BEFORE surfaces are made, because Poisson reconstruction
+does not change the topology and closes what is open.
 """
 
 from collections.abc import Iterator
@@ -22,13 +22,21 @@ from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
-from cytopipe.midsurface.supplied_surfaces import Given, check_place, read_given, within_cortex
+from cytopipe.midsurface.supplied_surfaces import (
+    SuppliedSurface,
+    check_place,
+    read_supplied_surface,
+    within_cortex,
+)
 from cytopipe.midsurface.surface import HemisphereSurface, midsurface
 from cytopipe.numerics import laplace, meshes, sulci, topology
+from cytopipe.numerics.components import Mask
+from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import Midsurface
 
 VERSION = 2
 SIDES = {"L": 1, "R": 2}
+# background around a hemisphere's box; at least the layer of the depth's continuation; chosen
 MARGIN_VOXELS = 3
 
 
@@ -47,136 +55,135 @@ def run(
     workers: int = 1,
     params: Midsurface,
 ) -> None:
-    """Compute depth, hemispheres and both mid-surfaces of one brain.
+    """Compute the depth, the hemispheres and both mid-surfaces of one brain.
 
     Parameters
     ----------
     tissue : label volume of the reconstruction, stack RAS mm.
-    supplied_surfaces : ready-made surfaces, which take the place of those at half depth
-        (`supplied_surfaces.read_given`).
+    supplied_surfaces : the lab's own surfaces, which replace those at half depth
+        (`read_supplied_surface`), or nothing.
     depth : written: float32, 0 pial to 1 white matter, NaN outside the cortex.
     hemispheres : written: uint8 0 background, 1 left, 2 right.
-    surfaces, thickness, curvature : written, a file for each of "L" and "R": mid-surface, mm, 1/mm.
+    surfaces, thickness, curvature : written, one file each for "L" and "R": mid-surface, mm, 1/mm.
     table : written last: SurfaceRow, one row per hemisphere.
-    workers : from two on, the hemispheres are computed side by side; the result is the same.
+    workers : with two or more, the hemispheres are computed side by side.
 
     Raises
     ------
     InputError
-        If the volume is not isotropic, a hemisphere has no cortex around white matter, or a
-        ready-made surface does not fit.
+        If the volume is not isotropic, a hemisphere has no white matter, or a supplied surface
+        does not fit.
     """
     labels = volumes.read_tissue(tissue)
     if np.ptp(labels.voxel_mm) > 1e-3 * labels.voxel_mm[0]:
         raise InputError(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
         )
-    labels = volumes.Volume(fill_cavities(labels.data.astype(np.uint8)), labels.affine)
-    fused = None
-    if params.open_sulci:
-        fused = sulci.fused_banks(labels.data)
+    data = fill_cavities(labels.data)
+    fused = sulci.fused_banks(data) if params.open_sulci else None
+    if fused is not None:
         logs.info(f"{brain}: {int(fused.sum())} voxels between fused banks carved open")
-        opened = np.where(fused, 0, labels.data).astype(np.uint8)
-        labels = volumes.Volume(opened, labels.affine)
-    ready = {name: read_given(supplied_surfaces, name) for name in SIDES}
+        data = np.where(fused, 0, data).astype(np.uint8)
+    labels = volumes.Volume(data, labels.affine)
+    supplied = {name: read_supplied_surface(supplied_surfaces, name) for name in SIDES}
     sides = separate(labels, params.band_mm, params.plane_only_from_mm)
+    side_volume = volumes.Volume(sides, labels.affine)
+    for name, side in SIDES.items():
+        if (own := supplied[name]) is not None:
+            check_place(own[0], side_volume, side, supplied_surfaces[0].parent, name)
     whole_depth = np.full(sides.shape, np.nan, np.float32)
     rows = []
-    for name, side in SIDES.items():
-        if (laid := ready[name]) is not None:
-            tissue_sides = volumes.Volume(sides, labels.affine)
-            check_place(laid[0], tissue_sides, side, supplied_surfaces[0].parent, name)
-    work = [(labels, sides == side, ready[name], params) for name, side in SIDES.items()]
-    for (name, side), found in zip(SIDES.items(), _side_by_side(work, workers), strict=True):
-        if found is None:
+    work = [(labels, sides == side, supplied[name], params) for name, side in SIDES.items()]
+    for (name, side), result in zip(SIDES.items(), _side_by_side(work, workers), strict=True):
+        if result is None:
             raise InputError(
                 f"{tissue}: no white matter in hemisphere {name}; look at the reconstruction"
             )
-        surface, where = found.surface, found.where
+        surface, where = result.surface, result.where
         cortex = (sides[where] == side) & (labels.data[where] == 1)
-        whole_depth[where][cortex] = found.depth[cortex]
+        whole_depth[where][cortex] = result.depth[cortex]
         logs.info(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
         gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
-        gifti.write_map(found.thickness_mm, thickness[name], name)
-        gifti.write_map(found.curvature_per_mm, curvature[name], name)
-        opened_beside = 0 if fused is None else _beside(fused, sides == side)
-        rows.append(_row(brain, name, surface, opened_beside, params.edge_mm))
+        gifti.write_map(result.thickness_mm, thickness[name], name)
+        gifti.write_map(result.curvature_per_mm, curvature[name], name)
+        opened = 0
+        if fused is not None:  # a voxel carved between the hemispheres counts for both
+            beside = ndimage.binary_dilation(sides == side, np.ones((3, 3, 3), bool))
+            opened = int((beside & fused).sum())
+        rows.append(_surface_row(brain, name, surface, opened, params.edge_mm))
     volumes.write(volumes.Volume(whole_depth, labels.affine), depth)
-    volumes.write(volumes.Volume(sides, labels.affine), hemispheres)
+    volumes.write(side_volume, hemispheres)
     tables.write_rows(tables.SurfaceRow, rows, table)
 
 
 @dataclass(frozen=True)
-class Hemisphere:
-    """What is computed of one hemisphere.
+class HemisphereResult:
+    """The results for one hemisphere.
 
     Attributes
     ----------
     where : its box in the brain's volume.
     depth : (i, j, k) in that box.
-    thickness_mm, curvature_per_mm : a value a vertex, averaged over neighbours.
+    thickness_mm, curvature_per_mm : (vertices,) averaged over neighbours.
     """
 
     where: tuple[slice, ...]
     depth: NDArray[np.float32]
     surface: HemisphereSurface
-    thickness_mm: NDArray[np.float64]
-    curvature_per_mm: NDArray[np.float64]
+    thickness_mm: Floats
+    curvature_per_mm: Floats
 
 
 def _side_by_side(
-    work: list[tuple[volumes.Volume, NDArray[np.bool_], Given | None, Midsurface]], workers: int
-) -> Iterator[Hemisphere | None]:
-    """`_hemisphere` of each, in order; with several workers each in a process of its own."""
+    work: list[tuple[volumes.Volume, Mask, SuppliedSurface | None, Midsurface]], workers: int
+) -> Iterator[HemisphereResult | None]:
+    """`_hemisphere` of each, in order; with several workers, each in its own process."""
     if workers < 2:
         yield from map(_hemisphere, *zip(*work, strict=True))
         return
-    # processes: the libraries of meshes hold Python's lock; spawned, so that none of the parent's
-    # threads is missed
+    # processes, because the mesh libraries hold Python's lock; spawned, because a fork would lack
+    # the parent's threads
     with ProcessPoolExecutor(len(work), get_context("spawn"), threads.use, (1,)) as pool:
         yield from pool.map(_hemisphere, *zip(*work, strict=True))
 
 
 def _hemisphere(
-    labels: volumes.Volume, mask: NDArray[np.bool_], given: Given | None, params: Midsurface
-) -> Hemisphere | None:
-    """Depth, surface, thickness and curvature of the part of a brain in `mask`.
-
-    A given surface (and thickness) is taken as it is. None without white matter.
-    """
+    labels: volumes.Volume, mask: Mask, supplied: SuppliedSurface | None, params: Midsurface
+) -> HemisphereResult | None:
+    """The results for the part of a brain in `mask`; None if it has no white matter."""
     field, where = hemisphere_depth(labels, mask, params.laplace_tolerance)
     if not (field.data > 0.5).any():
         return None
-    surface, lengths = given or (
+    surface, lengths = supplied or (
         midsurface(field, params.poisson_depth, params.edge_mm, params.remesh_iterations),
         None,
     )
     if lengths is None:
         lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
-        if given:
+        if supplied:
             surface, lengths = within_cortex(surface, lengths, labels)
-    bend = meshes.mean_curvature(surface.vertices, surface.faces)
+    curvature = meshes.mean_curvature(surface.vertices, surface.faces)
     thickness_mm, curvature_per_mm = (
         meshes.smooth_map(values, surface.faces, params.smoothing_rounds)
-        for values in (lengths, bend)
+        for values in (lengths, curvature)
     )
     inner = field.data[(slice(MARGIN_VOXELS, -MARGIN_VOXELS),) * 3]
-    return Hemisphere(where, inner, surface, thickness_mm, curvature_per_mm)
+    return HemisphereResult(where, inner, surface, thickness_mm, curvature_per_mm)
 
 
 def fill_cavities(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Enclosed background (ventricles, lost tissue) counts as white matter: it has no pial side."""
+    """Label enclosed background (ventricles, lost tissue) as white: it has no pial surface."""
     enclosed = topology.without_cavities(labels > 0) & (labels == 0)
     return np.where(enclosed, 2, labels).astype(np.uint8)
 
 
 def hemisphere_depth(
-    labels: volumes.Volume, mask: NDArray[np.bool_], tolerance: float
+    labels: volumes.Volume, mask: Mask, tolerance: float
 ) -> tuple[volumes.Volume, tuple[slice, ...]]:
     """Depth of the part of a brain in `mask`, on its box with a margin of background, and the box.
 
-    One layer of voxels beyond the cortex holds the depth's continuation (`laplace.continued`).
-    The margin keeps surfaces closed where tissue reaches the border of the volume.
+    The depth continues one voxel beyond the cortex (`laplace.continued`). The margin keeps surfaces
+    closed where tissue reaches the border of the volume.
     """
     where = tuple(ndimage.find_objects(mask.astype(np.uint8))[0]) if mask.any() else ()
     if not where:
@@ -189,12 +196,7 @@ def hemisphere_depth(
     return volumes.Volume(depth, affine), where
 
 
-def _beside(carved: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> int:
-    """How many carved voxels touch a hemisphere's tissue; between hemispheres they are of both."""
-    return int((ndimage.binary_dilation(tissue, np.ones((3, 3, 3), bool)) & carved).sum())
-
-
-def _row(
+def _surface_row(
     brain: str, hemisphere: str, surface: HemisphereSurface, voxels_opened: int, edge_mm: float
 ) -> tables.SurfaceRow:
     lengths = meshes.edge_lengths(surface.vertices, surface.faces)

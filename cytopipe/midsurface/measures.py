@@ -2,25 +2,24 @@
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from cytopipe.formats.volumes import Volume
+from cytopipe.numerics.geometry import Floats
 
+# Euler steps; chosen, not measured
 STEP_VOXELS = 0.1
 
 
-def thickness(
-    depth: Volume, vertices: NDArray[np.float64], farthest_mm: float
-) -> NDArray[np.float64]:
+def thickness(depth: Volume, vertices: Floats, farthest_mm: float) -> Floats:
     """Length in mm (v,) of the streamline through each vertex from pial surface to white matter.
 
-    Jones, Buchbinder & Aharon, Human Brain Mapping 11 (2000) 12.
+    The thickness of Jones, Buchbinder & Aharon, Human Brain Mapping 11 (2000) 12.
 
     Parameters
     ----------
     depth : 0 pial to 1 white, continued beyond both (`numerics.laplace.continued`).
     vertices : (v, 3) stack RAS mm.
-    farthest_mm : a streamline ends at this length to either side: where banks are fused the depth
+    farthest_mm : a streamline ends at this length to either side. Where banks are fused, the depth
         has no slope to follow.
     """
     voxel_mm = float(depth.voxel_mm[0])

@@ -1,25 +1,24 @@
-"""Surfaces that a lab already has, in place of those that the depth would give."""
+"""Surfaces that a lab already has, in place of those at half depth."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats.volumes import Volume, labels_at
-from cytopipe.midsurface.surface import HemisphereSurface
+from cytopipe.midsurface.surface import HemisphereSurface, is_sphere
 from cytopipe.numerics import meshes
+from cytopipe.numerics.geometry import Floats
 
 KINDS = ("mid", "pial", "white")
 ENDINGS = (".surf.gii", ".obj")
-# below this share of its vertices in its hemisphere a surface lies elsewhere
+# a surface with less than this share of its vertices on tissue lies elsewhere; chosen, not measured
 LEAST_SHARE = 0.5
 
-
-# a mid-surface, and the thickness in mm where it is given too
-Given = tuple[HemisphereSurface, NDArray[np.float64] | None]
+# a mid-surface, and the thickness in mm (vertices,) if the files define it
+SuppliedSurface = tuple[HemisphereSurface, Floats | None]
 
 
 def name_of(hemisphere: str, kind: str, ending: str = ENDINGS[0]) -> str:
@@ -27,105 +26,94 @@ def name_of(hemisphere: str, kind: str, ending: str = ENDINGS[0]) -> str:
     return f"hemi-{hemisphere}_{kind}{ending}"
 
 
-def read_given(paths: list[Path], hemisphere: str) -> Given | None:
-    """A hemisphere's mid-surface and thickness in mm, as far as files give them.
+def read_supplied_surface(paths: list[Path], hemisphere: str) -> SuppliedSurface | None:
+    """A hemisphere's mid-surface and thickness from the lab's files; None without any.
 
     Parameters
     ----------
-    paths : `hemi-{L,R}_{mid,pial,white}.surf.gii` or `.obj`, in stack RAS mm. A mid-surface is
-        taken as it is; without one it is the mean of pial and white, vertex by vertex, whose
-        distance is the thickness.
-
-    Returns
-    -------
-    The surface, and the thickness where pial and white are given; None without any file.
+    paths : `hemi-{L,R}_{mid,pial,white}.surf.gii` or `.obj`, in stack RAS mm. A mid-surface is used
+        as it is. Without one it is the mean of pial and white, vertex by vertex, and their distance
+        is the thickness.
 
     Raises
     ------
     InputError
-        If pial and white are not both there or exchanged, a surface is there twice, or they do not
-        have the same triangles.
+        If pial or white is missing, the two are exchanged, two files define the same surface, a
+        vertex is NaN, or the surfaces do not have the same triangles.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in paths:
         for kind in KINDS:
             if path.name in [name_of(hemisphere, kind, ending) for ending in ENDINGS]:
-                if kind in found:
-                    raise InputError(f"{found[kind]} and {path.name}: one surface; delete one")
-                found[kind] = path
-    if not found:
+                if kind in files:
+                    raise InputError(
+                        f"{files[kind]} and {path.name}: both define the same surface; remove one"
+                    )
+                files[kind] = path
+    if not files:
         return None
-    if ("pial" in found) != ("white" in found):
-        alone = found.get("pial", found.get("white"))
-        other = name_of(hemisphere, "white" if "pial" in found else "pial")
+    if ("pial" in files) != ("white" in files):
+        missing = name_of(hemisphere, "white" if "pial" in files else "pial")
         raise InputError(
-            f"{alone}: lay down {other} as well, or {name_of(hemisphere, 'mid')} alone"
+            f"{files.get('pial', files.get('white'))}: add {missing}, or use only "
+            f"{name_of(hemisphere, 'mid')}"
         )
-    read = {kind: gifti.read(path) for kind, path in found.items()}
-    first = next(iter(read))
+    read = {kind: gifti.read(path) for kind, path in files.items()}
+    first, *_ = read
+    faces = read[first].faces
     for kind, surface in read.items():
-        same = len(surface.vertices) == len(read[first].vertices)
-        if not (same and np.array_equal(surface.faces, read[first].faces)):
+        same_size = len(surface.vertices) == len(read[first].vertices)
+        if not (same_size and np.array_equal(surface.faces, faces)):
             raise InputError(
-                f"{found[kind]}: other vertices or triangles than {found[first].name}; the "
+                f"{files[kind]}: has other vertices or triangles than {files[first].name}; the "
                 "surfaces of a hemisphere must correspond vertex by vertex"
             )
         if not np.isfinite(surface.vertices).all():
-            raise InputError(f"{found[kind]}: a vertex is no number; write it again")
+            raise InputError(f"{files[kind]}: contains NaN vertices; export it again")
     thickness = None
     if "pial" in read:
         pial, white = read["pial"].vertices, read["white"].vertices
-        # of an open surface the volume means nothing
-        closed = meshes.is_closed_manifold(read["pial"].faces)
-        inside, outside = (
-            abs(meshes.signed_volume(vertices, read["pial"].faces)) for vertices in (white, pial)
-        )
-        if closed and inside > outside:
+        inside, outside = (abs(meshes.signed_volume(vertices, faces)) for vertices in (white, pial))
+        # the volume of an open surface means nothing
+        if meshes.is_closed_manifold(faces) and inside > outside:
             raise InputError(
-                f"{found['pial']}: encloses {outside / 1000:.4g} cm3, {found['white'].name} "
+                f"{files['pial']}: encloses {outside / 1000:.4g} cm3, {files['white'].name} "
                 f"{inside / 1000:.4g} cm3; the pial surface is the outer one, exchange the files"
             )
         thickness = np.asarray(np.linalg.norm(pial - white, axis=1), np.float64)
-        vertices = read["mid"].vertices if "mid" in read else (pial + white) / 2
-    else:
-        vertices = read["mid"].vertices
-    faces = read[first].faces
+    vertices = read["mid"].vertices if "mid" in read else (pial + white) / 2
     if meshes.signed_volume(vertices, faces) < 0:
         faces = meshes.flipped(faces)
+    names = ", ".join(sorted(path.name for path in files.values()))
+    status = f"{'ok' if is_sphere(faces) else 'not a closed sphere'}, ready-made: {names}"
     euler = meshes.euler_number(faces)
-    names = ", ".join(sorted(path.name for path in found.values()))
-    whole = "ok, " if euler == 2 and meshes.is_closed_manifold(faces) else "not a closed sphere, "
-    return HemisphereSurface(vertices, faces, euler, 0, 0, f"{whole}ready-made: {names}"), thickness
+    return HemisphereSurface(vertices, faces, euler, 0, 0, status), thickness
 
 
 def within_cortex(
-    surface: HemisphereSurface, lengths: NDArray[np.float64], labels: Volume
-) -> tuple[HemisphereSurface, NDArray[np.float64]]:
-    """Thickness of the vertices that lie in the cortex, NaN of others, and how many they are.
+    surface: HemisphereSurface, thickness_mm: Floats, labels: Volume
+) -> tuple[HemisphereSurface, Floats]:
+    """Set the thickness to NaN at vertices outside the cortex, and count them in the status.
 
-    The tissue and a surface from elsewhere need not agree to the voxel, and beside the cortex there
-    is no depth to follow.
+    A supplied surface need not fit the tissue to the voxel, and outside the cortex the depth has no
+    slope to follow.
 
     Parameters
     ----------
-    lengths : (v,) mm.
+    thickness_mm : (vertices,).
     labels : tissue, stack RAS mm.
-
-    Returns
-    -------
-    The surface, whose status names the number, and the thickness.
     """
     cortex = labels_at(labels, surface.vertices) == 1
     if cortex.all():
-        return surface, lengths
-    beside = f"{surface.status}; no thickness at {int((~cortex).sum())} vertices beside the cortex"
-    return replace(surface, status=beside), np.where(cortex, lengths, np.nan)
+        return surface, thickness_mm
+    status = f"{surface.status}; no thickness at {int((~cortex).sum())} vertices beside the cortex"
+    return replace(surface, status=status), np.where(cortex, thickness_mm, np.nan)
 
 
 def check_place(
     surface: HemisphereSurface, sides: Volume, side: int, where: Path, name: str
 ) -> None:
-    """Raise InputError where a given surface lies beside the tissue or in the other hemisphere.
+    """Raise InputError if a supplied surface lies off the tissue or in the other hemisphere.
 
     Parameters
     ----------
@@ -139,7 +127,7 @@ def check_place(
     if own + other < LEAST_SHARE:
         raise InputError(
             f"{files}: only {own + other:.0%} of the vertices lie on the brain's tissue; the "
-            "surface is to be in stack RAS mm (docs/new-brain.md)"
+            "surface must be in stack RAS mm (docs/new-brain.md)"
         )
     if other > own:
         raise InputError(

@@ -7,16 +7,19 @@ from numpy.typing import NDArray
 
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics import meshes, topology
+from cytopipe.numerics.geometry import Floats
 
+# the depth of the mid-surface: CytoNet section 3.2
 MIDDLE = 0.5
+# smooth the voxels' staircase before Poisson reconstruction; chosen, not measured
 FAIRING_ROUNDS = 10
 
 
 @dataclass(frozen=True)
 class HemisphereSurface:
-    """A hemisphere's mid-surface in stack RAS mm and how it came about (see SurfaceRow)."""
+    """A hemisphere's mid-surface in stack RAS mm and how it was made (see SurfaceRow)."""
 
-    vertices: NDArray[np.float64]
+    vertices: Floats
     faces: NDArray[np.int32]
     euler_before: int
     voxels_removed: int
@@ -27,33 +30,30 @@ class HemisphereSurface:
 def midsurface(
     depth: Volume, poisson_depth: int, edge_mm: float, remesh_iterations: int
 ) -> HemisphereSurface:
-    """The surface at half depth: corrected on voxels, cut out, smoothed, remeshed.
+    """The surface at half depth: topology corrected on voxels, then cut out, smoothed and remeshed.
+
+    Poisson reconstruction can add a handle between banks that nearly touch. In that case the faired
+    isosurface is remeshed instead, and `status` says so.
 
     Parameters
     ----------
     depth : 0 pial to 1 white, continued beyond both; background along all borders of the array.
-
-    Notes
-    -----
-    Poisson reconstruction keeps the topology of its input but can add a handle between banks that
-    nearly touch: then the faired isosurface itself is remeshed, which `status` says.
     """
     above = depth.data > MIDDLE
-    raw_vertices, raw_faces = meshes.marching_cubes(depth.data, MIDDLE)
+    _, raw_faces = meshes.marching_cubes(depth.data, MIDDLE)
     euler_before = meshes.euler_number(raw_faces)
-    del raw_vertices
     solid = topology.correct_topology(above, depth.data)
     field = topology.nudge(depth.data, solid, MIDDLE)
     vertices, faces = meshes.marching_cubes(field, MIDDLE)
     vertices, faces = meshes.largest_component(depth.to_mm(vertices), faces)
     status = "ok"
-    if not sphere(faces):
+    if not is_sphere(faces):
         status = f"topology not corrected: Euler number {meshes.euler_number(faces)}"
     else:
-        # the staircase between banks that nearly touch is what Poisson would grow together
+        # Poisson would join the staircases of banks that nearly touch
         vertices = meshes.fair(vertices, faces, FAIRING_ROUNDS)
         smooth = meshes.largest_component(*meshes.poisson(vertices, faces, poisson_depth))
-        if sphere(smooth[1]):
+        if is_sphere(smooth[1]):
             vertices, faces = smooth
         else:
             status = "ok, without Poisson reconstruction, which would add a handle"
@@ -61,7 +61,7 @@ def midsurface(
     vertices, faces = meshes.largest_component(vertices, faces)
     if meshes.signed_volume(vertices, faces) < 0:
         faces = meshes.flipped(faces)
-    if status.startswith("ok") and not sphere(faces):
+    if status.startswith("ok") and not is_sphere(faces):
         status = f"remeshing broke the surface: Euler number {meshes.euler_number(faces)}"
     return HemisphereSurface(
         vertices,
@@ -73,6 +73,6 @@ def midsurface(
     )
 
 
-def sphere(faces: NDArray[np.int32]) -> bool:
-    """Whether the mesh is one closed manifold without handles."""
+def is_sphere(faces: NDArray[np.int32]) -> bool:
+    """Whether the mesh is a closed manifold with the Euler number of a sphere."""
     return meshes.euler_number(faces) == 2 and meshes.is_closed_manifold(faces)

@@ -1,4 +1,4 @@
-"""Points of annotated areas: contours or label images rasterised, a point every millimetre."""
+"""Points along the midline of annotated areas, from contours or label images."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from cytopipe.files import InputError
-from cytopipe.numerics.geometry import pixels_to_section
-from cytopipe.patches.midlines import Mask, midline_points
+from cytopipe.numerics.components import Mask
+from cytopipe.numerics.geometry import Floats, pixels_to_section
+from cytopipe.patches.midlines import midline_points
 from cytopipe.study import annotations
 from cytopipe.study.annotations import Contour
 
-# mm; a point of the midline further away says nothing about an annotated one
+# a point of the midline further away says nothing about an annotated one; chosen, not measured
 NEAR_MM = 3.0
 _CONTOURS, _LABELS = ".geojson", ".tif"
 
@@ -25,7 +26,7 @@ def section_of(path: Path) -> tuple[str, int]:
     Raises
     ------
     InputError
-        For another ending or a name that is no number.
+        If the name is not a number with one of these endings.
     """
     if path.suffix not in (_CONTOURS, _LABELS) or not path.stem.isdigit():
         raise InputError(
@@ -38,10 +39,11 @@ def section_of(path: Path) -> tuple[str, int]:
 def masks_of(
     path: Path, shape: tuple[int, int], full_spacing_um: float, raster_um: float
 ) -> dict[str, Mask]:
-    """Area to the pixels of `raster_um` whose centres it holds, from a file of either kind.
+    """The pixels of `raster_um` whose centres lie in each area of a section, by its name.
 
     Parameters
     ----------
+    path : contours or label image.
     shape : rows and columns of the section's level 0, of `full_spacing_um`.
     """
     size = tuple(int(np.ceil(n * full_spacing_um / raster_um)) for n in shape)
@@ -62,29 +64,29 @@ def masks_of(
 
 
 def rasterised(contours: list[Contour], shape: tuple[int, int], factor: float) -> dict[str, Mask]:
-    """Area to its pixels, (rows, columns) of `shape`.
+    """The pixels of each area by its name, on a raster of `shape`.
 
     Parameters
     ----------
-    factor : pixels of level 0 a pixel of the raster is wide.
+    factor : width of a pixel of the raster in pixels of level 0.
     """
     masks = []
     for contour in contours:
         for rings in contour.polygons:
             mask = np.zeros(shape, bool)
             for number, ring in enumerate(rings):
-                # from corners of level 0 to centres of the raster
+                # from pixel corners of level 0 to pixel centres of the raster
                 column, row = (ring / factor - 0.5).T
                 mask[inside(row, column, shape)] = number == 0  # later rings are holes
             masks.append((contour.name, mask))
     return merged(masks)
 
 
-def inside(row: NDArray[np.float64], column: NDArray[np.float64], shape: tuple[int, int]) -> Mask:
-    """Pixels whose centres a ring holds by the even-odd rule, from where it crosses each row.
+def inside(row: Floats, column: Floats, shape: tuple[int, int]) -> Mask:
+    """Pixels whose centres lie in a ring by the even-odd rule, from its crossings of each row.
 
-    Time grows with the ring's length; skimage's polygon tests every pixel against every edge, 3 s
-    a section of the demo.
+    Time grows with the ring's length; skimage's polygon tests every pixel against every edge, which
+    takes 3 s per section of the demo.
     """
     row_to, column_to = np.roll(row, -1), np.roll(column, -1)
     first = np.ceil(np.minimum(row, row_to)).clip(0, shape[0]).astype(int)
@@ -100,14 +102,14 @@ def inside(row: NDArray[np.float64], column: NDArray[np.float64], shape: tuple[i
 
 
 def merged(masks: list[tuple[str, Mask]]) -> dict[str, Mask]:
-    """Several masks of a name as one."""
-    together: dict[str, Mask] = {}
+    """The union of the masks of each name."""
+    unions: dict[str, Mask] = {}
     for name, mask in masks:
-        together[name] = together[name] | mask if name in together else mask
-    return together
+        unions[name] = unions[name] | mask if name in unions else mask
+    return unions
 
 
-def points_of_section(
+def points_of_areas(
     masks: dict[str, Mask],
     brain: str,
     section: int,
@@ -119,13 +121,13 @@ def points_of_section(
 
     Positions are in the section frame; point_id runs through the areas in the order of their names.
     """
-    rows = []
+    frames = []
     for area in sorted(masks):
         pixels = midline_points(masks[area], spacing_mm * 1000 / raster_um)
         at_um = pixels_to_section(pixels, raster_um, full_spacing_um)
-        rows.append(pd.DataFrame(at_um, columns=["x_um", "y_um"]).assign(area=area))
-    columns = ["x_um", "y_um", "area"]
-    frame = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+        frames.append(pd.DataFrame(at_um, columns=["x_um", "y_um"]).assign(area=area))
+    none = pd.DataFrame(columns=["x_um", "y_um", "area"])
+    frame = pd.concat(frames, ignore_index=True) if frames else none
     frame["point_id"] = [f"{brain}-{section:05d}-a{number:04d}" for number in range(len(frame))]
     return frame.assign(brain=brain, section=section)
 
@@ -136,18 +138,19 @@ def with_nearest(points: pd.DataFrame, midline: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     points : x_um, y_um.
-    midline : points (PointRow) of the section with status ok. Where none lies within `NEAR_MM`,
-        hemisphere is "" and the coordinates are NaN.
+    midline : points (PointRow) of the section with status ok. Without one within `NEAR_MM`,
+        the hemisphere is "" and the coordinates are NaN.
     """
-    known: dict[str, NDArray[Any]] = {
+    nearest_values: dict[str, NDArray[Any]] = {
         "hemisphere": np.full(len(points), "", object),
         **{name: np.full(len(points), np.nan) for name in ("x_mm", "y_mm", "z_mm")},
     }
     if len(midline) and len(points):
-        places = ["x_um", "y_um"]
-        tree = cKDTree(midline[places].to_numpy(np.float64))
-        distance_um, nearest = tree.query(points[places].to_numpy(np.float64))
+        points_um, midline_um = (
+            frame[["x_um", "y_um"]].to_numpy(np.float64) for frame in (points, midline)
+        )
+        distance_um, nearest = cKDTree(midline_um).query(points_um)
         near = distance_um <= NEAR_MM * 1000
-        for name, values in known.items():
+        for name, values in nearest_values.items():
             values[near] = midline[name].to_numpy()[nearest[near]]
-    return points.assign(**known)
+    return points.assign(**nearest_values)

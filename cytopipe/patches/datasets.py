@@ -11,7 +11,7 @@ from cytopipe.files import InputError, Output
 from cytopipe.formats import images, tables, transforms
 from cytopipe.formats.transforms import Moves
 from cytopipe.logs import info, progress
-from cytopipe.patches.contours import masks_of, points_of_section, section_of, with_nearest
+from cytopipe.patches.contours import masks_of, points_of_areas, section_of, with_nearest
 from cytopipe.study.config import DataSet
 from cytopipe.study.sections import Section
 
@@ -19,7 +19,7 @@ COORDINATES = ["x_mm", "y_mm", "z_mm"]
 
 
 def roles_in(roles: Mapping[str, str], transfer: str | None) -> dict[str, str]:
-    """Brain to role where `transfer` is the transfer brain (CytoNet, Table 6).
+    """Roles by brain if `transfer` is the transfer brain (CytoNet, Table 6).
 
     Raises
     ------
@@ -62,13 +62,13 @@ def split_areas(
     """Training and test sets for classifying areas (CytoNet section 3.5).
 
     Every `test_every`-th annotated section of each seen brain is for testing (`seen`), the others
-    for training (`train`), balanced by drawing `per_area` points of each area with replacement.
+    are for training (`train`), balanced by drawing `per_area` points of each area with replacement.
     Transfer and unseen brains are test sets as they are.
 
     Parameters
     ----------
     points : labelled points (PointRow).
-    roles : brain to role.
+    roles : by brain.
     """
     split = points.brain.map(roles)
     for brain in sorted(points.brain[split == "seen"].unique()):
@@ -89,7 +89,7 @@ def split_areas(
 
 
 def warped(points: pd.DataFrame, warp: Path, moves: Moves) -> pd.DataFrame:
-    """Points with the coordinates of another template; those that the transform leaves are dropped.
+    """Points with the coordinates of another template; points that it does not cover are dropped.
 
     CytoNet's model M was pretrained in ICBM 152 on coordinates carried over from Colin 27.
     """
@@ -108,48 +108,50 @@ def annotated(
     sections: Sequence[Section],
     params: DataSet,
 ) -> pd.DataFrame:
-    """Points along the midline of annotated areas (CytoNet section 3.5), all files together.
+    """Points along the midline of annotated areas (CytoNet section 3.5).
 
-    Contours are drawn on the image as its file shows it, which is the section frame: scans made
-    face down need nothing more.
+    Contours are drawn on the image as its file shows it, which is the section frame: a mirrored
+    section needs no flip.
 
     Parameters
     ----------
     midline : usable points of these brains (PointRow), for hemisphere and template coordinate.
-    files : `{brain}/{section}.geojson` or `.tif`; those of other brains are passed over.
+    files : `{brain}/{section}.geojson` or `.tif`; those of other brains are skipped.
 
     Raises
     ------
     InputError
-        If a section is annotated twice or a file is not as formats.annotations wants it.
+        If two files annotate the same section, or `study.annotations` cannot read one.
     """
     by_key = {(section.brain, section.section): section for section in sections}
-    keys = [section_of(path) for path in files]
-    mine = sorted((key, path) for key, path in zip(keys, files, strict=True) if key[0] in brains)
-    midlines = dict(iter(midline.groupby(["brain", "section"])))
-    found, passed_over = [], []
-    for number, ((brain, section), path) in enumerate(
-        progress(mine, len(mine), "annotated sections")
-    ):
-        if number and mine[number - 1][0] == (brain, section):
+    annotated_files: dict[tuple[str, int], Path] = {}
+    for path in sorted(files):
+        key = section_of(path)
+        if key in annotated_files:
             raise InputError(
-                f"{path}: {mine[number - 1][1]} annotates the same section; remove one"
+                f"{path}: {annotated_files[key]} annotates the same section; remove one"
             )
+        if key[0] in brains:
+            annotated_files[key] = path
+    midlines = dict(iter(midline.groupby(["brain", "section"])))
+    frames, skipped = [], []
+    work = sorted(annotated_files.items())
+    for (brain, section), path in progress(work, len(work), "annotated sections"):
         if (brain, section) not in by_key:
-            passed_over.append(str(path))
+            skipped.append(str(path))
             continue
         image = by_key[brain, section]
         with images.open_pyramid(Path(image.image), image.spacing_um) as pyramid:
             shape = pyramid.levels[0].height, pyramid.levels[0].width
         masks = masks_of(path, shape, image.spacing_um, params.raster_um)
-        points = points_of_section(
+        points = points_of_areas(
             masks, brain, section, image.spacing_um, params.raster_um, params.point_spacing_mm
         )
-        found.append(with_nearest(points, midlines.get((brain, section), midline.iloc[:0])))
-    if passed_over:
-        info(f"no such section in the study, or an excluded one: {', '.join(passed_over)}")
+        frames.append(with_nearest(points, midlines.get((brain, section), midline.iloc[:0])))
+    if skipped:
+        info(f"no such section in the study, or an excluded one: {', '.join(skipped)}")
     columns = ["point_id", "brain", "section", "hemisphere", "x_um", "y_um", *COORDINATES, "area"]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 @provenance.recorded
@@ -166,17 +168,17 @@ def run(
 
     Parameters
     ----------
-    points : brain to its points.parquet.
-    roles : brain to role, of brains.tsv.
-    sections : of these brains; `image` is the pyramid that windows are read from.
+    points : points.parquet by brain.
+    roles : of brains.tsv, by brain.
+    sections : of these brains; `image` is the pyramid from which windows are read.
     annotations : `{brain}/{section}.geojson` or `.tif`, the latter with areas.tsv beside the
         brains' folders; empty unless params.source is annotations.
-    patches : the table to write (PatchRow).
+    patches : written: table (PatchRow).
 
     Raises
     ------
     InputError
-        If no point is usable, or fewer than the params ask for.
+        If no point is usable, or fewer than the params require.
     """
     roles = roles_in(roles, params.transfer)
     brains = [brain for brain in points if roles[brain] in params.roles]
@@ -199,7 +201,7 @@ def run(
         ]
     else:
         usable = annotated(usable, annotations, brains, sections, params)
-        remedy = f"annotate sections of theirs ({len(annotations)} files were given)"
+        remedy = f"annotate sections of these brains ({len(annotations)} files were supplied)"
     if usable.empty:
         raise InputError(
             f"{patches.stem}: none of the {len(every)} points of {', '.join(brains)} "

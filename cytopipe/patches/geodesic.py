@@ -1,8 +1,7 @@
 """Distances along the mid-surface between nodes spread over it, for SpatialNCE's geodesic variant.
 
-The two banks of a sulcus lie a few mm apart in space and centimetres apart along the cortex: what
-the paper's Euclidean distance calls similar is not always so along the sheet. Hemispheres are not
-connected: their distance is infinite.
+The two banks of a sulcus lie a few mm apart in space, but centimetres apart along the cortex. The
+paper uses the distance in space. The hemispheres are not connected; their distance is infinite.
 """
 
 from pathlib import Path
@@ -18,22 +17,22 @@ from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.surfaces import read as read_surface
 from cytopipe.logs import info
 from cytopipe.numerics import meshes
+from cytopipe.numerics.components import Mask
+from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import GeodesicTable
-
-Floats = NDArray[np.float64]
 
 
 def step_lengths(surface: Surface) -> sparse.csr_matrix:
-    """Steps along a mesh, (vertices, vertices) mm: along edges, and straight across an edge.
+    """Steps on a mesh, (vertices, vertices) mm: along edges, and straight across an edge.
 
-    The step across joins the two corners that face an edge, where the straight line between them
-    in the plane of the two unfolded triangles crosses that edge. On a sphere of 10,242 vertices
-    paths are 1.4 % too long on average and 5 % at most, against 7 % and 22 % along edges alone.
+    A step across an edge joins the two corners that face it, if the straight line between them
+    crosses the edge once both triangles are unfolded into a plane. On a sphere of 10,242 vertices,
+    paths are 1.4 % too long on average and 5 % at most; along edges alone, 7 % and 22 %.
     """
     vertices, faces = surface.vertices, surface.faces.astype(np.int64)
     pairs, _ = meshes.edges(surface.faces)
     along = np.linalg.norm(vertices[pairs[:, 0]] - vertices[pairs[:, 1]], axis=1)
-    # of each corner: the edge that it faces
+    # the edge that each corner faces
     facing = np.sort(np.stack([faces[:, [1, 2]], faces[:, [2, 0]], faces[:, [0, 1]]], axis=1), 2)
     keys = (facing[..., 0] * len(vertices) + facing[..., 1]).T.ravel()
     corners = faces.T.ravel()
@@ -46,14 +45,14 @@ def step_lengths(surface: Surface) -> sparse.csr_matrix:
     end = np.concatenate([pairs[:, 1], d[straight]])
     lengths = np.concatenate([along, across[straight]])
     low, high = np.minimum(start, end), np.maximum(start, end)
-    # csr sums what it is given twice; a step that exists both ways round counts once
+    # each step once, whatever its direction: csr sums duplicates
     _, once = np.unique(low * len(vertices) + high, return_index=True)
     size = (len(vertices), len(vertices))
     return sparse.csr_matrix((lengths[once], (low[once], high[once])), shape=size)
 
 
-def _unfolded(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Distance of c and d when the triangles abc and abd lie in a plane; whether it crosses ab."""
+def _unfolded(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, Mask]:
+    """Length of cd with the triangles abc and abd unfolded into a plane; whether it crosses ab."""
     base = b - a
     width = np.linalg.norm(base, axis=1)
     unit = base / np.maximum(width, 1e-12)[:, None]
@@ -68,16 +67,16 @@ def _unfolded(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, NDArr
 def spread_nodes(
     steps: sparse.csr_matrix, first: int, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Vertices as far apart as possible, each the farthest from all before, and their distances.
+    """Nodes, each the vertex farthest from all nodes before it, and their distances.
 
     Parameters
     ----------
-    steps : as `step_lengths` gives them; vertices without a step are no part of the surface.
+    steps : from `step_lengths`; vertices without a step do not belong to the surface.
     first : the first node.
 
     Returns
     -------
-    (count,) vertices and (count, count) mm, infinite where no path leads.
+    (count,) vertices and (count, count) mm, infinite without a path.
     """
     nodes = np.full(count, first)
     distances = np.zeros((count, count), np.float32)
@@ -99,40 +98,41 @@ def run_geodesic(*, surfaces: dict[str, Path], table: Output, params: GeodesicTa
 
     Parameters
     ----------
-    surfaces : L and R to the mid-surface, GIfTI in template RAS mm. Nodes are shared out by area.
-    table : the .npz to write: nodes_mm (k, 3), hemisphere (k,) "L" or "R", distances_mm (k, k)
-        float32, infinite from one hemisphere to the other. Equal input gives equal bytes.
+    surfaces : L and R to the mid-surface, GIfTI in template RAS mm. Each hemisphere gets nodes in
+        proportion to its area.
+    table : written: .npz with nodes_mm (k, 3), hemisphere (k,) "L" or "R", and distances_mm (k, k)
+        float32, infinite from one hemisphere to the other. Equal input yields equal bytes.
 
     Raises
     ------
     InputError
-        If a hemisphere is missing, a surface is in pieces, or has fewer vertices than nodes.
+        If a hemisphere is missing, or a surface is in pieces or has fewer vertices than nodes.
     """
     if sorted(surfaces) != ["L", "R"]:
-        raise InputError(f"{table.name}: surfaces of {sorted(surfaces)}; give L and R")
-    meshes_of = {side: read_surface(surfaces[side]) for side in ("L", "R")}
-    areas = {side: meshes.area(mesh.vertices, mesh.faces) for side, mesh in meshes_of.items()}
+        raise InputError(f"{table.name}: surfaces of {sorted(surfaces)}; supply L and R")
+    read = {side: read_surface(surfaces[side]) for side in ("L", "R")}
+    areas = {side: meshes.area(mesh.vertices, mesh.faces) for side, mesh in read.items()}
     nodes_mm, hemisphere = [], []
     distances_mm = np.full((params.nodes, params.nodes), np.inf, np.float32)
     left = min(max(1, round(params.nodes * areas["L"] / sum(areas.values()))), params.nodes - 1)
     for side, count, start in (("L", left, 0), ("R", params.nodes - left, left)):
-        mesh = meshes_of[side]
-        if count > len(np.unique(mesh.faces)):
+        mesh = read[side]
+        used = np.unique(mesh.faces)
+        if count > len(used):
             raise InputError(
                 f"{surfaces[side]}: has fewer vertices than its {count} nodes; lower nodes of "
                 "patches.geodesic"
             )
-        # the foremost vertex: any would do
-        used = np.unique(mesh.faces)
+        # the foremost vertex; any would do
         first = int(used[np.argmax(mesh.vertices[used, 1])])
         nodes, distances = spread_nodes(step_lengths(mesh), first, count)
         if not np.isfinite(distances).all():
-            raise InputError(f"{surfaces[side]}: is in pieces; paths need a surface of one piece")
+            raise InputError(f"{surfaces[side]}: is in pieces; paths need a connected surface")
         distances_mm[start : start + count, start : start + count] = distances
         nodes_mm.append(mesh.vertices[nodes])
         hemisphere += [side] * count
         apart = np.where(np.eye(count, dtype=bool), np.inf, distances).min(0)
-        info(f"{side}: {count} nodes, {np.median(apart):.1f} mm from one to the next")
+        info(f"{side}: {count} nodes, {np.median(apart):.1f} mm to the nearest node (median)")
     with atomic_write(table) as beside:
         np.savez(
             beside,

@@ -1,15 +1,13 @@
 """The data set of cortical layers: annotated patches, checked and split.
 
-CytoNet paper, section 3.6: a fixed 80/20 split, shares of 1 to 100 % of the training patches, five
-folds of each share. (The paper gives 913 patches, but 732 for training and 184 for testing.)
+CytoNet section 3.6: a fixed 80/20 split, shares of 1 to 100 % of the training patches, five folds
+of each share. (The paper states 913 patches, but 732 for training and 184 for testing.)
 """
 
-from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from cytopipe import provenance
 from cytopipe.files import InputError, Output, require
@@ -17,6 +15,7 @@ from cytopipe.formats import tables
 from cytopipe.logs import info
 from cytopipe.study import annotations
 from cytopipe.study.config import LayerSplit
+from cytopipe.study.sections import read_tsv
 
 LAYERS = 6
 _REQUIRED = ("patch", "brain", "image", "mask", "spacing_um")
@@ -26,7 +25,7 @@ def split_layers(count: int, test_share: float, seed: int) -> tuple[list[str], l
     """Split ("train" or "test") and rank of each of `count` patches.
 
     Ranks are a random order of the training patches, so that a smaller share of them is part of
-    every larger one; -1 for test. The share f of n training patches is rank < floor(f n), and its
+    each larger one; -1 for test. The share f of n training patches is rank < floor(f n), and its
     fold k of five is rank % 5 == k.
 
     Raises
@@ -52,21 +51,24 @@ def run_layers(*, table: Path, patches: Output, params: LayerSplit) -> None:
 
     Parameters
     ----------
-    table : layers.tsv, tab-separated: patch, brain, image, mask, spacing_um and, if wanted, cells;
-        paths are relative to its folder. Images are gray and of 8 bits, masks of the same size
-        with 0 background and 1 to 6 the layers, cells a table of x_um and y_um.
-    patches : the table to write (LayerPatchRow); its paths start where that of `table` does.
+    table : layers.tsv, tab-separated: patch, brain, image, mask, spacing_um and optionally cells;
+        paths are relative to its folder. Images are gray with 8 bits; masks have the same size,
+        with 0 background and 1 to 6 the layers; cells are a table of x_um and y_um.
+    patches : written: table (LayerPatchRow); its paths start where that of `table` does.
 
     Raises
     ------
     InputError
-        For a missing column, a patch listed twice, a pixel size that is no positive number, a file
-        that is missing or unreadable, sizes that differ, a label above 6, a cell outside its patch.
+        For a missing column, a patch listed twice, a pixel size that is not a positive number, a
+        missing or unreadable file, sizes that differ, a label above 6, or a cell outside its patch.
     """
-    rows = [
-        _checked(row, table, f"{table} line {line}")
-        for line, row in enumerate(_read(table).to_dict("records"), start=2)
-    ]
+    require(table, "correct the path in the config")
+    listed = read_tsv(table, _REQUIRED, ("cells",))
+    names = [cells["patch"] for _, cells in listed]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{table}: patch {name!r} is listed twice; rename one of the two")
+    rows = [_checked(cells, table, f"{table} line {line}") for line, cells in listed]
     split, rank = split_layers(len(rows), params.test_share, params.seed)
     tests = split.count("test")
     info(f"{table}: {len(rows) - tests} patches for training, {tests} for testing")
@@ -74,52 +76,39 @@ def run_layers(*, table: Path, patches: Output, params: LayerSplit) -> None:
     tables.write_rows(tables.LayerPatchRow, rows, patches)
 
 
-def _read(table: Path) -> pd.DataFrame:
-    require(table, "correct the path in the config")
-    frame = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
-    for name in _REQUIRED:
-        if name not in frame:
-            raise InputError(f"{table}: column {name!r} is missing; add it (tab-separated)")
-    unknown = [name for name in frame if name not in (*_REQUIRED, "cells")]
-    if unknown:
-        raise InputError(f"{table}: column {unknown[0]!r} is unknown; remove it")
-    twice = frame.patch[frame.patch.duplicated()]
-    if len(twice):
-        raise InputError(f"{table}: patch {twice.iloc[0]!r} is listed twice; rename one of the two")
-    return frame
-
-
-def _checked(row: Mapping[Hashable, str], table: Path, where: str) -> tables.LayerPatchRow:
+def _checked(row: dict[str, str], table: Path, where: str) -> tables.LayerPatchRow:
     """The row of an annotated patch, not yet split."""
     for name in _REQUIRED:
-        if not row[name].strip():
+        if not row[name]:
             raise InputError(f"{where}: {name} is empty; fill it in")
     try:
         spacing_um = float(row["spacing_um"])
     except ValueError:
         spacing_um = np.nan
     if not 0 < spacing_um < np.inf:
-        raise InputError(f"{where}: spacing_um is {row['spacing_um']!r}; give the pixel size in um")
+        raise InputError(
+            f"{where}: spacing_um is {row['spacing_um']!r}; enter the pixel size in um"
+        )
     image_path, mask_path = table.parent / row["image"], table.parent / row["mask"]
     image, mask = annotations.read_gray(image_path), annotations.read_gray(mask_path)
     if image.shape != mask.shape:
         raise InputError(
             f"{where}: {mask_path} has {mask.shape[1]} x {mask.shape[0]} pixels, {image_path} "
-            f"{image.shape[1]} x {image.shape[0]}; a mask has the size of its image"
+            f"{image.shape[1]} x {image.shape[0]}; a mask must have the size of its image"
         )
     if mask.max() > LAYERS:
         raise InputError(
             f"{mask_path}: holds label {mask.max()}; 0 is background, 1 to {LAYERS} the layers"
         )
-    cells = row.get("cells", "").strip()
+    cells = str(table.parent / row["cells"]) if row["cells"] else ""
     if cells:
         size_um = np.array(image.shape[::-1]) * spacing_um
-        at_um = annotations.read_cells(table.parent / cells) + spacing_um / 2
-        # NaN lies outside, too
+        at_um = annotations.read_cells(Path(cells)) + spacing_um / 2
+        # NaN is outside, too
         outside = ~((at_um >= 0) & (at_um <= size_um)).all(1)
         if outside.any():
             raise InputError(
-                f"{table.parent / cells}: row {np.argmax(outside) + 2} lies outside the patch of "
+                f"{cells}: row {np.argmax(outside) + 2} lies outside the patch of "
                 f"{size_um[0]:g} x {size_um[1]:g} um; x_um and y_um count from its first pixel"
             )
     return tables.LayerPatchRow(
@@ -127,7 +116,7 @@ def _checked(row: Mapping[Hashable, str], table: Path, where: str) -> tables.Lay
         brain=row["brain"],
         image=str(image_path),
         mask=str(mask_path),
-        cells=str(table.parent / cells) if cells else "",
+        cells=cells,
         spacing_um=spacing_um,
         width_px=image.shape[1],
         height_px=image.shape[0],

@@ -1,8 +1,8 @@
-"""The middle of a drawn piece of cortex: its skeleton without spurs, and points along it.
+"""The middle of an annotated piece of cortex: its skeleton without spurs, and points along it.
 
-CytoNet paper, section 3.5: the midline of an annotated area is the morphological skeleton of its
+CytoNet section 3.5: the midline of an annotated area is the morphological skeleton of its
 rasterised contour, with a point every millimetre. The skeleton of a strip forks into its corners
-and into every dent of a hand-drawn outline; the paper says nothing of these spurs.
+and into every dent of a hand-drawn outline; the paper does not mention these spurs.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 from skimage.morphology import skeletonize
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from cytopipe.numerics.components import Mask
+from cytopipe.numerics.geometry import Floats
 
-# pixels; what a skeleton's staircase is smoothed over before lengths are measured
+# smooths a skeleton's staircase before lengths are measured; chosen, not measured
 _SMOOTHING_PX = 3.0
 # a branch into a corner of angle a is 1 / sin(a / 2) half-widths long: 1.4 at 90, 2 at 60 degrees
 _SPUR = 2.0
@@ -27,8 +27,8 @@ def midline_points(mask: Mask, spacing_px: float) -> Floats:
 
     Lines begin and end where the skeleton would fork into corners, half a width before the end of
     the piece: a window there still shows more of the area than of its neighbour. Pieces smaller
-    than half the spacing squared are crumbs of a drawing and have no points; all others have one at
-    least.
+    than half the spacing squared are crumbs of a drawing and have no points; all others have at
+    least one.
 
     Parameters
     ----------
@@ -39,32 +39,32 @@ def midline_points(mask: Mask, spacing_px: float) -> Floats:
     (n, 2) column, row.
     """
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
-    found = [np.zeros((0, 2))]
+    points = [np.zeros((0, 2))]
     for number, place in enumerate(ndimage.find_objects(pieces, count), start=1):
         piece = np.pad(pieces[place] == number, 1)
         if piece.sum() < (spacing_px / 2) ** 2:
             continue
         corner = np.array([place[1].start - 1, place[0].start - 1])
-        found.append(_points_of_piece(piece, spacing_px) + corner)
-    return np.concatenate(found)
+        points.append(_points_of_piece(piece, spacing_px) + corner)
+    return np.concatenate(points)
 
 
 def _points_of_piece(piece: Mask, spacing_px: float) -> Floats:
     lines = [smooth_line(line) for line in branches(without_spurs(piece))]
     points = [spread(line, spacing_px, fewest=0) for line in lines]
     if not any(map(len, points)):
-        # too short for a step: the middle of what there is
+        # shorter than a step: the middle of the longest line
         longest = max(lines, key=lambda line: float(_lengths(line)[-1]))
         return spread(longest, spacing_px, fewest=1)
     return np.concatenate(points)
 
 
 def without_spurs(piece: Mask) -> Mask:
-    """The skeleton of a connected piece, freed of spurs.
+    """The skeleton of a connected piece without its spurs.
 
-    A spur is a branch with a loose end that is shorter than twice the half-width where it leaves
-    the rest. All spurs of a round go at once, so that of two forks into corners neither becomes the
-    midline; rounds repeat until none is left.
+    A spur is a branch with a loose end, shorter than twice the half-width where it leaves the rest.
+    All spurs are removed at once, so that neither of two forks into corners becomes the midline;
+    this repeats until none is left.
     """
     skeleton = np.asarray(skeletonize(piece), bool)
     half_width = ndimage.distance_transform_edt(piece)
@@ -74,8 +74,8 @@ def without_spurs(piece: Mask) -> Mask:
         forks = degree > 2
         if not forks.any():
             return skeleton
-        away = []
-        for members in _branches(graph, forks):
+        spurs = []
+        for members in _branch_pixels(graph, forks):
             loose = (degree[members] == 1).any()
             beside = np.unique(graph[members].indices)
             at = beside[forks[beside]]
@@ -85,12 +85,11 @@ def without_spurs(piece: Mask) -> Mask:
             inner = graph[members]
             length = inner[:, members].sum() / 2 + inner[:, at[:1]].sum()
             if length < _SPUR * half_width[tuple(pixels[at[0]])]:
-                away.append(members)
-        if not away:
+                spurs.append(members)
+        if not spurs:
             return skeleton
-        gone = pixels[np.concatenate(away)]
-        skeleton[tuple(gone.T)] = False
-        # what is left of a fork is thinned to a line again
+        skeleton[tuple(pixels[np.concatenate(spurs)].T)] = False
+        # the rest of a fork becomes a line again
         skeleton = np.asarray(skeletonize(skeleton), bool)
 
 
@@ -98,9 +97,7 @@ def branches(skeleton: Mask) -> Iterator[Floats]:
     """The lines (n, 2) column, row of a skeleton, each from one fork or end to the next."""
     pixels, graph = _graph(skeleton)
     forks = np.diff(graph.indptr) > 2
-    count = 0
-    for members in _branches(graph, forks):
-        count += 1
+    for members in _branch_pixels(graph, forks):
         inner = graph[members][:, members]
         ends = np.flatnonzero(np.diff(inner.indptr) < 2)
         start = int(ends[0]) if len(ends) else 0
@@ -115,14 +112,14 @@ def branches(skeleton: Mask) -> Iterator[Floats]:
         if not len(ends):
             order.append(order[0])  # a ring
         yield pixels[order][:, ::-1].astype(np.float64)
-    if not count and len(pixels):
+    if len(pixels) and forks.all():
         yield pixels[:1, ::-1].astype(np.float64)
 
 
 def _graph(skeleton: Mask) -> tuple[NDArray[np.int64], sparse.csr_matrix]:
     """Pixels (n, 2) row, column and the lengths of the steps between neighbours.
 
-    A diagonal step beside a corner pixel is no step: corners would look like forks.
+    Diagonal steps beside a corner pixel do not count; corners would look like forks.
     """
     pixels = np.argwhere(skeleton)
     number = np.full(np.array(skeleton.shape) + 2, -1)
@@ -144,8 +141,10 @@ def _graph(skeleton: Mask) -> tuple[NDArray[np.int64], sparse.csr_matrix]:
     return pixels, graph
 
 
-def _branches(graph: sparse.csr_matrix, forks: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
-    """Numbers of the pixels of each branch, forks left out."""
+def _branch_pixels(
+    graph: sparse.csr_matrix, forks: NDArray[np.bool_]
+) -> Iterator[NDArray[np.int64]]:
+    """The numbers of the pixels of each branch, without forks."""
     plain = np.flatnonzero(~forks)
     count, label = csgraph.connected_components(graph[plain][:, plain], directed=False)
     for number in range(count):
@@ -153,7 +152,7 @@ def _branches(graph: sparse.csr_matrix, forks: NDArray[np.bool_]) -> Iterator[ND
 
 
 def smooth_line(line: Floats) -> Floats:
-    """A chain of pixels without its staircase, which would make it up to 8 % longer."""
+    """A chain of pixels without its staircase, which makes it up to 8 % longer."""
     closed = len(line) > 2 and (line[0] == line[-1]).all()
     if closed:
         smooth = ndimage.gaussian_filter1d(line[:-1], _SMOOTHING_PX, axis=0, mode="wrap")
@@ -162,10 +161,10 @@ def smooth_line(line: Floats) -> Floats:
 
 
 def spread(line: Floats, spacing: float, fewest: int) -> Floats:
-    """Points `spacing` apart along a line, as many as fit, the same way from both its ends.
+    """Points `spacing` apart along a line, as many as fit, symmetric about its middle.
 
-    The first point lies a quarter to three quarters of the spacing from the end, so that points of
-    lines that meet keep half a spacing.
+    The first point lies a quarter to three quarters of the spacing from the end, so that the points
+    of lines that meet stay half a spacing apart.
     """
     lengths = _lengths(line)
     count = max(fewest, round(lengths[-1] / spacing))

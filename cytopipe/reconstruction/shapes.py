@@ -10,41 +10,47 @@ from scipy import ndimage
 
 from cytopipe import logs
 from cytopipe.formats import volumes
+from cytopipe.formats.tables import SegmentationRow, StackRow
 from cytopipe.numerics import geometry
+from cytopipe.numerics.components import Mask
+from cytopipe.numerics.geometry import Floats
+from cytopipe.study.config import Reconstruction
 
-# distances are cut off here: beyond it they carry no shape, only memory of far-away borders
+# distances are cut off here: beyond it they say nothing about the shape. Chosen, not measured
 FARTHEST_MM = 6.0
+
+Field = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A labelled section and where it lies.
+class PlacedSection:
+    """A labelled section that is placed in the stack.
 
     Attributes
     ----------
-    read : gives the labels (rows, columns), 0 background, 1 gray, 2 white.
-    spacing_um, full_spacing_um : pixel size of the labels and of level 0.
-    placement : section as scanned to stack.
-    z_um : position in the stack.
-    image_right : as in `geometry.stack_to_ras`.
+    read : returns the labels (rows, columns), 0 background, 1 gray, 2 white.
     """
 
     read: Callable[[], NDArray[np.uint8]]
-    spacing_um: float
-    full_spacing_um: float
-    placement: geometry.Placement
-    z_um: float
-    image_right: geometry.ImageRight
+    row: SegmentationRow
+    place: StackRow
 
-    def pixels_to_stack(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Stack (x, y) um of (column, row) of the labels."""
-        points = geometry.pixels_to_section(pixels, self.spacing_um, self.full_spacing_um)
-        return self.placement(points)
+    @property
+    def _placement(self) -> geometry.Placement:
+        assert self.place.placement is not None
+        return self.place.placement
 
-    def stack_to_pixels(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Inverse of `pixels_to_stack`."""
-        points = self.placement.back(points_um)
-        return geometry.section_to_pixels(points, self.spacing_um, self.full_spacing_um)
+    def pixels_to_ras(self, pixels: Floats) -> Floats:
+        """Stack RAS mm (n, 3) of (column, row) of the labels (n, 2)."""
+        points = geometry.pixels_to_section(pixels, self.row.spacing_um, self.row.full_spacing_um)
+        stack = np.insert(self._placement(points), 2, self.place.z_um, axis=-1)
+        return geometry.stack_to_ras(stack, self.place.image_right)
+
+    def ras_to_pixels(self, points_mm: Floats) -> Floats:
+        """(column, row) of the labels (..., 2) of stack RAS mm in the section's plane (..., 3)."""
+        stack = geometry.ras_to_stack(points_mm, self.place.image_right)
+        points = self._placement.back(stack[..., :2])
+        return geometry.section_to_pixels(points, self.row.spacing_um, self.row.full_spacing_um)
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,13 @@ class Grid:
 
     shape: tuple[int, int, int]
     voxel_mm: float
-    origin_mm: NDArray[np.float64]
+    origin_mm: Floats
 
     @property
-    def affine(self) -> NDArray[np.float64]:
+    def affine(self) -> Floats:
         return volumes.regular_affine(self.voxel_mm, self.origin_mm)
 
-    def axis_mm(self, axis: int) -> NDArray[np.float64]:
+    def axis_mm(self, axis: int) -> Floats:
         """Voxel centres along an axis."""
         return np.asarray(self.origin_mm[axis] + self.voxel_mm * np.arange(self.shape[axis]))
 
@@ -70,40 +76,37 @@ class Planes:
 
     Attributes
     ----------
-    tissue, white : (sections, r, s) float32.
+    tissue, white : (sections, r, s).
     a_mm : (sections,) position of each section, increasing.
     """
 
-    tissue: NDArray[np.float32]
-    white: NDArray[np.float32]
-    a_mm: NDArray[np.float64]
+    tissue: Field
+    white: Field
+    a_mm: Floats
 
 
-def grid_around(sections: list[Placed], voxel_mm: float, margin: int) -> Grid:
+def tissue_box(labels: NDArray[np.uint8]) -> tuple[slice, slice] | None:
+    """Rows and columns of the smallest box around the tissue of a section; None without tissue."""
+    boxes = ndimage.find_objects((labels > 0).astype(np.uint8))
+    return boxes[0] if boxes else None
+
+
+def grid_around(sections: list[PlacedSection], voxel_mm: float, margin: int) -> Grid:
     """The grid that holds the tissue of all sections and `margin` voxels around it.
 
-    Its planes along the cutting direction meet the first section, so that sections a whole number
-    of voxels apart all lie on planes.
+    One of its planes along the cutting direction passes through the first section, so that sections
+    a whole number of voxels apart all lie on planes.
     """
     corners = []
     for section in sections:
-        rows, columns = np.nonzero(section.read())
-        if len(rows) == 0:
+        if (box := tissue_box(section.read())) is None:
             continue
-        box = np.array(
-            [
-                [column, row]
-                for column in (columns.min(), columns.max())
-                for row in (rows.min(), rows.max())
-            ],
-            np.float64,
-        )
-        stack = section.pixels_to_stack(box)
-        z = np.full((len(stack), 1), section.z_um)
-        corners.append(geometry.stack_to_ras(np.hstack([stack, z]), section.image_right))
+        rows, columns = ((side.start, side.stop - 1) for side in box)
+        pixels = [[column, row] for column in columns for row in rows]
+        corners.append(section.pixels_to_ras(np.array(pixels, np.float64)))
     points = np.concatenate(corners)
     low, high = points.min(0), points.max(0)
-    first = sections[0].z_um / 1000
+    first = sections[0].place.z_um / 1000
     low[[0, 2]] = np.floor(low[[0, 2]] / voxel_mm) * voxel_mm
     low[1] = first - np.ceil((first - low[1]) / voxel_mm) * voxel_mm
     count = np.ceil((high - low) / voxel_mm - 1e-6).astype(int) + 1 + 2 * margin
@@ -111,27 +114,28 @@ def grid_around(sections: list[Placed], voxel_mm: float, margin: int) -> Grid:
     return Grid((r, a, s), voxel_mm, low - margin * voxel_mm)
 
 
-def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def signed_distance(mask: Mask) -> Field:
     """Distance in pixels to the mask's border, half a pixel beyond its last pixel; positive inside.
 
-    A mask without a border gives plus or minus infinity.
+    Plus or minus infinity if the mask has no border.
     """
     if mask.all() or not mask.any():
         return np.full(mask.shape, np.inf if mask.all() else -np.inf, np.float32)
+    return np.where(mask, _distance(mask) - 0.5, 0.5 - _distance(~mask)).astype(np.float32)
+
+
+def _distance(mask: Mask) -> Field:
+    """Distance in pixels from each pixel of a mask to the nearest pixel outside it."""
     import cv2
 
-    inside, outside = (
-        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        for side in (mask, ~mask)
-    )
-    return np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float32)
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance, np.float32)
 
 
 def section_planes(
-    sections: list[Placed],
+    sections: list[PlacedSection],
     grid: Grid,
-    smoothing_voxels: float,
-    sulcus_voxels: float,
+    params: Reconstruction,
     brain: str,
     workers: int = 1,
 ) -> Planes:
@@ -140,73 +144,64 @@ def section_planes(
     planes = Planes(
         np.empty(shape, np.float32),
         np.empty(shape, np.float32),
-        np.array([section.z_um / 1000 for section in sections]),
+        np.array([section.place.z_um / 1000 for section in sections]),
     )
     ras = np.zeros((grid.shape[0], grid.shape[2], 3))
     ras[..., 0] = grid.axis_mm(0)[:, None]
     ras[..., 2] = grid.axis_mm(2)[None, :]
 
     def fill(number: int) -> None:
-        planes.tissue[number], planes.white[number] = _plane(
-            sections[number], ras, grid.voxel_mm, smoothing_voxels, sulcus_voxels
-        )
+        planes.tissue[number], planes.white[number] = _plane(sections[number], ras, params)
 
     with ThreadPoolExecutor(workers) as pool:
         # the filters let other threads run
-        for _ in logs.progress(
-            pool.map(fill, range(len(sections))), len(sections), f"{brain}: planes"
-        ):
+        filled = pool.map(fill, range(len(sections)))
+        for _ in logs.progress(filled, len(sections), f"{brain}: planes"):
             pass
     return planes
 
 
-def _plane(
-    section: Placed,
-    ras: NDArray[np.float64],
-    voxel_mm: float,
-    smoothing_voxels: float,
-    sulcus_voxels: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _plane(section: PlacedSection, ras: Floats, params: Reconstruction) -> list[Field]:
     """Signed distances in mm of a section's tissue and white matter at points (r, s, 3) RAS mm."""
-    stack = geometry.ras_to_stack(ras, section.image_right)[..., :2]
-    pixels = section.stack_to_pixels(stack)
-    pixel_mm = section.spacing_um / 1000
-    voxel_px = voxel_mm / pixel_mm
-    far, sigma = FARTHEST_MM / pixel_mm, smoothing_voxels * voxel_px
+    pixels = section.ras_to_pixels(ras)
+    pixel_mm = section.row.spacing_um / 1000
+    voxel_px = params.voxel_mm / pixel_mm
+    far, sigma = FARTHEST_MM / pixel_mm, params.smoothing_voxels * voxel_px
     # further from the tissue than distances and filters reach, all is background
-    first, labels = _around_tissue(
-        section.read(), int(np.ceil(far + 4 * sigma + sulcus_voxels * voxel_px)) + 2
-    )
+    margin = int(np.ceil(far + 4 * sigma + params.sulcus_voxels * voxel_px)) + 2
+    first, labels = _around_tissue(section.read(), margin)
     pixels = np.moveaxis(pixels[..., ::-1], -1, 0) - first[:, None, None]
     tissue = signed_distance(labels > 0)
-    if sulcus_voxels > 0:
-        tissue = widen_sulci(tissue, sulcus_voxels * voxel_px / 2)
-    found = []
+    if params.sulcus_voxels > 0:
+        tissue = widen_sulci(tissue, params.sulcus_voxels * voxel_px / 2)
+    sampled_mm = []
     for distance in (tissue, signed_distance(labels == 2)):
         smooth = ndimage.gaussian_filter(np.clip(distance, -far, far), sigma, mode="nearest")
-        # cval: what lies off the image is background
+        # cval: outside the image is background
         at = ndimage.map_coordinates(smooth, pixels, order=1, cval=-far, mode="constant")
-        found.append(pixel_mm * at)
-    return found[0], found[1]
+        sampled_mm.append(pixel_mm * at)
+    return sampled_mm
 
 
 def _around_tissue(
     labels: NDArray[np.uint8], margin: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """The part of a section within `margin` pixels of its tissue, and (row, column) of its first.
+    """(row, column) of the first pixel within `margin` pixels of the tissue, and that part.
 
-    With a border of background, so that tissue cut by the image ends there.
+    The part has a border of background, so that tissue cut off by the image ends there.
     """
-    rows, columns = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
-    if len(rows) == 0:
+    if (box := tissue_box(labels)) is None:
         return np.array([-1, -1]), np.pad(labels, 1)
-    top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
-    part = labels[top : rows[-1] + margin + 1, left : columns[-1] + margin + 1]
+    top, left = (max(0, side.start - margin) for side in box)
+    part = labels[top : box[0].stop + margin, left : box[1].stop + margin]
     return np.array([top - 1, left - 1]), np.pad(part, 1)
 
 
-def widen_sulci(tissue: NDArray[np.float32], half_width_px: float) -> NDArray[np.float32]:
+def widen_sulci(tissue: Field, half_width_px: float) -> Field:
     """Carve narrow sulci to a half width of `half_width_px`, from their middle outwards.
+
+    A sulcus is narrow where a disc of `half_width_px` does not fit into it. Sampling at voxel
+    centres would close it in some places and leave it open in others, which fuses its banks.
 
     Parameters
     ----------
@@ -214,56 +209,46 @@ def widen_sulci(tissue: NDArray[np.float32], half_width_px: float) -> NDArray[np
 
     Returns
     -------
-    Signed distance; unchanged but near background into which a disc of `half_width_px` does not
-    fit. Point sampling at voxel centres would otherwise close a sulcus narrower than a voxel here
-    and leave it open there, which fuses its banks.
+    Signed distance in px, unchanged away from narrow sulci.
     """
     background = tissue < 0
     outside = np.maximum(-tissue, 0)
-    # opening by a disc of that radius; what is lost to it is narrow
-    core = outside >= half_width_px
-    opened = signed_distance(core) > -half_width_px if core.any() else core
+    # what an opening by the disc removes is narrow
+    opened = signed_distance(outside >= half_width_px) > -half_width_px
     narrow = background & ~opened
-    # its middle: where the distance to the banks has its ridge
+    # its middle: the ridge of the distance to the banks
     ridge = narrow & (outside >= ndimage.maximum_filter(outside, size=3) - 0.25)
     if not ridge.any():
         return tissue
-    import cv2
-
-    to_ridge = cv2.distanceTransform((~ridge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.minimum(tissue, to_ridge - half_width_px).astype(np.float32)
+    return np.minimum(tissue, _distance(~ridge) - half_width_px).astype(np.float32)
 
 
-def interpolate(planes: Planes, grid: Grid, max_gap_mm: float) -> NDArray[np.uint8]:
+def interpolate_labels(planes: Planes, grid: Grid, max_gap_mm: float) -> NDArray[np.uint8]:
     """Label volume (r, a, s): 0 background, 1 gray, 2 white.
 
-    Between two sections at most `max_gap_mm` apart distances are interpolated linearly; beyond an
-    end of the stack, or of a part of it, the shape shrinks as fast as one moves away, and is gone
-    after half that spacing to the neighbour.
+    Distances are interpolated linearly between two sections at most `max_gap_mm` apart. Beyond the
+    end of the stack, or beside a wider gap, the shape shrinks by the distance from the last section
+    and ends after half of the median section spacing.
     """
     volume = np.zeros(grid.shape, np.uint8)
     a_mm = planes.a_mm
     spacing = float(np.median(np.diff(a_mm)))
     for index, a in enumerate(grid.axis_mm(1)):
-        after = int(np.searchsorted(a_mm, a - 1e-6))
-        if after < len(a_mm) and abs(a_mm[after] - a) < 1e-5:
-            pair = (after, after)
-        else:
-            pair = (after - 1, after)
-        if pair[0] >= 0 and pair[1] < len(a_mm) and a_mm[pair[1]] - a_mm[pair[0]] <= max_gap_mm:
-            gap = a_mm[pair[1]] - a_mm[pair[0]]
-            share = np.float32((a - a_mm[pair[0]]) / gap if gap > 0 else 0)
+        after = int(np.searchsorted(a_mm, a))
+        nearest = int(np.argmin(np.abs(a_mm - a)))
+        away = np.float32(abs(a_mm[nearest] - a))
+        if away < 1e-5:  # the plane is that of a section, up to rounding
+            tissue, white = planes.tissue[nearest], planes.white[nearest]
+        elif 0 < after < len(a_mm) and a_mm[after] - a_mm[after - 1] <= max_gap_mm:
+            share = np.float32((a - a_mm[after - 1]) / (a_mm[after] - a_mm[after - 1]))
             tissue, white = (
-                field[pair[0]] * (1 - share) + field[pair[1]] * share
+                field[after - 1] * (1 - share) + field[after] * share
                 for field in (planes.tissue, planes.white)
             )
-        else:
-            ends = [end for end in pair if 0 <= end < len(a_mm)]
-            nearest = min(ends, key=lambda end: abs(a_mm[end] - a))
-            away = np.float32(abs(a_mm[nearest] - a))
-            if away > spacing / 2:
-                continue
+        elif away <= spacing / 2:
             tissue, white = planes.tissue[nearest] - away, planes.white[nearest] - away
+        else:
+            continue
         inside = tissue > 0
         volume[:, index] = inside.astype(np.uint8) + (inside & (white > 0))
     return volume

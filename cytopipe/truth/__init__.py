@@ -1,4 +1,4 @@
-"""Scoring the results of a phantom study against its ground truth."""
+"""Score the results of a phantom study against its ground truth."""
 
 from cytopipe.truth.scoring import run
 

@@ -1,7 +1,7 @@
-"""The truth table: what the chain found on a phantom against what is true.
+"""The truth table: the results on a phantom compared with its ground truth.
 
-Reads the study's `truth/` folder and the results, nothing else of the phantom. Each metric is
-computed for each brain and, over the samples of all brains together, for "all".
+Reads only the study's `truth/` folder and the results. Each metric is computed per brain and, over
+the samples of all brains together, for "all".
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from cytopipe import logs, provenance
 from cytopipe.files import Output
 from cytopipe.formats import surfaces, tables, transforms, truth_table, volumes
 from cytopipe.numerics.geometry import Floats
-from cytopipe.truth.folder import TruthBrain, placements
+from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.point_errors import coordinate_samples, coverage_samples, depth_samples
 from cytopipe.truth.section_errors import (
     Samples,
@@ -27,11 +27,14 @@ from cytopipe.truth.section_errors import (
 )
 from cytopipe.truth.surface_errors import surface_samples, true_mid
 
-# a pretrained network is clearly better if its mean macro-F1 exceeds the best baseline's by this
+# a pretrained network is clearly better if its mean macro-F1 exceeds the best baseline's by this;
+# chosen, not measured
 F1_MARGIN = 0.05
-# splits for which that is a goal: without scores of theirs the goal is missed
+# the splits with this goal, which is missed without scores
 GOAL_SPLITS = ("seen", "transfer")
+# a point covers the true midline within this many point spacings; chosen, not measured
 REACH_SPACINGS = 1.5
+# share of refined points in the middle of the cortex, by the refinement's target
 _DEPTH_GOALS = {"laplacian": 0.85, "skeleton": 0.78}
 
 Reduce = Callable[[Floats], float]
@@ -44,8 +47,8 @@ class Metric:
     Attributes
     ----------
     name, unit : as printed.
-    samples : key of the samples that it is computed from.
-    reduce : samples to the value; NaN, which meets no goal, if there are none.
+    samples : key of the samples from which it is computed.
+    reduce : from samples to the value; NaN, which meets no goal, if there are none.
     relation, goal : "at least", "at most" or "exactly" a number; "" if only reported.
     """
 
@@ -56,16 +59,11 @@ class Metric:
     relation: str = ""
     goal: float = float("nan")
 
-    def row(self, brain: str, samples: Floats) -> tables.TruthRow:
-        """The table's row for the samples of a brain."""
-        return judged(self.name, brain, self.reduce(samples), self.unit, self.relation, self.goal)
-
 
 def judged(
     name: str, brain: str, value: float, unit: str, relation: str, goal: float
 ) -> tables.TruthRow:
-    """A row of the table, its goal in words and whether it is met."""
-    # a value that is the goal but for rounding meets it
+    """A row of the table, with its goal in words and whether it is met, up to rounding."""
     meets = {
         "at least": value >= goal - 1e-9,
         "at most": value <= goal + 1e-9,
@@ -93,7 +91,7 @@ p95 = _of_any(lambda samples: np.percentile(samples, 95))
 
 
 def count(samples: Floats) -> float:
-    """How often something happened; 0 if there was no occasion."""
+    """The number of occurrences; 0 without samples."""
     return float(samples.sum())
 
 
@@ -102,14 +100,15 @@ def _column(number: int, reduce: Reduce) -> Reduce:
 
 
 def metrics(target: str) -> list[Metric]:
-    """Every line of the table, in its order; `target` is the refinement's."""
+    """All metrics in the order of the table; `target` is the refinement's."""
     high, low, equal = "at least", "at most", "exactly"
     px = "px of 256 um"
     return [
         Metric("Dice of gray matter, median, good sections", "", "dice_gray", median, high, 0.92),
         Metric("Dice of white matter, median, good sections", "", "dice_white", median, high, 0.97),
-        # a median hides sections that failed altogether
-        Metric("good sections with a gray Dice below 0.8", "sections", "dice_gray", _below(0.8)),
+        # a median hides sections that failed completely
+        Metric("good sections with a gray Dice below 0.8", "sections", "dice_gray",
+               lambda dice: float((dice < 0.8).sum())),
         Metric("mirrored sections found", "share", "mirrored_found", mean, equal, 1),
         Metric("falsely called mirrored", "sections", "mirrored_invented", count, equal, 0),
         Metric("sections with tissue but no transform", "sections", "unplaced", count),
@@ -123,7 +122,8 @@ def metrics(target: str) -> list[Metric]:
         Metric("mid-surface to true, median", "mm", "surface_mm", median, low, 0.5),
         Metric("mid-surface to true, 95 %", "voxels", "surface_voxel", p95, low, 1),
         Metric("true cortex to mid-surface, 95 %", "voxels", "cortex_voxel", p95, low, 1.5),
-        Metric("true cortex within 1.5 voxels", "share", "cortex_voxel", _within(1.5), high, 0.95),
+        Metric("true cortex within 1.5 voxels", "share", "cortex_voxel",
+               _of_any(lambda voxels: np.mean(voxels <= 1.5)), high, 0.95),
         Metric("hemispheres closed, manifold, Euler 2", "share", "sphere", mean, equal, 1),
         Metric("edges of 0.8 to 1.33 voxels, worst mesh", "share", "edges", least, high, 0.9),
         Metric(
@@ -131,56 +131,45 @@ def metrics(target: str) -> list[Metric]:
             _column(0, mean), high, _DEPTH_GOALS[target],
         ),
         Metric("the same points before refinement", "share", "depth", _column(1, mean)),
-        Metric("gain of the refinement", "share", "depth", _gain, high, 0.001),
+        Metric("gain of the refinement", "share", "depth",
+               lambda depth: mean(depth[:, 0]) - mean(depth[:, 1]), high, 0.001),
         Metric("true midline within 1.5 spacings", "share", "coverage", mean, high, 0.97),
         Metric("coordinate, no drift, median", "mm", "coordinate", _column(0, median), low, 1.2),
         Metric("coordinate, no drift, 95 %", "mm", "coordinate", _column(0, p95), low, 3),
         Metric("the same, affine only, median", "mm", "coordinate", _column(1, median)),
-        Metric("median over the affine's median", "ratio", "coordinate", _ratio, low, 0.5),
+        Metric("median over the affine's median", "ratio", "coordinate",
+               lambda mm: median(mm[:, 0]) / max(median(mm[:, 1]), 1e-12), low, 0.5),
         Metric("coordinate with drift, median", "mm", "coordinate_total", median),
         Metric("coordinate with drift, 95 %", "mm", "coordinate_total", p95),
     ]  # fmt: skip
 
 
-def _within(limit: float) -> Reduce:
-    return _of_any(lambda samples: np.mean(samples <= limit))
-
-
-def _below(limit: float) -> Reduce:
-    return lambda samples: float((samples < limit).sum())
-
-
-def _gain(samples: Floats) -> float:
-    return mean(samples[:, 0]) - mean(samples[:, 1])
-
-
-def _ratio(samples: Floats) -> float:
-    return median(samples[:, 0]) / max(median(samples[:, 1]), 1e-12)
-
-
 def score(samples: dict[str, Samples], target: str) -> list[tables.TruthRow]:
-    """Rows of all metrics for each brain and for all brains' samples together."""
-    keys = list(next(iter(samples.values())))
-    together = {key: np.concatenate([of[key] for of in samples.values()]) for key in keys}
+    """Rows of all metrics for each brain and for the samples of all brains together."""
     rows = []
     for metric in metrics(target):
-        rows += [metric.row(brain, of[metric.samples]) for brain, of in samples.items()]
+        by_brain = {brain: of_brain[metric.samples] for brain, of_brain in samples.items()}
         if len(samples) > 1:
-            rows.append(metric.row("all", together[metric.samples]))
+            by_brain["all"] = np.concatenate(list(by_brain.values()))
+        for brain, values in by_brain.items():
+            value = metric.reduce(values)
+            rows.append(
+                judged(metric.name, brain, value, metric.unit, metric.relation, metric.goal)
+            )
     return rows
 
 
 def probe_rows(scores: pd.DataFrame, baselines: Sequence[str]) -> list[tables.TruthRow]:
-    """How far the macro-F1 of each pretrained run lies above the best baseline's.
+    """The macro-F1 of areas of each pretrained run, and how far it exceeds the best baseline's.
 
     Parameters
     ----------
-    scores : ScoreRow of the areas task, all runs.
+    scores : ScoreRow of all runs.
     baselines : runs without pretraining (untrained network, mean profiles).
     """
     scores = scores[(scores["task"] == "areas") & (scores["metric"] == "macro_f1")]
     means = scores.pivot_table("value", "run", "split", aggfunc="mean", sort=False)
-    # a split without scores is a column of NaN, which meets no goal
+    # a goal without scores is NaN, and missed
     means = means.reindex(columns=list(dict.fromkeys([*GOAL_SPLITS, *scores["split"]])))
     is_baseline = means.index.isin(baselines)
     rows: list[tables.TruthRow] = []
@@ -217,19 +206,18 @@ def run(
     spacing_mm: float,
     baselines: list[str],
 ) -> None:
-    """Write results/report/truth.tsv.
+    """Score all brains of a phantom study.
 
     Parameters
     ----------
     folder : the study's `truth`.
-    brains : their names.
     labels, segmentations : label files of all chunks of all brains, and their tables.
     pairs, stacks, tissues, surfaces_left, surfaces_right, points, affines : in order of `brains`.
     midlines : of all chunks of all brains.
-    scores : ScoreRow of all tasks and runs.
+    scores : ScoreRow of the runs.
     table : written: the truth table.
     target, spacing_mm : the midline's refinement target and point spacing.
-    baselines : the runs that pretrained networks are compared with.
+    baselines : the runs with which pretrained networks are compared.
     """
     segmented = tables.read_segmentation(segmentations, labels)
     midline = pd.concat([tables.read(tables.MidlineRow, path) for path in midlines])
@@ -237,7 +225,7 @@ def run(
     for number, brain in enumerate(logs.progress(brains, len(brains), "truth")):
         truth = TruthBrain(folder, brain)
         placed = placements(tables.read_rows(tables.StackRow, stacks[number]))
-        moved = drift(truth, placed)
+        drifted = drift(truth, placed)
         estimated = {
             "L": surfaces.read(surfaces_left[number]),
             "R": surfaces.read(surfaces_right[number]),
@@ -249,7 +237,7 @@ def run(
             **label_samples(truth, [pair for pair in segmented if pair[0].brain == brain]),
             **mirror_samples(truth, placed),
             **pair_samples(truth, tables.read_rows(tables.PairRow, pairs[number])),
-            "drift_mm": moved.distance_mm,
+            "drift_mm": drifted.distance_mm,
             **surface_samples(truth, estimated, mids, placed, voxel_mm),
             **depth_samples(truth, of_brain, mids),
             **coverage_samples(truth, of_brain, REACH_SPACINGS * spacing_mm * 1000),
@@ -257,7 +245,7 @@ def run(
                 truth,
                 tables.read(tables.PointRow, points[number]),
                 placed,
-                moved.fit,
+                drifted.fit,
                 transforms.read(affines[number], brain, "template", moves="points"),
             ),
         }

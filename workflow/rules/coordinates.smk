@@ -1,5 +1,5 @@
 rule coordinates:
-    """Give every point of a brain its template coordinate and the area of the atlas there."""
+    """Compute the template coordinate and the atlas area of each point of a brain."""
     input:
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
@@ -10,7 +10,7 @@ rule coordinates:
         supplied_transform=manual(
             f"manual/{{brain}}/to-{config['template']['name']}{config['coordinates']['given_suffix']}"
         ),
-        # transforms.tsv first, then what it names
+        # transforms.tsv first, then the files that it names
         chains=given_transforms,
         anchoring_target=anchoring_target,
     output:

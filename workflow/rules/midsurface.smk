@@ -1,5 +1,5 @@
 rule midsurface:
-    """Compute the depth in the cortex and the closed surface at half depth, a hemisphere each."""
+    """Compute the cortical depth and the closed surface at half depth, one per hemisphere."""
     input:
         tissue=tissue_of,
         supplied_surfaces=manual_surfaces,
@@ -20,10 +20,10 @@ rule midsurface:
         "logs/midsurface/{brain}.log",
     benchmark:
         "benchmarks/midsurface/{brain}.tsv"
-    # the template too, where distances are measured along its surface
+    # the template, too, for the distances along its surface
     wildcard_constraints:
         brain="|".join([*BRAINS, "template"]),
-    # the hemispheres side by side
+    # one per hemisphere
     threads: 2
     resources:
         mem_mb=of_voxels(1200, 130, config["reconstruction"]["voxel_mm"]),

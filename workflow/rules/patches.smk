@@ -1,10 +1,10 @@
-# Data sets of patches by name: config["patches"]["datasets"]; annotated layers; distances.
+# Data sets of patches, by the names in config["patches"]["datasets"]; annotated layers; distances.
 
 
 rule patches:
-    """Draw the patches of one data set from the points of its brains, or from annotated areas."""
+    """Draw the patches of one data set from the points of its brains or from annotated areas."""
     input:
-        # read by the paths in the params and beside the annotations
+        # found through the params and beside the annotations
         area_names_of_dataset,
         warp_of_dataset,
         points=points_of_dataset,
@@ -32,7 +32,7 @@ rule patches:
 
 
 rule patches_layers:
-    """Check and split the patches in which a person has outlined the cortical layers."""
+    """Check and split the patches in which a person has annotated cortical layers."""
     input:
         # the images and masks that the table lists
         annotations_under("layers"),
@@ -55,7 +55,7 @@ rule patches_layers:
 
 
 rule patches_geodesic:
-    """Measure distances along the template's mid-surface between places spread over it."""
+    """Measure distances along the template's mid-surface between nodes spread over it."""
     input:
         surfaces=hemispheres(
             "results/midsurface/template/hemi-{hemisphere}_mid.surf.gii"

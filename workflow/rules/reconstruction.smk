@@ -1,5 +1,5 @@
 rule reconstruction_volume:
-    """Stack the labels of a brain's sections into one volume, with defects repaired, or take a given one."""
+    """Stack the labels of a brain's sections into one volume and repair defects, or use a supplied volume."""
     input:
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
         tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
@@ -12,7 +12,7 @@ rule reconstruction_volume:
         "logs/reconstruction/{brain}-volume.log",
     benchmark:
         "benchmarks/reconstruction/{brain}-volume.tsv"
-    # alone while it runs: the chunks before it are done, the surface waits
+    # it runs alone: the chunks are finished, and the surface waits for it
     threads: 2
     resources:
         mem_mb=6000,
@@ -25,9 +25,9 @@ rule reconstruction_volume:
 
 
 rule reconstruction:
-    """Leave out what a person has marked as no cortex, and loose fragments."""
+    """Exclude what a person has marked as not cortex, and drop loose fragments."""
     input:
-        # not read: it must exist when a person is asked for the mask
+        # not read, but it must exist when a person is asked for the mask
         proposed_exclusion,
         volume="results/reconstruction/{brain}/whole.nii.gz",
         volume_repairs="results/reconstruction/{brain}/repairs-whole.parquet",

@@ -1,10 +1,10 @@
-# The truth table of a phantom study: errors of every stage, and the goals.
+# The truth table of a phantom study: the errors of all stages, and their goals.
 
 
 rule truth:
     """Compare the results of a phantom study with its ground truth."""
     input:
-        # written last, it stands for all files of the truth
+        # the last file of the ground truth to be written
         f"{config['study']['truth']}/truth.yaml",
         labels=chunks_of_brains("results/segmentation/{brain}/{chunk}.tif"),
         segmentations=chunks_of_brains("results/segmentation/{brain}/{chunk}.parquet"),

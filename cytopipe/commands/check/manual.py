@@ -10,11 +10,11 @@ import tifffile
 
 from cytopipe.commands.check.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.commands.check.scans import Looked
-from cytopipe.coordinates.chains import read_given as read_chains
+from cytopipe.coordinates.chains import read_supplied_transforms
 from cytopipe.files import InputError
 from cytopipe.formats import transforms, volumes
 from cytopipe.midsurface import SIDES
-from cytopipe.midsurface.supplied_surfaces import ENDINGS, KINDS, name_of, read_given
+from cytopipe.midsurface.supplied_surfaces import ENDINGS, KINDS, name_of, read_supplied_surface
 from cytopipe.segmentation import read_manual
 from cytopipe.study import masks, transform_table
 from cytopipe.study.corrections import corrected
@@ -93,7 +93,7 @@ def _chains(
     named: list[Path] = []
     try:
         named = transform_table.files_of(table)
-        found = read_chains(
+        found = read_supplied_transforms(
             table,
             brain,
             config["template"]["name"],
@@ -122,7 +122,7 @@ def _ready_made(folder: Path, brain: str) -> list[Finding]:
     paths = sorted(folder.glob("hemi-*"))
     for side in SIDES:
         try:
-            ready = read_given(paths, side)
+            ready = read_supplied_surface(paths, side)
         except InputError as error:
             findings.append(of_error(error, "manual", brain))
             continue

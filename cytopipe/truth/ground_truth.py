@@ -1,4 +1,4 @@
-"""The truth of a phantom study, read by its file formats alone.
+"""The ground truth of a phantom study, read by its file formats alone.
 
 truth/truth.yaml                           truth_spacing_um, coordinates_spacing_um
 truth/{brain}/sections.parquet             condition, handedness and place of each section
@@ -31,13 +31,14 @@ def placements(rows: Iterable[tables.StackRow]) -> dict[int, Placement]:
 
 
 class TruthBrain:
-    """The truth of one brain.
+    """The ground truth of one brain.
 
     Attributes
     ----------
     sections : the rows of sections.parquet, in order.
     image_right : side of the brain at the right of an unmirrored image.
     spacing_um, coordinates_spacing_um : pixel sizes of the pages and of the coordinates.
+    full_spacing_um, z_um, placements : by section number.
     """
 
     def __init__(self, folder: Path, brain: str) -> None:
@@ -49,25 +50,10 @@ class TruthBrain:
         rows = tables.read_rows(tables.TruthSectionRow, path)
         self.sections = sorted(rows, key=lambda row: row.section)
         self.image_right = self.sections[0].image_right
+        self.full_spacing_um = {row.section: row.full_spacing_um for row in self.sections}
+        self.z_um = {row.section: row.z_um for row in self.sections}
+        self.placements = {row.section: row.placement for row in self.sections}
         self._pages: dict[tuple[int, str], NDArray[Any]] = {}
-
-    @cached_property
-    def full_spacing_um(self) -> dict[int, float]:
-        return {row.section: row.full_spacing_um for row in self.sections}
-
-    @cached_property
-    def z_um(self) -> dict[int, float]:
-        return {row.section: row.z_um for row in self.sections}
-
-    @cached_property
-    def placements(self) -> dict[int, Placement]:
-        """Where each section truly lies."""
-        return {row.section: row.placement for row in self.sections}
-
-    @cached_property
-    def with_tissue(self) -> list[int]:
-        """Sections that were scanned and show tissue, whatever their condition."""
-        return [section for section, pixels in self.tissue_px.items() if pixels > 0]
 
     @cached_property
     def tissue_px(self) -> dict[int, int]:
@@ -79,30 +65,30 @@ class TruthBrain:
             for row in self.sections
         }
 
+    @property
+    def with_tissue(self) -> list[int]:
+        """Sections that were scanned and show tissue, whatever their condition."""
+        return [section for section, pixels in self.tissue_px.items() if pixels > 0]
+
     def good(self) -> list[int]:
         """Sections without damage that show tissue."""
-        return [
-            row.section
-            for row in self.sections
-            if row.condition == "good" and self.tissue_px[row.section] > 0
-        ]
+        conditions = {row.section: row.condition for row in self.sections}
+        return [section for section in self.with_tissue if conditions[section] == "good"]
 
     def page(self, section: int, name: str) -> NDArray[Any]:
         """One of the PAGES of a section, in the frame as scanned; float pages as float64."""
         if (section, name) not in self._pages:
             path = require(self.folder / f"{section:05d}.tif", _REMEDY)
             page = np.asarray(tifffile.imread(path, key=PAGES[name]))
-            if page.dtype.kind != "f":
-                self._pages[section, name] = page  # used again and again, and small
-                return page
-            return page.astype(np.float64)
+            if page.dtype.kind == "f":
+                return page.astype(np.float64)
+            self._pages[section, name] = page  # small, and used repeatedly
         return self._pages[section, name]
 
     def coordinates(self, section: int) -> Floats:
         """(3, rows, columns) template R, A, S mm on the grid of `coordinates_spacing_um`."""
         path = require(self.folder / f"coordinates-{section:05d}.tif", _REMEDY)
-        pages = [tifffile.imread(path, key=number) for number in range(3)]
-        return np.stack(pages).astype(np.float64)
+        return np.stack([tifffile.imread(path, key=axis) for axis in range(3)]).astype(np.float64)
 
     def surface(self, hemisphere: str, name: str) -> surfaces.Surface:
         """The true pial or white surface, true stack RAS mm."""

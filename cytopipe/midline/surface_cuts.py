@@ -1,11 +1,10 @@
-"""The mid-surface cut by the plane of a section, as evenly spaced points with what is known there.
+"""The mid-surface cut by the plane of a section: evenly spaced points with normals and maps.
 
-Paper, section 3.2: the plane that cuts through the mid-surface at the location of a section is
-intersected with it, and the intersection is carried back by inverting the transform of the
-section.
+CytoNet section 3.2.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +26,13 @@ class Hemisphere:
 
 @dataclass(frozen=True)
 class Cut:
-    """Points on the cut of one section's plane with the mid-surfaces.
+    """Points where the plane of one section cuts the mid-surfaces.
 
     Attributes
     ----------
     hemisphere : (n,) "L" or "R".
     stack_um : (n, 3) stack frame.
     normals : (n, 3) unit surface normals in the stack frame, towards the pial surface.
-    thickness_mm, curvature_per_mm : (n,).
     """
 
     hemisphere: NDArray[np.str_]
@@ -42,9 +40,6 @@ class Cut:
     normals: Floats
     thickness_mm: Floats
     curvature_per_mm: Floats
-
-    def __len__(self) -> int:
-        return len(self.stack_um)
 
 
 def cut_hemispheres(
@@ -55,11 +50,13 @@ def cut_hemispheres(
     Parameters
     ----------
     hemispheres : by name, "L" and "R".
-    z_um : (k,) positions of the sections in the stack; the plane is A = z in stack RAS.
+    z_um : (k,) positions of the sections in the stack; the planes are A = z in stack RAS.
     image_right : side of the brain at the right of an unmirrored image.
-    spacing_mm : distance of points along the cut (the paper gives none).
+    spacing_mm : distance of points along the cut (the paper does not state it).
     """
-    pieces: list[list[Cut]] = [[] for _ in z_um]
+    none = np.zeros(0)
+    empty = (np.zeros(0, "<U1"), np.zeros((0, 3)), np.zeros((0, 3)), none, none)
+    pieces: list[list[tuple[NDArray[Any], ...]]] = [[empty] for _ in z_um]
     for name, hemisphere in sorted(hemispheres.items()):
         vertices, faces = hemisphere.surface.vertices, hemisphere.surface.faces
         normals = vertex_normals(vertices, faces)
@@ -67,37 +64,26 @@ def cut_hemispheres(
             for polyline in polylines:
                 places = resample(polyline, spacing_mm)
                 pieces[section].append(
-                    Cut(
+                    (
                         np.full(len(places), name),
                         ras_to_stack(places.interpolate(vertices), image_right),
-                        # a direction: `unit` takes the factor from mm to um off again
+                        # a direction: `unit` removes the factor from mm to um
                         unit(ras_to_stack(places.interpolate(normals), image_right)),
                         places.interpolate(hemisphere.thickness_mm),
                         places.interpolate(hemisphere.curvature_per_mm),
                     )
                 )
-    return [_joined(of_section) for of_section in pieces]
+    return [
+        Cut(*(np.concatenate(column) for column in zip(*of_section, strict=True)))
+        for of_section in pieces
+    ]
 
 
 def cutting_angle_deg(normals: Floats) -> Floats:
     """Angle between the surface normal and the plane of the section, 0 to 90 degrees.
 
-    0: the section cuts straight across the sheet and shows its layers; 90: along the sheet. The
-    paper (3.7) measures "the angle between the histological cutting plane and the cortical
-    surface normal" and reads low angles as near-orthogonal slicing; its mention of the
-    angle to the anterior-posterior axis is 90 degrees minus this one.
+    At 0 the section cuts straight across the cortex and shows its layers, at 90 along it. CytoNet
+    3.7 measures "the angle between the histological cutting plane and the cortical surface normal";
+    the angle to the anterior-posterior axis, which it also mentions, is 90 degrees minus this one.
     """
     return np.asarray(np.degrees(np.arcsin(np.clip(np.abs(normals[:, 2]), 0, 1))))
-
-
-def _joined(cuts: list[Cut]) -> Cut:
-    if not cuts:
-        none = np.zeros(0)
-        return Cut(np.zeros(0, "<U1"), np.zeros((0, 3)), np.zeros((0, 3)), none, none)
-    return Cut(
-        np.concatenate([cut.hemisphere for cut in cuts]),
-        np.concatenate([cut.stack_um for cut in cuts]),
-        np.concatenate([cut.normals for cut in cuts]),
-        np.concatenate([cut.thickness_mm for cut in cuts]),
-        np.concatenate([cut.curvature_per_mm for cut in cuts]),
-    )

@@ -1,4 +1,4 @@
-"""The area at a point: labels of an atlas around its template coordinate."""
+"""The area of each point, from the labels of an atlas around its template coordinate."""
 
 from typing import Any
 
@@ -14,27 +14,25 @@ from cytopipe.numerics.geometry import Floats
 def area_at(
     atlas: Atlas, points_mm: Floats, hemispheres: NDArray[Any], sigma_mm: float, reach_mm: float
 ) -> tuple[NDArray[np.object_], Floats]:
-    """The most probable area at points, of those of the point's own hemisphere.
+    """The most probable area of each point among those of its own hemisphere.
 
-    The probability of an area is its share of all labelled voxels (of that hemisphere, no further
-    than `reach_mm` from the point), weighted by a Gaussian of their distance: it says
-    how near other areas are, not how certain the registration is.
+    The probability of an area is its share of the labelled voxels of that hemisphere within
+    `reach_mm`, weighted by a Gaussian of width `sigma_mm` of their distance. It tells how near
+    other areas are, not how certain the registration is.
 
     Parameters
     ----------
     points_mm : (n, 3) template RAS mm; NaN for points without a coordinate.
     hemispheres : (n,) "L" or "R".
-    sigma_mm : width of the Gaussian.
-    reach_mm : a point with no labelled voxel this near is outside the atlas.
 
     Returns
     -------
-    (n,) name, "" outside the atlas; (n,) probability, NaN outside the atlas.
+    (n,) name and (n,) probability; "" and NaN for points without a labelled voxel in reach.
     """
     names = np.full(len(points_mm), "", object)
     probability = np.full(len(points_mm), np.nan)
     numbers = np.array([0, *sorted(atlas.names)])
-    # labels may be any numbers: count in their ranks
+    # labels may be any numbers: count by their ranks
     data = np.searchsorted(numbers, np.asarray(atlas.labels.data, np.int64))
     offsets = _offsets(atlas.labels, reach_mm)
     for side in HEMISPHERES:
@@ -49,14 +47,14 @@ def area_at(
             sigma_mm,
             reach_mm,
         )
-        found = ranks > 0
-        names[here[found]] = [atlas.names[n] for n in numbers[ranks[found]].tolist()]
-        probability[here[found]] = shares[found]
+        inside = ranks > 0
+        names[here[inside]] = [atlas.names[n] for n in numbers[ranks[inside]].tolist()]
+        probability[here[inside]] = shares[inside]
     return names, probability
 
 
 def _offsets(labels: Volume, reach_mm: float) -> NDArray[np.int64]:
-    """(n, 3) index steps from the voxel nearest to a point to all that may lie in its reach."""
+    """(n, 3) index steps from the voxel nearest to a point to all that may be in reach of it."""
     inverse = np.linalg.inv(labels.affine[:3, :3])
     most = np.ceil(reach_mm * np.linalg.norm(inverse, axis=1) + 0.5).astype(int)
     axes = [np.arange(-n, n + 1) for n in most]
