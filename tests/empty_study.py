@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import yaml
 from snakemake.api import (
@@ -21,6 +22,7 @@ from snakemake.api import (
 )
 from snakemake.settings.enums import Quietness
 
+import cytopipe
 from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +79,10 @@ def planned(
     study: Path, house: Path, ancient: Mapping[str, set[str]], selection: DAGSettings
 ) -> Iterator[Any]:
     """Snakemake's workflow, planned in this process: a fresh one takes a second to start."""
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
+    # the rules read each VERSION from the folder of the package
+    package = patch.object(cytopipe, "__file__", str(house / "cytopipe" / "__init__.py"))
+    output = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
+    with package, SnakemakeApi(output) as api:
         workflow = api.workflow(
             ResourceSettings(cores=1),
             snakefile=house / "Snakefile",
