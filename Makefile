@@ -72,11 +72,11 @@ check: .venv/ready
 	@$(BIN)/lint-imports --no-logo
 
 quick: check
-	@$(BIN)/python -m pytest -q -n $(or $(CORES),2) -m "not slow"
+	@$(BIN)/python -m pytest -q -n $(or $(CORES),2) --dist worksteal -m "not slow"
 
 test: check
 	@$(PYTHON) envs/system_libraries.py --browser
-	@$(BIN)/python -m pytest -q -n $(or $(CORES),2)
+	@$(BIN)/python -m pytest -q -n $(or $(CORES),2) --dist worksteal
 
 docs: .venv/ready
 	@$(BIN)/python -m sphinx -E -a -W --keep-going -n -q docs docs/_build/html
