@@ -1,5 +1,6 @@
 # make demo    makes a study with known ground truth and runs it from images to scores
 # make test    runs the static checks and all tests
+# make quick   runs the static checks and the tests that start no process
 # make check   runs the static checks alone, in seconds
 # make docs    builds the documentation
 
@@ -10,17 +11,18 @@ export OMP_NUM_THREADS ?= 1
 # waiting threads must not spin: on a busy machine, spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real comparison test test-slurm check docs lock clean bench bench-brain bench-dag faults
+.PHONY: help demo demo-real comparison quick test test-slurm check docs lock clean bench bench-brain bench-dag faults
 help:
 	@echo "make demo         make a phantom study, run it from images to scores, print the error of every stage"
 	@echo "make demo-real    run 35 real sections of a mouse brain up to the reconstruction"
 	@echo "make comparison   compare the training objectives of the papers on the demo's phantom (an hour)"
 	@echo "make faults       kill jobs, fill disks, take nodes away, and check the results (an hour)"
 	@echo "make check        format, lint, types and imports, in seconds"
+	@echo "make quick        the same, then the tests that start no workflow, process or browser"
 	@echo "make test         the same, then all tests"
 	@echo "make test-slurm   compare a run on a private Slurm on this host with a local run (about 9 minutes)"
 	@echo "make docs         build the documentation into docs/_build/html"
-	@echo "make bench        time each kernel against a library that does the same; writes benchmarks/results.md"
+	@echo "make bench        time the plans, and each kernel against a library that does the same; writes benchmarks/results.md"
 	@echo "make bench-brain  run one whole brain on CORES=2 and print the cost of each stage"
 	@echo "make bench-dag    time a dry run of ten brains, before and after a run"
 	@echo "make lock         write requirements.lock from .venv"
@@ -69,9 +71,12 @@ check: .venv/ready
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+quick: check
+	@$(BIN)/python -m pytest -q -n $(or $(CORES),2) --dist worksteal -m "not slow"
+
 test: check
 	@$(PYTHON) envs/system_libraries.py --browser
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(or $(CORES),2) --dist worksteal
 
 docs: .venv/ready
 	@$(BIN)/python -m sphinx -E -a -W --keep-going -n -q docs docs/_build/html
@@ -81,7 +86,7 @@ test-slurm: .venv/ready
 	@$(BIN)/python tests/slurm/run.py
 
 # BENCH="slicing surf" runs only these. Libraries that only the comparison needs are installed first
-bench: .venv/ready
+bench: bench-dag
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
 	@PYTHONPATH=tests $(BIN)/python benchmarks/side_by_side.py $(BENCH)
 

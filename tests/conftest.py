@@ -2,8 +2,11 @@
 
 import gzip
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ball_phantom import MIDDLE_MM, PIAL_MM, WHITE_MM, ball, preset
@@ -11,6 +14,7 @@ from browser import Browser
 from export_study import write_study
 from report_pages import write_pages
 from shell_study import write_truth
+from snakemake.api import SnakemakeApi
 
 from cytopipe.formats import surfaces
 from cytopipe.phantom import run
@@ -22,6 +26,26 @@ from cytopipe.truth.ground_truth import TruthBrain
 # the coordinates stage sets it before it loads ANTs, whose results are repeatable in one thread
 # alone; here a test may have loaded it first
 os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+
+# how a test can start a process, a browser or a workflow
+STARTS = ((subprocess.Popen, "__init__"), (BaseProcess, "start"), (SnakemakeApi, "__init__"))
+
+
+def only_in_slow_tests(start: Callable[..., Any]) -> Callable[..., Any]:
+    def refused(*_: object, **__: object) -> None:
+        pytest.fail(f"{start.__qualname__} is called: mark the test with pytest.mark.slow")
+
+    return refused
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test that starts a process without being marked as slow fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker("slow"):
+            for owner, name in STARTS:
+                patch.setattr(owner, name, only_in_slow_tests(getattr(owner, name)))
+        return (yield)
 
 
 @pytest.fixture(scope="session")

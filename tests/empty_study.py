@@ -3,14 +3,17 @@
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import yaml
 from snakemake.api import (
+    DAGSettings,
     ExecutionSettings,
     OutputSettings,
     ResourceSettings,
@@ -19,6 +22,7 @@ from snakemake.api import (
 )
 from snakemake.settings.enums import Quietness
 
+import cytopipe
 from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
@@ -71,9 +75,14 @@ def lay_down(path: Path) -> None:
 
 
 @contextmanager
-def planned(study: Path, house: Path, ancient: Mapping[str, set[str]]) -> Iterator[Any]:
-    """Snakemake's workflow, planned in this process: a fresh one takes two seconds to start."""
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
+def planned(
+    study: Path, house: Path, ancient: Mapping[str, set[str]], selection: DAGSettings
+) -> Iterator[Any]:
+    """Snakemake's workflow, planned in this process: a fresh one takes a second to start."""
+    # the rules read each VERSION from the folder of the package
+    package = patch.object(cytopipe, "__file__", str(house / "cytopipe" / "__init__.py"))
+    output = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
+    with package, SnakemakeApi(output) as api:
         workflow = api.workflow(
             ResourceSettings(cores=1),
             snakefile=house / "Snakefile",
@@ -83,7 +92,8 @@ def planned(study: Path, house: Path, ancient: Mapping[str, set[str]]) -> Iterat
             ),
         )
         with redirect_stdout(None):
-            workflow.dag().printrulegraph()  # plans, and has least to print
+            workflow.dag(selection).printrulegraph()  # plans, and has least to print
+        workflow._workflow.dag.cleanup()  # removes what lies beyond --until
         yield workflow._workflow
 
 
@@ -95,7 +105,10 @@ class Plan(NamedTuple):
 
 
 def dry_run(
-    study: Path, house: Path = ROOT, ancient: Mapping[str, set[str]] = MappingProxyType({})
+    study: Path,
+    house: Path = ROOT,
+    ancient: Mapping[str, set[str]] = MappingProxyType({}),
+    **selection: Collection[str],
 ) -> Plan:
     """What `snakemake -n` says.
 
@@ -103,8 +116,10 @@ def dry_run(
     ----------
     house : the folder of the Snakefile.
     ancient : what --consider-ancient is given, rule to names of inputs.
+    **selection : files or rules to make (`targets`), or what `--until` or `--forcerun` is given.
     """
-    with planned(study, house, ancient) as workflow:
+    settings = DAGSettings(**{name: frozenset(values) for name, values in selection.items()})
+    with planned(study, house, ancient, settings) as workflow:
         return Plan(
             *(
                 {" ".join([job.rule.name, *job.wildcards_dict.values()]) for job in jobs}
@@ -113,13 +128,18 @@ def dry_run(
         )
 
 
+def count_jobs(study: Path, house: Path = ROOT, **selection: Collection[str]) -> Counter[str]:
+    """How many jobs of each rule `snakemake -n` lists; the arguments are those of `dry_run`."""
+    return Counter(job.split()[0] for job in dry_run(study, house, **selection).listed)
+
+
 def finish(study: Path, house: Path = ROOT) -> None:
     """Make every result, an empty file, and the records that Snakemake keeps of a finished job.
 
     `--touch --forceall` does the same to files that exist, in a tenth of a second a job and more.
     """
     moment = time.time()  # newer than the scripts
-    with planned(study, house, {}) as workflow:
+    with planned(study, house, {}, DAGSettings()) as workflow:
         workflow.execution_settings = ExecutionSettings()
         workflow.iocache.deactivate()
         workflow.persistence.deactivate_cache()

@@ -18,6 +18,8 @@ from cytopipe.report import section_numbers
 from cytopipe.study import corrections
 from cytopipe.study.sections import Section
 
+pytestmark = pytest.mark.slow
+
 LISTED = "probe.listed()"
 
 

@@ -55,6 +55,7 @@ def run(package: Path, home: Path, temporary: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["beside", "home", "temporary"])
 def test_compiled_code_finds_a_place(tmp_path: Path, place: str) -> None:
     """Beside the modules; where they cannot be written at home; in a bare container elsewhere."""

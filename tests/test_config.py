@@ -210,6 +210,7 @@ def test_the_command_prints_schema_and_reference(capsys: pytest.CaptureFixture[s
             assert key.text.replace("|", "\\|") in reference
 
 
+@pytest.mark.slow
 def test_reading_the_config_imports_no_array_library() -> None:
     code = (
         "import sys, cytopipe.study.config;"
@@ -218,6 +219,7 @@ def test_reading_the_config_imports_no_array_library() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.slow
 def test_parts_of_learning_import_no_pydantic() -> None:
     """A benchmark on a GPU machine may lack it."""
     names = ("networks", "losses", "augmentation", "optimisers", "objectives")

@@ -119,6 +119,7 @@ def test_the_start_is_close_and_keeps_left_and_right(brain, template, cortex):
     assert (np.diag(matrix)[:3] > 0.5).all()
 
 
+@pytest.mark.slow
 def test_registration_recovers_points(registered, cortex):
     target, source = cortex
     error = np.linalg.norm(registered.full(source) - target, axis=1)
@@ -128,6 +129,7 @@ def test_registration_recovers_points(registered, cortex):
     assert np.median(error) < 0.6 * np.median(affine_error)
 
 
+@pytest.mark.slow
 def test_the_wrong_direction_is_worse_and_detected(registered, brain, template, cortex):
     target, source = cortex
     backward = registered.full.inverse()
@@ -142,6 +144,7 @@ def test_the_wrong_direction_is_worse_and_detected(registered, brain, template, 
         check_overlap(wrong, affine, right, "B01")
 
 
+@pytest.mark.slow
 def test_registration_is_repeatable(registered, brain, template, tmp_path):
     again = register(brain, template, "B01", "phantom", PARAMS)
     transforms.write(registered.full, tmp_path / "a.h5")
@@ -305,6 +308,7 @@ def test_points_that_the_transform_does_not_cover_are_marked(study, tmp_path, br
     assert (points["sigma_mm"].iloc[1:] >= SECTION_SIGMA_UM / 1000).all()
 
 
+@pytest.mark.slow
 def test_a_brain_is_registered_without_an_atlas(study, cortex):
     coordinates.run(**study | {"atlas": None, "areas": None})
     points, template_mm = coordinates_of(study)

@@ -4,7 +4,6 @@ The workflow is copied with scripts that only touch their outputs. Unlike with `
 are then recorded as in a real run.
 """
 
-import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_workflow import ROOT, write_study
+from empty_study import ROOT, count_jobs
+from test_workflow import write_study
 
 from cytopipe.study.corrections import COLUMNS
+
+pytestmark = pytest.mark.slow
 
 STUB = """from pathlib import Path
 for path in snakemake.output:
@@ -35,22 +37,20 @@ class Study:
         self.row = self.folder / "manual" / "B01" / "sections.tsv"
         self.row.parent.mkdir(parents=True)
 
-    def snakemake(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "snakemake", "--directory", str(self.folder), *arguments]
-        command += ["--until", "midline"]
+    def run(self) -> None:
+        command = [sys.executable, "-m", "snakemake", "--directory", str(self.folder)]
+        command += ["--cores", "2", "--quiet", "all", "--until", "midline"]
         run = subprocess.run(command, cwd=self.house, capture_output=True, text=True)
         assert run.returncode == 0, run.stdout + run.stderr
-        return run.stdout + run.stderr
 
     def planned(self) -> Counter[str]:
-        table = re.findall(r"^(\w+) +(\d+)$", self.snakemake("-n"), re.MULTILINE)
-        return Counter({rule: int(count) for rule, count in table if rule != "total"})
+        return count_jobs(self.folder, self.house, until=["midline"])
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study(tmp_path_factory.mktemp("ran"))
-    study.snakemake("--cores", "2", "--quiet", "all")
+    study.run()
     return study
 
 

@@ -58,6 +58,7 @@ def results(
     return {size: torch.load(folder / f"{size}.pt") for size in (1, 2, 4)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ranks.LOSSES)
 def test_processes_agree_on_loss_gradients_and_buffers(
     results: dict[int, dict[str, dict[str, torch.Tensor]]], loss: str
@@ -76,6 +77,7 @@ def flat(gradients: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([v.flatten() for k, v in gradients.items() if k.startswith("gradient")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
 def test_the_usual_wrong_gathers_would_be_noticed(
     results: dict[int, dict[str, dict[str, torch.Tensor]]], size: int
@@ -90,6 +92,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_study(tmp_path_factory.mktemp("study"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "starter"), [(2, torchrun), (4, srun)])
 def test_a_killed_training_resumes_bit_for_bit(
     study: Path, tmp_path: Path, size: int, starter: object
@@ -108,6 +111,7 @@ def test_a_killed_training_resumes_bit_for_bit(
     assert not (parts / "checkpoint.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_another_number_of_processes(study: Path, tmp_path: Path) -> None:
     one, parts = tmp_path / "one", tmp_path / "parts"
     assert processes(1, "train", one, study, 0) == [0]
@@ -121,12 +125,14 @@ def test_a_run_resumes_with_another_number_of_processes(study: Path, tmp_path: P
     assert losses[0].tolist() == pytest.approx(losses[1].tolist(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_divided_is_refused(study: Path, tmp_path: Path) -> None:
     # a batch of 8 for 3 processes
     assert processes(3, "train", tmp_path, study, 0) == [1] * 3
     assert not (tmp_path / "final.pt").exists()
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_ends_all(study: Path, tmp_path: Path) -> None:
     for name in "abc":  # freeing in the wrong order hangs, but not every time
         assert processes(2, "train", tmp_path / name, study, 6, True) == [1, 1]

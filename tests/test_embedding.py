@@ -90,6 +90,7 @@ def three_groups() -> tuple[np.ndarray, np.ndarray]:
     return unit(np.eye(3)[truth] + 0.1 * random.normal(size=(90, 3))), truth
 
 
+@pytest.mark.slow
 def test_embeddings_keep_groups_apart_and_follow_from_the_seed() -> None:
     values, truth = three_groups()
     flat, deep = umap_of(values, (2, 3), 10, 0.1, seed=1)

@@ -119,6 +119,7 @@ def status_of(task: Callable[[Path], None], path: Path) -> int | None:
     return process.exitcode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_writer_killed_at_the_last_moment_leaves_the_old_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -132,6 +133,7 @@ def test_a_writer_killed_at_the_last_moment_leaves_the_old_file(tmp_path: Path, 
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_writer_without_room_says_so(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -229,6 +231,7 @@ def test_kills_are_spread_over_all_rules() -> None:
     assert 15 < sum(whole_host for _, whole_host, _ in planned) < 35
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

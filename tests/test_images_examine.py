@@ -329,6 +329,7 @@ def test_alpha_is_dropped(tmp_path):
 # --- how a study uses it
 
 
+@pytest.mark.slow
 def test_a_gpu_node_needs_neither_zarr_nor_opencv_to_read_windows():
     path = str(FOREIGN / "levels-lzw.ome.tif")
     code = (

@@ -113,6 +113,7 @@ def _window_in_worker(queue):
         queue.put(pyramid.read_window(0, 50, 50, 20, 20).sum())
 
 
+@pytest.mark.slow
 def test_a_forked_worker_reads_zarr_as_its_parent_did():
     """Patch loaders fork; zarr's threads do not survive a fork."""
     with open_pyramid(FOLDER / "gray-04.ome.zarr", 20.0) as pyramid:

@@ -1,7 +1,6 @@
 """A folder and a BIDS data set of a lab: added, checked, run, corrected, run again, exported."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 import shapely
 import tifffile
+from empty_study import count_jobs
 from shapely.geometry import shape
 from slice_pairs import about_centre, brain_slice, displaced
 from small_study import ROOT, SmallStudy
@@ -34,16 +34,10 @@ PLACES = {10: (4, 900), 20: (0, 0), 30: (-7, 1500), 40: (6, -800)}
 STACK_FILE = "results/alignment/B21/stack.parquet"
 
 
-def snakemake(study: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "snakemake", "--directory", str(study), *arguments]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def make_the_stack(study: Path) -> None:
+    command = [sys.executable, "-m", "snakemake", "--directory", str(study), "--cores", "2"]
+    run = subprocess.run([*command, STACK_FILE], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout + run.stderr
-
-
-def planned(study: Path) -> Counter[str]:
-    table = re.findall(r"^(\w+) +(\d+)$", snakemake(study, "-n", STACK_FILE), re.M)
-    return Counter({rule: int(count) for rule, count in table if rule != "total"})
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +74,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
     return study
 
 
+@pytest.mark.slow
 def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, capsys) -> None:
     folder = str(study.folder)
     words = ["add-brain", "B21", "--study", folder, "--images", f"{folder}/scans"]
@@ -93,7 +88,7 @@ def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, ca
     assert {(s.spacing_um, s.thickness_um) for s in sections} == {(128.0, 20.0)}
     assert command_line.main(["check", "--study", folder]) == 0
 
-    snakemake(study.folder, "--cores", "2", STACK_FILE)
+    make_the_stack(study.folder)
     alignment = study.folder / "results" / "alignment" / "B21"
     first = read(StackRow, alignment / "stack.parquet").set_index("section")
     assert first.index[first["mirrored"]].tolist() == [FACE_DOWN]
@@ -110,11 +105,11 @@ def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, ca
     decided = {s.section: s for s in corrected(sections[:4], manual.parents[1])}
     assert decided[FACE_DOWN].mirrored and decided[40].excluded
     # both lie in the second chunk of one brain
-    assert planned(study.folder) == Counter(alignment_pairs=1, alignment=1)
-    snakemake(study.folder, "--cores", "2", STACK_FILE)
+    assert count_jobs(study.folder, targets=[STACK_FILE]) == Counter(alignment_pairs=1, alignment=1)
+    make_the_stack(study.folder)
     second = read(StackRow, alignment / "stack.parquet").set_index("section")
     assert second["status"].tolist() == ["ok", "ok", "ok", "excluded"]
-    assert planned(study.folder).total() == 0
+    assert count_jobs(study.folder, targets=[STACK_FILE]).total() == 0
     assert command_line.main(["status", "--study", folder]) == 0
     said = capsys.readouterr().out
     assert "1 excluded: 40" in said and "proposals to look at" not in said

@@ -119,7 +119,7 @@ def test_ends_within_its_tolerance(name: str, tolerance: float) -> None:
     assert error < tolerance
 
 
-@pytest.mark.parametrize("thickness", [30, 60, 100])
+@pytest.mark.parametrize("thickness", [30, 60, pytest.param(100, marks=pytest.mark.slow)])
 def test_thick_banks_end_within_tolerance(thickness: int) -> None:
     """All around white matter the depth is 1; the thicker, the slower the iteration."""
     labels = np.full((thickness + 2, 202, 202), 2, np.uint8)

@@ -15,6 +15,8 @@ from striped_study import params, train, write_study
 
 from cytopipe.cluster import launching
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -102,7 +104,8 @@ def test_a_failed_training_is_not_requeued(
 def test_a_cancelled_job_is_not_requeued(slurm: Path, tmp_path: Path) -> None:
     """SIGTERM to the script of the job, and not only to its step, means that it is cancelled."""
     (slurm / "srun").write_text(
-        f"#!/bin/sh\ntrap 'exit {launching.INTERRUPTED}' TERM\necho up\nsleep 20 & wait\n"
+        # the sleep survives the signal; with the script's output open it would keep the log open
+        f"#!/bin/sh\ntrap 'exit {launching.INTERRUPTED}' TERM\necho up\nsleep 20 >&- 2>&- & wait\n"
     )
     log = tmp_path / "logs" / "run.log"
 

@@ -121,6 +121,7 @@ def test_a_missing_level_is_an_error_that_lists_the_levels(table: pd.DataFrame) 
         pass
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_patch_in_memory_from_disk_and_in_workers(
     table: pd.DataFrame,
 ) -> None:

@@ -198,7 +198,7 @@ def test_cavities_count_as_white_matter() -> None:
     assert (filled != labels).sum() == 8
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_second_run_gives_the_same_bytes(tmp_path: Path, shells: Path, workers: int) -> None:
     run(tmp_path, two_balls(callosum=False)[0], workers=workers)
     for path in sorted(shells.iterdir()):

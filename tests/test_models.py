@@ -164,6 +164,7 @@ def test_a_classifier_names_its_areas(study: Path) -> None:
     assert "hOc1, 4a" in (folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("used", "unneeded"),
     [

@@ -39,6 +39,7 @@ def test_every_run_of_every_stage_says_what_it_writes() -> None:
         assert hasattr(run, "__wrapped__"), f"{name}: decorate it with provenance.recorded"
 
 
+@pytest.mark.slow
 def test_a_rule_and_the_command_line_leave_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

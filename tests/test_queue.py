@@ -14,6 +14,8 @@ from cytopipe.cluster import slurm
 from cytopipe.commands import queue
 from cytopipe.files import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -274,6 +274,7 @@ def test_every_row_is_tried_and_every_change_has_a_row() -> None:
     assert list(ROWS) == list(CHANGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ROWS)
 def test_a_dry_run_lists_what_the_page_says(study: Study, change: str) -> None:
     CHANGES[change](study)
@@ -285,6 +286,7 @@ def test_a_dry_run_lists_what_the_page_says(study: Study, change: str) -> None:
     assert plan.listed == expected
 
 
+@pytest.mark.slow
 def test_the_command_lists_the_same(study: Study) -> None:
     """What the tests above take from Snakemake's objects, `snakemake -n` prints."""
     study.add_brain("B21", "unseen")

@@ -64,6 +64,7 @@ def test_a_stage_takes_the_threads_of_its_job(
     assert set(seen.values()) == {expected}
 
 
+@pytest.mark.slow
 def test_a_worker_of_the_phantom_takes_one() -> None:
     """A new process, which loads the libraries after it was told: they find it said."""
     with ProcessPoolExecutor(1, get_context("spawn"), phantom_study._start_worker) as pool:
@@ -78,6 +79,7 @@ class Telling:
         return torch.tensor(sorted(set(taken().values())))
 
 
+@pytest.mark.slow
 def test_workers_that_read_patches_take_one_each(two_each: None) -> None:
     (found,) = load(Telling(), [[(0, 0)]], workers=1, pinned=False)  # type: ignore[arg-type]
     assert found.tolist() == [[1]]

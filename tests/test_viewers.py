@@ -13,6 +13,8 @@ from shell_study import CENTRES, MIDDLE_MM
 
 from cytopipe.formats import tables
 
+pytestmark = pytest.mark.slow
+
 
 def open_viewer(browser: Browser, page: Path, canvas: str, ready: str) -> None:
     browser.open(page)
