@@ -59,7 +59,7 @@ def test_patches_are_drawn_by_seed_and_area() -> None:
     assert some.equals(chosen_patches(table.sample(frac=1, random_state=1), PARAMS))
     drawn = chosen_patches(table, AttentionTask(**vars(PARAMS) | {"areas": 1}))
     assert drawn.area.nunique() == 1 and len(drawn) == 6
-    for areas, message in ((3, "3 areas shall be drawn, areas has 2"), (["R"], "no area 'R'")):
+    for areas, message in ((3, "3 areas are to be drawn, but areas has 2"), (["R"], "no area 'R'")):
         with pytest.raises(InputError, match=message):
             chosen_patches(table, AttentionTask(**vars(PARAMS) | {"areas": areas}))
 

@@ -7,10 +7,10 @@ import pytest
 from cytopipe.evaluation.cells import (
     density_per_mm2,
     embed_patches,
-    fitted_window,
     layer_densities,
     read_densities,
 )
+from cytopipe.evaluation.layer_patches import fit_to_square
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, networks
@@ -93,13 +93,11 @@ def test_fine_pixels_are_sampled_without_harm() -> None:
 def test_a_window_is_averaged_cropped_and_mirrored() -> None:
     image = np.random.default_rng(3).integers(0, 256, (8, 12)).astype(np.uint8)
     halved = image.reshape(4, 2, 6, 2).mean((1, 3))
-    got = fitted_window(image, 1, 2, 4)
+    got = fit_to_square(image, 2, 4)
     assert got.shape == (4, 4) and np.abs(got - halved[:, 1:5]).max() <= 0.5
-    padded = fitted_window(image, 1, 1, 12)
+    padded = fit_to_square(image, 1, 12)
     assert (padded[2:10] == image).all()
     assert (padded[:2] == image[1::-1]).all() and (padded[10:] == image[:-3:-1]).all()
-    with pytest.raises(ValueError, match="pixels of 4 um, 2 um are needed"):
-        fitted_window(image, 4, 2, 4)
 
 
 def layer_patches(folder: Path, count: int, spacing_um: float = 64) -> pd.DataFrame:

@@ -7,27 +7,24 @@ import pytest
 from cytopipe.evaluation import charts
 
 
-def panels() -> list[tuple[charts.Panel, str]]:
+def panels() -> list[charts.Panel]:
     random = np.random.default_rng(0)
     points = random.normal(size=(60, 3))
+    axes = ("x (mm)", "y (mm)", "z (mm)")
     colours = {"brain": np.repeat(["B01", "B02"], 30), "y": points[:, 1]}
     hover = {"point": [f"p<{n}>" for n in range(60)]}
+    curves = {"a": ([1, 2], [0.1, 0.2], [0, 0])}
+    pictures = [np.zeros((4, 4), np.uint8)] * 3
     return [
-        (
-            charts.Scatter("flat", ("x (mm)", "y (mm)"), points[:, :2], colours, hover),
-            "All points.",
+        charts.Scatter("flat", "All points.", axes[:2], points[:, :2], colours, hover),
+        charts.Scatter("deep", "In 3D.", axes, points, colours, {}),
+        charts.Lines("curve", "R2.", "n", "R2", curves, log_x=True),
+        charts.Bars("bars", "Shares.", "share", ["0", "1"], {"seen": ([0.4, 0.6], [0, 0])}),
+        charts.Boxes("boxes", "Margins.", "hops", "margin", {"0": points[:, 0], "1": []}),
+        charts.Matrix(
+            "matrix", "Similarity.", ["a"], ["b", "c"], np.array([[0.0, 1]]), "x", "y", "share"
         ),
-        (charts.Scatter("deep", ("x (mm)", "y (mm)", "z (mm)"), points, colours, {}), "In 3D."),
-        (charts.Lines("curve", "n", "R2", {"a": ([1, 2], [0.1, 0.2], [0, 0])}, log_x=True), "R2."),
-        (charts.Bars("bars", "share", ["0", "1"], {"seen": ([0.4, 0.6], [0, 0])}), "Shares."),
-        (charts.Boxes("boxes", "hops", "margin", {"0": points[:, 0], "1": []}), "Margins."),
-        (
-            charts.Matrix(
-                "matrix", ["a"], ["b", "c"], np.array([[0.0, 1]]), x="x", y="y", value="share"
-            ),
-            "Similarity.",
-        ),
-        (charts.Pictures("grid", [np.zeros((4, 4), np.uint8)] * 3, list("abc"), 2), "Patches."),
+        charts.Pictures("grid", "Patches.", pictures, list("abc"), 2),
     ]
 
 
@@ -49,7 +46,7 @@ def test_the_same_panels_give_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [3, 30])
 def test_each_category_has_its_own_colour(count: int) -> None:
     names = np.array([f"P{n:02d}" for n in range(count)])
-    scatter = charts.Scatter("x", ("a", "b"), np.zeros((count, 2)), {"area": names}, {})
+    scatter = charts.Scatter("x", "", ("a", "b"), np.zeros((count, 2)), {"area": names}, {})
     traces = scatter.figure().data
     assert [trace.name for trace in traces] == names.tolist()
     assert len({trace.marker.color for trace in traces}) == count

@@ -21,7 +21,7 @@ def test_runs_of_an_objective_are_summed_up(tmp_path: Path) -> None:
             for fold, value in enumerate(folds)
         ]
         path = tmp_path / "results" / "evaluation" / "areas" / run / "scores.parquet"
-        write_scores(path, run, "areas", scores)
+        write_scores(path, run, {"areas": scores})
     table = comparison.summary(comparison.scores_of(tmp_path, "areas"))
     row = table.loc[("areas", "spatialnce", "seen", "macro_f1")]
     # probes are averaged first: 0.7 and 0.5

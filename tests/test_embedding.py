@@ -7,7 +7,12 @@ import pytest
 from table_rows import filled
 
 from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity, ward
-from cytopipe.evaluation.similarity import area_similarity, correlation, unit, within_and_between
+from cytopipe.evaluation.similarity import (
+    area_similarity,
+    correlation,
+    unit_vectors,
+    within_and_between,
+)
 from cytopipe.evaluation.tasks.embedding import run_embedding, tsne_of, umap_of
 from cytopipe.formats import tables
 from cytopipe.study.config import EmbeddingTask
@@ -79,7 +84,7 @@ def test_correlation_takes_pairs_that_both_have() -> None:
 
 
 def test_unit_rows_and_zero_rows() -> None:
-    assert unit(np.array([[3.0, 4], [0, 0]])).tolist() == pytest.approx(
+    assert unit_vectors(np.array([[3.0, 4], [0, 0]])).tolist() == pytest.approx(
         np.array([[0.6, 0.8], [0, 0]])
     )
 
@@ -87,7 +92,7 @@ def test_unit_rows_and_zero_rows() -> None:
 def three_groups() -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     truth = np.repeat([0, 1, 2], 30)
-    return unit(np.eye(3)[truth] + 0.1 * random.normal(size=(90, 3))), truth
+    return unit_vectors(np.eye(3)[truth] + 0.1 * random.normal(size=(90, 3))), truth
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from test_evaluation import OPTIMISER
 from two_areas import save, write_study
 
 from cytopipe import evaluation
-from cytopipe.evaluation.labelled import labelled
+from cytopipe.evaluation.labelled_patches import select_patches
 from cytopipe.evaluation.tasks import finetuning
 from cytopipe.files import InputError
 from cytopipe.formats import tables
@@ -100,7 +100,7 @@ def test_pretrained_and_untrained_runs_have_their_own_number_of_epochs(
 
 def test_training_updates_batch_norm_and_scoring_does_not(study: Path) -> None:
     table = tables.read(tables.PatchRow, study / "patches.parquet")
-    data = labelled(table, None, None, "areas")
+    data = select_patches(table, None, None, "areas")
     network, trained = finetuning.classifier_of(study / "final.pt", 2, projected=False, seed=1)
     rows = {split: table.iloc[members] for split, members in data.splits.items()}
     patches = finetuning.patches_of(rows["train"], trained, PARAMS, seed=1)

@@ -9,7 +9,13 @@ from sklearn.metrics import f1_score
 
 from cytopipe import evaluation
 from cytopipe.evaluation.layer_figures import COLOURS
-from cytopipe.evaluation.layer_patches import IGNORED, averaged, cells_of, share_of, squared
+from cytopipe.evaluation.layer_patches import (
+    IGNORED,
+    averaged,
+    cell_labels,
+    fit_to_square,
+    in_fraction,
+)
 from cytopipe.evaluation.tasks.layers import LayerNetwork, f1_of, finetune, probe
 from cytopipe.files import InputError
 from cytopipe.formats import tables
@@ -51,7 +57,7 @@ def test_averaging_is_over_areas() -> None:
 
 def test_a_square_is_mirrored_on_all_sides_of_a_centred_image() -> None:
     image = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.uint8)
-    assert squared(image, 1.0, 6).tolist() == [
+    assert fit_to_square(image, 1.0, 6).tolist() == [
         [5, 5, 6, 7, 8, 8],
         [1, 1, 2, 3, 4, 4],
         [1, 1, 2, 3, 4, 4],
@@ -65,7 +71,7 @@ def test_cells_take_the_class_that_covers_most_of_them() -> None:
     random = np.random.default_rng(0)
     mask = random.integers(0, 7, (32, 32)).astype(np.uint8)
     mask[:8, :8] = 3  # a cell of a single class
-    got = cells_of(mask, 2.0, 16, 4, 4)
+    got = cell_labels(mask, 2.0, 16, 4, 4)
     for row in range(4):
         for column in range(4):
             cell = mask[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8]
@@ -75,10 +81,10 @@ def test_cells_take_the_class_that_covers_most_of_them() -> None:
 
 def test_cells_beyond_the_image_are_ignored() -> None:
     # 6 x 16 pixels in the middle of 16 rows: rows 5 to 10, cells of 4 rows
-    got = cells_of(np.full((6, 16), 2, np.uint8), 1.0, 16, 4, 4)
+    got = cell_labels(np.full((6, 16), 2, np.uint8), 1.0, 16, 4, 4)
     assert got.tolist() == [[IGNORED] * 4, [2] * 4, [2] * 4, [IGNORED] * 4]
     # exactly a half counts as inside
-    assert cells_of(np.full((8, 8), 1, np.uint8), 1.0, 12, 3, 3).tolist() == [
+    assert cell_labels(np.full((8, 8), 1, np.uint8), 1.0, 12, 3, 3).tolist() == [
         [IGNORED, 1, IGNORED],
         [1, 1, 1],
         [IGNORED, 1, IGNORED],
@@ -89,8 +95,8 @@ def test_cells_beyond_the_image_are_ignored() -> None:
 def test_a_fraction_is_its_first_ranks(count: int) -> None:
     ranks = np.array([-1, *range(count), -1])
     for percent in (1, 5, 10, 20, 29, 100):
-        assert share_of(ranks, percent / 100).sum() == percent * count // 100
-    assert (ranks[share_of(ranks, 0.05)] == np.arange(5 * count // 100)).all()
+        assert in_fraction(ranks, percent / 100).sum() == percent * count // 100
+    assert (ranks[in_fraction(ranks, 0.05)] == np.arange(5 * count // 100)).all()
 
 
 def test_f1_is_sklearns_and_without_padding() -> None:

@@ -10,7 +10,7 @@ from cytopipe.evaluation.samples import Samples
 from cytopipe.evaluation.tasks.parcellation import (
     cluster,
     matched,
-    purity,
+    mean_purity,
     run_parcellation,
     touching_areas,
 )
@@ -36,9 +36,9 @@ def ints(*values: int) -> np.ndarray:
 def test_purity_by_hand() -> None:
     # cluster 0: A A B, cluster 1: B; each counts alike
     labels = np.array(["A", "A", "B", "B"])
-    assert purity(labels, ints(0, 0, 0, 1)) == pytest.approx((2 / 3 + 1) / 2)
-    assert purity(labels, ints(3, 3, 7, 7)) == 1
-    assert purity(labels, ints(0, 1, 0, 1)) == 0.5
+    assert mean_purity(labels, ints(0, 0, 0, 1)) == pytest.approx((2 / 3 + 1) / 2)
+    assert mean_purity(labels, ints(3, 3, 7, 7)) == 1
+    assert mean_purity(labels, ints(0, 1, 0, 1)) == 0.5
 
 
 def test_purity_is_brute_force() -> None:
@@ -47,7 +47,7 @@ def test_purity_is_brute_force() -> None:
     shares = [
         max(np.mean(labels[clusters == c] == name) for name in "ABC") for c in np.unique(clusters)
     ]
-    assert purity(labels, clusters) == pytest.approx(np.mean(shares))
+    assert mean_purity(labels, clusters) == pytest.approx(np.mean(shares))
 
 
 def test_clusters_take_the_labels_that_agree_most() -> None:

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytopipe.evaluation.similarity import unit
+from cytopipe.evaluation.similarity import unit_vectors
 from cytopipe.evaluation.tasks import retrieval
 from cytopipe.evaluation.tasks.retrieval import (
-    nearest,
+    most_similar,
+    near_query,
     run_retrieval,
-    shares,
-    too_near,
+    trait_shares,
 )
 from cytopipe.files import InputError
 from cytopipe.formats import tables
@@ -42,9 +42,9 @@ def points_of(count: int, seed: int) -> pd.DataFrame:
     )
 
 
-def test_nearest_is_brute_force() -> None:
+def test_most_similar_is_brute_force() -> None:
     random = np.random.default_rng(0)
-    values = unit(random.normal(size=(50, 4)))
+    values = unit_vectors(random.normal(size=(50, 4)))
     forbidden = random.random((7, 50)) < 0.5
     forbidden[3, 2:] = True  # only two may be found
     expected = np.full((7, 5), -1)
@@ -53,17 +53,17 @@ def test_nearest_is_brute_force() -> None:
         ordered = sorted(allowed, key=lambda n: -float(values[query] @ values[n]))[:5]
         expected[query, : len(ordered)] = ordered
     blocks = [(values[at], forbidden[:, at]) for at in (slice(0, 3), slice(3, 30), slice(30, 50))]
-    assert np.array_equal(nearest(values[:7], blocks, 5), expected)
+    assert np.array_equal(most_similar(values[:7], blocks, 5), expected)
 
 
-def test_too_near_by_hand() -> None:
+def test_near_query_by_hand() -> None:
     points = points_of(4, 0).assign(
         brain=["B01", "B01", "B01", "B02"], section=[1, 1, 2, 1],
         x_um=[0.0, 3000, 0, 0], y_um=[0.0, 4000, 0, 0],
     )  # fmt: skip
-    assert too_near(points.iloc[:1], points, 5.0).tolist() == [[True, True, False, False]]
-    assert too_near(points.iloc[:1], points, 4.9).tolist() == [[True, False, False, False]]
-    assert too_near(points.iloc[:1], points, -1.0).tolist() == [[True, False, False, False]]
+    assert near_query(points.iloc[:1], points, 5.0).tolist() == [[True, True, False, False]]
+    assert near_query(points.iloc[:1], points, 4.9).tolist() == [[True, False, False, False]]
+    assert near_query(points.iloc[:1], points, -1.0).tolist() == [[True, False, False, False]]
 
 
 def test_shares_by_hand() -> None:
@@ -73,7 +73,7 @@ def test_shares_by_hand() -> None:
         x_mm=[0.0, 1, 2, np.nan], y_mm=0.0, z_mm=0.0,
     )  # fmt: skip
     found = np.array([[1, 2, 3], [2, -1, -1]])
-    got = shares(points.iloc[[0, 3]], points, found)
+    got = trait_shares(points.iloc[[0, 3]], points, found)
     assert got["same_area"] == pytest.approx(1 / 3)  # the query outside the areas does not count
     assert got["same_brain"] == pytest.approx(2 / 4)
     assert got["same_section"] == pytest.approx(1 / 4)  # section 1 of B02 is another one
@@ -84,7 +84,7 @@ def test_shares_by_hand() -> None:
 def test_chance_is_that_of_all_pairs() -> None:
     points = points_of(60, 1)
     every = np.array([[m for m in range(60) if m != n] for n in range(60)])
-    got, expected = retrieval.chance(points, points, 1), shares(points, points, every)
+    got, expected = retrieval.chance_shares(points, points, 1), trait_shares(points, points, every)
     for name in ("same_area", "same_brain", "same_section", "same_hemisphere"):
         assert got[name] == pytest.approx(expected[name])
     assert got["distance_mm"] == pytest.approx(expected["distance_mm"], rel=0.03)

@@ -23,20 +23,20 @@ def test_a_class_is_read_where_it_is_in_the_features() -> None:
     labels = np.random.default_rng(1).choice(["a", "b", "c"], 400, p=[0.8, 0.1, 0.1])
     values = noise(0)
     # however rare two of three labels are, chance is a third
-    assert shortcuts.read_class(values, labels, FOLDS) == pytest.approx(1 / 3, abs=0.12)
+    assert shortcuts.class_accuracy(values, labels, FOLDS) == pytest.approx(1 / 3, abs=0.12)
     values[:, :3] += 8 * (labels[:, None] == ["a", "b", "c"])
-    assert shortcuts.read_class(values, labels, FOLDS) > 0.99
-    assert np.isnan(shortcuts.read_class(values, labels, np.zeros(400, int)))
+    assert shortcuts.class_accuracy(values, labels, FOLDS) > 0.99
+    assert np.isnan(shortcuts.class_accuracy(values, labels, np.zeros(400, int)))
 
 
 def test_a_number_is_read_where_it_is_in_the_features() -> None:
     values, target = noise(0), noise(1)[:, 0].astype(float)
-    assert shortcuts.read_number(values, target, FOLDS) == pytest.approx(0, abs=0.1)
+    assert shortcuts.number_r2(values, target, FOLDS) == pytest.approx(0, abs=0.1)
     # half of the variance is in the features
     seen = values[:, 0] + target
-    assert shortcuts.read_number(values, seen, FOLDS) == pytest.approx(0.5, abs=0.1)
+    assert shortcuts.number_r2(values, seen, FOLDS) == pytest.approx(0.5, abs=0.1)
     seen[:50] = np.nan
-    assert shortcuts.read_number(values, seen, FOLDS) == pytest.approx(0.5, abs=0.1)
+    assert shortcuts.number_r2(values, seen, FOLDS) == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_is_learned_in_a_slab_does_not_count_outside_of_it() -> None:
@@ -44,8 +44,8 @@ def test_what_is_learned_in_a_slab_does_not_count_outside_of_it() -> None:
     values, target = noise(0), noise(1)[:, 0].astype(float)
     values[np.arange(400), FOLDS] = target
     shuffled = np.random.default_rng(0).permutation(FOLDS)
-    by_slab = shortcuts.read_number(values, target, FOLDS)
-    assert by_slab < 0.1 < shortcuts.read_number(values, target, shuffled)
+    by_slab = shortcuts.number_r2(values, target, FOLDS)
+    assert by_slab < 0.1 < shortcuts.number_r2(values, target, shuffled)
 
 
 def test_slabs_are_dealt_in_turn() -> None:
@@ -61,18 +61,18 @@ def test_adjacent_sections_differ_by_their_staining(staining_of: str) -> None:
     values = noise(0)
     if staining_of == "section":
         values[:, 0] += 5 * (points.section % 2)
-    found = shortcuts.tell_sections_apart(values, points, 2, seed=1)
+    found = shortcuts.section_accuracies(values, points, 2, seed=1)
     expected = 0.99 if staining_of == "section" else 0.5
     assert len(found) == 2 and found.mean() == pytest.approx(expected, abs=0.1)
 
 
-def test_turned_distance_is_brute_force() -> None:
+def test_rotated_distance_is_brute_force() -> None:
     turned = np.random.default_rng(0).normal(1, 1, size=(6, 4, 5)).astype(np.float32)
     u = turned / np.linalg.norm(turned, axis=2, keepdims=True)
     own = np.mean([1 - u[i, 0] @ u[i, t] for i in range(6) for t in (1, 2, 3)])
     others = np.mean([1 - u[i, 0] @ u[j, 0] for i in range(6) for j in range(6) if i != j])
-    assert shortcuts.turned_distance(turned) == pytest.approx(own / others, rel=1e-5)
-    assert shortcuts.turned_distance(np.repeat(turned[:, :1], 4, 1)) == pytest.approx(0, abs=1e-6)
+    assert shortcuts.rotated_distance(turned) == pytest.approx(own / others, rel=1e-5)
+    assert shortcuts.rotated_distance(np.repeat(turned[:, :1], 4, 1)) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_shifted_brain_is_foreign_and_another_unseen_one_is_not() -> None:
@@ -86,7 +86,7 @@ def test_a_shifted_brain_is_foreign_and_another_unseen_one_is_not() -> None:
     assert shortcuts.foreignness(values, brains, {"B1": "seen", "far": "unseen"}, 5) == {}
 
 
-def test_patches_are_turned_by_quarters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patches_are_rotated_by_quarter_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     class Corner:
         def to(self, device: object) -> None:
             """It has no weights to move."""
@@ -96,7 +96,7 @@ def test_patches_are_turned_by_quarters(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(shortcuts.checkpoints, "load_encoder", lambda _: (Corner(), {}))
     windows = np.array([[[10, 20], [30, 40]], [[1, 2], [3, 4]]], np.uint8)
-    corner, mean = shortcuts.embed_turned(None, windows, batch_size=3)  # type: ignore[arg-type]
+    corner, mean = shortcuts.embed_rotated(None, windows, batch_size=3)  # type: ignore[arg-type]
     # against the clock: the upper right corner comes to the upper left
     assert np.allclose(corner[..., 0] * 255, [[10, 20, 40, 30], [1, 2, 4, 3]])
     assert np.allclose(mean[..., 0] * 255, [[25] * 4, [2.5] * 4])
@@ -107,7 +107,7 @@ def test_vessels_are_gray_matter_as_bright_as_the_slide() -> None:
     labels = np.zeros((20, 20), np.uint8)
     image[5:15, 5:15], labels[5:15, 5:15] = 100, 1
     image[7:9, 7:12] = 220
-    assert staining.levels_of(image, labels) == (230, 100)
+    assert [staining.median_level(image, labels, n) for n in (0, 1)] == [230, 100]
     assert staining.vessel_share(image, labels == 1, 230, 100) == pytest.approx(0.1)
     assert np.isnan(staining.vessel_share(image, labels == 9, 230, 100))
 

@@ -1,6 +1,6 @@
-"""Downstream tasks that show what features are worth; a module a task.
+"""Downstream tasks that measure what the features are worth.
 
-A module is imported when one of its names is used: torch and scikit-learn take seconds each.
+A task is imported when it is used, because torch and scikit-learn take seconds each to import.
 """
 
 import lazy_loader

@@ -12,29 +12,27 @@ from cytopipe.formats.atlas import Atlas
 
 UNREACHABLE = -1
 
-# half of the 26 neighbours: the other half are the same pairs of voxels
+# half of the 26 neighbours: the other half gives the same pairs of voxels
 OFFSETS = [offset for offset in product((-1, 0, 1), repeat=3) if offset > (0, 0, 0)]
 
 
 def hops(atlas: Atlas, areas: Sequence[str]) -> NDArray[np.int64]:
-    """Steps from each area to each other in the atlas' adjacency graph.
+    """Steps between each two areas in the atlas' adjacency graph.
 
-    Two areas are adjacent if voxels of theirs are neighbours (26 neighbours, so that labels may
-    touch at a corner) in one hemisphere; the hemispheres' graphs are then merged by name. The
-    medial wall of one hemisphere touching the other's does not make neighbours.
+    Two areas are adjacent if they have neighbouring voxels (26 neighbours) in one hemisphere. The
+    hemispheres' graphs are then merged by name, so contact across the midline does not count.
 
     Parameters
     ----------
-    areas : names; one that the atlas does not hold is unreachable.
+    areas : names; one that the atlas does not contain is unreachable.
 
     Returns
     -------
-    (n, n) in the order of `areas`: 0 on the diagonal, 1 for adjacent areas, the length of the
-    shortest path otherwise, UNREACHABLE where there is none. Paths may lead through areas of the
-    atlas that are not among `areas`.
+    (n, n) length of the shortest path, 1 for adjacent areas, UNREACHABLE if there is no path. Paths
+    may lead through areas of the atlas that are not among `areas`.
     """
     names = sorted({*atlas.names.values(), *areas})
-    one, other = _touching(atlas)
+    one, other = _touching_labels(atlas)
     area_of = {label: names.index(name) for label, name in atlas.names.items()}
     sides = [atlas.hemispheres.get(label, "") for label in range(max(atlas.names, default=0) + 1)]
     pairs = [
@@ -44,14 +42,14 @@ def hops(atlas: Atlas, areas: Sequence[str]) -> NDArray[np.int64]:
     ]
     edges = np.array(pairs, np.intp).reshape(-1, 2)
     graph = csr_array((np.ones(len(edges)), edges.T), shape=(len(names), len(names)))
-    length = shortest_path(graph, directed=False, unweighted=True)
-    chosen = [names.index(area) for area in areas]
-    found = length[np.ix_(chosen, chosen)]
-    return np.where(np.isfinite(found), found, UNREACHABLE).astype(np.int64)
+    lengths = shortest_path(graph, directed=False, unweighted=True)
+    rows = [names.index(area) for area in areas]
+    lengths = lengths[np.ix_(rows, rows)]
+    return np.where(np.isfinite(lengths), lengths, UNREACHABLE).astype(np.int64)
 
 
-def _touching(atlas: Atlas) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each pair of different labels that have neighbouring voxels, once."""
+def _touching_labels(atlas: Atlas) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each pair of different labels with neighbouring voxels, once."""
     labels = np.rint(atlas.labels.data).astype(np.int64)
     size = int(labels.max(initial=0)) + 1
     codes = [np.empty(0, np.int64)]
@@ -61,12 +59,12 @@ def _touching(atlas: Atlas) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         border = (here != there) & (here > 0) & (there > 0)
         low, high = np.minimum(here, there)[border], np.maximum(here, there)[border]
         codes.append(np.unique(low * size + high))
-    found = np.unique(np.concatenate(codes))
-    return found // size, found % size
+    pairs = np.unique(np.concatenate(codes))
+    return pairs // size, pairs % size
 
 
 def bin_names(steps: NDArray[np.int64]) -> dict[int, str]:
-    """Number of hops to the name of its bin, for all that occur between areas; 0 is `correct`."""
+    """Name of the bin of each number of hops that occurs between areas; 0 is `correct`."""
     names = {0: "correct"}
     names |= {n: "1_hop" if n == 1 else f"{n}_hops" for n in range(1, int(steps.max()) + 1)}
     if (steps == UNREACHABLE).any():
@@ -77,31 +75,31 @@ def bin_names(steps: NDArray[np.int64]) -> dict[int, str]:
 def scores_by_hops(
     distance: NDArray[np.int64], margins: NDArray[np.floating], bins: dict[int, str]
 ) -> dict[str, float]:
-    """Where the errors of a test set lie, and how sure a classifier is of its answers.
+    """How far the errors of a test set are from the true area, and how sure the classifier is.
 
     Parameters
     ----------
-    distance : (n,) hops from the predicted to the true area; 0 is a correct answer.
+    distance : (n,) hops from the predicted to the true area; 0 if the prediction is correct.
     margins : (n,) difference of the two largest logits.
     bins : from `bin_names`.
 
     Returns
     -------
-    errors_{bin} : share of the errors that are so many hops away.
-    errors_within_{bin} : share that is at most so many away; unreachable ones are within none.
-    margin_{bin} : median margin, where there are answers.
+    errors_{bin} : share of the errors at this distance.
+    errors_within_{bin} : share of the errors at most this far away; never an unreachable one.
+    margin_{bin} : median margin of the predictions at this distance, if there are any.
     """
-    found = {}
+    scores = {}
     wrong = distance[distance != 0]
     for number, name in bins.items():
         if number != 0 and len(wrong):
-            found[f"errors_{name}"] = float((wrong == number).mean())
+            scores[f"errors_{name}"] = float((wrong == number).mean())
         if number > 0 and len(wrong):
             within = (wrong > 0) & (wrong <= number)
-            found[f"errors_within_{name}"] = float(within.mean())
+            scores[f"errors_within_{name}"] = float(within.mean())
         if (distance == number).any():
-            found[f"margin_{name}"] = float(np.median(margins[distance == number]))
-    return found
+            scores[f"margin_{name}"] = float(np.median(margins[distance == number]))
+    return scores
 
 
 def margin_of(logits: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -1,7 +1,7 @@
 """Figures of the evaluation tasks: one page of plotly figures per task and run.
 
-A task describes its figures as panels. `write` puts them on an HTML page that works from the disk,
-without a network: hover, zoom, choose the colours, and save a panel as SVG for a paper.
+`write` puts a task's panels on an HTML page that works from disk, without a network. The reader can
+hover, zoom, choose colours, and save a panel as SVG.
 """
 
 import base64
@@ -22,10 +22,9 @@ from plotly.offline import get_plotlyjs
 from cytopipe import provenance
 from cytopipe.files import atomic_write
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart. More categories than
-# these get colours of a cyclic map; hovering names the category.
+# Okabe and Ito's colours, which colour-blind readers can distinguish
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
-_PAGE_PX, _PANEL_PX = 1200, 520
+_PAGE_PX, _PANEL_PX = 1200, 520  # chosen, not measured: a page fits a laptop's screen
 _TEMPLATE = pio.templates.merge_templates(
     "simple_white",
     go.layout.Template(
@@ -35,17 +34,27 @@ _TEMPLATE = pio.templates.merge_templates(
 
 
 @dataclass(frozen=True)
-class Scatter:
+class Panel:
+    """A figure with its title and a caption of a sentence or two."""
+
+    title: str
+    caption: str
+
+    def figure(self) -> go.Figure:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Scatter(Panel):
     """Points (n, 2) or (n, 3) with equal scales on all axes, coloured by one value at a time.
 
     Attributes
     ----------
     axes : title of each axis, with the unit.
-    colours : name to (n,) numbers or strings; the reader of the page chooses one.
-    hover : name to (n,) values shown at a point.
+    colours : name to (n,) numbers or strings; the reader chooses one.
+    hover : name to (n,) values shown when hovering over a point.
     """
 
-    title: str
     axes: Sequence[str]
     points: NDArray[np.floating]
     colours: Mapping[str, ArrayLike]
@@ -97,10 +106,9 @@ class Scatter:
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Curves with error bars: name to x (n,), y (n,) and spread (n,)."""
+class Lines(Panel):
+    """Curves with error bars: name to x (n,), y (n,) and standard deviation (n,)."""
 
-    title: str
     x: str
     y: str
     series: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]
@@ -117,10 +125,9 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Bars:
-    """Groups of bars: name of a series to the values and spreads (groups,)."""
+class Bars(Panel):
+    """Groups of bars: series name to values and standard deviations, each (groups,)."""
 
-    title: str
     y: str
     groups: Sequence[str]
     series: Mapping[str, tuple[ArrayLike, ArrayLike]]
@@ -136,10 +143,9 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Boxes:
-    """Distributions side by side: name to values (any number)."""
+class Boxes(Panel):
+    """Distributions side by side: name to values (n,)."""
 
-    title: str
     x: str
     y: str
     series: Mapping[str, ArrayLike]
@@ -155,10 +161,9 @@ class Boxes:
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """A table of numbers as colours: values (rows, columns), and what they are."""
+class Matrix(Panel):
+    """A heat map of values (rows, columns); `value` names what they are."""
 
-    title: str
     rows: Sequence[str]
     columns: Sequence[str]
     values: NDArray[np.floating]
@@ -179,17 +184,21 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A grid of pictures, each (h, w) gray or (h, w, 3) RGB uint8, with a caption."""
+class Pictures(Panel):
+    """A grid of pictures, each (h, w) gray or (h, w, 3) RGB uint8, with a label.
 
-    title: str
+    Attributes
+    ----------
+    across : pictures per row.
+    """
+
     pictures: Sequence[NDArray[np.uint8]]
-    captions: Sequence[str]
+    labels: Sequence[str]
     across: int
 
     def figure(self) -> go.Figure:
         rows, columns = np.divmod(np.arange(len(self.pictures)), self.across)
-        # A picture is 0.9 wide on a grid of 1 x 1.3, and is centred above its place.
+        # pictures are 0.9 wide, on a grid of 1 x 1.3 that leaves room for the labels
         figure = go.Figure()
         for picture, column, row in zip(self.pictures, columns, rows, strict=True):
             height, width = picture.shape[:2]
@@ -203,10 +212,10 @@ class Pictures:
                     hoverinfo="skip",
                 )
             )  # fmt: skip
-        captions = [caption.replace("\n", "<br>") for caption in self.captions]
+        labels = [label.replace("\n", "<br>") for label in self.labels]
         figure.add_trace(
             go.Scatter(
-                x=columns, y=1.3 * rows - 0.46, text=captions, mode="text",
+                x=columns, y=1.3 * rows - 0.46, text=labels, mode="text",
                 textposition="top center", textfont={"size": 10}, hoverinfo="skip",
             )
         )  # fmt: skip
@@ -218,15 +227,12 @@ class Pictures:
         )
 
 
-Panel = Scatter | Lines | Bars | Boxes | Matrix | Pictures
-
-
-def write(heading: str, panels: Sequence[tuple[Panel, str]], html: Path) -> None:
-    """Write the page of some panels, each with a caption of a sentence or two."""
+def write(heading: str, panels: Sequence[Panel], html: Path) -> None:
+    """Write a page of panels."""
     divisions = [
-        f"<h2>{markup.escape(panel.title)}</h2><p>{markup.escape(caption)}</p>"
+        f"<h2>{markup.escape(panel.title)}</h2><p>{markup.escape(panel.caption)}</p>"
         + _division(panel, f"panel-{number}")
-        for number, (panel, caption) in enumerate(panels)
+        for number, panel in enumerate(panels)
     ]
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -237,8 +243,8 @@ def write(heading: str, panels: Sequence[tuple[Panel, str]], html: Path) -> None
         "p{max-width:52rem;color:#555}h2{margin:2rem 0 0;font-size:1.1rem}</style></head><body>"
         f"<h1>{markup.escape(heading)}</h1>{''.join(divisions)}</body></html>"
     )
-    with atomic_write(html) as beside:
-        beside.write_text(page)
+    with atomic_write(html) as temporary:
+        temporary.write_text(page)
 
 
 def _division(panel: Panel, division: str) -> str:
@@ -255,14 +261,14 @@ def _division(panel: Panel, division: str) -> str:
 
 
 def _groups(name: str, values: NDArray[Any]) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
-    """Label, members and marker of each category; numbers are one group with a colour scale."""
+    """Label, members and marker of each category; numbers form one group with a colour scale."""
     if values.dtype.kind in "fiu":
         marker = {"color": values, "colorscale": "Viridis", "colorbar": {"title": {"text": name}}}
         return [("", np.arange(len(values)), marker)]
     names, codes = np.unique(values.astype(str), return_inverse=True)
     colours: Sequence[str] = PALETTE
     if len(names) > len(PALETTE):
-        # in steps of the golden ratio, so that successive names differ most
+        # steps of the golden ratio: successive names get very different hues
         colours = sample_colorscale("HSV", [n * 0.618034 % 1 for n in range(len(names))])
     return [
         (str(label) or "none", np.flatnonzero(codes == code), {"color": colours[code]})

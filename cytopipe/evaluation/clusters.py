@@ -1,4 +1,4 @@
-"""Whether points group by a label, and which labels the groups that are there consist of."""
+"""How well points group by a label, and which labels their clusters consist of."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import calinski_harabasz_score
 
-Floats = NDArray[np.float64]
+from cytopipe.numerics.geometry import Floats
+
 Labels = NDArray[np.str_]
 
 
 def calinski_harabasz(points: NDArray[np.floating], labels: Labels) -> float:
-    """Calinski-Harabasz index of labelled points (n, d); those of the label "" are left out.
+    """Calinski-Harabasz index of labelled points (n, d); points of the label "" are left out.
 
-    Variance between over variance within the labels, each by its degrees of freedom. It grows with
-    the number of points: only values of samples of one size can be compared. NaN with fewer than
-    two labels, or no more points than labels.
+    It grows with the number of points, so compare only samples of the same size. NaN with fewer
+    than two labels, or no more points than labels.
     """
     known = labels != ""
     count = len(np.unique(labels[known]))
@@ -28,12 +28,12 @@ def calinski_harabasz(points: NDArray[np.floating], labels: Labels) -> float:
 def ward(values: NDArray[np.floating], clusters: int) -> NDArray[np.intp]:
     """Cluster (n,) of each row by Ward's method; 0 is the largest cluster.
 
-    Memory is that of all pairs of rows: for some thousand of them.
+    The memory grows with the square of the rows: use it for some thousands.
     """
     clusters = min(clusters, len(values))
-    found = AgglomerativeClustering(n_clusters=clusters, linkage="ward").fit_predict(values)
-    order = np.argsort(-np.bincount(found), kind="stable")
-    return np.argsort(order)[found]
+    members = AgglomerativeClustering(n_clusters=clusters, linkage="ward").fit_predict(values)
+    order = np.argsort(-np.bincount(members), kind="stable")
+    return np.argsort(order)[members]
 
 
 def composition(clusters: NDArray[np.intp], labels: Labels, names: Sequence[str]) -> Floats:
@@ -44,7 +44,7 @@ def composition(clusters: NDArray[np.intp], labels: Labels, names: Sequence[str]
 
 
 def purity(clusters: NDArray[np.intp], labels: Labels) -> float:
-    """Share of points whose label is the most frequent one of their cluster."""
+    """Share of points whose label is the most frequent one in their cluster."""
     names = np.unique(labels)
     sizes = np.bincount(clusters)
     return float(composition(clusters, labels, names.tolist()).max(1) @ sizes / sizes.sum())

@@ -1,4 +1,4 @@
-"""Image windows around points, for tasks that show patches or measure what is in them."""
+"""Image windows around points, for tasks that show patches or measure something in them."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ from cytopipe.study.sections import Section
 def read_windows(
     points: pd.DataFrame, sections: Sequence[Section], window_px: int, spacing_um: float
 ) -> NDArray[np.uint8]:
-    """Windows (n, window_px, window_px) around points (PointRow), read section by section.
+    """Windows (n, window_px, window_px) around points (PointRow).
 
     Parameters
     ----------
-    sections : of the points' brains; `image` is the pyramid that is read.
+    sections : rows of the points' brains; `image` is the pyramid that is read.
     spacing_um : pixel size; the pyramids must have this level.
 
     Raises
@@ -34,15 +34,14 @@ def read_windows(
     for row, key in enumerate(zip(points.brain, points.section, strict=True)):
         groups.setdefault(key, []).append(row)
     for key, members in progress(groups.items(), len(groups), "windows of sections"):
-        brain, number = key
+        name = f"{key[0]} section {key[1]}"
         if key not in by_key:
             raise InputError(
-                f"{brain} section {number} has points but no row in config/sections.tsv; "
-                "add the row or rerun the midline"
+                f"{name} has points but no row in config/sections.tsv; add the row or rerun the "
+                "midline"
             )
         section = by_key[key]
-        name = f"{brain} section {number}"
-        # few windows a section: only the tiles that they touch are decoded
+        # no margin: a section has few windows, so only the tiles that they touch are decoded
         with open_section(name, section.image, section.spacing_um, spacing_um, 0) as reader:
             for row in members:
                 windows[row] = reader.window(x_um[row], y_um[row], window_px)

@@ -8,31 +8,26 @@ from numpy.typing import NDArray
 from plotly.colors import hex_to_rgb
 
 from cytopipe.evaluation import charts
-from cytopipe.evaluation.layer_patches import IGNORED, LayerPatches, share_of
+from cytopipe.evaluation.layer_patches import IGNORED, LayerPatches, in_fraction
+from cytopipe.evaluation.samples import Score
 from cytopipe.learning.networks import LAYERS
 
 CLASSES = ("background", *(f"layer_{number}" for number in range(1, LAYERS)))
-# colours that colour-blind people can tell apart; the last is for what lies beyond a patch
-COLOURS = np.array(
-    [
-        (225, 225, 225),
-        *(hex_to_rgb(name) for name in charts.PALETTE[: LAYERS - 1]),
-        (255, 255, 255),
-    ],
-    np.uint8,
-)
-SHOWN_PX = 256  # edge of an example, at most
+# of the classes; the last colour is for IGNORED
+_PALETTE = map(hex_to_rgb, charts.PALETTE[: LAYERS - 1])
+COLOURS = np.array([(225, 225, 225), *_PALETTE, (255, 255, 255)], np.uint8)
+SHOWN_PX = 256  # largest edge of an example; chosen, not measured: keeps the page small
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one training gave.
+    """The outcome of one training.
 
     Attributes
     ----------
     mode : `probe` or `finetune`.
     fraction, fold : of the training patches.
-    f1 : (LAYERS,) of each class on the test patches; NaN for one that they do not show.
+    f1 : (LAYERS,) of each class on the test patches; NaN for a class that they do not contain.
     """
 
     mode: str
@@ -45,26 +40,26 @@ class Result:
         return float(np.nanmean(self.f1))
 
 
-def scores_of(results: Sequence[Result]) -> list[tuple[str, int, str, float]]:
-    """Split, fold, metric and value; the classes' own F1 for the largest fraction alone."""
+def score_layers(results: Sequence[Result]) -> list[Score]:
+    """Macro-F1 of each result, and the F1 of each class for the largest fraction."""
     largest = max(result.fraction for result in results)
-    found = []
+    scores: list[Score] = []
     for result in results:
         split = f"{result.mode} {100 * result.fraction:g}%"
-        found.append((split, result.fold, "macro_f1", result.macro_f1))
+        scores.append((split, result.fold, "macro_f1", result.macro_f1))
         if result.fraction == largest:
-            found += [
+            scores += [
                 (split, result.fold, f"f1_{name}", float(value))
                 for name, value in zip(CLASSES, result.f1, strict=True)
                 if np.isfinite(value)
             ]
-    return found
+    return scores
 
 
-def fraction_panel(results: Sequence[Result], ranks: NDArray[np.int64]) -> tuple[charts.Panel, str]:
+def fraction_panel(results: Sequence[Result], ranks: NDArray[np.int64]) -> charts.Panel:
     """Macro-F1 by the number of training patches."""
     fractions = sorted({result.fraction for result in results})
-    counts = [int(share_of(ranks, fraction).sum()) for fraction in fractions]
+    counts = [int(in_fraction(ranks, fraction).sum()) for fraction in fractions]
     series = {}
     for mode in dict.fromkeys(result.mode for result in results):
         values = [
@@ -74,11 +69,16 @@ def fraction_panel(results: Sequence[Result], ranks: NDArray[np.int64]) -> tuple
         series[mode] = (counts, np.mean(values, axis=1), np.std(values, axis=1))
     shares = ", ".join(f"{100 * f:g}% ({n})" for f, n in zip(fractions, counts, strict=True))
     return charts.Lines(
-        "Macro-F1 by training data", "patches, of which four fifths train", "macro-F1", series, True
-    ), f"Mean and standard deviation over five folds of {shares} of the training patches."
+        "Macro-F1 by training data",
+        f"Mean and standard deviation over five folds of {shares} of the training patches.",
+        "patches, of which four fifths train",
+        "macro-F1",
+        series,
+        log_x=True,
+    )
 
 
-def class_panel(results: Sequence[Result]) -> tuple[charts.Panel, str]:
+def class_panel(results: Sequence[Result]) -> charts.Panel:
     """F1 of each class with all training patches."""
     largest = max(result.fraction for result in results)
     series = {}
@@ -86,9 +86,10 @@ def class_panel(results: Sequence[Result]) -> tuple[charts.Panel, str]:
         f1 = np.stack([r.f1 for r in results if (r.mode, r.fraction) == (mode, largest)])
         series[mode] = (f1.mean(0), f1.std(0))
     names = [name.replace("_", " ") for name in CLASSES]
-    return charts.Bars("F1 by layer", "F1", names, series), (
+    caption = (
         f"With {100 * largest:g}% of the training patches, mean and standard deviation over folds."
     )
+    return charts.Bars("F1 by layer", caption, "F1", names, series)
 
 
 def example_panel(
@@ -96,28 +97,29 @@ def example_panel(
     predicted: Mapping[str, NDArray[np.int64]],
     names: Sequence[str],
     count: int,
-) -> tuple[charts.Panel, str]:
-    """Test patches, evenly chosen, beside their true and predicted layers; then the colours' key.
+) -> charts.Panel:
+    """Evenly chosen test patches, beside their true and predicted layers; then the colour key.
 
     Parameters
     ----------
-    predicted : mode to (n, rows, columns).
-    names : of the n test patches.
+    predicted : mode to the predicted classes (n, rows, columns).
+    names : names of the n test patches.
     """
     chosen = np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)
     step = -(-tested.images.shape[1] // SHOWN_PX)
-    pictures, captions = [], []
-    for place in chosen:
-        labels = tested.labels[place]
-        pictures += [tested.images[place, ::step, ::step], COLOURS[labels]]
-        captions += [names[place], "annotated"]
-        for mode, answers in predicted.items():
-            pictures.append(COLOURS[np.where(labels == IGNORED, IGNORED, answers[place])])
-            captions.append(mode)
+    pictures, labels = [], []
+    for index in chosen:
+        truth = tested.labels[index]
+        pictures += [tested.images[index, ::step, ::step], COLOURS[truth]]
+        labels += [names[index], "annotated"]
+        for mode, classes in predicted.items():
+            pictures.append(COLOURS[np.where(truth == IGNORED, IGNORED, classes[index])])
+            labels.append(mode)
     for colour, name in zip(COLOURS, CLASSES, strict=False):  # the key
         pictures.append(np.full((4, 8, 3), colour, np.uint8))
-        captions.append(name.replace("_", " "))
-    return charts.Pictures("Test patches", pictures, captions, 2 + len(predicted)), (
+        labels.append(name.replace("_", " "))
+    caption = (
         "The image as the network sees it, mirrored beyond the annotated part; the annotated "
         "layers and the predicted ones in the cells of the network's map; then the colours."
     )
+    return charts.Pictures("Test patches", caption, pictures, labels, 2 + len(predicted))

@@ -1,4 +1,7 @@
-"""Annotated patches of cortical layers, brought to the squares and cells that a network sees."""
+"""Annotated patches of cortical layers, brought to the size and the map of a network.
+
+A network's feature map has `rows` x `columns` cells; each covers a part of the square patch.
+"""
 
 import math
 from collections.abc import Sequence
@@ -14,9 +17,9 @@ from cytopipe.learning.networks import LAYERS
 from cytopipe.logs import progress
 from cytopipe.study import annotations
 
-FOLDS = 5  # of each share of the training patches (CytoNet section 3.6); see LayerPatchRow
+FOLDS = 5  # of each fraction of the training patches (CytoNet section 3.6); see LayerPatchRow
 IGNORED = -1
-SAME = 1e-3  # pixel sizes that differ by less are the same
+SAME = 1e-3  # pixel sizes that differ by a smaller share count as equal; chosen, not measured
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,9 @@ class LayerPatches:
 
     Attributes
     ----------
-    images : (n, patch_px, patch_px) uint8, mirrored beyond the annotated image, which is centred.
-    labels : (n, rows, columns) class of each cell of the network's map: 0 background, 1 to 6 the
-        layers, IGNORED where the cell lies beyond the annotated image.
+    images : (n, patch_px, patch_px) squares; the annotated image is centred and mirrored outwards.
+    labels : (n, rows, columns) class of each cell: 0 background, 1 to 6 the layers, IGNORED outside
+        the annotated image.
     """
 
     images: NDArray[np.uint8]
@@ -35,51 +38,47 @@ class LayerPatches:
 
 
 def averaged(image: NDArray[np.floating], factor: float) -> NDArray[np.floating]:
-    """An image (h, w) of `factor` (1 or more) times coarser pixels, by area averaging."""
+    """Average an image (h, w) to pixels that are `factor` (1 or more) times coarser."""
     if abs(factor - 1) < SAME:
         return image
     import cv2  # not on a GPU node that only trains
 
-    # a scale, not a size: cv2 would stretch the grid to fit a rounded size
+    # a scale rather than a size: cv2 would stretch the grid to fit a rounded size
     scale = 1 / factor
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
 
-def squared(image: NDArray[np.uint8], factor: float, patch_px: int) -> NDArray[np.uint8]:
-    """A square patch: averaged, then mirrored on all sides (CytoNet section 3.6)."""
+def fit_to_square(image: NDArray[np.uint8], factor: float, patch_px: int) -> NDArray[np.uint8]:
+    """Average an image and take its middle as a square; mirror it where it is smaller (3.6)."""
     small = np.rint(averaged(image.astype(np.float32), factor)).astype(np.uint8)
-    return np.pad(small, _beyond(small.shape, patch_px), mode="symmetric")
+    top, left = (max(0, (size - patch_px) // 2) for size in small.shape)
+    small = small[top : top + patch_px, left : left + patch_px]
+    return np.pad(small, _padding(small.shape, patch_px), mode="symmetric")
 
 
-def cells_of(
+def cell_labels(
     mask: NDArray[np.uint8], factor: float, patch_px: int, rows: int, columns: int
 ) -> NDArray[np.int64]:
-    """The class of each cell (rows, columns) of a square patch.
+    """The class of each cell (rows, columns) of the map of a square patch.
 
-    The class that covers most of a cell's part inside the annotated image, the lower one in a tie:
-    taking the pixel in the cell's middle instead would make the teeth of a hand-drawn line decide.
-    IGNORED where less than half of a cell is inside.
+    It is the class that covers most of the cell's part inside the annotated image, the lower one in
+    a tie. (The pixel at the cell's centre would depend on the jags of a hand-drawn line.) IGNORED
+    if less than half of the cell is inside.
     """
     shares = np.zeros((LAYERS, rows, columns))
     for label in range(LAYERS):
         covered = averaged((mask == label).astype(np.float32), factor)
-        square = np.pad(covered, _beyond(covered.shape, patch_px))
+        square = np.pad(covered, _padding(covered.shape, patch_px))
         cells = square.reshape(rows, patch_px // rows, columns, patch_px // columns)
         shares[label] = cells.mean((1, 3))
-    # a little less than a half: shares are sums of rounded numbers
+    # slightly less than a half, because of rounding errors
     return np.where(shares.sum(0) > 0.4999, shares.argmax(0), IGNORED)
 
 
 def read_patches(
     table: pd.DataFrame, spacing_um: float, patch_px: int, rows: int, columns: int
 ) -> LayerPatches:
-    """Read annotated patches at a network's pixel size.
-
-    Parameters
-    ----------
-    table : the patches (LayerPatchRow).
-    spacing_um, patch_px : pixel size and edge of the squares.
-    rows, columns : of the network's map of a square.
+    """Read annotated patches (LayerPatchRow) as squares of `patch_px` at `spacing_um`.
 
     Raises
     ------
@@ -94,10 +93,9 @@ def read_patches(
         )
     images = np.empty((len(table), patch_px, patch_px), np.uint8)
     labels = np.empty((len(table), rows, columns), np.int64)
-    columns_of = (table[name] for name in ("image", "mask", "spacing_um", "width_px", "height_px"))
-    rows_of_table = zip(*(column.tolist() for column in columns_of), strict=True)
-    listed = progress(rows_of_table, len(table), "layer patches")
-    for place, (image, mask, own_um, width_px, height_px) in enumerate(listed):
+    names = ["image", "mask", "spacing_um", "width_px", "height_px"]
+    patches = progress(table[names].itertuples(index=False), len(table), "layer patches")
+    for index, (image, mask, own_um, width_px, height_px) in enumerate(patches):
         factor = spacing_um / own_um
         extent_px = round(max(width_px, height_px) / factor)
         if factor < 1 - SAME:
@@ -110,20 +108,20 @@ def read_patches(
                 f"{image}: {extent_px} px of {spacing_um:g} um do not fit into a square of "
                 f"{patch_px}; raise evaluation.layers.patch_px in config/config.yaml"
             )
-        images[place] = squared(annotations.read_gray(Path(image)), factor, patch_px)
-        drawn = annotations.read_gray(Path(mask))
-        labels[place] = cells_of(drawn, factor, patch_px, rows, columns)
+        images[index] = fit_to_square(annotations.read_gray(Path(image)), factor, patch_px)
+        layers = annotations.read_gray(Path(mask))
+        labels[index] = cell_labels(layers, factor, patch_px, rows, columns)
     return LayerPatches(images, labels)
 
 
-def share_of(ranks: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
-    """Which patches are among a fraction of the training patches; test patches have rank -1."""
+def in_fraction(ranks: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
+    """Which patches belong to a fraction of the training patches; test patches have rank -1."""
     # 0.29 x 100 is a little less than 29
     most = math.floor(fraction * np.sum(ranks >= 0) + 1e-9)
     return (ranks >= 0) & (ranks < most)
 
 
-def _beyond(shape: Sequence[int], patch_px: int) -> list[tuple[int, int]]:
-    """Pixels before and after an image in a square, by axis."""
+def _padding(shape: Sequence[int], patch_px: int) -> list[tuple[int, int]]:
+    """Pixels before and after a centred image in a square, by axis."""
     before = [(patch_px - size) // 2 for size in shape]
     return [(at, patch_px - size - at) for at, size in zip(before, shape, strict=True)]

@@ -1,4 +1,4 @@
-"""Scores of a classification."""
+"""Scores of a classifier."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,14 +7,14 @@ Labels = NDArray[np.int64]
 
 
 def f1_of_classes(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.float64]:
-    """2 hits / (occurrences + predictions) of each class; NaN for one that is in neither."""
+    """F1 (classes,): 2 hits / (occurrences + predictions); NaN for a class that has neither."""
     hits = np.bincount(truth[truth == predicted], minlength=classes)
     both = np.bincount(truth, minlength=classes) + np.bincount(predicted, minlength=classes)
     return np.divide(2 * hits, both, out=np.full(classes, np.nan), where=both > 0)
 
 
 def scores(truth: Labels, logits: NDArray[np.floating]) -> dict[str, float]:
-    """Scores of a test set, all between 0 and 1.
+    """Scores of a test set, all from 0 to 1.
 
     Parameters
     ----------
@@ -24,8 +24,8 @@ def scores(truth: Labels, logits: NDArray[np.floating]) -> dict[str, float]:
     Returns
     -------
     macro_f1 : mean F1 of the classes that occur in `truth` (others have no recall).
-    weighted_f1 : mean F1 weighted by how often the classes occur, as the ISBI paper reports.
-    top1, top3 : share of samples whose class has the largest, is among the three largest logits.
+    weighted_f1 : mean F1 weighted by how often the classes occur, as in the ISBI paper.
+    top1, top3 : share of samples whose class is among the one or three largest logits.
     """
     predicted = logits.argmax(1)
     f1 = f1_of_classes(truth, predicted, logits.shape[1])

@@ -1,24 +1,25 @@
-"""What a classifier of areas answers on test patches: its scores and its figures."""
+"""The predictions of area classifiers on test patches, their scores and their figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.evaluation import charts, metrics
 from cytopipe.evaluation.adjacency import bin_names, margin_of, scores_by_hops
-from cytopipe.evaluation.labelled import TESTS
+from cytopipe.evaluation.labelled_patches import TESTS, LabelledPatches
+from cytopipe.evaluation.samples import Score, write_scores
+from cytopipe.logs import info
 
-Score = tuple[str, int, str, float]  # split, fold, metric, value
-
-# a box of so many quantiles looks like that of all values, on a page that is far smaller
+# 401 quantiles draw the same box as all values, on a far smaller page
 QUANTILES = np.linspace(0, 1, 401)
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Logits (n, classes) of the patches of a test split, and their classes (n,).
+class Predictions:
+    """Logits (n, classes) of the patches of a test split, and their true classes (n,).
 
     Attributes
     ----------
@@ -35,108 +36,142 @@ class Answers:
         return self.logits.argmax(1)
 
 
-def scores_of(answers: Sequence[Answers], steps: NDArray[np.int64] | None) -> list[Score]:
-    """F1 and accuracies and, given the hops between areas (classes, classes), errors by hops."""
-    found: list[Score] = []
-    for one in answers:
-        values = metrics.scores(one.truth, one.logits)
+def score_predictions(
+    predictions: Sequence[Predictions], steps: NDArray[np.int64] | None
+) -> list[Score]:
+    """F1, accuracies and, given the hops between areas (classes, classes), errors by hops."""
+    scores: list[Score] = []
+    for each in predictions:
+        values = metrics.scores(each.truth, each.logits)
         if steps is not None:
-            distance = steps[one.truth, one.predicted]
-            values |= scores_by_hops(distance, margin_of(one.logits), bin_names(steps))
-        found += [(one.split, one.fold, metric, value) for metric, value in values.items()]
-    return found
+            distance = steps[each.truth, each.predicted]
+            values |= scores_by_hops(distance, margin_of(each.logits), bin_names(steps))
+        scores += [(each.split, each.fold, metric, value) for metric, value in values.items()]
+    return scores
 
 
 def mean_of(scores: Sequence[Score], split: str, metric: str) -> tuple[float, float]:
-    """Mean and standard deviation over folds; NaN without any."""
+    """Mean and standard deviation over folds; NaN if there is no such score."""
     values = [v for s, _, m, v in scores if (s, m) == (split, metric)]
     return (float(np.mean(values)), float(np.std(values))) if values else (np.nan, np.nan)
 
 
-def bars_of(title: str, y: str, scores: Sequence[Score], named: dict[str, str]) -> charts.Bars:
-    """Metrics (metric to the name shown) side by side, a series a test split."""
-    splits = [split for split in TESTS if any(s == split for s, *_ in scores)]
-    series = {}
-    for split in splits:
-        means, deviations = zip(*(mean_of(scores, split, metric) for metric in named), strict=True)
-        series[split] = (np.array(means), np.array(deviations))
-    return charts.Bars(title, y, list(named.values()), series)
+def macro_f1_text(scores: Sequence[Score], splits: Sequence[str]) -> str:
+    """The mean macro-F1 of each split, for the log."""
+    means = (f"{split} {mean_of(scores, split, 'macro_f1')[0]:.3f}" for split in splits)
+    return "macro-F1 " + ", ".join(means)
 
 
-def scores_panel(title: str, scores: Sequence[Score]) -> tuple[charts.Panel, str]:
+def write_results(
+    heading: str,
+    titles: Mapping[str, str],
+    scored: Mapping[str, Sequence[Score]],
+    predictions: Sequence[Predictions],
+    data: LabelledPatches,
+    steps: NDArray[np.int64] | None,
+    run: str,
+    scores: Path,
+    html: Path,
+) -> None:
+    """Log the scores of each task, and write their table and the page of figures.
+
+    Parameters
+    ----------
+    titles, scored : task to the title of its panel, and to its scores.
+    predictions, data, steps : of the first task, whose errors and confusions are shown.
+    """
+    panels = [scores_panel(titles[task], listed) for task, listed in scored.items()]
+    if steps is not None:
+        panels += _hops_panels(predictions, next(iter(scored.values())), steps)
+    panels += _confusion_panels(predictions, data.areas)
+    charts.write(f"{heading}: {run}", panels, html)
+    for task, listed in scored.items():
+        info(f"{run}: {task}, {macro_f1_text(listed, data.tests)}")
+    write_scores(scores, run, scored)
+
+
+def scores_panel(title: str, scores: Sequence[Score]) -> charts.Panel:
     """The four scores of each test split."""
-    named = {
+    names = {
         "macro_f1": "macro-F1", "weighted_f1": "weighted F1", "top1": "top-1", "top3": "top-3"
     }  # fmt: skip
-    return bars_of(title, "score", scores, named), (
+    caption = (
         "Mean over seeds, and their standard deviation. Macro-F1 is over the areas that occur in a "
         "split, top-1 and top-3 are shares of its patches."
     )
+    return _bars(title, caption, "score", scores, names)
 
 
-def hops_panels(
-    answers: Sequence[Answers], scores: Sequence[Score], steps: NDArray[np.int64]
-) -> list[tuple[charts.Panel, str]]:
+def _bars(
+    title: str, caption: str, y: str, scores: Sequence[Score], names: Mapping[str, str]
+) -> charts.Bars:
+    """Metrics (metric to displayed name) side by side, one series per test split."""
+    series = {}
+    for split in TESTS:
+        if any(s == split for s, *_ in scores):
+            moments = (mean_of(scores, split, metric) for metric in names)
+            means, deviations = np.transpose([*moments])
+            series[split] = (means, deviations)
+    return charts.Bars(title, caption, y, list(names.values()), series)
+
+
+def _hops_panels(
+    predictions: Sequence[Predictions], scores: Sequence[Score], steps: NDArray[np.int64]
+) -> list[charts.Panel]:
     """Errors and margins by hops, as in CytoNet Figure 5 B and C."""
     bins = bin_names(steps)
-    named = {f"errors_{name}": _shown(name) for number, name in bins.items() if number != 0}
+    names = {number: name.replace("_", " ") for number, name in bins.items()}
+    metric_names = {f"errors_{bins[number]}": names[number] for number in bins if number != 0}
     others = steps[~np.eye(len(steps), dtype=bool)]
-    panels: list[tuple[charts.Panel, str]] = [
-        (
-            bars_of("Errors by hops", "share of errors", scores, named),
-            "Hops from the predicted to the true area in the atlas' adjacency graph: errors of one "
-            f"hop are next to a border. Of all pairs of areas, {np.mean(others == 1):.0%} are one "
-            f"hop apart and {np.mean(others == 2):.0%} two.",
-        )
+    caption = (
+        "Hops from the predicted to the true area in the atlas' adjacency graph: errors of one "
+        f"hop are next to a border. Of all pairs of areas, {np.mean(others == 1):.0%} are one "
+        f"hop apart and {np.mean(others == 2):.0%} two."
+    )
+    panels: list[charts.Panel] = [
+        _bars("Errors by hops", caption, "share of errors", scores, metric_names)
     ]
-    for split in dict.fromkeys(one.split for one in answers):
-        mine = [one for one in answers if one.split == split]
-        distance = np.concatenate([steps[one.truth, one.predicted] for one in mine])
-        margins = np.concatenate([margin_of(one.logits) for one in mine])
+    caption = "Difference of the two largest logits: how sure the classifier is."
+    for split, members in _by_split(predictions).items():
+        distance = np.concatenate([steps[each.truth, each.predicted] for each in members])
+        margins = np.concatenate([margin_of(each.logits) for each in members])
         series = {
-            _shown(name): np.quantile(margins[distance == number], QUANTILES)
-            for number, name in bins.items()
+            name: np.quantile(margins[distance == number], QUANTILES)
+            for number, name in names.items()
             if (distance == number).any()
         }
-        panels.append(
-            (
-                charts.Boxes(f"Margin by hops, {split}", "hops", "logit margin", series),
-                "Difference of the two largest logits: how sure the classifier is.",
-            )
-        )
+        title = f"Margin by hops, {split}"
+        panels.append(charts.Boxes(title, caption, "hops", "logit margin", series))
     return panels
 
 
-def confusion_panels(
-    answers: Sequence[Answers], areas: Sequence[str]
-) -> list[tuple[charts.Panel, str]]:
-    """Where the patches of each area go, all seeds together; a panel a test split."""
-    panels: list[tuple[charts.Panel, str]] = []
-    for split in dict.fromkeys(one.split for one in answers):
+def _confusion_panels(
+    predictions: Sequence[Predictions], areas: Sequence[str]
+) -> list[charts.Panel]:
+    """Confusion matrix of each test split, over all seeds."""
+    panels: list[charts.Panel] = []
+    for split, members in _by_split(predictions).items():
         counts = np.zeros((len(areas), len(areas)))
-        for one in answers:
-            if one.split == split:
-                np.add.at(counts, (one.truth, one.predicted), 1)
-        of_area = counts.sum(1)
-        occurs = of_area > 0
-        shares = counts[occurs] / of_area[occurs, None]
-        rows = [area for area, here in zip(areas, occurs, strict=True) if here]
+        for each in members:
+            np.add.at(counts, (each.truth, each.predicted), 1)
+        occurs = np.flatnonzero(counts.sum(1)).tolist()
         panels.append(
-            (
-                charts.Matrix(
-                    f"Confusion, {split}",
-                    rows,
-                    areas,
-                    shares,
-                    x="predicted area",
-                    y="true area",
-                    value="share",
-                ),
+            charts.Matrix(
+                f"Confusion, {split}",
                 "Share of an area's patches (row) that is predicted as each area (column).",
+                [areas[row] for row in occurs],
+                areas,
+                counts[occurs] / counts[occurs].sum(1, keepdims=True),
+                x="predicted area",
+                y="true area",
+                value="share",
             )
         )
     return panels
 
 
-def _shown(name: str) -> str:
-    return name.replace("_", " ")
+def _by_split(predictions: Sequence[Predictions]) -> dict[str, list[Predictions]]:
+    by_split: dict[str, list[Predictions]] = {}
+    for each in predictions:
+        by_split.setdefault(each.split, []).append(each)
+    return by_split

@@ -1,4 +1,4 @@
-"""Linear probes: what can be read off frozen features by a single linear layer."""
+"""Linear probes: classifiers of a single linear layer on frozen features."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,24 @@ from torch.nn import functional
 from cytopipe.learning import optimisers
 from cytopipe.study.config import Optimiser
 
-Floats = NDArray[np.float32]
+Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear layer without bias on shifted and scaled features."""
+    """A linear layer without bias on standardised features."""
 
-    mean: Floats
-    scale: Floats
-    weights: Floats
+    mean: Features
+    scale: Features
+    weights: Features
 
-    def logits(self, features: Floats) -> Floats:
+    def logits(self, features: Features) -> Features:
         """(n, classes) of features (n, d)."""
         return np.asarray((features - self.mean) / self.scale @ self.weights.T)
 
 
 def fit_probe(
-    features: Floats,
+    features: Features,
     labels: NDArray[np.int64],
     classes: int,
     *,
@@ -43,11 +43,10 @@ def fit_probe(
     Parameters
     ----------
     features, labels : (n, d) finite, (n,) class of each.
-    standardise : shift and scale each feature to mean 0 and deviation 1 over the training set. The
-        paper trains on raw features; those of untrained networks and profiles differ in scale by
-        orders of magnitude, so that one learning rate would compare scales instead of features.
-    epochs, batch_size, optimiser : of the training.
-    seed : of the first weights and of the order.
+    standardise : bring each feature to mean 0 and standard deviation 1 over the training set. The
+        paper trains on raw features. Those of untrained networks and profiles differ in scale by
+        orders of magnitude, so one learning rate would compare scales rather than features.
+    seed : of the initial weights and of the order.
     """
     mean = features.mean(0) if standardise else np.zeros(features.shape[1], np.float32)
     spread = features.std(0) if standardise else np.ones(features.shape[1], np.float32)
@@ -56,7 +55,7 @@ def fit_probe(
     targets = torch.from_numpy(labels)
     random = torch.Generator().manual_seed(seed)
     layer = nn.Linear(features.shape[1], classes, bias=False)
-    bound = features.shape[1] ** -0.5  # as torch initialises it, but from the given seed
+    bound = features.shape[1] ** -0.5  # as torch initialises it, but from our seed
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=random)
     steps = optimisers.build(layer, optimiser, batch_size)

@@ -1,4 +1,4 @@
-"""Points with their features, as the tasks take them: rows of all brains, one feature array."""
+"""Points with their features, and the table of scores, as all tasks use them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from cytopipe import provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 
+Score = tuple[str, int, str, float]  # split, fold, metric, value
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -20,9 +22,9 @@ class Samples:
     points: pd.DataFrame
     values: NDArray[np.float32]
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Samples":
-        """Those of a mask (n,)."""
-        return Samples(self.points[chosen].reset_index(drop=True), self.values[chosen])
+    def where(self, mask: NDArray[np.bool_]) -> "Samples":
+        """The samples for which `mask` (n,) is true."""
+        return Samples(self.points[mask].reset_index(drop=True), self.values[mask])
 
 
 def read_samples(
@@ -30,22 +32,22 @@ def read_samples(
     features: Mapping[str, Path],
     rows: Mapping[str, Path],
     *,
-    most: int | None,
-    seed: int,
+    most: int | None = None,
+    seed: int = 0,
 ) -> Samples:
-    """Usable points of brains with features, at most so many a brain, drawn at random.
+    """Read the usable points of brains that have features.
 
     Parameters
     ----------
     points, features, rows : brain to its points (PointRow), its .npy array and the table of the
-        array's rows (FeatureRow). Arrays are mapped: only the rows that are drawn are read.
-    most : points of a brain to draw without replacement; None for all.
-    seed : of the draws; the same for every run, so that runs are compared on the same points.
+        array's rows (FeatureRow). Arrays are memory-mapped: only the drawn rows are read.
+    most : largest number of points per brain, drawn without replacement; None for all.
+    seed : of the draws. All runs draw the same points.
 
     Raises
     ------
     InputError
-        If rows and points of a brain differ, or no brain has a usable point.
+        If rows and points of a brain differ, or no brain has a usable point with features.
     """
     frames, arrays = [], []
     for brain, path in points.items():
@@ -53,19 +55,18 @@ def read_samples(
         listed = tables.read(tables.FeatureRow, rows[brain])
         if len(table) != len(listed) or (table.point_id != listed.point_id).any():
             raise InputError(f"{rows[brain]}: not the rows of {path}; rerun the features")
-        # the status comes from the points: all runs draw from the same ones
+        # the points' own status, not that of the features: all runs draw from the same points
         usable = np.flatnonzero(table.status == "ok")
         if most is not None and len(usable) > most:
-            chosen = np.random.default_rng(seed).choice(len(usable), most, replace=False)
-            usable = usable[np.sort(chosen)]
+            drawn = np.random.default_rng(seed).choice(len(usable), most, replace=False)
+            usable = usable[np.sort(drawn)]
         values = np.asarray(np.load(features[brain], mmap_mode="r")[usable], np.float32)
         finite = np.isfinite(values).all(1)
         frames.append(table.iloc[usable[finite]])
         arrays.append(values[finite])
-    found = pd.concat(frames, ignore_index=True) if frames else tables.frame_of(tables.PointRow, [])
-    if found.empty:
+    if not sum(map(len, frames)):
         raise InputError(f"{', '.join(map(str, points.values()))}: no usable point has features")
-    return Samples(found, np.concatenate(arrays))
+    return Samples(pd.concat(frames, ignore_index=True), np.concatenate(arrays))
 
 
 @provenance.recorded
@@ -74,20 +75,17 @@ def run(*, parts: Sequence[Path], scores: Output) -> None:
 
     Parameters
     ----------
-    parts : one table per task and run; there may be none.
+    parts : one table per task and run; may be empty.
     scores : the table to write (ScoreRow).
     """
-    every = [
-        tables.frame_of(tables.ScoreRow, []),
-        *(tables.read(tables.ScoreRow, part) for part in parts),
+    frames = [tables.frame_of(tables.ScoreRow, [])]
+    frames += [tables.read(tables.ScoreRow, part) for part in parts]
+    tables.write(tables.ScoreRow, pd.concat(frames, ignore_index=True), scores)
+
+
+def write_scores(path: Path, run: str, scores: Mapping[str, Sequence[Score]]) -> None:
+    """Write the scores of one run: task to its scores."""
+    rows = [
+        tables.ScoreRow(run, task, *score) for task, listed in scores.items() for score in listed
     ]
-    tables.write(tables.ScoreRow, pd.concat(every, ignore_index=True), scores)
-
-
-def write_scores(
-    path: Path, run: str, task: str, scores: Sequence[tuple[str, int, str, float]]
-) -> None:
-    """Write the scores of one run and task: (split, fold, metric, value) each."""
-    tables.write_rows(
-        tables.ScoreRow, [tables.ScoreRow(run, task, *score) for score in scores], path
-    )
+    tables.write_rows(tables.ScoreRow, rows, path)

@@ -1,15 +1,15 @@
-"""How alike the features of areas are, by cosine, and whether brains agree on it (CytoNet 1.2)."""
+"""Cosine similarity of the features of areas, and whether brains agree on it (CytoNet 1.2)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from cytopipe.numerics.geometry import Floats
 
 
-def unit(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Features (n, d) at length 1, so that products are cosines; a zero row stays zero."""
+def unit_vectors(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Features (n, d) scaled to length 1; a zero row stays zero."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.where(lengths > 0, lengths, 1), np.float32)
 
@@ -17,19 +17,18 @@ def unit(values: NDArray[np.floating]) -> NDArray[np.float32]:
 def area_similarity(
     values: NDArray[np.floating], labels: NDArray[np.str_], areas: Sequence[str]
 ) -> Floats:
-    """Mean cosine of all pairs of points of two areas, (areas, areas).
+    """Mean cosine (areas, areas) of all pairs of different points of two areas.
 
-    The mean of all pairs is the product of the areas' mean unit vectors: no pair is ever formed.
-    Within an area a point is not paired with itself. NaN for an area without points, and on the
-    diagonal for one with a single point.
+    It is the product of the areas' mean unit vectors, so no pairs are formed. NaN for an area
+    without points, and on the diagonal for an area with a single point.
 
     Parameters
     ----------
-    values, labels : (n, d) features and (n,) area of each point of one brain.
+    values, labels : (n, d) features and (n,) areas of the points of one brain.
     areas : order of rows and columns; points of other areas are left out.
     """
     counts = np.array([np.sum(labels == area) for area in areas], float)
-    directions = unit(values)
+    directions = unit_vectors(values)
     sums = np.array([directions[labels == area].sum(0, dtype=float) for area in areas])
     products = sums @ sums.T
     own = np.array([np.square(directions[labels == area], dtype=float).sum() for area in areas])
@@ -41,9 +40,9 @@ def area_similarity(
 
 
 def correlation(one: Floats, other: Floats) -> float:
-    """Pearson's r of two such matrices over the pairs of different areas that are in both.
+    """Pearson's r of two similarity matrices over the pairs of different areas that both contain.
 
-    NaN with fewer than three pairs, or where one of the matrices does not vary.
+    NaN with fewer than three pairs, or if a matrix is constant.
     """
     above = np.triu_indices(len(one), 1)
     a, b = one[above], other[above]
@@ -55,10 +54,11 @@ def correlation(one: Floats, other: Floats) -> float:
 
 
 def within_and_between(matrix: Floats) -> tuple[float, float]:
-    """Mean similarity of points of the same area, and of points of two areas; areas weigh alike."""
-    within = np.diag(matrix)
-    between = matrix[np.triu_indices(len(matrix), 1)]
-    return tuple(  # type: ignore[return-value]
-        float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else float("nan")
-        for part in (within, between)
-    )
+    """Mean similarity of points of the same area and of different areas; all areas count alike."""
+    within, between = np.diag(matrix), matrix[np.triu_indices(len(matrix), 1)]
+    return _finite_mean(within), _finite_mean(between)
+
+
+def _finite_mean(values: Floats) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")

@@ -1,4 +1,4 @@
-"""What patches look like irrespective of their cells: staining and vessels, from the images."""
+"""Properties of patches that have nothing to do with cells: staining and vessels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,26 +14,22 @@ from cytopipe.formats.tables import read_segmentation
 from cytopipe.numerics.geometry import section_to_pixels
 from cytopipe.study.sections import Section
 
-GRAY = 1  # label of gray matter
-Floats = NDArray[np.float64]
+SLIDE, GRAY = 0, 1  # labels of the segmentation
 
 
-def levels_of(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[float, float]:
-    """Median gray value of a section's slide and of its gray matter; NaN where it has none."""
+def median_level(image: NDArray[np.uint8], labels: NDArray[np.uint8], label: int) -> float:
+    """Median gray value of a label; NaN if the section does not have it."""
     height, width = (min(a, b) for a, b in zip(image.shape, labels.shape, strict=True))
-    image, labels = image[:height, :width], labels[:height, :width]
-    slide, gray = (image[labels == label] for label in (0, GRAY))
-    return tuple(  # type: ignore[return-value]
-        float(np.median(part)) if part.size else float("nan") for part in (slide, gray)
-    )
+    values = image[:height, :width][labels[:height, :width] == label]
+    return float(np.median(values)) if values.size else float("nan")
 
 
 def vessel_share(
     window: NDArray[np.uint8], gray: NDArray[np.bool_], slide_level: float, gray_level: float
 ) -> float:
-    """Share of the gray matter in a window whose gray value is nearer the slide's than its own.
+    """Share of a window's gray matter that is nearer to the slide's level than to its own.
 
-    Empty vessels and holes let the light through. NaN without gray matter or level.
+    Light passes through empty vessels and holes. NaN without gray matter or a level.
     """
     inside = window[gray].astype(float)
     if not inside.size or np.isnan(slide_level + gray_level):
@@ -49,17 +45,18 @@ def measure(
     patch_px: int,
     spacing_um: float,
 ) -> tuple[NDArray[np.uint8], pd.DataFrame]:
-    """Patches (n, patch_px, patch_px) of points, and what can be measured in them.
+    """Read the patches (n, patch_px, patch_px) of points, and measure them.
 
     Parameters
     ----------
-    segmentation, labels : of the sections' chunks, in the same order: table and label file.
+    segmentation, labels : table and label file of each chunk of the sections, in the same order.
 
     Returns
     -------
-    DataFrame with `patch_intensity` (mean gray value of the patch), `section_staining` (median of
-    the section's gray matter) and `vessels` (see `vessel_share`); NaN where a section has no
-    labels. Gray matter is taken without its outermost pixel of the labels, which is half slide.
+    The patches, and a table with `patch_intensity` (mean gray value of the patch),
+    `section_staining` (median of the section's gray matter) and `vessels` (see `vessel_share`); NaN
+    for a section without labels. The outermost pixels of gray matter do not count towards the
+    vessels: they are half slide.
     """
     windows = read_windows(points, sections, patch_px, spacing_um)
     by_key = {(s.brain, s.section): s for s in sections}
@@ -82,20 +79,17 @@ def measure(
         section = by_key[key]
         with open_pyramid(Path(section.image), section.spacing_um) as pyramid:
             image = pyramid.to_8_bit(pyramid.read_at(labels_um))
-        slide_level, gray_level = levels_of(image, page)
+        slide_level, gray_level = (median_level(image, page, label) for label in (SLIDE, GRAY))
         gray = ndimage.binary_erosion(page == GRAY, np.ones((3, 3)))
-        for at_row in np.flatnonzero(keys == key):
-            centre = centres_um[at_row]
-            x, y = (
-                section_to_pixels(at + offsets_um, labels_um, section.spacing_um) for at in centre
-            )
+        for row in np.flatnonzero(keys == key):
+            axes_um = centres_um[row][:, None] + offsets_um
+            pixels = np.round(section_to_pixels(axes_um, labels_um, section.spacing_um)).astype(int)
             columns, lines = (
-                np.clip(np.round(at).astype(int), 0, size - 1)
-                for at, size in ((x, page.shape[1]), (y, page.shape[0]))
+                np.clip(axis, 0, size - 1) for axis, size in zip(pixels, page.shape[::-1])
             )
             inside = gray[np.ix_(lines, columns)]
-            measured.loc[at_row, "section_staining"] = gray_level
-            measured.loc[at_row, "vessels"] = vessel_share(
-                windows[at_row], inside, slide_level, gray_level
+            measured.loc[row, "section_staining"] = gray_level
+            measured.loc[row, "vessels"] = vessel_share(
+                windows[row], inside, slide_level, gray_level
             )
     return windows, measured

@@ -1,1 +1,1 @@
-"""The tasks, one module each: what it asks of the features, and what it returns."""
+"""One module per task."""

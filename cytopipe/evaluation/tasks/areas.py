@@ -1,4 +1,4 @@
-"""Task `areas`: brain areas from frozen features by a linear probe (CytoNet section 3.5)."""
+"""Task `areas`: how well a linear probe on frozen features predicts areas (CytoNet section 3.5)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,18 +11,22 @@ from numpy.typing import NDArray
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import UNREACHABLE, hops
-from cytopipe.evaluation.labelled import TESTS, Labelled, features_of, labelled
+from cytopipe.evaluation.labelled_patches import (
+    TESTS,
+    LabelledPatches,
+    features_of,
+    select_patches,
+)
 from cytopipe.evaluation.predictions import (
-    Answers,
-    Score,
-    confusion_panels,
-    hops_panels,
+    Predictions,
+    macro_f1_text,
     mean_of,
-    scores_of,
+    score_predictions,
     scores_panel,
+    write_results,
 )
 from cytopipe.evaluation.probes import fit_probe
-from cytopipe.evaluation.samples import write_scores
+from cytopipe.evaluation.samples import Score, write_scores
 from cytopipe.files import Output
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas
@@ -37,10 +41,12 @@ _TITLES = {
 }
 
 
-def probed(values: NDArray[np.float32], data: Labelled, params: AreasTask) -> list[Answers]:
-    """A probe's answers for each seed and test split."""
+def predict_by_probes(
+    values: NDArray[np.float32], data: LabelledPatches, params: AreasTask
+) -> list[Predictions]:
+    """Train a probe per seed; return its predictions of each test split."""
     train = data.splits["train"]
-    found = []
+    predictions = []
     for seed in params.seeds:
         probe = fit_probe(
             values[train],
@@ -54,53 +60,47 @@ def probed(values: NDArray[np.float32], data: Labelled, params: AreasTask) -> li
         )
         for split in data.tests:
             rows = data.splits[split]
-            found.append(Answers(split, seed, data.labels[rows], probe.logits(values[rows])))
-    return found
+            logits = probe.logits(values[rows])
+            predictions.append(Predictions(split, seed, data.labels[rows], logits))
+    return predictions
 
 
-def classified(logits: NDArray[np.float32], data: Labelled) -> list[Answers]:
-    """The answers of a classifier whose logits (n, classes) are known; its fold is 0."""
-    splits = {split: data.splits[split] for split in data.tests}
-    return [Answers(split, 0, data.labels[rows], logits[rows]) for split, rows in splits.items()]
-
-
-def predicted(
-    answers: Sequence[Answers],
+def prediction_table(
+    predictions: Sequence[Predictions],
     table: pd.DataFrame,
-    data: Labelled,
+    data: LabelledPatches,
     steps: NDArray[np.int64] | None,
 ) -> pd.DataFrame:
-    """The answers of the first seed (PredictionRow).
+    """The predictions of the first seed (PredictionRow).
 
     Parameters
     ----------
-    table, data : the data set (PatchRow) and what of it is used.
+    table, data : the data set (PatchRow) and its usable patches.
     steps : hops between the areas, or None without an atlas.
     """
     names = np.array(data.areas)
-    found = [tables.frame_of(tables.PredictionRow, [])]
-    for answer in answers:
-        if answer.fold != answers[0].fold:
+    frames = []
+    for each in predictions:
+        if each.fold != predictions[0].fold:
             continue
-        # differences to the largest logit: no overflow
-        odds = np.exp(answer.logits - answer.logits.max(axis=1, keepdims=True))
-        hops_of = np.full(len(answer.truth), np.nan)
+        # relative to the largest logit: exp cannot overflow
+        odds = np.exp(each.logits - each.logits.max(axis=1, keepdims=True))
+        distance = np.full(len(each.truth), np.nan)
         if steps is not None:
-            between = steps[answer.truth, answer.predicted]
-            hops_of = np.where(between == UNREACHABLE, np.nan, between)
-        found.append(
-            pd.DataFrame(
-                {
-                    "point_id": table.point_id.to_numpy()[data.splits[answer.split]],
-                    "split": answer.split,
-                    "area": names[answer.truth],
-                    "predicted": names[answer.predicted],
-                    "probability": 1 / odds.sum(axis=1),
-                    "hops": hops_of,
-                }
-            )
-        )
-    return pd.concat(found[1:] or found, ignore_index=True)
+            between = steps[each.truth, each.predicted]
+            distance = np.where(between == UNREACHABLE, np.nan, between)
+        columns = {
+            "point_id": table.point_id.to_numpy()[data.splits[each.split]],
+            "split": each.split,
+            "area": names[each.truth],
+            "predicted": names[each.predicted],
+            "probability": 1 / odds.sum(axis=1),
+            "hops": distance,
+        }
+        frames.append(pd.DataFrame(columns))
+    if not frames:
+        return tables.frame_of(tables.PredictionRow, [])
+    return pd.concat(frames, ignore_index=True)
 
 
 @provenance.recorded
@@ -119,58 +119,53 @@ def run_areas(
     threads: int,
     params: AreasTask,
 ) -> None:
-    """Train a probe a seed on the split `train`; score it on `seen`, `transfer` and `unseen`.
+    """Train a probe per seed on the split `train`; score it on `seen`, `transfer` and `unseen`.
 
     Scores of the task `areas` are of the backbone's features. `areas_projected` are of a probe on
     the outputs of the projection head (the paper's variant P), `areas_classifier` of the classifier
-    that a run with the loss `supervised` trained itself (its fold is 0).
+    that a run with the loss `supervised` has trained itself (fold 0).
 
     Parameters
     ----------
     patches : the data set (PatchRow).
     features, rows : backbone features and their rows, as for `features_of`.
     projected : outputs of the run's head, of the same rows.
-    weights : final.pt of the run, which says what its head is; empty for features that no network
-        made, which have no projected ones.
-    atlas : label volume and its table, for the hops between areas; empty for areas of no atlas.
-    scores, html : the table (ScoreRow) and the page of figures to write.
-    predictions : what the first seed's probe of the backbone's features answers (PredictionRow).
-    run : the run whose features these are.
-    threads : that libraries may take (`cytopipe.threads`).
+    weights : final.pt of the run; empty for features without a network.
+    atlas : label volume and its table, for the hops between areas; empty without an atlas.
+    scores, html : table (ScoreRow) and page of figures to write.
+    predictions : predictions of the first seed's probe of the backbone's features to write
+        (PredictionRow).
+    run : name of the run.
+    threads : number of threads that libraries may use (`cytopipe.threads`).
 
     Raises
     ------
     InputError
-        If fewer than two areas can be trained on, or a point has no row among the features.
+        If there are fewer than two areas to train on, or a point has no row among the features.
     """
     table = tables.read(tables.PatchRow, patches)
     values = features_of(table, features, rows)
-    data = labelled(table, values, None, patches.stem)
+    data = select_patches(table, values, None, patches.stem)
     graph = read_atlas(*atlas) if atlas else None
     steps = hops(graph, data.areas) if graph else None
-    answers = probed(values, data, params)
-    found = {"areas": scores_of(answers, steps)}
-    head: dict[str, Any] = checkpoints.load(weights[0]) if weights else {"plan": {"head": ""}}
-    if head["plan"]["head"] == "classifier":
+    by_probes = predict_by_probes(values, data, params)
+    scored = {"areas": score_predictions(by_probes, steps)}
+    content: dict[str, Any] = checkpoints.load(weights[0]) if weights else {"plan": {"head": ""}}
+    if content["plan"]["head"] == "classifier":
         logits = features_of(table, projected, rows)
-        own = labelled(table, logits, head["classes"], patches.stem)
+        own = select_patches(table, logits, content["classes"], patches.stem)
+        by_classifier = [
+            Predictions(split, 0, own.labels[own.splits[split]], logits[own.splits[split]])
+            for split in own.tests
+        ]
         own_steps = hops(graph, own.areas) if graph else None
-        found["areas_classifier"] = scores_of(classified(logits, own), own_steps)
-    elif head["plan"]["head"] == "projection":
+        scored["areas_classifier"] = score_predictions(by_classifier, own_steps)
+    elif content["plan"]["head"] == "projection":
         outputs = features_of(table, projected, rows)
-        found["areas_projected"] = scores_of(probed(outputs, data, params), steps)
-    panels = [scores_panel(_TITLES[task], scored) for task, scored in found.items()]
-    if steps is not None:
-        panels += hops_panels(answers, found["areas"], steps)
-    panels += confusion_panels(answers, data.areas)
-    charts.write(f"Areas: {run}", panels, html)
-    for task, scored in found.items():
-        info(f"{run}: {task}, macro-F1 " + _macro_f1(scored, data.tests))
-    tables.write(tables.PredictionRow, predicted(answers, table, data, steps), predictions)
-    rows_of_scores = [
-        tables.ScoreRow(run, task, *score) for task, scored in found.items() for score in scored
-    ]
-    tables.write_rows(tables.ScoreRow, rows_of_scores, scores)
+        by_outputs = predict_by_probes(outputs, data, params)
+        scored["areas_projected"] = score_predictions(by_outputs, steps)
+    write_results("Areas", _TITLES, scored, by_probes, data, steps, run, scores, html)
+    tables.write(tables.PredictionRow, prediction_table(by_probes, table, data, steps), predictions)
 
 
 @provenance.recorded
@@ -185,40 +180,35 @@ def run_cross_validation(
     threads: int,
     params: AreasTask,
 ) -> None:
-    """The same probe for each choice of the transfer brain (CytoNet Table 6).
+    """Train and score the probe for each choice of the transfer brain (CytoNet Table 6).
 
-    Seen and transfer brains are all in pretraining, so that one run serves every choice. A score is
-    the mean over the probe's seeds; the fold is the number of the transfer brain, from 0.
+    All seen and transfer brains took part in pretraining, so one run serves every choice. A score
+    is the mean over the probe's seeds; the fold is the number of the transfer brain, from 0.
 
     Parameters
     ----------
-    patches : transfer brain to the data set (PatchRow) in which it is the transfer brain.
-    features, rows, scores, html, png, run, threads : as in `run_areas`.
+    patches : transfer brain to its data set (PatchRow).
+    features, rows, scores, html, run, threads : as in `run_areas`.
     """
-    found: list[Score] = []
     by_brain: dict[str, list[Score]] = {}
     for fold, (brain, path) in enumerate(patches.items()):
         table = tables.read(tables.PatchRow, path)
         values = features_of(table, features, rows)
-        data = labelled(table, values, None, path.stem)
-        each = scores_of(probed(values, data, params), None)
-        of_metric = dict.fromkeys((split, metric) for split, _, metric, _ in each)
-        by_brain[brain] = [(s, fold, m, mean_of(each, s, m)[0]) for s, m in of_metric]
-        found += by_brain[brain]
-        info(f"{run}: transfer brain {brain}, macro-F1 " + _macro_f1(each, data.tests))
+        data = select_patches(table, values, None, path.stem)
+        of_seeds = score_predictions(predict_by_probes(values, data, params), None)
+        keys = dict.fromkeys((split, metric) for split, _, metric, _ in of_seeds)
+        by_brain[brain] = [(s, fold, m, mean_of(of_seeds, s, m)[0]) for s, m in keys]
+        info(f"{run}: transfer brain {brain}, {macro_f1_text(of_seeds, data.tests)}")
     series = {}
     for split in TESTS:
-        values_of = [mean_of(each, split, "macro_f1")[0] for each in by_brain.values()]
-        if np.isfinite(values_of).any():
-            series[split] = (np.array(values_of), np.zeros(len(values_of)))
-    by_choice = charts.Bars("Macro-F1 by transfer brain", "macro-F1", list(by_brain), series)
+        means = [mean_of(listed, split, "macro_f1")[0] for listed in by_brain.values()]
+        if np.isfinite(means).any():
+            series[split] = (np.array(means), np.zeros(len(means)))
+    caption = "Seen brains, the transfer brain and unseen ones, for each transfer brain."
+    every = [score for listed in by_brain.values() for score in listed]
     panels = [
-        (by_choice, "Seen brains, the transfer brain and unseen ones, for each transfer brain."),
-        scores_panel("Over all choices", found),
+        charts.Bars("Macro-F1 by transfer brain", caption, "macro-F1", list(by_brain), series),
+        scores_panel("Over all choices", every),
     ]
     charts.write(f"Cross-validation over transfer brains: {run}", panels, html)
-    write_scores(scores, run, "cross_validation", found)
-
-
-def _macro_f1(scores: Sequence[Score], splits: Sequence[str]) -> str:
-    return ", ".join(f"{split} {mean_of(scores, split, 'macro_f1')[0]:.3f}" for split in splits)
+    write_scores(scores, run, {"cross_validation": every})

@@ -1,4 +1,7 @@
-"""Task `attention`: where the class token of a transformer looks (CytoNet 1.2, Figure 3)."""
+"""Task `attention`: where the class token of a transformer looks (CytoNet 1.2, Figure 3).
+
+Returns the entropy of each head's attention, and how much of it lies in tissue.
+"""
 
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from torch.nn import functional
 
 from cytopipe import provenance
 from cytopipe.evaluation import charts
-from cytopipe.evaluation.samples import write_scores
+from cytopipe.evaluation.samples import Score, write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.learning import augmentation, checkpoints, distributed, networks
@@ -18,11 +21,11 @@ from cytopipe.learning.loading import Field, Patches
 from cytopipe.study.config import AttentionTask, Augmentation
 
 RED = np.array([255, 0, 0])
-SHOWN_PX = 256  # edge of a picture, at most
+SHOWN_PX = 256  # largest edge of a picture; chosen, not measured: keeps the page small
 
 
 def entropy(maps: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Entropy of maps (..., rows, columns) over that of a uniform one: 0 one cell, 1 all alike."""
+    """Entropy of maps (..., rows, columns) over that of a uniform map: 0 if one cell has all."""
     flat = maps.reshape(*maps.shape[:-2], -1).astype(np.float64)
     shares = flat / flat.sum(-1, keepdims=True)
     logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
@@ -30,7 +33,7 @@ def entropy(maps: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def share_inside(maps: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """Share of maps (n, heads, rows, columns) that lies in cells (n, rows, columns): (n, heads)."""
+    """Share (n, heads) of maps (n, heads, rows, columns) in some cells (n, rows, columns)."""
     within = np.where(inside[:, None], maps, 0).sum((2, 3))
     return np.asarray(within / maps.sum((2, 3)))
 
@@ -38,9 +41,10 @@ def share_inside(maps: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArr
 def overlay(
     image: NDArray[np.uint8], attention: NDArray[np.floating], gamma: float
 ) -> NDArray[np.uint8]:
-    """A gray image (h, w) under red as strong as the attention (rows, columns): (h, w, 3).
+    """Overlay a gray image (h, w) with red in proportion to attention (rows, columns): (h, w, 3).
 
-    The cell that gets most is wholly red; between the cells' centres it is interpolated.
+    The cell with the most attention is entirely red. Values between the cells' centres are
+    interpolated.
     """
     cells = torch.from_numpy(np.asarray(attention, np.float32))[None, None]
     fine = functional.interpolate(cells, image.shape, mode="bilinear")[0, 0].numpy()
@@ -49,12 +53,12 @@ def overlay(
 
 
 def chosen_patches(table: pd.DataFrame, params: AttentionTask) -> pd.DataFrame:
-    """Patches of the areas to look at, drawn at random, a point once; sorted by area.
+    """Draw patches of the areas of the task, each point once; sorted by area.
 
     Raises
     ------
     InputError
-        If the data set lacks an area or has fewer than are to be drawn.
+        If the data set lacks an area, or has fewer areas than are to be drawn.
     """
     once = table[table.area != ""].drop_duplicates("point_id").sort_values(["area", "point_id"])
     known = sorted(once.area.unique())
@@ -62,7 +66,7 @@ def chosen_patches(table: pd.DataFrame, params: AttentionTask) -> pd.DataFrame:
     if isinstance(params.areas, int):
         if params.areas > len(known):
             raise InputError(
-                f"attention: {params.areas} areas shall be drawn, {params.dataset} has "
+                f"attention: {params.areas} areas are to be drawn, but {params.dataset} has "
                 f"{len(known)}; lower evaluation.attention.areas in config/config.yaml"
             )
         areas = sorted(random.choice(known, params.areas, replace=False).tolist())
@@ -93,20 +97,18 @@ def run_attention(
     threads: int,
     params: AttentionTask,
 ) -> None:
-    """Attention of the class token in the first layer, each head's, over example patches.
+    """Score and show the attention of the class token in the first layer, for each head.
 
-    Scores, a split a head (`head 1` and so on) and means over all patches: `entropy` of its map
-    over that of a uniform one, and `tissue_share`, the share of it in cells of tissue; the split
-    `uniform` has the `tissue_share` of a map without preference. What the class token gives to
-    itself is left out of all.
+    Scores are means over all patches, with one split per head (`head 1` and so on): `entropy` of
+    the map over that of a uniform map, and `tissue_share`, the share of attention in cells of
+    tissue. The split `uniform` has the `tissue_share` of a uniform map. The class token's attention
+    to itself does not count.
 
     Parameters
     ----------
-    patches : a data set with areas (PatchRow); images are opened from the current folder.
+    patches : a data set with areas (PatchRow); paths of images are relative to the current folder.
     weights : final.pt of the run.
-    scores, html : the table (ScoreRow) and the page of figures to write.
-    run : name of the run.
-    threads : that libraries may take (`cytopipe.threads`).
+    scores, html, run, threads : as in `run_areas`.
 
     Raises
     ------
@@ -118,7 +120,7 @@ def run_attention(
     encoder, trained = checkpoints.load_encoder(weights)
     encoder.to(device)
     chosen = chosen_patches(tables.read(tables.PatchRow, patches), params)
-    changes = Augmentation(**trained["augmentation"])  # needed to read, not applied
+    changes = Augmentation(**trained["augmentation"])  # needed for reading, not applied
     field = Field(trained["patch_px"], trained["spacing_um"], "reflect", 0.0)
     read = Patches(chosen, field, changes, seed=0, cache_mb=0)
     maps, inside, images = [], [], []
@@ -133,52 +135,52 @@ def run_attention(
         maps.append(attention.float().cpu().numpy())
         inside.append((gray < params.tissue_below).cpu().numpy())
         images.append(windows[:, 0].numpy())
-    found = np.concatenate(maps)
+    attended = np.concatenate(maps)
     tissue = np.concatenate(inside)
-    values = {"entropy": entropy(found), "tissue_share": share_inside(found, tissue)}
-    every = [
+    values = {"entropy": entropy(attended), "tissue_share": share_inside(attended, tissue)}
+    listed: list[Score] = [
         (f"head {head + 1}", 0, metric, float(value))
-        for metric, each in values.items()
-        for head, value in enumerate(each.mean(0))
+        for metric, of_heads in values.items()
+        for head, value in enumerate(of_heads.mean(0))
     ]
-    every.append(("uniform", 0, "tissue_share", float(tissue.mean())))
-    panels: list[tuple[charts.Panel, str]] = [_scores_panel(values, float(tissue.mean()))]
+    listed.append(("uniform", 0, "tissue_share", float(tissue.mean())))
+    panels: list[charts.Panel] = [_scores_panel(values, float(tissue.mean()))]
     pictures = np.concatenate(images)
     for area, members in chosen.groupby("area", sort=False).indices.items():
         first = members[: params.shown]
-        panels.append(_pictures_panel(str(area), pictures[first], found[first], params.gamma))
+        panels.append(_pictures_panel(str(area), pictures[first], attended[first], params.gamma))
     charts.write(f"Attention: {run}", panels, html)
-    write_scores(scores, run, "attention", every)
+    write_scores(scores, run, {"attention": listed})
 
 
-def _scores_panel(
-    values: dict[str, NDArray[np.floating]], uniform: float
-) -> tuple[charts.Panel, str]:
+def _scores_panel(values: dict[str, NDArray[np.floating]], uniform: float) -> charts.Panel:
     heads = [f"{head + 1}" for head in range(values["entropy"].shape[1])]
     series = {
-        "entropy": (values["entropy"].mean(0), values["entropy"].std(0)),
-        "share in tissue": (values["tissue_share"].mean(0), values["tissue_share"].std(0)),
+        name: (values[metric].mean(0), values[metric].std(0))
+        for name, metric in {"entropy": "entropy", "share in tissue": "tissue_share"}.items()
     }
-    return charts.Bars("Heads", "share", heads, series), (
+    caption = (
         "Entropy of a head's map (0: a single cell, 1: all alike) and the share of it in tissue, "
         f"mean and deviation over patches; without preference, {uniform:.0%} were in tissue."
     )
+    return charts.Bars("Heads", caption, "share", heads, series)
 
 
 def _pictures_panel(
     area: str, images: NDArray[np.uint8], maps: NDArray[np.floating], gamma: float
-) -> tuple[charts.Panel, str]:
+) -> charts.Panel:
     step = -(-images.shape[1] // SHOWN_PX)
     pictures: list[NDArray[np.uint8]] = []
-    captions: list[str] = []
+    labels: list[str] = []
     half = maps.shape[1] // 2
     for image, heads in zip(images[:, ::step, ::step], maps, strict=True):
         red = [overlay(image, head, gamma) for head in heads]
         names = [f"head {head + 1}" for head in range(len(heads))]
         # two rows, which start with the patch and with the mean of all heads
         pictures += [image, *red[:half], overlay(image, heads.mean(0), gamma), *red[half:]]
-        captions += ["patch", *names[:half], "mean", *names[half:]]
-    return charts.Pictures(area, pictures, captions, 1 + half), (
+        labels += ["patch", *names[:half], "mean", *names[half:]]
+    caption = (
         f"Patches and what each head attends to: red is more, each scaled to its own maximum, "
         f"to the power of {gamma:g}."
     )
+    return charts.Pictures(area, caption, pictures, labels, 1 + half)

@@ -1,7 +1,8 @@
-"""Task `embedding`: the feature space drawn, measured and clustered (CytoNet 1.2, 7.2; ISBI 2021).
+"""Task `embedding`: how features group by brain and area (CytoNet 1.2, 7.2; ISBI 2021).
 
-Features are compared by direction, as the training loss and the similarity matrices of the paper
-compare them: all methods get unit vectors, before and after the projection head.
+Returns maps of the feature space, indices of how it groups, and the similarity of areas within and
+between brains. All methods use unit vectors, because the training loss and the paper's similarity
+matrices also compare features by direction.
 """
 
 import warnings
@@ -18,19 +19,18 @@ from sklearn.neighbors import NearestNeighbors
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity, ward
-from cytopipe.evaluation.samples import Samples, read_samples, write_scores
+from cytopipe.evaluation.samples import Samples, Score, read_samples, write_scores
 from cytopipe.evaluation.similarity import (
     area_similarity,
     correlation,
-    unit,
+    unit_vectors,
     within_and_between,
 )
 from cytopipe.files import InputError, Output
 from cytopipe.logs import info
+from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import EmbeddingTask
 
-Scores = list[tuple[str, int, str, float]]
-Floats = NDArray[np.float64]
 _LABELS = ("brain", "area", "hemisphere")
 
 
@@ -41,29 +41,29 @@ def umap_of(
     min_distance: float,
     seed: int,
 ) -> list[NDArray[np.float32]]:
-    """UMAP of features (n, d) into each number of dimensions, from the same exact neighbours.
+    """UMAP of features (n, d) into each number of dimensions, from exact neighbours.
 
-    Starts from the first principal components: the spectral start of the library fails where the
-    graph of neighbours falls apart, as it does between brains.
+    It starts from the first principal components. The library's default, a spectral start, fails if
+    the graph of neighbours is disconnected, as it is between brains.
     """
     with warnings.catch_warnings():
-        # of its network variant, which would need tensorflow
+        # about a variant that needs tensorflow
         warnings.simplefilter("ignore", ImportWarning)
         import umap
 
     count = min(neighbours, len(values) - 1)
     distances, at = NearestNeighbors(n_neighbors=count).fit(values).kneighbors(values)
-    found = []
+    embeddings = []
     for number in dimensions:
         reducer = umap.UMAP(
             n_components=number, n_neighbors=count, min_dist=min_distance, init="pca",
             random_state=seed, n_jobs=1, precomputed_knn=(at, distances),
         )  # fmt: skip
         with warnings.catch_warnings():
-            # no search index: new points cannot be added, none are
+            # that without a search index no points can be added
             warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)
-            found.append(np.asarray(reducer.fit_transform(values), np.float32))
-    return found
+            embeddings.append(np.asarray(reducer.fit_transform(values), np.float32))
+    return embeddings
 
 
 def tsne_of(values: NDArray[np.float32], perplexity: float, seed: int) -> NDArray[np.float32]:
@@ -76,42 +76,43 @@ def tsne_of(values: NDArray[np.float32], perplexity: float, seed: int) -> NDArra
 def index_scores(
     space: str, points: NDArray[np.floating], table: pd.DataFrame, roles: Mapping[str, str]
 ) -> list[tuple[int, str, float]]:
-    """Calinski-Harabasz index by brain, area and hemisphere in a space of (n, d) points.
+    """Calinski-Harabasz index of points (n, d) by brain, area and hemisphere.
 
     Over all points, and by area and hemisphere within each brain, whose number is then the fold.
     """
     labels = {name: table[name].to_numpy(str) for name in _LABELS}
-    found = [(0, f"chi_{name} {space}", calinski_harabasz(points, labels[name])) for name in labels]
+    scores = [
+        (0, f"chi_{name} {space}", calinski_harabasz(points, labels[name])) for name in labels
+    ]
     for number, brain in enumerate(roles):
         mine = labels["brain"] == brain
         group = "of unseen" if roles[brain] == "unseen" else "of a brain"
-        found += [
+        scores += [
             (number, f"chi_{name} {space} {group}", calinski_harabasz(points[mine], of[mine]))
             for name, of in labels.items()
             if name != "brain"
         ]
-    return found
+    return scores
 
 
 def similarity_scores(
     matrices: Mapping[str, Floats], roles: Mapping[str, str]
 ) -> list[tuple[int, str, float]]:
-    """Similarity within and between areas of each brain, and how brains correlate.
+    """Similarity within and between areas of each brain, and correlation of each pair of brains.
 
-    The fold is the number of the brain, or of the pair of brains; those that have an unseen brain
-    are metrics of their own.
+    The fold is the number of the brain or pair. Those with an unseen brain have their own metrics.
     """
-    found = []
+    scores = []
     for number, (brain, matrix) in enumerate(matrices.items()):
         group = " unseen" if roles[brain] == "unseen" else ""
         within, between = within_and_between(matrix)
-        found.append((number, f"similarity_within{group}", within))
-        found.append((number, f"similarity_between{group}", between))
+        scores.append((number, f"similarity_within{group}", within))
+        scores.append((number, f"similarity_between{group}", between))
     for number, (one, other) in enumerate(combinations(matrices, 2)):
         group = " unseen" if "unseen" in (roles[one], roles[other]) else ""
         value = correlation(matrices[one], matrices[other])
-        found.append((number, f"similarity_correlation{group}", value))
-    return found
+        scores.append((number, f"similarity_correlation{group}", value))
+    return scores
 
 
 @provenance.recorded
@@ -129,115 +130,108 @@ def run_embedding(
 ) -> None:
     """Embed, cluster and compare the features of one run.
 
-    The split of a score is `backbone` or `projected`. Indices are computed on the 2D UMAP, as the
-    paper's are read (7.2 discusses those of its UMAP plots), and on the features themselves.
-    Similarity takes every usable point, all else a sample.
+    The split of a score is `backbone` or `projected`. Indices are computed on the 2D UMAP (section
+    7.2 discusses those of UMAP plots) and on the features themselves. Similarity uses all usable
+    points, everything else a sample.
 
     Parameters
     ----------
-    points, rows : brain to its points (PointRow) and the table of its features' rows.
+    points, rows : brain to its points (PointRow) and the table of its features' rows (FeatureRow).
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
-    roles : brain to role; pairs with an unseen brain are scored apart.
-    scores, html : the table (ScoreRow) and the page of figures to write.
-    run : the run whose features these are.
+    roles : brain to role; pairs with an unseen brain are scored separately.
+    scores, html, run : as in `run_areas`.
 
     Raises
     ------
     InputError
         If rows and points differ, or no brain has a usable point.
     """
-    mine = {brain: roles[brain] for brain in points}
-    found: Scores = []
-    panels: list[tuple[charts.Panel, str]] = []
+    roles = {brain: roles[brain] for brain in points}
+    finite: list[Score] = []
+    panels: list[charts.Panel] = []
     for split, arrays in {"backbone": backbone, "projected": projected}.items():
         if not arrays:
             continue
         sample = read_samples(points, arrays, rows, most=params.most_per_brain, seed=params.seed)
-        drawn, measured = _embedded(split, sample, mine, params)
+        drawn, measured = _embedded(split, sample, roles, params)
         info(f"{run}: {split} features of {len(sample.points)} points embedded")
         matrices, areas = _matrices(sample, points, arrays, rows)
-        measured += similarity_scores(matrices, mine)
-        found += [(split, *score) for score in measured if np.isfinite(score[-1])]
-        panels += drawn + _similarity_panels(split, matrices, areas, mine)
-    frame = pd.DataFrame(found, columns=["split", "fold", "metric", "value"])
+        measured += similarity_scores(matrices, roles)
+        finite += [(split, *score) for score in measured if np.isfinite(score[-1])]
+        panels += drawn + _similarity_panels(split, matrices, areas, roles)
+    frame = pd.DataFrame(finite, columns=["split", "fold", "metric", "value"])
     for split in frame.split.unique():
         values = frame.value[(frame.split == split) & (frame.metric == "similarity_correlation")]
         info(f"{run}: {split}, brains agree by r {values.mean():.3f} ± {values.std(ddof=0):.3f}")
     charts.write(f"Feature space of {run}", panels, html)
-    write_scores(scores, run, "embedding", found)
+    write_scores(scores, run, {"embedding": finite})
 
 
 def _embedded(
     split: str, sample: Samples, roles: Mapping[str, str], params: EmbeddingTask
-) -> tuple[list[tuple[charts.Panel, str]], list[tuple[int, str, float]]]:
+) -> tuple[list[charts.Panel], list[tuple[int, str, float]]]:
     """Panels and scores of the sampled points."""
-    values, table = unit(sample.values), sample.points
+    values, table = unit_vectors(sample.values), sample.points
     if len(table) < 4:
         raise InputError(f"embedding: {len(table)} usable points are too few to embed")
     flat, deep = umap_of(values, (2, 3), params.neighbours, params.min_distance, params.seed)
-    measured = index_scores("umap", flat, table, roles)
-    measured += index_scores("features", values, table, roles)
+    scores = index_scores("umap", flat, table, roles)
+    scores += index_scores("features", values, table, roles)
     fewer = min(params.cluster_points, len(table))
     chosen = np.sort(np.random.default_rng(params.seed).choice(len(table), fewer, replace=False))
     members = ward(values[chosen], params.clusters)
-    area, brain = (table[name].to_numpy(str)[chosen] for name in ("area", "brain"))
     shuffled = np.random.default_rng(params.seed).permutation(fewer)
-    for name, labels in {"area": area, "brain": brain}.items():
-        measured.append((0, f"ward_purity_{name}", purity(members, labels)))
-        measured.append((0, f"ward_purity_{name} chance", purity(members, labels[shuffled])))
-    colours = {
-        "brain": table.brain.to_numpy(str),
-        "area": table.area.to_numpy(str),
-        "hemisphere": table.hemisphere.to_numpy(str),
+    labels = {name: table[name].to_numpy(str) for name in _LABELS}
+    of_chosen = {name: labels[name][chosen] for name in ("area", "brain")}
+    for name, of_points in of_chosen.items():
+        scores.append((0, f"ward_purity_{name}", purity(members, of_points)))
+        scores.append((0, f"ward_purity_{name} chance", purity(members, of_points[shuffled])))
+    heights = {
         "y in mm (to anterior)": table.y_mm.to_numpy(),
         "z in mm (to superior)": table.z_mm.to_numpy(),
     }
-    hover = {name: table[name].to_numpy(str) for name in ("point_id", *_LABELS)}
-    named = np.array([f"{number + 1:2d}" for number in members])
-    names = sorted(set(area))
-    shares = composition(members, area, names)
-    of_chosen = {"Ward cluster": named, "area": area, "brain": brain}
-    panels: list[tuple[charts.Panel, str]] = [
-        (
-            charts.Scatter(f"UMAP of {split} features", ("UMAP 1", "UMAP 2"), flat, colours, hover),
+    hover = {"point_id": table.point_id.to_numpy(str), **labels}
+    clusters = np.array([f"{number + 1:2d}" for number in members])
+    names = sorted(set(of_chosen["area"]))
+    shares = composition(members, of_chosen["area"], names)
+    return [
+        charts.Scatter(
+            f"UMAP of {split} features",
             "A dot is a point of the cortex; dots lie close together where the directions of their "
             "features are similar. Colours that form islands are what the features tell apart.",
+            ("UMAP 1", "UMAP 2"),
+            flat,
+            labels | heights,
+            hover,
         ),
-        (
-            charts.Scatter(
-                f"UMAP in 3D, {split}",
-                ("UMAP 1", "UMAP 2", "UMAP 3"),
-                deep,
-                {k: v for k, v in colours.items() if k not in ("brain", "area")},
-                hover,
-            ),
+        charts.Scatter(
+            f"UMAP in 3D, {split}",
             "The same points with a third dimension; drag with the mouse to rotate.",
+            ("UMAP 1", "UMAP 2", "UMAP 3"),
+            deep,
+            {"hemisphere": labels["hemisphere"], **heights},
+            hover,
         ),
-        (
-            charts.Scatter(
-                f"t-SNE, {split}",
-                ("t-SNE 1", "t-SNE 2"),
-                tsne_of(values[chosen], params.perplexity, params.seed),
-                of_chosen,
-                {name: labels[chosen] for name, labels in hover.items()},
-            ),
+        charts.Scatter(
+            f"t-SNE, {split}",
             f"{fewer} of the points, and the clusters that Ward's method makes of their features.",
+            ("t-SNE 1", "t-SNE 2"),
+            tsne_of(values[chosen], params.perplexity, params.seed),
+            {"Ward cluster": clusters, **of_chosen},
+            {name: of_points[chosen] for name, of_points in hover.items()},
         ),
-        (
-            charts.Matrix(
-                f"Areas in Ward clusters, {split}",
-                [_described(n, shares[n], names, members) for n in range(len(shares))],
-                [name or "none" for name in names],
-                shares,
-                x="area",
-                y="cluster",
-                value="share",
-            ),
+        charts.Matrix(
+            f"Areas in Ward clusters, {split}",
             "Share of each area among a cluster's points; a row is a cluster with its number of "
             "points and most frequent areas.",
+            [_described(n, shares[n], names, members) for n in range(len(shares))],
+            [name or "none" for name in names],
+            shares,
+            x="area",
+            y="cluster",
+            value="share",
         ),
-    ]
-    return panels, measured
+    ], scores
 
 
 def _described(number: int, shares: Floats, names: Sequence[str], members: NDArray[np.intp]) -> str:
@@ -253,13 +247,13 @@ def _matrices(
     arrays: Mapping[str, Path],
     rows: Mapping[str, Path],
 ) -> tuple[dict[str, Floats], list[str]]:
-    """Similarity matrix of each sampled brain, and the areas, by hemisphere, then by name."""
+    """Similarity matrix of each sampled brain; and its areas, by hemisphere, then by name."""
     areas = sorted(set(_with_side(sample.points)) - {""})
     matrices = {}
     for brain in sample.points.brain.unique():
-        # all points of one brain at a time: those of all brains need not fit into memory
-        mine = read_samples({brain: points[brain]}, arrays, rows, most=None, seed=0)
-        matrices[brain] = area_similarity(mine.values, _with_side(mine.points), areas)
+        # one brain at a time: the features of all brains need not fit into memory
+        own = read_samples({brain: points[brain]}, arrays, rows)
+        matrices[brain] = area_similarity(own.values, _with_side(own.points), areas)
     return matrices, areas
 
 
@@ -270,49 +264,30 @@ def _with_side(points: pd.DataFrame) -> NDArray[np.str_]:
 
 def _similarity_panels(
     split: str, matrices: Mapping[str, Floats], areas: Sequence[str], roles: Mapping[str, str]
-) -> list[tuple[charts.Panel, str]]:
+) -> list[charts.Panel]:
     """The mean matrix of the pretrained brains, that of each unseen one, and their correlations."""
     pretrained = [matrices[brain] for brain in matrices if roles[brain] != "unseen"]
     shown = {"mean of pretrained brains": _mean(pretrained)} if pretrained else {}
     shown |= {f"unseen {b}": matrix for b, matrix in matrices.items() if roles[b] == "unseen"}
-    panels: list[tuple[charts.Panel, str]] = [
-        (
-            charts.Matrix(
-                f"Similarity, {split}, {name}",
-                areas,
-                areas,
-                matrix,
-                x="area",
-                y="area",
-                value="cosine",
-            ),
-            "Mean cosine of the features of all pairs of points of two areas within a brain; "
-            "blocks are areas that look alike.",
-        )
-        for name, matrix in shown.items()
-    ]
+    caption = (
+        "Mean cosine of the features of all pairs of points of two areas within a brain; "
+        "blocks are areas that look alike."
+    )
+    panels: list[charts.Panel] = []
+    for name, matrix in shown.items():
+        title = f"Similarity, {split}, {name}"
+        panels.append(charts.Matrix(title, caption, areas, areas, matrix, "area", "area", "cosine"))
     names = [f"{brain} ({roles[brain]})" for brain in matrices]
     between = np.array([[correlation(a, b) for b in matrices.values()] for a in matrices.values()])
     np.fill_diagonal(between, np.nan)
-    panels.append(
-        (
-            charts.Matrix(
-                f"Agreement of brains, {split}",
-                names,
-                names,
-                between,
-                x="brain",
-                y="brain",
-                value="Pearson's r",
-            ),
-            "Pearson's r of the similarity matrices of two brains, over pairs of different areas.",
-        )
-    )
-    return panels
+    caption = "Pearson's r of the similarity matrices of two brains, over pairs of different areas."
+    title = f"Agreement of brains, {split}"
+    r = "Pearson's r"
+    return [*panels, charts.Matrix(title, caption, names, names, between, "brain", "brain", r)]
 
 
 def _mean(matrices: Sequence[Floats]) -> Floats:
-    """Mean of the matrices that have a number in each place; NaN where none has."""
+    """Mean over matrices, ignoring NaN; NaN where all are NaN."""
     stacked = np.stack(matrices)
     counts = np.isfinite(stacked).sum(0)
     return np.divide(

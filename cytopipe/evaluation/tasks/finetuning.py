@@ -1,4 +1,4 @@
-"""Task `finetuning`: classify brain areas by fine-tuning encoder and classifier (CytoNet 3.5)."""
+"""Task `finetuning`: areas predicted by fine-tuning encoder and classifier (CytoNet 3.5)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cytopipe import provenance
-from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import hops
-from cytopipe.evaluation.labelled import labelled
-from cytopipe.evaluation.predictions import (
-    Answers,
-    confusion_panels,
-    hops_panels,
-    mean_of,
-    scores_of,
-    scores_panel,
-)
+from cytopipe.evaluation.labelled_patches import select_patches
+from cytopipe.evaluation.predictions import Predictions, score_predictions, write_results
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas
@@ -173,9 +165,7 @@ def run_finetuning(
     patches : the data set (PatchRow); paths of images are relative to the current folder.
     weights : final.pt of the run.
     atlas : label volume and its table, for the hops between areas; empty without an atlas.
-    scores, html : table (ScoreRow) and page of figures to write.
-    run : name of the run.
-    threads : number of threads that libraries may use (`cytopipe.threads`).
+    scores, html, run, threads : as in `run_areas`.
 
     Raises
     ------
@@ -184,7 +174,7 @@ def run_finetuning(
         infinite.
     """
     table = tables.read(tables.PatchRow, patches)
-    data = labelled(table, None, None, patches.stem)
+    data = select_patches(table, None, None, patches.stem)
     steps = hops(read_atlas(*atlas), data.areas) if atlas else None
     content = checkpoints.load(weights)
     scratch = content["params"]["epochs"] == 0
@@ -196,7 +186,7 @@ def run_finetuning(
     tests = {
         split: patches_of(rows[split], content["params"], params, None) for split in data.tests
     }
-    answers: dict[str, list[Answers]] = {task: [] for task in variants}
+    predictions: dict[str, list[Predictions]] = {task: [] for task in variants}
     for seed in params.seeds:
         training = patches_of(rows["train"], content["params"], params, seed)
         labels = data.labels[data.splits["train"]]
@@ -208,19 +198,11 @@ def run_finetuning(
             train(network, training, labels, trained, epochs, seed, params)
             for split, test_set in tests.items():
                 logits = logits_of(network, test_set, trained["patch_px"], params)
-                answers[task].append(Answers(split, seed, data.labels[data.splits[split]], logits))
-    by_task = {task: scores_of(each, steps) for task, each in answers.items()}
-    panels = [scores_panel(_TITLES[task], scored) for task, scored in by_task.items()]
-    if steps is not None:
-        panels += hops_panels(answers["finetuning"], by_task["finetuning"], steps)
-    panels += confusion_panels(answers["finetuning"], data.areas)
-    charts.write(f"Fine-tuning: {run}", panels, html)
-    score_rows: list[tables.ScoreRow] = []
-    for task, scored in by_task.items():
-        score_rows += [tables.ScoreRow(run, task, *score) for score in scored]
-        means = ", ".join(f"{s} {mean_of(scored, s, 'macro_f1')[0]:.3f}" for s in data.tests)
-        info(f"{run}: {task}, {epochs} epochs, macro-F1 {means}")
-    tables.write_rows(tables.ScoreRow, score_rows, scores)
+                truth = data.labels[data.splits[split]]
+                predictions[task].append(Predictions(split, seed, truth, logits))
+    scored = {task: score_predictions(listed, steps) for task, listed in predictions.items()}
+    shown = predictions["finetuning"]
+    write_results("Fine-tuning", _TITLES, scored, shown, data, steps, run, scores, html)
 
 
 def patches_of(

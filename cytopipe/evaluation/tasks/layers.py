@@ -1,4 +1,7 @@
-"""Task `layers`: cortical layers from a network's feature map (CytoNet section 3.6, Table 7)."""
+"""Task `layers`: how well a feature map predicts cortical layers (CytoNet section 3.6, Table 7).
+
+Returns F1 scores of a linear head by the amount of annotations, with and without fine-tuning.
+"""
 
 import copy
 from collections.abc import Sequence
@@ -18,14 +21,14 @@ from cytopipe.evaluation.layer_figures import (
     class_panel,
     example_panel,
     fraction_panel,
-    scores_of,
+    score_layers,
 )
 from cytopipe.evaluation.layer_patches import (
     FOLDS,
     IGNORED,
     LayerPatches,
+    in_fraction,
     read_patches,
-    share_of,
 )
 from cytopipe.evaluation.samples import write_scores
 from cytopipe.files import InputError, Output
@@ -35,27 +38,27 @@ from cytopipe.learning.networks import LAYERS
 from cytopipe.logs import info
 from cytopipe.study.config import LayersTask
 
-AS_GIVEN = 256  # the batch size for which optimisers.build takes a rate as it is
+UNSCALED = 256  # the batch size at which optimisers.build leaves the learning rate as it is
 
 
 class LayerNetwork(nn.Module):
-    """A backbone with a layer head on its map: images (n, patch_px, patch_px) uint8 to logits."""
+    """A backbone with a layer head on its feature map."""
 
     def __init__(self, backbone: networks.Backbone, head: nn.Module) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
 
     def feature_map(self, images: Tensor) -> Tensor:
-        """(n, map_width, rows, columns)."""
+        """(n, map_width, rows, columns) of images (n, patch_px, patch_px) uint8."""
         return self.backbone.feature_map(images[:, None].float() / 255)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, LAYERS, rows, columns)."""
+        """Logits (n, LAYERS, rows, columns) of images (n, patch_px, patch_px) uint8."""
         logits: Tensor = self.head(self.feature_map(images))
         return logits
 
 
-def train(
+def train_segmentation(
     network: nn.Module,
     inputs: Tensor,
     labels: Tensor,
@@ -64,14 +67,14 @@ def train(
     device: torch.device,
     params: LayersTask,
 ) -> None:
-    """Train whatever in `network` can be trained, by cross-entropy over the cells inside patches.
+    """Train `network` by cross-entropy over the cells that are not IGNORED.
 
     Parameters
     ----------
-    inputs, labels : of the training patches: what `network` takes, and (n, rows, columns).
+    inputs, labels : inputs of `network` and labels (n, rows, columns) of the training patches.
     """
     settings = params.optimiser
-    optimiser = optimisers.build(network, settings, AS_GIVEN)
+    optimiser = optimisers.build(network, settings, UNSCALED)
     random = torch.Generator().manual_seed(seed)
     size = min(params.batch_size, len(inputs))
     rounds = -(-steps * size // len(inputs))
@@ -83,45 +86,45 @@ def train(
         loss = functional.cross_entropy(
             logits.float(), labels[chosen].to(device), ignore_index=IGNORED
         )
-        optimisers.set_rate(optimiser, settings, AS_GIVEN, step / steps)
+        optimisers.set_rate(optimiser, settings, UNSCALED, step / steps)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
 
 def outputs_of(network: Any, inputs: Tensor, device: torch.device, params: LayersTask) -> Tensor:
-    """What a module, or a method of one, makes of patches, a batch at a time; float32."""
-    found = []
+    """Outputs (float32) of a module, or of one of its methods, computed batch by batch."""
+    batches = []
     for start in range(0, len(inputs), params.batch_size):
         with torch.no_grad(), _precision(device, params):
             outputs = network(inputs[start : start + params.batch_size].to(device))
-        found.append(outputs.float().cpu())
-    return torch.cat(found)
+        batches.append(outputs.float().cpu())
+    return torch.cat(batches)
 
 
 def probe(
     network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersTask
 ) -> nn.Module:
-    """A head trained on feature maps (n, map_width, rows, columns) of a frozen backbone."""
+    """Train a head on feature maps (n, map_width, rows, columns) of the frozen backbone."""
     device = next(network.parameters()).device
     head = new_head(network.backbone, seed).to(device)
-    train(head, inputs, labels, params.probe_steps, seed, device, params)
+    train_segmentation(head, inputs, labels, params.probe_steps, seed, device, params)
     return head
 
 
 def finetune(
     network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersTask
 ) -> nn.Module:
-    """Head and backbone trained jointly on images; the backbone of `network` stays as it is."""
+    """Train a head and a copy of the backbone jointly on images."""
     device = next(network.parameters()).device
     head = new_head(network.backbone, seed).to(device)
     tuned = LayerNetwork(copy.deepcopy(network.backbone), head).train()
-    train(tuned, inputs, labels, params.finetune_steps, seed, device, params)
+    train_segmentation(tuned, inputs, labels, params.finetune_steps, seed, device, params)
     return tuned.eval()
 
 
 def new_head(backbone: networks.Backbone, seed: int) -> nn.Module:
-    """A layer head with weights drawn from `seed`; torch's own random state is left alone."""
+    """A layer head with weights drawn from `seed`; torch's global random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return networks.layer_head(backbone)
@@ -130,14 +133,14 @@ def new_head(backbone: networks.Backbone, seed: int) -> nn.Module:
 def usable_fractions(
     ranks: NDArray[np.int64], fractions: Sequence[float], patches: Path
 ) -> list[float]:
-    """The fractions that have a training patch a fold; the log names the others.
+    """The fractions that have a training patch for each fold; the log names the others.
 
     Raises
     ------
     InputError
-        If there is none.
+        If no fraction has.
     """
-    counts = {fraction: int(share_of(ranks, fraction).sum()) for fraction in fractions}
+    counts = {fraction: int(in_fraction(ranks, fraction).sum()) for fraction in fractions}
     for fraction, count in counts.items():
         if count < FOLDS:
             info(f"{patches}: {100 * fraction:g}% are {count} patches, fewer than {FOLDS}: skipped")
@@ -155,7 +158,7 @@ def _precision(device: torch.device, params: LayersTask) -> torch.autocast:
 
 
 def f1_of(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.float64]:
-    """F1 of each class over the cells inside patches; NaN for a class that is not among them."""
+    """F1 of each class over the cells that are not IGNORED; NaN for a class without such cells."""
     inside = labels != IGNORED
     f1 = metrics.f1_of_classes(labels[inside], predicted[inside], LAYERS)
     occurs = np.bincount(labels[inside], minlength=LAYERS) > 0
@@ -173,33 +176,31 @@ def run_layers(
     threads: int,
     params: LayersTask,
 ) -> None:
-    """Segment cortical layers by a linear head on the feature map, probing and fine-tuning.
+    """Segment cortical layers by a linear head on the feature map, by probing and fine-tuning.
 
     For each fraction of the training patches and each of five folds, a head is trained on the other
     four folds of that fraction and scored on the test patches. (The paper's "each training subset
     was further split into five folds; for each fold, a model was trained" can also mean training on
-    one fold alone, which its seven patches for 1 % do not allow.) No patch is changed at random.
+    one fold alone, but seven patches, its 1 %, are too few for that.) Patches are not augmented.
 
     Scores: split `probe 5%` or `finetune 5%`, fold from 0, metric `macro_f1` over the classes in
     the test patches; for the largest fraction also `f1_background`, `f1_layer_1` and so on. Cells
-    that mirrored padding fills count neither in training nor in scores.
+    of mirrored padding count neither in training nor in scores.
 
-    In probing, the feature maps of all patches are held in memory: 4 bytes x patches x map_width x
-    cells, 7.7 GB for 916 patches of R50.
+    Probing holds the feature maps of all patches in memory: 4 bytes x patches x map_width x cells,
+    7.7 GB for 916 patches of R50.
 
     Parameters
     ----------
-    patches : annotated patches (LayerPatchRow), with paths from the current folder.
+    patches : annotated patches (LayerPatchRow); paths are relative to the current folder.
     weights : final.pt of the run.
-    scores, html : the table (ScoreRow) and the page of figures to write.
-    run : name of the run.
-    threads : that libraries may take (`cytopipe.threads`).
+    scores, html, run, threads : as in `run_areas`.
 
     Raises
     ------
     InputError
-        If no fraction has a patch a fold, there is no test patch, or a patch does not suit the
-        network.
+        If no fraction has a patch for each fold, there is no test patch, or a patch does not fit
+        the network.
     """
     device = distributed.world().device
     table = tables.read(tables.LayerPatchRow, patches)
@@ -224,27 +225,27 @@ def run_layers(
     if params.finetune_steps:
         modes["finetune"] = (finetune, images)
     ranks = table["rank"].to_numpy()
-    found: list[Result] = []
+    results: list[Result] = []
     shown: dict[str, NDArray[np.int64]] = {}
     for fraction in usable_fractions(ranks, params.fractions, patches):
         for mode, (fit, inputs) in modes.items():
             for fold in range(FOLDS):
-                chosen = share_of(ranks, fraction) & (ranks % FOLDS != fold)
+                chosen = in_fraction(ranks, fraction) & (ranks % FOLDS != fold)
                 fitted = fit(network, inputs[chosen], labels[chosen], params.seed + fold, params)
                 logits = outputs_of(fitted, inputs[test], device, params)
                 predicted = logits.argmax(1).numpy()
                 f1 = f1_of(data.labels[test], predicted)
-                found.append(Result(mode, fraction, fold, f1))
+                results.append(Result(mode, fraction, fold, f1))
                 if fold == 0:
-                    shown[mode] = predicted  # in the end, of the largest fraction
-            mine = [r.macro_f1 for r in found if (r.mode, r.fraction) == (mode, fraction)]
-            info(f"{run}: {mode} {100 * fraction:g}%, macro-F1 {np.mean(mine):.3f}")
+                    shown[mode] = predicted  # the largest fraction comes last
+            macro_f1 = np.mean([result.macro_f1 for result in results[-FOLDS:]])
+            info(f"{run}: {mode} {100 * fraction:g}%, macro-F1 {macro_f1:.3f}")
     tested = LayerPatches(data.images[test], data.labels[test])
     names = table.patch_id[test].tolist()
     panels = [
-        fraction_panel(found, ranks),
-        class_panel(found),
+        fraction_panel(results, ranks),
+        class_panel(results),
         example_panel(tested, shown, names, params.examples),
     ]
     charts.write(f"Layers: {run}", panels, html)
-    write_scores(scores, run, "layers", scores_of(found))
+    write_scores(scores, run, {"layers": score_layers(results)})

@@ -1,4 +1,4 @@
-"""Task `parcellation`: whether clusters of features find areas by themselves (section 3.8)."""
+"""Task `parcellation`: whether k-means clusters of features agree with areas (CytoNet 3.8)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,50 +15,50 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from cytopipe import provenance
 from cytopipe.evaluation import charts
-from cytopipe.evaluation.labelled import features_of
-from cytopipe.evaluation.samples import Samples, read_samples, write_scores
+from cytopipe.evaluation.labelled_patches import features_of
+from cytopipe.evaluation.samples import Samples, Score, read_samples, write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.logs import info
 from cytopipe.study.config import ParcellationTask
 
 POSITION = ["x_mm", "y_mm", "z_mm"]
-# beside a purity: that of one cluster of all points, which any clustering reaches
+# suffix of the purity of a single cluster of all points, which any clustering reaches
 ONE_CLUSTER = ", one cluster"
 
 Labels = NDArray[np.str_]
 Clusters = NDArray[np.int32]
 
 
-def purity(labels: NDArray[np.generic], clusters: Clusters) -> float:
+def mean_purity(labels: NDArray[np.generic], clusters: Clusters) -> float:
     """Mean over clusters of the share of a cluster's most frequent label (CytoNet section 3.8).
 
-    Each cluster counts alike, however small. (The literature's purity weighs clusters by size.)
+    All clusters count alike. (Usually purity weights clusters by size, as `clusters.purity` does.)
     """
     counts = contingency_matrix(labels, clusters)
     return float((counts.max(0) / counts.sum(0)).mean())
 
 
 def matched(labels: Labels, clusters: Clusters) -> Labels:
-    """The label (n,) that each sample's cluster stands for; "" for a cluster without a label.
+    """The label (n,) that is assigned to each sample's cluster; "" for a cluster without a label.
 
-    Labels go to clusters one to one, so that most samples agree; the paper assigns them by eye.
+    Labels are assigned one to one such that most samples agree; the paper assigns them by eye.
     """
     names, numbers = np.unique(labels), np.unique(clusters)
-    at, to = linear_sum_assignment(-contingency_matrix(labels, clusters))
-    name_of = dict(zip(numbers[to].tolist(), names[at].tolist(), strict=True))
+    rows, columns = linear_sum_assignment(-contingency_matrix(labels, clusters))
+    name_of = dict(zip(numbers[columns].tolist(), names[rows].tolist(), strict=True))
     return np.array([name_of.get(cluster, "") for cluster in clusters.tolist()], str)
 
 
 def touching_areas(
     areas: Labels, positions_mm: NDArray[np.floating], touching_mm: float
 ) -> tuple[str, str]:
-    """The two areas with the most points among those that touch.
+    """The two touching areas with the most points.
 
     Parameters
     ----------
     areas, positions_mm : (n,) label, "" for none; (n, 3) in the template.
-    touching_mm : areas touch that have points at most so far apart.
+    touching_mm : areas touch if they have points at most this far apart.
 
     Raises
     ------
@@ -72,10 +72,10 @@ def touching_areas(
         key=lambda pair: (-pair[0], pair[1:]),
     )
     for _, i, j in pairs:
-        apart, _ = trees[names[i]].query(
+        distances_mm, _ = trees[names[i]].query(
             trees[names[j]].data, distance_upper_bound=np.nextafter(touching_mm, np.inf)
         )
-        if np.isfinite(apart).any():
+        if np.isfinite(distances_mm).any():
             return str(names[j]), str(names[i])
     raise ValueError("no two areas touch")
 
@@ -89,51 +89,50 @@ class Clustering:
 
 
 def cluster(samples: Samples, clusters: int, seeds: Sequence[int]) -> Clustering:
-    """K-means on raw features of both hemispheres together, once a seed.
+    """Cluster the raw features of both hemispheres by k-means, once per seed.
 
-    One start a seed: the best of several would be nearly the same each time, and the deviation over
-    the seeds would say nothing.
+    k-means starts once per seed: the best of several starts would be nearly the same for each seed,
+    so that the deviation over the seeds would be meaningless.
 
     Returns
     -------
-    Of each seed purity_area, purity_hemisphere, adjusted_rand (area; 0 by chance), and with as many
-    clusters as areas `accuracy`: the share of points whose cluster stands for their area, matched
-    one to one. Of the first also the purities of one cluster of all points.
+    For each seed purity_area, purity_hemisphere, adjusted_rand (of areas; 0 by chance) and, with as
+    many clusters as areas, `accuracy`: the share of points whose cluster is matched to their area.
+    For the first seed also the purities of one cluster of all points.
     """
     labels = samples.points.area.to_numpy(str)
-    hemispheres = samples.points.hemisphere.to_numpy(str)
+    truths = {"area": labels, "hemisphere": samples.points.hemisphere.to_numpy(str)}
     together = np.zeros(len(labels), np.int32)
     scores = [
-        (seeds[0], f"purity_{name}{ONE_CLUSTER}", purity(truth, together))
-        for name, truth in (("area", labels), ("hemisphere", hemispheres))
+        (seeds[0], f"purity_{name}{ONE_CLUSTER}", mean_purity(truth, together))
+        for name, truth in truths.items()
     ]
-    found = []
+    results = []
     for seed in seeds:
-        means = KMeans(clusters, n_init=1, random_state=seed)
-        found.append(means.fit_predict(samples.values))
+        members = KMeans(clusters, n_init=1, random_state=seed).fit_predict(samples.values)
+        results.append(members)
         scores += [
-            (seed, "purity_area", purity(labels, found[-1])),
-            (seed, "purity_hemisphere", purity(hemispheres, found[-1])),
-            (seed, "adjusted_rand", float(adjusted_rand_score(labels, found[-1]))),
+            (seed, f"purity_{name}", mean_purity(truth, members)) for name, truth in truths.items()
         ]
+        scores.append((seed, "adjusted_rand", float(adjusted_rand_score(labels, members))))
         if clusters == len(np.unique(labels)):
-            agree = matched(labels, found[-1]) == labels
+            agree = matched(labels, members) == labels
             scores.append((seed, "accuracy", float(agree.mean())))
-    return Clustering(scores, found[0])
+    return Clustering(scores, results[0])
 
 
 def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Samples | None:
-    """Annotated points of a brain with their features, each once; None if it has none.
+    """Read the annotated points of a brain, each once, with features; None if there are none.
 
     Parameters
     ----------
     patches : data set (PatchRow) with annotated areas; a training set repeats some of its points.
-    features, rows : of the annotated points: array (.npy) and its rows (FeatureRow).
+    features, rows : .npy array and rows (FeatureRow) of the annotated points.
 
     Raises
     ------
     InputError
-        If a point has no row: patches and features are of different points.
+        If a point has no row.
     """
     table = tables.read(tables.PatchRow, patches)
     table = table[table.brain == brain].drop_duplicates("point_id").reset_index(drop=True)
@@ -157,24 +156,24 @@ def run_parcellation(
     run: str,
     params: ParcellationTask,
 ) -> None:
-    """Cluster the points of neighbouring areas; score clusters by area and by hemisphere.
+    """Cluster the points of neighbouring areas; compare clusters with areas and hemispheres.
 
     Parameters
     ----------
-    points, features, rows : of the brain: PointRow, .npy array, FeatureRow. Located by the atlas
-        (`split` atlas), the labels are the atlas' as well.
+    points, features, rows : of the brain: PointRow, .npy array, FeatureRow. Points and labels of
+        the split `atlas`.
     annotated, annotated_features, annotated_rows : annotated points (PatchRow), their features and
-        rows (`split` annotation); None without annotations.
+        rows, for the split `annotation`; None without annotations.
     scores : the table to write (ScoreRow): `fold` is the seed.
-    html : the page of figures to write.
+    html, run : as in `run_areas`.
 
     Raises
     ------
     InputError
-        If an area has no such point by the atlas, or there are fewer points than clusters.
+        If the atlas assigns no point to an area, or there are fewer points than clusters.
     """
     brain = params.named_brain
-    samples = read_samples({brain: points}, {brain: features}, {brain: rows}, most=None, seed=0)
+    samples = read_samples({brain: points}, {brain: features}, {brain: rows})
     probable = samples.where(samples.points.area_probability.to_numpy() >= params.probability)
     areas = params.areas or _chosen(probable, params, points)
     located = {"atlas": _inside(probable, areas)}
@@ -185,28 +184,28 @@ def run_parcellation(
         else:
             located["annotation"] = _inside(by_hand, areas)
     results = {}
-    for split, found in located.items():
+    for split, inside in located.items():
         clusters = params.clusters if split == "atlas" else len(areas)
-        counts = found.points.area.value_counts()
+        counts = inside.points.area.value_counts()
         info(f"{split}: " + ", ".join(f"{counts.get(a, 0)} points of {a}" for a in areas))
         absent = [area for area in areas if area not in counts]
         if absent and split == "annotation":
             info(f"{brain}: {absent[0]} is not annotated, so annotations are not clustered")
             continue
-        if absent or len(found.points) < clusters:
+        if absent or len(inside.points) < clusters:
             raise InputError(
-                f"{points}: {len(found.points)} points of {', '.join(areas)} for {clusters} "
-                "clusters, and one of each is needed; change evaluation.parcellation in "
-                "config/config.yaml"
+                f"{points}: {len(inside.points)} points of {', '.join(areas)} for {clusters} "
+                "clusters; at least one point per area and per cluster is needed; change "
+                "evaluation.parcellation in config/config.yaml"
             )
-        results[split] = cluster(found, clusters, params.seeds)
+        results[split] = cluster(inside, clusters, params.seeds)
     listed = [(split, *score) for split, result in results.items() for score in result.scores]
-    write_scores(scores, run, "parcellation", listed)
+    write_scores(scores, run, {"parcellation": listed})
     means = _means(listed)
     for split in results:
-        got = ", ".join(f"{metric} {mean:.2f}" for metric, mean in means["mean"][split].items())
-        info(f"{run}: {split}: {got}")
-    panels: list[tuple[charts.Panel, str]] = [_bars(means, list(results), len(params.seeds))]
+        text = ", ".join(f"{metric} {mean:.2f}" for metric, mean in means["mean"][split].items())
+        info(f"{run}: {split}: {text}")
+    panels: list[charts.Panel] = [_bars(means, list(results), len(params.seeds))]
     panels += [_map(split, located[split], result.first) for split, result in results.items()]
     heading = f"{run}: clusters of points of {', '.join(areas)} in {brain}"
     charts.write(heading, panels, html)
@@ -225,19 +224,19 @@ def _chosen(probable: Samples, params: ParcellationTask, points: Path) -> Sequen
         )
     except ValueError as error:
         raise InputError(
-            f"{points}: {error} within {params.touching_mm} mm; give evaluation.parcellation.areas "
-            "or a lower probability in config/config.yaml"
+            f"{points}: {error} within {params.touching_mm} mm; set evaluation.parcellation.areas "
+            "or lower the probability in config/config.yaml"
         ) from error
     info(f"areas: {' and '.join(areas)}, the two with the most points that touch")
     return areas
 
 
-def _means(listed: list[tuple[str, int, str, float]]) -> pd.DataFrame:
+def _means(listed: Sequence[Score]) -> pd.DataFrame:
     table = pd.DataFrame(listed, columns=["split", "fold", "metric", "value"])
     return table.groupby(["split", "metric"]).value.agg(["mean", "std"]).fillna(0)
 
 
-def _bars(means: pd.DataFrame, splits: Sequence[str], seeds: int) -> tuple[charts.Panel, str]:
+def _bars(means: pd.DataFrame, splits: Sequence[str], seeds: int) -> charts.Panel:
     names = {
         "purity_area": "area",
         "purity_hemisphere": "hemisphere",
@@ -248,43 +247,39 @@ def _bars(means: pd.DataFrame, splits: Sequence[str], seeds: int) -> tuple[chart
     series = {}
     for split in splits:
         for suffix in ("", ONE_CLUSTER):
-            found = means.loc[split].reindex([metric + suffix for metric in shown])
-            series[split + suffix] = (found["mean"].to_numpy(), found["std"].to_numpy())
-    return (
-        charts.Bars("Purity by area and hemisphere", "score", [names[m] for m in shown], series),
+            rows = means.loc[split].reindex([metric + suffix for metric in shown])
+            series[split + suffix] = (rows["mean"].to_numpy(), rows["std"].to_numpy())
+    caption = (
         f"Mean and deviation over {seeds} seeds of k-means. A purity is the mean share of a "
         "cluster's most frequent label; 'one cluster' is what doing nothing gives. The adjusted "
         "Rand index compares clusters with areas and is 0 by chance; accuracy is the share of "
-        "points whose cluster stands for their area.",
+        "points whose cluster stands for their area."
     )
+    labels = [names[metric] for metric in shown]
+    return charts.Bars("Purity by area and hemisphere", caption, "score", labels, series)
 
 
-def _map(split: str, samples: Samples, clusters: Clusters) -> tuple[charts.Panel, str]:
+def _map(split: str, samples: Samples, clusters: Clusters) -> charts.Panel:
     points = samples.points
     labels = points.area.to_numpy(str)
-    # left-right keeps the hemispheres apart; beside it the axis along which the areas extend most
+    # x separates the hemispheres; the other axis is the one along which the areas extend most
     upward = max(("y_mm", "z_mm"), key=lambda axis: np.ptp(points[axis]))
     view, title = {
         "y_mm": ("from above", "y (mm, to anterior)"),
         "z_mm": ("from behind", "z (mm, to superior)"),
     }[upward]
-    colours: dict[str, NDArray[np.str_]] = {
-        "cluster": clusters.astype(str),
-        "area": labels,
-        "hemisphere": points.hemisphere.to_numpy(str),
-    }
+    hemispheres = points.hemisphere.to_numpy(str)
+    colours = {"cluster": clusters.astype(str), "area": labels, "hemisphere": hemispheres}
     if len(np.unique(clusters)) == len(np.unique(labels)):
         assigned = matched(labels, clusters)
         colours["assigned"] = np.where(
             assigned == labels, labels, np.char.add(np.char.add(labels, " as "), assigned)
         )
-    return (
-        charts.Scatter(
-            f"By {split}",
-            ("x (mm, to the right)", title),
-            points[["x_mm", upward]].to_numpy(),
-            colours,
-            {"point": points.point_id.to_numpy(), "area": labels},
-        ),
+    return charts.Scatter(
+        f"By {split}",
         f"Points located by {split}, and the clusters of the first seed, seen {view}.",
+        ("x (mm, to the right)", title),
+        points[["x_mm", upward]].to_numpy(),
+        colours,
+        {"point": points.point_id.to_numpy(), "area": labels},
     )

@@ -1,8 +1,8 @@
 """Task `retrieval`: what the nearest patches in feature space have in common (CytoNet 7.6).
 
-The paper shows such neighbours for four patches; here they are counted as well, because pictures
-show what a reader looks for. Neighbours a few millimetres away in the same section share most of
-their pixels and all of their staining: they are counted apart.
+The paper shows the neighbours of four patches. Here they are also counted, because in pictures
+readers see what they look for. Neighbours a few millimetres away in the same section share most of
+their pixels and their staining, so a second count leaves them out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.image_windows import read_windows
-from cytopipe.evaluation.samples import Samples, read_samples, write_scores
-from cytopipe.evaluation.similarity import unit
+from cytopipe.evaluation.samples import Samples, Score, read_samples, write_scores
+from cytopipe.evaluation.similarity import unit_vectors
 from cytopipe.files import Output
 from cytopipe.logs import info
 from cytopipe.study.config import RetrievalTask
@@ -24,57 +24,59 @@ from cytopipe.study.sections import Section
 
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
-BLOCK = 8192  # points whose products with all queries are held at a time
-PICTURED = 8  # neighbours shown of a query
-PICTURE_PX = 256  # larger patches are averaged down to about this edge
+BLOCK = 8192  # points compared with all queries at a time: bounds the memory
+PICTURED = 8  # neighbours shown per query; chosen, not measured
+PICTURE_PX = 256  # larger patches are averaged to about this edge, to keep the page small
 _TRAITS = ("area", "brain", "section", "hemisphere")
-_PLACE = ["x_mm", "y_mm", "z_mm"]
+_POSITION = ["x_mm", "y_mm", "z_mm"]
 
 
-def nearest(
+def most_similar(
     queries: NDArray[np.float32], blocks: Iterable[tuple[NDArray[np.float32], Mask]], count: int
 ) -> Rows:
-    """Rows (q, count) of the most similar points by cosine, the most similar first.
+    """Rows (q, count) of the points most similar to each query by cosine, in falling order.
 
     Parameters
     ----------
     queries : (q, d) unit vectors.
-    blocks : unit vectors (m, d) of consecutive points, and (q, m) which of them must not be found
-        by which query. Only one block's products are held at a time.
+    blocks : unit vectors (m, d) of consecutive points, and which of them (q, m) are excluded for
+        which query. Only one block is compared at a time.
 
-    -1 where a query has fewer points that it may find.
+    Returns
+    -------
+    -1 where a query has fewer points that are not excluded.
     """
     best = np.full((len(queries), count), -np.inf, np.float32)
     rows = np.full((len(queries), count), -1)
     start = 0
-    for block, forbidden in blocks:
-        cosines = np.where(forbidden, -np.inf, queries @ block.T)
+    for block, excluded in blocks:
+        cosines = np.where(excluded, -np.inf, queries @ block.T)
         kept = min(count, len(block))
         at = np.argpartition(-cosines, kept - 1, axis=1)[:, :kept]
-        found = np.take_along_axis(cosines, at, 1)
-        best = np.concatenate([best, found], axis=1)
-        rows = np.concatenate([rows, np.where(np.isfinite(found), at + start, -1)], axis=1)
+        top = np.take_along_axis(cosines, at, 1)
+        best = np.concatenate([best, top], axis=1)
+        rows = np.concatenate([rows, np.where(np.isfinite(top), at + start, -1)], axis=1)
         order = np.argsort(-best, axis=1, kind="stable")[:, :count]
         best, rows = (np.take_along_axis(array, order, 1) for array in (best, rows))
         start += len(block)
     return rows
 
 
-def too_near(queries: pd.DataFrame, points: pd.DataFrame, exclude_mm: float) -> Mask:
-    """Which points (q, m) lie in a query's section within `exclude_mm`; itself in any case."""
-    same = np.ones((len(queries), len(points)), bool)
+def near_query(queries: pd.DataFrame, points: pd.DataFrame, exclude_mm: float) -> Mask:
+    """Which points (q, m) are a query itself, or within `exclude_mm` of it in its section."""
+    same_section = np.ones((len(queries), len(points)), bool)
     for name in ("brain", "section"):
-        same &= queries[name].to_numpy()[:, None] == points[name].to_numpy()
-    squares = sum(
+        same_section &= queries[name].to_numpy()[:, None] == points[name].to_numpy()
+    squares_um2 = sum(
         (queries[name].to_numpy()[:, None] - points[name].to_numpy()) ** 2
         for name in ("x_um", "y_um")
     )
-    near = same & (squares <= (1000 * exclude_mm) ** 2)
+    near = same_section & (squares_um2 <= (1000 * exclude_mm) ** 2)
     return near | (queries.point_id.to_numpy()[:, None] == points.point_id.to_numpy())
 
 
-def shares(queries: pd.DataFrame, points: pd.DataFrame, found: Rows) -> dict[str, float]:
-    """Share of found points (q, k) that have a trait of their query, and how far away they are.
+def trait_shares(queries: pd.DataFrame, points: pd.DataFrame, neighbours: Rows) -> dict[str, float]:
+    """Share of neighbours (q, k) that have a trait of their query, and how far away they are.
 
     Returns
     -------
@@ -82,34 +84,34 @@ def shares(queries: pd.DataFrame, points: pd.DataFrame, found: Rows) -> dict[str
         over queries that have one. A section belongs to a brain.
     distance_mm : median distance in the template, of pairs with coordinates.
     """
-    there = found >= 0
+    exists = neighbours >= 0
     values = {}
     for trait in _TRAITS:
         of_query, of_points = (_trait(table, trait) for table in (queries, points))
-        counted = there & (of_query != "")[:, None]
-        same = of_query[:, None] == of_points[found]
+        counted = exists & (of_query != "")[:, None]
+        same = of_query[:, None] == of_points[neighbours]
         values[f"same_{trait}"] = float(same[counted].mean()) if counted.any() else np.nan
-    gaps = queries[_PLACE].to_numpy()[:, None] - points[_PLACE].to_numpy()[found]
-    distances = np.linalg.norm(gaps, axis=-1)[there]
-    known = np.isfinite(distances)
-    values["distance_mm"] = float(np.median(distances[known])) if known.any() else np.nan
+    gaps_mm = queries[_POSITION].to_numpy()[:, None] - points[_POSITION].to_numpy()[neighbours]
+    distances_mm = np.linalg.norm(gaps_mm, axis=-1)[exists]
+    known = np.isfinite(distances_mm)
+    values["distance_mm"] = float(np.median(distances_mm[known])) if known.any() else np.nan
     return values
 
 
-def chance(queries: pd.DataFrame, points: pd.DataFrame, seed: int) -> dict[str, float]:
-    """The same of points that are drawn at random among all but the query.
+def chance_shares(queries: pd.DataFrame, points: pd.DataFrame, seed: int) -> dict[str, float]:
+    """`trait_shares` of neighbours drawn at random among all points but the query.
 
-    Shares are exact, from the counts of each trait; the distance is that of a thousand draws each.
+    Shares are exact, from the counts of each trait. The distance is that of 1000 draws per query.
     """
     values = {}
     for trait in _TRAITS:
         of_query, of_points = (_trait(table, trait) for table in (queries, points))
         counts = pd.Series(of_points).value_counts()
-        asked = of_query[of_query != ""]
-        others = (counts.reindex(asked).to_numpy() - 1) / max(1, len(points) - 1)
-        values[f"same_{trait}"] = float(others.mean()) if len(asked) else np.nan
+        known = of_query[of_query != ""]
+        others = (counts.reindex(known).to_numpy() - 1) / max(1, len(points) - 1)
+        values[f"same_{trait}"] = float(others.mean()) if len(known) else np.nan
     drawn = np.random.default_rng(seed).integers(0, len(points), (len(queries), 1000))
-    values["distance_mm"] = shares(queries, points, drawn)["distance_mm"]
+    values["distance_mm"] = trait_shares(queries, points, drawn)["distance_mm"]
     return values
 
 
@@ -128,28 +130,28 @@ def run_retrieval(
     run: str,
     params: RetrievalTask,
 ) -> None:
-    """Look up the nearest points of some queries, count what they share and show some of them.
+    """Find the nearest points of some queries, count what they share and show some of them.
 
-    A score's split is `backbone` or `projected`; a metric is the trait alone (all points but the
-    query), with ` far` (without the near ones of its section) or with ` chance`.
+    A score's split is `backbone` or `projected`. A metric is the trait (among all points but the
+    query), the trait with ` far` (also without points near the query in its section) or with
+    ` chance`.
 
     Parameters
     ----------
-    points, rows : brain to its points (PointRow) and the table of its features' rows.
+    points, rows : brain to its points (PointRow) and the table of its features' rows (FeatureRow).
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
-    sections : of these brains; `image` is the pyramid that is read.
-    patch_px, spacing_um : of the patches that the run's features are of.
-    scores, html : the table (ScoreRow) and the page of figures to write.
-    run : the run whose features these are.
+    sections : rows of these brains; `image` is the pyramid that is read.
+    patch_px, spacing_um : edge and pixel size of the run's patches.
+    scores, html, run : as in `run_areas`.
 
     Raises
     ------
     InputError
         If rows and points differ, no brain has a usable point, or a patch cannot be read.
     """
-    found = []
-    bars: list[tuple[charts.Panel, str]] = []
-    pictures: list[tuple[charts.Panel, str]] = []
+    listed: list[Score] = []
+    bars: list[charts.Panel] = []
+    pictures: list[charts.Panel] = []
     for split, arrays in {"backbone": backbone, "projected": projected}.items():
         if not arrays:
             continue
@@ -157,40 +159,28 @@ def run_retrieval(
             points, arrays, rows, most=params.queries_per_brain, seed=params.seed
         )
         every, near, far = _search(queries, points, arrays, rows, params)
-        counted = {
-            "": shares(queries.points, every, near),
-            " far": shares(queries.points, every, far),
-            " chance": chance(queries.points, every, params.seed),
+        shares = {
+            "": trait_shares(queries.points, every, near),
+            " far": trait_shares(queries.points, every, far),
+            " chance": chance_shares(queries.points, every, params.seed),
         }
-        found += [
+        listed += [
             (split, 0, f"{name}{group}", value)
-            for group, values in counted.items()
+            for group, values in shares.items()
             for name, value in values.items()
             if np.isfinite(value)
         ]
-        said = ", ".join(
-            f"{name} {counted[' far'][name]:.2f} (chance {value:.2f})"
-            for name, value in counted[" chance"].items()
+        text = ", ".join(
+            f"{name} {shares[' far'][name]:.2f} (chance {value:.2f})"
+            for name, value in shares[" chance"].items()
         )
-        info(f"{run}: {split}, {params.neighbours} nearest of {len(queries.points)}: {said}")
-        bars.append((_bars(split, counted, params), _CAPTION.format(params.exclude_mm)))
-        shown = _pictures(split, queries.points, every, far, sections, patch_px, spacing_um, params)
-        pictures.append(
-            (
-                shown,
-                "Left a query, to its right the patches whose features are nearest, without those "
-                f"of its section within {params.exclude_mm:g} mm; with brain, section and area.",
-            )
-        )
+        info(f"{run}: {split}, {params.neighbours} nearest of {len(queries.points)}: {text}")
+        bars.append(_bars(split, shares, params))
+        chosen = _pictured(queries.points, every, far, params)
+        windows = read_windows(chosen, sections, patch_px, spacing_um)
+        pictures.append(_pictures(split, chosen, windows, params))
     charts.write(f"Nearest patches of {run}", bars + pictures, html)
-    write_scores(scores, run, "retrieval", found)
-
-
-_CAPTION = (
-    "Share of the nearest points that come from the query's own area, brain, section or "
-    "hemisphere, among all points but itself, without those of its section within {:g} mm, and "
-    "for points drawn at random. Good features: area high, brain and section at chance."
-)
+    write_scores(scores, run, {"retrieval": listed})
 
 
 def _search(
@@ -200,23 +190,23 @@ def _search(
     rows: Mapping[str, Path],
     params: RetrievalTask,
 ) -> tuple[pd.DataFrame, Rows, Rows]:
-    """All points, and the neighbours (q, k) of the queries with and without the near ones."""
-    asked = unit(queries.values)
+    """All points, and the neighbours (q, k) of the queries with and without near points."""
+    vectors = unit_vectors(queries.values)
     tables: list[pd.DataFrame] = []
 
     def blocks(exclude_mm: float) -> Iterator[tuple[NDArray[np.float32], Mask]]:
         tables.clear()
         for brain in queries.points.brain.unique():
-            # one brain at a time: the features of all need not fit into memory
-            mine = read_samples({brain: points[brain]}, arrays, rows, most=None, seed=0)
-            tables.append(mine.points)
-            for start in range(0, len(mine.points), BLOCK):
+            # one brain at a time: the features of all brains need not fit into memory
+            own = read_samples({brain: points[brain]}, arrays, rows)
+            tables.append(own.points)
+            for start in range(0, len(own.points), BLOCK):
                 part = slice(start, start + BLOCK)
-                near = too_near(queries.points, mine.points.iloc[part], exclude_mm)
-                yield unit(mine.values[part]), near
+                excluded = near_query(queries.points, own.points.iloc[part], exclude_mm)
+                yield unit_vectors(own.values[part]), excluded
 
     near, far = (
-        nearest(asked, blocks(exclude_mm), params.neighbours)
+        most_similar(vectors, blocks(exclude_mm), params.neighbours)
         for exclude_mm in (-1.0, params.exclude_mm)
     )
     return pd.concat(tables, ignore_index=True), near, far
@@ -229,7 +219,7 @@ def _trait(points: pd.DataFrame, trait: str) -> NDArray[np.str_]:
 
 
 def _bars(
-    split: str, counted: Mapping[str, Mapping[str, float]], params: RetrievalTask
+    split: str, shares: Mapping[str, Mapping[str, float]], params: RetrievalTask
 ) -> charts.Bars:
     names = {
         "": "all but the query",
@@ -238,43 +228,53 @@ def _bars(
     }
     series = {
         names[group]: ([values[f"same_{trait}"] for trait in _TRAITS], [0.0] * len(_TRAITS))
-        for group, values in counted.items()
+        for group, values in shares.items()
     }
-    title = f"Nearest by {split} features"
-    return charts.Bars(title, "share of neighbours", [f"same {t}" for t in _TRAITS], series)
+    return charts.Bars(
+        f"Nearest by {split} features",
+        "Share of the nearest points that come from the query's own area, brain, section or "
+        "hemisphere, among all points but itself, without those of its section within "
+        f"{params.exclude_mm:g} mm, and for points drawn at random. Good features: area high, "
+        "brain and section at chance.",
+        "share of neighbours",
+        [f"same {trait}" for trait in _TRAITS],
+        series,
+    )
 
 
-def _pictures(
-    split: str,
-    queries: pd.DataFrame,
-    points: pd.DataFrame,
-    found: Rows,
-    sections: Sequence[Section],
-    patch_px: int,
-    spacing_um: float,
-    params: RetrievalTask,
-) -> charts.Pictures:
-    """Some queries, spread over the brains, a row each with their nearest neighbours."""
+def _pictured(
+    queries: pd.DataFrame, points: pd.DataFrame, neighbours: Rows, params: RetrievalTask
+) -> pd.DataFrame:
+    """Some queries, spread over the brains, each followed by its nearest neighbours."""
     labelled = np.flatnonzero((queries.area != "").to_numpy())
     candidates = labelled if len(labelled) else np.arange(len(queries))
     steps = np.linspace(0, len(candidates) - 1, min(params.shown, len(candidates)) * 2 + 1)
     parts = []
     for query in candidates[steps[1::2].round().astype(int)]:
-        neighbours = found[query, :PICTURED]
-        parts += [queries.iloc[[query]], points.iloc[neighbours[neighbours >= 0]]]
-    chosen = pd.concat(parts, ignore_index=True)
-    windows = read_windows(chosen, sections, patch_px, spacing_um)
-    captions = [
+        nearest = neighbours[query, :PICTURED]
+        parts += [queries.iloc[[query]], points.iloc[nearest[nearest >= 0]]]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _pictures(
+    split: str, chosen: pd.DataFrame, windows: NDArray[np.uint8], params: RetrievalTask
+) -> charts.Pictures:
+    labels = [
         f"{brain} {section}\n{area or 'no area'}"
         for brain, section, area in zip(chosen.brain, chosen.section, chosen.area, strict=True)
     ]
-    across = 1 + min(PICTURED, params.neighbours)
-    pictures = [_smaller(window) for window in windows]
-    return charts.Pictures(f"Nearest patches, {split}", pictures, captions, across)
+    return charts.Pictures(
+        f"Nearest patches, {split}",
+        "Left a query, to its right the patches whose features are nearest, without those "
+        f"of its section within {params.exclude_mm:g} mm; with brain, section and area.",
+        [_smaller(window) for window in windows],
+        labels,
+        1 + min(PICTURED, params.neighbours),
+    )
 
 
 def _smaller(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A square picture averaged down by a whole number, to at most 2 x PICTURE_PX."""
+    """Average a square picture by a whole factor, to an edge below 2 x PICTURE_PX."""
     factor = max(1, len(picture) // PICTURE_PX)
     edge = len(picture) // factor
     cut = picture[: edge * factor, : edge * factor].reshape(edge, factor, edge, factor)

@@ -1,10 +1,9 @@
-"""Task `structure`: what a linear regression reads off features (CytoNet section 3.7, Figure 4).
+"""Task `structure`: whether features predict the cortex' structure (CytoNet 3.7, Figure 4).
 
-Position, shape and layers of the cortex from a network's features, beside intensity profiles of the
-same points. Folds are drawn from all points, as in the paper: neighbours on the cortex share much
-of their patches and fall into different folds, so that an R2 says how well features describe a
-brain whose values are known around; what they carry over to another brain is the task
-`coordinates`.
+Returns the R2 of linear regressions from features, and from intensity profiles of the same points,
+to position, shape and layers. Folds are drawn from all points, as in the paper: neighbouring points
+share much of their patches and fall into different folds. An R2 therefore measures interpolation
+within a brain; the task `coordinates` measures the transfer to another brain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from cytopipe import provenance
@@ -25,31 +23,28 @@ from cytopipe.evaluation.regression import (
     Source,
     name_of,
     r2_scores,
-)
+)  # fmt: skip
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.structure_figures import panels
 from cytopipe.files import InputError, Output
 from cytopipe.formats import surfaces, tables
 from cytopipe.logs import info
+from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import StructureTask
 
 OF_POINTS = ("x_mm", "y_mm", "z_mm", "curvature_per_mm", "thickness_mm", "cutting_angle_deg")
 LAYER_THICKNESS = tuple(f"layer_{layer}_thickness_mm" for layer in range(1, cells.LAYERS + 1))
 LAYER_DENSITY = tuple(f"layer_{layer}_cells_per_mm2" for layer in range(1, cells.LAYERS + 1))
 
-Floats = NDArray[np.float64]
-
 
 def nearest_values(
     points_mm: Floats, vertices_mm: Floats, values: Floats, reach_mm: float
 ) -> Floats:
-    """(n, k) values (v, k) of the nearest vertex (v, 3) of each point (n, 3); NaN beyond reach."""
-    tree = cKDTree(vertices_mm)
-    apart, nearest = tree.query(points_mm, distance_upper_bound=np.nextafter(reach_mm, np.inf))
-    found = np.full((len(points_mm), values.shape[1]), np.nan)
-    reached = np.isfinite(apart)
-    found[reached] = values[nearest[reached]]
-    return found
+    """Values (n, k) of points (n, 3): those of the nearest vertex (v, 3), NaN beyond reach."""
+    limit_mm = np.nextafter(reach_mm, np.inf)
+    _, nearest = cKDTree(vertices_mm).query(points_mm, distance_upper_bound=limit_mm)
+    # beyond reach, the index is the number of vertices
+    return np.concatenate([values, np.full((1, values.shape[1]), np.nan)])[nearest]
 
 
 def layer_thickness_mm(
@@ -58,7 +53,7 @@ def layer_thickness_mm(
     thickness: Mapping[str, Sequence[Path]],
     reach_mm: float,
 ) -> dict[str, Floats]:
-    """Thickness of the six layers at each point (PointRow), by the nearest vertex in the template.
+    """Thickness of the six layers at each point (PointRow), from the nearest vertex.
 
     Parameters
     ----------
@@ -67,9 +62,9 @@ def layer_thickness_mm(
     Raises
     ------
     InputError
-        If a hemisphere has not six maps, or a map not one value a vertex.
+        If a hemisphere does not have six maps, or a map does not have one value per vertex.
     """
-    found = np.full((len(points), cells.LAYERS), np.nan)
+    thickness_mm = np.full((len(points), cells.LAYERS), np.nan)
     for hemisphere, path in surface.items():
         vertices = surfaces.read(path).vertices
         maps = thickness[hemisphere]
@@ -80,12 +75,12 @@ def layer_thickness_mm(
             if len(value) != len(vertices):
                 raise InputError(
                     f"{of_layer}: {len(value)} values for the {len(vertices)} vertices of {path}; "
-                    "give a map of this surface"
+                    "use a map of this surface"
                 )
         here = (points.hemisphere == hemisphere).to_numpy()
         at_mm = points.loc[here, ["x_mm", "y_mm", "z_mm"]].to_numpy()
-        found[here] = nearest_values(at_mm, vertices, np.stack(values, axis=1), reach_mm)
-    return dict(zip(LAYER_THICKNESS, found.T, strict=True))
+        thickness_mm[here] = nearest_values(at_mm, vertices, np.stack(values, axis=1), reach_mm)
+    return dict(zip(LAYER_THICKNESS, thickness_mm.T, strict=True))
 
 
 @provenance.recorded
@@ -110,28 +105,32 @@ def run_structure(
 
     Parameters
     ----------
-    points, features, rows : of the brain: PointRow, array (.npy), FeatureRow.
-    profiles, profile_rows : the same of its intensity profiles, regressed on the same points after
-        z-scoring each depth; None to leave them out.
+    points, features, rows : of the brain: PointRow, .npy array, FeatureRow.
+    profiles, profile_rows : array and rows of its intensity profiles, which are z-scored depth by
+        depth; None to leave them out.
     surface, layer_thickness : hemisphere to a surface in template RAS mm, and to six maps of
-        thickness in mm; empty without.
-    layer_patches, weights : patches of layers (LayerPatchRow), of any brain, and the network that
-        embeds those with cells; None without. Profiles have no such patches.
+        thickness in mm; may be empty.
+    layer_patches, weights : patches of layers (LayerPatchRow) of any brain, and the network that
+        embeds those with cells; None to leave them out.
     scores : the table to write (ScoreRow): `split` is features or profiles, the metric e.g. `r2
         thickness_mm, 16 components` or `r2 thickness_mm, raw`.
-    html : the page of figures to write.
-    threads : that libraries may take (`cytopipe.threads`).
+    html, run, threads : as in `run_areas`.
 
     Raises
     ------
     InputError
         If no more points than folds have features, or an optional input does not fit.
     """
-    found = {FEATURES: _read(points, features, rows, params)}
+    samples = {FEATURES: _read(points, features, rows, params)}
     if profiles and profile_rows:
-        found[PROFILES] = _read(points, profiles, profile_rows, params)
-    found = _of_the_same_points(found)
-    table = found[FEATURES].points
+        samples[PROFILES] = _read(points, profiles, profile_rows, params)
+        # a profile may be missing where features exist
+        shared = set.intersection(*(set(each.points.point_id) for each in samples.values()))
+        samples = {
+            split: each.where(each.points.point_id.isin(shared).to_numpy())
+            for split, each in samples.items()
+        }
+    table = samples[FEATURES].points
     if len(table) <= params.folds:
         raise InputError(
             f"{points}: {len(table)} usable points with features, too few for {params.folds} "
@@ -142,13 +141,13 @@ def run_structure(
         targets |= layer_thickness_mm(table, surface, layer_thickness, params.reach_mm)
         known = np.isfinite(targets[LAYER_THICKNESS[0]]).mean()
         info(f"{known:.0%} of the points lie within {params.reach_mm:g} mm of the layers' surface")
-    sources = [Source(split, samples.values, targets) for split, samples in found.items()]
+    sources = [Source(split, each.values, targets) for split, each in samples.items()]
     if layer_patches and weights:
         sources += _of_patches(layer_patches, weights, params)
     frame = _scored(sources, params)
     metrics = "r2 " + frame.target + ", " + frame.input
     listed = zip(frame.split, frame.fold, metrics, frame.r2, strict=True)
-    write_scores(scores, run, "structure", list(listed))
+    write_scores(scores, run, {"structure": list(listed)})
     for split, raw in frame[frame.input == RAW].groupby("split"):
         of_targets = raw.groupby("target", sort=False).r2.mean().items()
         info(f"{run}: R2 of {split}: " + ", ".join(f"{t} {v:.2f}" for t, v in of_targets))
@@ -161,17 +160,8 @@ def _read(points: Path, features: Path, rows: Path, params: StructureTask) -> Sa
     return read_samples(*of_brain, most=params.points, seed=params.seed)
 
 
-def _of_the_same_points(found: Mapping[str, Samples]) -> dict[str, Samples]:
-    """Those samples of each whose points all have: a profile may be missing where features are."""
-    shared = set.intersection(*(set(samples.points.point_id) for samples in found.values()))
-    return {
-        split: samples.where(samples.points.point_id.isin(shared).to_numpy())
-        for split, samples in found.items()
-    }
-
-
 def _of_patches(layer_patches: Path, weights: Path, params: StructureTask) -> list[Source]:
-    """Features and layers' densities of the patches with cells; none if they are too few."""
+    """Features, and densities of layers, of the patches with cells; empty if too few have cells."""
     patches = tables.read(tables.LayerPatchRow, layer_patches)
     patches = patches[patches.cells != ""]
     if len(patches) <= params.folds:
@@ -184,7 +174,7 @@ def _of_patches(layer_patches: Path, weights: Path, params: StructureTask) -> li
 
 
 def _scored(sources: Sequence[Source], params: StructureTask) -> pd.DataFrame:
-    """split, fold, target, input, r2 of all sources; what could not be scored goes to the log."""
+    """One row per R2: split, fold, target, input, r2. The log names what could not be scored."""
     design = Design(params.folds, params.seed, params.components, params.pca)
     scores = [
         (source.split, *score)
@@ -196,14 +186,14 @@ def _scored(sources: Sequence[Source], params: StructureTask) -> pd.DataFrame:
     for source in sources:
         sizes = {RAW: source.values.shape[1]}
         sizes |= {name_of(count): count for count in params.components}
-        got = {(target, view) for split, _, target, view, _ in scores if split == source.split}
-        for view, size in sizes.items():
-            absent = [target for target in source.targets if (target, view) not in got]
+        scored = {(target, name) for split, _, target, name, _ in scores if split == source.split}
+        for name, size in sizes.items():
+            absent = [target for target in source.targets if (target, name) not in scored]
             if absent:
                 why = (
-                    f"there are {sizes[RAW]} dimensions"
+                    f"there are only {sizes[RAW]} dimensions"
                     if size > sizes[RAW]
-                    else "not determined, for want of training samples"
+                    else "underdetermined, too few training samples"
                 )
-                info(f"no R2 of {absent[0]} and {len(absent) - 1} more from {view}: {why}")
+                info(f"no R2 of {absent[0]} and {len(absent) - 1} more from {name}: {why}")
     return pd.DataFrame(scores, columns=["split", "fold", "target", "input", "r2"])

@@ -1,4 +1,4 @@
-"""Labelled data sets of areas: which patches a classifier is trained on, which it is scored on."""
+"""Patches of labelled areas: on which a classifier is trained, and on which it is scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ TESTS = ("seen", "transfer", "unseen")
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Patches that can be used, by split, with their areas as numbers.
+class LabelledPatches:
+    """The usable patches of a data set by split, with their areas as numbers.
 
     Attributes
     ----------
     areas : names of the classes.
-    labels : (n,) class of each patch; meaningless where it is in no split.
-    splits : split to its rows, increasing; `train`, and those of TESTS that have any.
+    labels : (n,) class of each patch; meaningless for a patch that is in no split.
+    splits : split to its rows, increasing: `train` and those of TESTS that have patches.
     """
 
     areas: list[str]
@@ -32,24 +32,23 @@ class Labelled:
 
     @property
     def tests(self) -> list[str]:
-        """The test splits that have patches."""
         return [split for split in TESTS if split in self.splits]
 
 
-def labelled(
+def select_patches(
     table: pd.DataFrame, values: NDArray[np.floating] | None, areas: Sequence[str] | None, name: str
-) -> Labelled:
-    """Take the patches that can be used.
+) -> LabelledPatches:
+    """Select the usable patches of a data set.
 
-    Test patches of areas that a classifier does not know are left out, because no answer would be
-    right; so are patches without features. Both are counted in the log.
+    Patches without features are left out, and so are those whose area is not a class, because no
+    prediction could be right. The log counts both.
 
     Parameters
     ----------
     table : the data set (PatchRow).
     values : (n, d) features of the patches, NaN for a patch without; None if none are needed.
-    areas : the classes of a classifier that is trained already; None for the areas of `train`.
-    name : of the data set, for messages.
+    areas : the classes; None for all areas of the split `train`.
+    name : name of the data set, for messages.
 
     Raises
     ------
@@ -73,43 +72,42 @@ def labelled(
     )
     rows = {s: np.flatnonzero(usable & known & (split_of == s)) for s in ("train", *TESTS)}
     splits = {split: members for split, members in rows.items() if len(members)}
-    return Labelled(list(areas), labels.astype(np.int64), splits)
+    return LabelledPatches(list(areas), labels.astype(np.int64), splits)
 
 
 def features_of(
     patches: pd.DataFrame, arrays: Sequence[Path], rows: Sequence[Path]
 ) -> NDArray[np.float32]:
-    """(patches, features) of the patches' points; NaN for a point without features.
+    """Read the features (patches, d) of the patches' points; NaN for a point without features.
 
     Parameters
     ----------
-    arrays, rows : .npy arrays and the tables of their rows (FeatureRow) in the same order, of
-        whole brains or of data sets. A point that is in several is taken from the first.
+    arrays, rows : .npy arrays of brains or data sets, and the tables of their rows (FeatureRow) in
+        the same order. If several contain a point, the first one counts.
 
     Raises
     ------
     InputError
-        If a point of `patches` has no row: patches and features are of different points.
+        If there are no patches, or no table has a row for one of their points.
     """
     if patches.empty:
         raise InputError("areas: the data set has no patches; look at the areas in the report")
     points = pd.Index(patches.point_id)
-    open_places = np.arange(len(points))
-    found: NDArray[np.float32] | None = None
+    pending = np.arange(len(points))
+    features: NDArray[np.float32] | None = None
     for array_path, rows_path in zip(arrays, rows, strict=True):
         array = np.load(array_path, mmap_mode="r")
         listed = pd.Index(tables.read(tables.FeatureRow, rows_path).point_id)
-        # drawn with replacement, a point is in a data set more than once: each row says the same
+        # a point drawn repeatedly has several rows, all alike
         first = np.flatnonzero(~listed.duplicated())
-        at = listed[first].get_indexer(points[open_places])
-        if found is None:
-            found = np.empty((len(points), array.shape[1]), np.float32)
-        found[open_places[at >= 0]] = array[first[at[at >= 0]]]
-        open_places = open_places[at < 0]
-    if found is None or len(open_places):
-        missing = points[open_places[0]]
+        at = listed[first].get_indexer(points[pending])
+        if features is None:
+            features = np.empty((len(points), array.shape[1]), np.float32)
+        features[pending[at >= 0]] = array[first[at[at >= 0]]]
+        pending = pending[at < 0]
+    if features is None or len(pending):
         raise InputError(
-            f"{', '.join(map(str, rows)) or 'no features'}: no row for point {missing}; "
+            f"{', '.join(map(str, rows)) or 'no features'}: no row for point {points[pending[0]]}; "
             "rerun the features"
         )
-    return found
+    return features
