@@ -8,7 +8,7 @@ from cytopipe import evaluation
 from cytopipe.evaluation.metrics import scores
 from cytopipe.evaluation.probes import Probe, fit_probe
 from cytopipe.study import config as study_config
-from cytopipe.study.config import Optimiser
+from cytopipe.study.config import AreasTask
 
 OPTIMISER: dict[str, Any] = {
     "name": "sgd",
@@ -60,16 +60,15 @@ def test_constant_logits_are_no_success() -> None:
 
 
 def fitted(values: np.ndarray, labels: np.ndarray, seed: int = 1, epochs: int = 30) -> Probe:
-    return fit_probe(
-        values.astype(np.float32),
-        labels,
-        4,
+    params = AreasTask(
+        dataset="areas",
         standardise=True,
         epochs=epochs,
         batch_size=32,
-        optimiser=Optimiser(**OPTIMISER),
-        seed=seed,
+        optimiser=OPTIMISER,
+        seeds=[seed],
     )
+    return fit_probe(values.astype(np.float32), labels, 4, seed, params)
 
 
 def test_a_probe_separates_what_is_separable() -> None:

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,9 @@ from table_rows import filled
 from test_cells import layer_patches, weights
 
 from cytopipe.evaluation.regression import (
-    Design,
+    FEATURES,
+    PROFILES,
+    Source,
     attribution,
     explained_variance,
     name_of,
@@ -29,7 +31,6 @@ from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables
 from cytopipe.study.config import StructureTask
 
-DESIGN = Design(folds=5, seed=3, components=[1, 4, 8, 999], pca="per_fold")
 PARAMS = StructureTask(
     brain="B01",
     points=None,
@@ -41,6 +42,7 @@ PARAMS = StructureTask(
     reach_mm=1,
     bandwidth_um=500,
 )
+DESIGN = StructureTask(**vars(PARAMS) | {"seed": 3, "components": [1, 4, 8, 999]})
 
 
 def correlated(count: int, width: int) -> np.ndarray:
@@ -49,57 +51,61 @@ def correlated(count: int, width: int) -> np.ndarray:
     return random.normal(size=(count, width)) * scale @ random.normal(size=(width, width)) + 3
 
 
-def table(scores: list[tuple[int, str, str, float]]) -> pd.Series:
-    frame = pd.DataFrame(scores, columns=["fold", "target", "input", "r2"])
+def table(scores: list[tuple[str, int, str, str, float]]) -> pd.Series:
+    frame = pd.DataFrame(scores, columns=["split", "fold", "target", "input", "r2"])
     return frame.groupby(["target", "input"]).r2.mean()
 
 
-@pytest.mark.parametrize("standardise", [False, True])
-def test_r2_is_what_sklearns_cross_validation_gives(standardise: bool) -> None:
+@pytest.mark.parametrize("split", [FEATURES, PROFILES])
+def test_r2_is_that_of_sklearns_cross_validation(split: str) -> None:
     values = correlated(200, 12)
     target = values @ np.linspace(-1, 1, 12) + np.random.default_rng(1).normal(0, 9, 200)
-    scores = r2_scores(values, {"a": target}, DESIGN, standardise=standardise)
+    scores = r2_scores(Source(split, values, {"a": target}), DESIGN)
     folds = KFold(5, shuffle=True, random_state=3)
-    scaling = [StandardScaler()] if standardise else []
+    scaling = [StandardScaler()] if split == PROFILES else []
     for count in (1, 4, 8):
         steps = make_pipeline(*scaling, PCA(count, svd_solver="full"), LinearRegression())
-        got = [r2 for _, _, view, r2 in scores if view == name_of(count)]
+        got = [r2 for *_, name, r2 in scores if name == name_of(count)]
         assert got == pytest.approx(cross_val_score(steps, values, target, cv=folds, scoring="r2"))
-    raw = [r2 for _, _, view, r2 in scores if view == "raw"]
+    raw = [r2 for *_, name, r2 in scores if name == "raw"]
     expected = cross_val_score(LinearRegression(), values, target, cv=folds, scoring="r2")
     assert raw == pytest.approx(expected)
     # there are no 999 components
-    assert {view for _, _, view, _ in scores} == {"raw", "1 component", *map(name_of, (4, 8))}
+    assert {name for *_, name, _ in scores} == {"raw", "1 component", *map(name_of, (4, 8))}
 
 
-def test_what_features_hold_is_read_and_what_they_do_not_is_not() -> None:
+def test_a_linear_target_is_predicted_and_a_shuffled_one_is_not() -> None:
     values = correlated(300, 10)
-    held = values @ np.arange(10.0) - 7
-    targets = {"held": held, "shuffled": np.random.default_rng(2).permutation(held)}
-    got = table(r2_scores(values, targets, DESIGN, standardise=False))
-    assert got["held", "raw"] == pytest.approx(1)
-    for view in ("raw", "1 component", "4 components", "8 components"):
-        assert got["shuffled", view] <= 0.01
+    linear = values @ np.arange(10.0) - 7
+    targets = {"linear": linear, "shuffled": np.random.default_rng(2).permutation(linear)}
+    got = table(r2_scores(Source(FEATURES, values, targets), DESIGN))
+    assert got["linear", "raw"] == pytest.approx(1)
+    for name in ("raw", "1 component", "4 components", "8 components"):
+        assert got["shuffled", name] <= 0.01
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_components_of_all_samples_know_the_test_samples(seed: int) -> None:
-    # the target stands in one of many noisy dimensions, which stands out a little. With few
-    # samples, components that have seen the test samples find it better than they would in others
+def test_components_of_all_samples_leak_the_test_samples(seed: int) -> None:
+    # the target is one of many noisy dimensions, with a slightly larger variance. With few samples,
+    # components that were fitted on the test samples too contain more of it
     random = np.random.default_rng(seed)
     values = random.normal(size=(100, 400))
     target = values[:, 0] + random.normal(0, 0.1, 100)
     values[:, 0] *= 3
-    designs = [Design(5, 0, [16], pca) for pca in get_args(get_type_hints(Design)["pca"])]
-    scores = [r2_scores(values, {"a": target}, design, standardise=False) for design in designs]
-    per_fold, of_all = (table(found)["a", "16 components"] for found in scores)
+    source = Source(FEATURES, values, {"a": target})
+    designs = [
+        StructureTask(**vars(PARAMS) | {"components": [16], "pca": pca})
+        for pca in ("per_fold", "all")
+    ]
+    scores = [r2_scores(source, design) for design in designs]
+    per_fold, of_all = (table(listed)["a", "16 components"] for listed in scores)
     assert of_all > per_fold + 0.05
-    # components of the first fold and of all, spelt out
+    # the first fold step by step
     train, test = next(KFold(5, shuffle=True, random_state=0).split(values))
-    for found, seen in zip(scores, (values[train], values), strict=True):
-        pca = PCA(16, svd_solver="full").fit(seen)
+    for listed, fitted_on in zip(scores, (values[train], values), strict=True):
+        pca = PCA(16, svd_solver="full").fit(fitted_on)
         line = LinearRegression().fit(pca.transform(values[train]), target[train])
-        assert found[0][3] == pytest.approx(line.score(pca.transform(values[test]), target[test]))
+        assert listed[0][4] == pytest.approx(line.score(pca.transform(values[test]), target[test]))
 
 
 def test_samples_without_a_target_are_left_out_and_targets_do_not_mix() -> None:
@@ -107,41 +113,40 @@ def test_samples_without_a_target_are_left_out_and_targets_do_not_mix() -> None:
     first, second = values @ np.arange(5.0), values[:, 0] ** 2
     gappy = first.copy()
     gappy[::3] = np.nan
-    together = r2_scores(
-        values, {"a": first, "b": second, "gappy": gappy}, DESIGN, standardise=False
-    )
-    got = table(together)
+    source = Source(FEATURES, values, {"a": first, "b": second, "gappy": gappy})
+    got = table(r2_scores(source, DESIGN))
     assert got["gappy", "raw"] == pytest.approx(1)
-    alone = table(r2_scores(values, {"b": second}, DESIGN, standardise=False))
+    alone = table(r2_scores(Source(FEATURES, values, {"b": second}), DESIGN))
     assert got["b", "4 components"] == pytest.approx(alone["b", "4 components"])
 
 
-def test_a_regression_that_is_not_determined_is_left_out() -> None:
+def test_an_underdetermined_regression_is_left_out() -> None:
     values = correlated(50, 45)  # 40 for training
-    got = table(r2_scores(values, {"a": values[:, 0]}, DESIGN, standardise=False))
+    got = table(r2_scores(Source(FEATURES, values, {"a": values[:, 0]}), DESIGN))
     assert ("a", "raw") not in got and ("a", "8 components") in got
 
 
 def test_attribution_is_the_correlation_with_a_component() -> None:
     values = correlated(400, 10)
     targets = {"a": values[:, 2] + 5 * values[:, 7], "b": np.random.default_rng(5).normal(size=400)}
-    got = attribution(values, targets, 6, standardise=False)
+    got = attribution(Source(FEATURES, values, targets), 6)
     projected = PCA(6, svd_solver="full").fit_transform(values)
     expected = [
         [abs(np.corrcoef(component, target)[0, 1]) for component in projected.T]
         for target in targets.values()
     ]
     assert got == pytest.approx(np.array(expected))
-    assert np.isnan(attribution(values, {"flat": np.ones(400)}, 6, standardise=False)).all()
+    assert np.isnan(attribution(Source(FEATURES, values, {"flat": np.ones(400)}), 6)).all()
 
 
 def test_explained_variance_is_that_of_the_eigenvalues() -> None:
     values = correlated(300, 8)
     eigenvalues = np.sort(np.linalg.eigvalsh(np.cov(values.T)))[::-1]
-    got = explained_variance(values, standardise=False)
+    got = explained_variance(Source(FEATURES, values, {}))
     assert got == pytest.approx(np.cumsum(eigenvalues) / eigenvalues.sum())
     eigenvalues = np.sort(np.linalg.eigvalsh(np.corrcoef(values.T)))[::-1]
-    assert explained_variance(values, standardise=True) == pytest.approx(np.cumsum(eigenvalues) / 8)
+    profiles = Source(PROFILES, values, {})
+    assert explained_variance(profiles) == pytest.approx(np.cumsum(eigenvalues) / 8)
 
 
 def test_nearest_vertex_within_reach_is_brute_force() -> None:

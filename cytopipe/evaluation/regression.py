@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.config import StructureTask
 
 FEATURES, PROFILES = "features", "profiles"
 RAW = "raw"
@@ -35,28 +35,8 @@ class Source:
 
     @property
     def standardise(self) -> bool:
-        """Whether each dimension is brought to mean 0 and standard deviation 1."""
+        """Whether each dimension is z-scored before the components are computed."""
         return self.split == PROFILES
-
-
-@dataclass(frozen=True)
-class Design:
-    """How regressions are scored.
-
-    Attributes
-    ----------
-    folds, seed : of the cross-validation over shuffled samples.
-    components : numbers of principal components to regress on, in addition to the raw features.
-    pca : what components (and the scaling before them) are fitted on. `per_fold`: the training
-        samples of a fold. `all`: all samples, as in the paper. This leaks the test samples: with
-        many more samples than dimensions it does no harm, but with 100 samples of 400 dimensions
-        an R2 of 0.78 can look like 0.92.
-    """
-
-    folds: int
-    seed: int
-    components: Sequence[int]
-    pca: Literal["per_fold", "all"]
 
 
 def name_of(components: int) -> str:
@@ -64,46 +44,41 @@ def name_of(components: int) -> str:
     return f"{components} component" + ("s" if components > 1 else "")
 
 
-def r2_scores(
-    values: Values, targets: Mapping[str, Values], design: Design, *, standardise: bool
-) -> list[tuple[int, str, str, float]]:
+def r2_scores(source: Source, params: StructureTask) -> list[tuple[str, int, str, str, float]]:
     """R2 on the held-out samples of each fold, target and input (CytoNet section 3.7).
 
-    Parameters
-    ----------
-    values : (n, d) finite.
-    targets : name to (n,); samples where a target is NaN are left out of its regressions.
-    standardise : whether to z-score each dimension before the principal components.
+    Principal components, and the scaling before them, are fitted on the training samples of a fold.
+    If `params.pca` is `all`, they are fitted on all samples, as in the paper. This leaks the test
+    samples: with many more samples than dimensions it does no harm, but with 100 samples of 400
+    dimensions an R2 of 0.78 can look like 0.92.
 
     Returns
     -------
-    (fold, target, input, R2); inputs are `raw` and e.g. `16 components`. Left out are inputs with
-    no more training samples than coefficients (the regression would be underdetermined), more
+    (split, fold, target, input, R2); inputs are `raw` and e.g. `16 components`. Left out are inputs
+    with no more training samples than coefficients (the regression would be underdetermined), more
     components than exist, and folds with fewer than two test samples of the target.
     """
-    inputs = values.astype(np.float64)
+    inputs = source.values.astype(np.float64)
     scores = []
-    splits = KFold(design.folds, shuffle=True, random_state=design.seed).split(inputs)
+    splits = KFold(params.folds, shuffle=True, random_state=params.seed).split(inputs)
     for fold, (training, testing) in enumerate(splits):
-        fitted_on = inputs[training] if design.pca == "per_fold" else inputs
-        projections = dict(_projections(inputs, fitted_on, design.components, standardise))
-        for names, finite in _with_same_samples(targets):
+        fitted_on = inputs[training] if params.pca == "per_fold" else inputs
+        projections = dict(_projections(inputs, fitted_on, params.components, source.standardise))
+        for names, finite in _with_same_samples(source.targets):
             train, test = training[finite[training]], testing[finite[testing]]
             if len(test) < 2:
                 continue
-            truth = np.stack([targets[name] for name in names], axis=1)
-            for name_of_input, x in projections.items():
+            truth = np.stack([source.targets[name] for name in names], axis=1)
+            for projection, x in projections.items():
                 if len(train) <= x.shape[1] + 1:
                     continue
                 predicted = LinearRegression().fit(x[train], truth[train]).predict(x[test])
-                r2 = r2_score(truth[test], predicted, multioutput="raw_values")
-                scores += [(fold, name, name_of_input, float(one)) for name, one in zip(names, r2)]
+                r2 = r2_score(truth[test], predicted, multioutput="raw_values").tolist()
+                scores += [(source.split, fold, n, projection, v) for n, v in zip(names, r2)]
     return scores
 
 
-def attribution(
-    values: Values, targets: Mapping[str, Values], components: int, *, standardise: bool
-) -> Floats:
+def attribution(source: Source, components: int) -> Floats:
     """Part of each of the first components in each target (CytoNet Figure 4 B).
 
     The absolute coefficient in a regression on all samples, times the component's standard
@@ -115,10 +90,10 @@ def attribution(
     (targets, components); NaN for a target that is constant or has no more samples than
     coefficients.
     """
-    scaled = _scaled(values, standardise)
+    scaled = _scaled(source)
     projected = _pca(min(components, *scaled.shape)).fit_transform(scaled)
-    parts = np.full((len(targets), projected.shape[1]), np.nan)
-    for row, target in enumerate(targets.values()):
+    parts = np.full((len(source.targets), projected.shape[1]), np.nan)
+    for row, target in enumerate(source.targets.values()):
         finite = np.isfinite(target)
         x, y = projected[finite], target[finite]
         if len(y) > x.shape[1] + 1 and y.std() > 0:
@@ -126,9 +101,9 @@ def attribution(
     return parts
 
 
-def explained_variance(values: Values, *, standardise: bool) -> Floats:
+def explained_variance(source: Source) -> Floats:
     """Share of the variance in the first 1, 2, ... components, up to 1 (CytoNet Figure 4 C)."""
-    scaled = _scaled(values, standardise)
+    scaled = _scaled(source)
     return np.asarray(np.cumsum(_pca(min(scaled.shape)).fit(scaled).explained_variance_ratio_))
 
 
@@ -137,9 +112,9 @@ def _pca(components: int) -> PCA:
     return PCA(components, svd_solver="covariance_eigh")
 
 
-def _scaled(values: Values, standardise: bool) -> Floats:
-    inputs = values.astype(np.float64)
-    return StandardScaler().fit_transform(inputs) if standardise else inputs
+def _scaled(source: Source) -> Floats:
+    inputs = source.values.astype(np.float64)
+    return StandardScaler().fit_transform(inputs) if source.standardise else inputs
 
 
 def _projections(

@@ -102,7 +102,7 @@ def _attribution(sources: Sequence[Source], count: int) -> charts.Panel:
     for source in sources:
         if source.split == FEATURES:
             names += source.targets
-            rows = attribution(source.values, source.targets, count, standardise=source.standardise)
+            rows = attribution(source, count)
             missing = count - rows.shape[1]
             parts.append(np.pad(rows, [(0, 0), (0, missing)], constant_values=np.nan))
     return charts.Matrix(
@@ -122,7 +122,7 @@ def _attribution(sources: Sequence[Source], count: int) -> charts.Panel:
 def _variance(sources: Sequence[Source]) -> charts.Panel:
     series: dict[str, tuple[NDArray[np.intp], Floats, Floats]] = {}
     for source in sources:
-        shares = explained_variance(source.values, standardise=source.standardise)
+        shares = explained_variance(source)
         counts = np.arange(1, len(shares) + 1)
         # a split's first source are the points; a second one, patches of layers, is not shown
         series.setdefault(source.split, (counts, shares, np.zeros(len(shares))))

@@ -48,16 +48,7 @@ def predict_by_probes(
     train = data.splits["train"]
     predictions = []
     for seed in params.seeds:
-        probe = fit_probe(
-            values[train],
-            data.labels[train],
-            len(data.areas),
-            standardise=params.standardise,
-            epochs=params.epochs,
-            batch_size=params.batch_size,
-            optimiser=params.optimiser,
-            seed=seed,
-        )
+        probe = fit_probe(values[train], data.labels[train], len(data.areas), seed, params)
         for split in data.tests:
             rows = data.splits[split]
             logits = probe.logits(values[rows])

@@ -1,7 +1,6 @@
 """Task `parcellation`: whether k-means clusters of features agree with areas (CytoNet 3.8)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -80,15 +79,9 @@ def touching_areas(
     raise ValueError("no two areas touch")
 
 
-@dataclass(frozen=True)
-class Clustering:
-    """Scores (seed, metric, value), and the clusters (n,) of the first seed."""
-
-    scores: list[tuple[int, str, float]]
-    first: Clusters
-
-
-def cluster(samples: Samples, clusters: int, seeds: Sequence[int]) -> Clustering:
+def cluster(
+    samples: Samples, clusters: int, seeds: Sequence[int]
+) -> tuple[list[tuple[int, str, float]], Clusters]:
     """Cluster the raw features of both hemispheres by k-means, once per seed.
 
     k-means starts once per seed: the best of several starts would be nearly the same for each seed,
@@ -96,9 +89,10 @@ def cluster(samples: Samples, clusters: int, seeds: Sequence[int]) -> Clustering
 
     Returns
     -------
-    For each seed purity_area, purity_hemisphere, adjusted_rand (of areas; 0 by chance) and, with as
-    many clusters as areas, `accuracy`: the share of points whose cluster is matched to their area.
-    For the first seed also the purities of one cluster of all points.
+    Scores (seed, metric, value): for each seed purity_area, purity_hemisphere, adjusted_rand (of
+    areas; 0 by chance) and, with as many clusters as areas, `accuracy`, the share of points whose
+    cluster is matched to their area; for the first seed also the purities of one cluster of all
+    points. And the clusters (n,) of the first seed.
     """
     labels = samples.points.area.to_numpy(str)
     truths = {"area": labels, "hemisphere": samples.points.hemisphere.to_numpy(str)}
@@ -118,7 +112,7 @@ def cluster(samples: Samples, clusters: int, seeds: Sequence[int]) -> Clustering
         if clusters == len(np.unique(labels)):
             agree = matched(labels, members) == labels
             scores.append((seed, "accuracy", float(agree.mean())))
-    return Clustering(scores, results[0])
+    return scores, results[0]
 
 
 def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Samples | None:
@@ -199,14 +193,14 @@ def run_parcellation(
                 "evaluation.parcellation in config/config.yaml"
             )
         results[split] = cluster(inside, clusters, params.seeds)
-    listed = [(split, *score) for split, result in results.items() for score in result.scores]
+    listed = [(split, *score) for split, (scored, _) in results.items() for score in scored]
     write_scores(scores, run, {"parcellation": listed})
     means = _means(listed)
     for split in results:
         text = ", ".join(f"{metric} {mean:.2f}" for metric, mean in means["mean"][split].items())
         info(f"{run}: {split}: {text}")
     panels: list[charts.Panel] = [_bars(means, list(results), len(params.seeds))]
-    panels += [_map(split, located[split], result.first) for split, result in results.items()]
+    panels += [_map(split, located[split], first) for split, (_, first) in results.items()]
     heading = f"{run}: clusters of points of {', '.join(areas)} in {brain}"
     charts.write(heading, panels, html)
 

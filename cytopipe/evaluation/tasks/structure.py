@@ -19,7 +19,6 @@ from cytopipe.evaluation.regression import (
     FEATURES,
     PROFILES,
     RAW,
-    Design,
     Source,
     name_of,
     r2_scores,
@@ -175,14 +174,7 @@ def _of_patches(layer_patches: Path, weights: Path, params: StructureTask) -> li
 
 def _scored(sources: Sequence[Source], params: StructureTask) -> pd.DataFrame:
     """One row per R2: split, fold, target, input, r2. The log names what could not be scored."""
-    design = Design(params.folds, params.seed, params.components, params.pca)
-    scores = [
-        (source.split, *score)
-        for source in sources
-        for score in r2_scores(
-            source.values, source.targets, design, standardise=source.standardise
-        )
-    ]
+    scores = [score for source in sources for score in r2_scores(source, params)]
     for source in sources:
         sizes = {RAW: source.values.shape[1]}
         sizes |= {name_of(count): count for count in params.components}
