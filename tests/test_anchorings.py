@@ -174,9 +174,9 @@ def test_many_markers_are_inverted(tmp_path: Path) -> None:
         ({"anchoring": [1, 2, 3]}, "nine numbers"),
         ({"anchoring": [*BY_HAND["RAS"][:8], float("nan")]}, "nine numbers"),
         ({"anchoring": [1, 2, 3, 1, 0, 0, 2, 0, 0]}, "spans no plane"),
-        ({"width": -999, "markers": [[1, 2, 3, 4]]}, "-999 x 500 px, and markers count"),
-        ({"markers": [[1, 2, 30, 30], [5, 6, 30, 30]]}, "two markers lie on one point"),
-        ({"markers": [[1, 2, float("nan"), 30]]}, "a marker that is no number"),
+        ({"width": -999, "markers": [[1, 2, 3, 4]]}, "-999 x 500 px, but markers need"),
+        ({"markers": [[1, 2, 30, 30], [5, 6, 30, 30]]}, "two markers have the same position"),
+        ({"markers": [[1, 2, float("nan"), 30]]}, "a marker contains NaN"),
         ({"markers": [[1, 2]]}, "not a series"),
         ({"anchoring": None}, "none of its slices has an anchoring"),
         ({"nr": "x"}, "not a series"),
@@ -199,18 +199,18 @@ def test_two_slices_with_the_same_number_are_refused(tmp_path: Path) -> None:
     content = json.loads(write_series(tmp_path / "s.json").read_text())
     content["slices"] *= 2
     (tmp_path / "s.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="two slices of the number 7"):
+    with pytest.raises(InputError, match="two slices with the number 7"):
         anchorings.read(tmp_path / "s.json")
 
 
 def test_another_volume_is_refused(tmp_path: Path) -> None:
     pir = anchorings.read_target(write_target(tmp_path / "pir.nii.gz", "PIR"))
     series = anchorings.read(write_series(tmp_path / "s.json", "RAS"))
-    with pytest.raises(InputError, match="axes are turned: set coordinates"):
+    with pytest.raises(InputError, match="axes are permuted: set coordinates"):
         anchorings.check_target(series, pir)
     content = json.loads((tmp_path / "s.json").read_text())
     (tmp_path / "s.json").write_text(json.dumps(content | {"target-resolution": [9, 9, 9]}))
-    with pytest.raises(InputError, match="name the volume that the program was given"):
+    with pytest.raises(InputError, match="to the volume that the program used"):
         anchorings.check_target(anchorings.read(tmp_path / "s.json"), pir)
     in_um = (np.array(BY_HAND["RAS"]) * 1000).tolist()
     far = anchorings.read(write_series(tmp_path / "s.json", "RAS", anchoring=in_um))
@@ -221,7 +221,7 @@ def test_another_volume_is_refused(tmp_path: Path) -> None:
 
 def test_a_volume_without_a_position_is_refused(tmp_path: Path) -> None:
     path = write_target(tmp_path / "nowhere.nii.gz", "RAS", code=0)
-    with pytest.raises(InputError, match="does not say where it lies"):
+    with pytest.raises(InputError, match="no position in space"):
         anchorings.read_target(path)
 
 

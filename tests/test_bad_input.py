@@ -242,7 +242,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         ready_tissue(np.full((9, 9, 9), 0.4, np.float32)),
         CHECK,
         "B01.tissue.nii.gz: .*values 0.4 to 0.4",
-        "nothing between",
+        "contains only 0",
     ),
     "unreadable ready-made tissue": (
         written("manual/B01/tissue.nii.gz", b"hello"),

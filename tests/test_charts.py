@@ -16,15 +16,15 @@ def panels() -> list[charts.Panel]:
     curves = {"a": ([1, 2], [0.1, 0.2], [0, 0])}
     pictures = [np.zeros((4, 4), np.uint8)] * 3
     return [
-        charts.Scatter("flat", "All points.", axes[:2], points[:, :2], colours, hover),
-        charts.Scatter("deep", "In 3D.", axes, points, colours, {}),
-        charts.Lines("curve", "R2.", "n", "R2", curves, log_x=True),
-        charts.Bars("bars", "Shares.", "share", ["0", "1"], {"seen": ([0.4, 0.6], [0, 0])}),
-        charts.Boxes("boxes", "Margins.", "hops", "margin", {"0": points[:, 0], "1": []}),
-        charts.Matrix(
+        charts.scatter("flat", "All points.", axes[:2], points[:, :2], colours, hover),
+        charts.scatter("deep", "In 3D.", axes, points, colours, {}),
+        charts.lines("curve", "R2.", "n", "R2", curves, log_x=True),
+        charts.bars("bars", "Shares.", "share", ["0", "1"], {"seen": ([0.4, 0.6], [0, 0])}),
+        charts.boxes("boxes", "Margins.", "hops", "margin", {"0": points[:, 0], "1": []}),
+        charts.matrix(
             "matrix", "Similarity.", ["a"], ["b", "c"], np.array([[0.0, 1]]), "x", "y", "share"
         ),
-        charts.Pictures("grid", "Patches.", pictures, list("abc"), 2),
+        charts.pictures("grid", "Patches.", pictures, list("abc"), 2),
     ]
 
 
@@ -46,7 +46,7 @@ def test_the_same_panels_give_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [3, 30])
 def test_each_category_has_its_own_colour(count: int) -> None:
     names = np.array([f"P{n:02d}" for n in range(count)])
-    scatter = charts.Scatter("x", "", ("a", "b"), np.zeros((count, 2)), {"area": names}, {})
-    traces = scatter.figure().data
+    scatter = charts.scatter("x", "", ("a", "b"), np.zeros((count, 2)), {"area": names}, {})
+    traces = scatter.figure.data
     assert [trace.name for trace in traces] == names.tolist()
     assert len({trace.marker.color for trace in traces}) == count

@@ -16,7 +16,7 @@ from shell_study import BALL, CENTRES, HALF_MM, MIDDLE_MM, PIAL_MM, WHITE_MM, ba
 from cytopipe import __main__ as command_line
 from cytopipe.commands.export import brains_of
 from cytopipe.export.gifti import to_template
-from cytopipe.export.nearest_point import default_reach_mm, over_surface, vertex_normals
+from cytopipe.export.nearest_point import default_reach_mm, nearest_on_surface, vertex_normals
 from cytopipe.formats import transforms
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import stack_to_ras
@@ -190,13 +190,13 @@ def test_the_other_bank_of_a_sulcus_gets_nothing() -> None:
     np.testing.assert_allclose(vertex_normals(banks)[64:], [[0, 0, -1]] * 64)
     # a point of the lower bank that the refinement has pushed nearer to the upper one
     points, normals = np.array([[3.1, 3.0, 0.7]]), np.array([[0.0, 0.0, 1.0]])
-    rows, distance_mm = over_surface(banks, points, normals, reach_mm=2.9)
+    rows, distance_mm = nearest_on_surface(banks, points, normals, reach_mm=2.9)
     assert (rows[64:] == -1).all() and np.isnan(distance_mm[64:]).all()
     reached = rows[:64].reshape(8, 8) == 0
     assert reached[3, 3] and reached[1, 3] and not reached[0, 3] and not reached[7, 7]
-    rows, _ = over_surface(banks, points, -normals, reach_mm=2.9)
+    rows, _ = nearest_on_surface(banks, points, -normals, reach_mm=2.9)
     assert (rows[:64] == -1).all() and (rows[64:] == 0).any()
-    rows, distance_mm = over_surface(banks, np.empty((0, 3)), np.empty((0, 3)), reach_mm=9)
+    rows, distance_mm = nearest_on_surface(banks, np.empty((0, 3)), np.empty((0, 3)), reach_mm=9)
     assert (rows == -1).all() and np.isnan(distance_mm).all()
 
 
@@ -205,7 +205,7 @@ def test_ways_over_the_surface_are_the_shortest(shell_study_folder: Path) -> Non
     points = rng.normal(size=(20, 3))
     points *= (HALF_MM / np.linalg.norm(points, axis=1))[:, None]
     mesh = Surface(MIDDLE_MM * BALL.vertices, BALL.faces)
-    rows, distance_mm = over_surface(mesh, points, points / HALF_MM, reach_mm=6.0)
+    rows, distance_mm = nearest_on_surface(mesh, points, points / HALF_MM, reach_mm=6.0)
     graph = networkx.Graph()
     for face in mesh.faces.tolist():
         for a, b in zip(face, face[1:] + face[:1], strict=True):

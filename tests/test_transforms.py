@@ -181,7 +181,7 @@ def shifted(x):
         (MATRIX[:3], r"\[4, 4, 4\] numbers; write 4 rows"),
         (MATRIX[:, :3], r"\[3, 3, 3, 3\] numbers"),
         (MATRIX.T, "transpose"),
-        (np.diag([-1.0, 1.0, 1.0, 1.0]), "left-handed"),
+        (np.diag([-1.0, 1.0, 1.0, 1.0]), "mirrors the brain"),
         (scaled(1000.0), "micrometres"),
         (scaled(0.001), "micrometres"),
         (np.diag([1.0, 1.0, 0.0, 1.0]), "stretches by 0 to 1"),

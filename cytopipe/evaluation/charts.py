@@ -39,201 +39,178 @@ class Panel:
 
     title: str
     caption: str
-
-    def figure(self) -> go.Figure:
-        raise NotImplementedError
+    figure: go.Figure
 
 
-@dataclass(frozen=True)
-class Scatter(Panel):
+def scatter(
+    title: str,
+    caption: str,
+    axes: Sequence[str],
+    points: NDArray[np.floating],
+    colours: Mapping[str, ArrayLike],
+    hover: Mapping[str, ArrayLike],
+) -> Panel:
     """Points (n, 2) or (n, 3) with equal scales on all axes, coloured by one value at a time.
 
-    Attributes
+    Parameters
     ----------
     axes : title of each axis, with the unit.
     colours : name to (n,) numbers or strings; the reader chooses one.
     hover : name to (n,) values shown when hovering over a point.
     """
-
-    axes: Sequence[str]
-    points: NDArray[np.floating]
-    colours: Mapping[str, ArrayLike]
-    hover: Mapping[str, ArrayLike]
-
-    def figure(self) -> go.Figure:
-        in_space = self.points.shape[1] == 3
-        kind = go.Scatter3d if in_space else go.Scattergl
-        rows = zip(*(np.asarray(values).astype(str) for values in self.hover.values()), strict=True)
-        text = ["<br>".join(f"{k}: {v}" for k, v in zip(self.hover, row)) for row in rows]
-        figure = go.Figure()
-        owners: list[str] = []
-        for name, values in self.colours.items():
-            for label, members, marker in _groups(name, np.asarray(values)):
-                figure.add_trace(
-                    kind(
-                        **dict(zip("xyz", self.points[members].T, strict=False)),
-                        mode="markers",
-                        marker={"size": 2.5 if in_space else 4, **marker},
-                        name=label,
-                        showlegend=bool(label),
-                        text=[text[i] for i in members] if text else None,
-                        hoverinfo="text+name" if label else "text",
-                        visible=name == next(iter(self.colours)),
-                    )
-                )
-                owners.append(name)
-        buttons = [
-            {
-                "label": name,
-                "method": "update",
-                "args": [
-                    {"visible": [owner == name for owner in owners]},
-                    {"legend.title.text": name},
-                ],
-            }
-            for name in self.colours
-        ]
-        figure.update_layout(
-            updatemenus=[{"buttons": buttons, "x": 0, "y": 1.12, "xanchor": "left"}],
-            legend={"title": {"text": next(iter(self.colours))}, "itemsizing": "constant"},
-        )
-        if in_space:
-            titles = {f"{axis}axis_title": title for axis, title in zip("xyz", self.axes)}
-            camera = {"eye": {"x": 1.8, "y": 1.8, "z": 1.2}}
-            return figure.update_scenes(aspectmode="data", camera=camera, **titles)
-        figure.update_xaxes(title=self.axes[0], constrain="domain")
-        return figure.update_yaxes(title=self.axes[1], constrain="domain", scaleanchor="x")
-
-
-@dataclass(frozen=True)
-class Lines(Panel):
-    """Curves with error bars: name to x (n,), y (n,) and standard deviation (n,)."""
-
-    x: str
-    y: str
-    series: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]]
-    log_x: bool = False
-
-    def figure(self) -> go.Figure:
-        curves = [
-            go.Scatter(x=x, y=y, name=name, mode="lines+markers", error_y={"array": spread})
-            for name, (x, y, spread) in self.series.items()
-        ]
-        figure = go.Figure(curves)
-        figure.update_xaxes(title=self.x, type="log" if self.log_x else "linear")
-        return figure.update_yaxes(title=self.y)
-
-
-@dataclass(frozen=True)
-class Bars(Panel):
-    """Groups of bars: series name to values and standard deviations, each (groups,)."""
-
-    y: str
-    groups: Sequence[str]
-    series: Mapping[str, tuple[ArrayLike, ArrayLike]]
-
-    def figure(self) -> go.Figure:
-        bars = [
-            go.Bar(x=list(self.groups), y=values, name=name, error_y={"array": spread})
-            for name, (values, spread) in self.series.items()
-        ]
-        figure = go.Figure(bars)
-        figure.update_xaxes(type="category")
-        return figure.update_yaxes(title=self.y)
-
-
-@dataclass(frozen=True)
-class Boxes(Panel):
-    """Distributions side by side: name to values (n,)."""
-
-    x: str
-    y: str
-    series: Mapping[str, ArrayLike]
-
-    def figure(self) -> go.Figure:
-        boxes = [
-            go.Box(y=values, name=name, boxpoints=False, marker_color=PALETTE[0])
-            for name, values in self.series.items()
-        ]
-        figure = go.Figure(boxes, {"showlegend": False})
-        figure.update_xaxes(title=self.x, type="category")
-        return figure.update_yaxes(title=self.y)
-
-
-@dataclass(frozen=True)
-class Matrix(Panel):
-    """A heat map of values (rows, columns); `value` names what they are."""
-
-    rows: Sequence[str]
-    columns: Sequence[str]
-    values: NDArray[np.floating]
-    x: str
-    y: str
-    value: str
-
-    def figure(self) -> go.Figure:
-        cells = go.Heatmap(
-            z=self.values,
-            x=list(self.columns),
-            y=list(self.rows),
-            colorscale="Viridis",
-            colorbar={"title": {"text": self.value}},
-        )
-        figure = go.Figure(cells).update_xaxes(title=self.x, type="category")
-        return figure.update_yaxes(title=self.y, type="category", autorange="reversed")
-
-
-@dataclass(frozen=True)
-class Pictures(Panel):
-    """A grid of pictures, each (h, w) gray or (h, w, 3) RGB uint8, with a label.
-
-    Attributes
-    ----------
-    across : pictures per row.
-    """
-
-    pictures: Sequence[NDArray[np.uint8]]
-    labels: Sequence[str]
-    across: int
-
-    def figure(self) -> go.Figure:
-        rows, columns = np.divmod(np.arange(len(self.pictures)), self.across)
-        # pictures are 0.9 wide, on a grid of 1 x 1.3 that leaves room for the labels
-        figure = go.Figure()
-        for picture, column, row in zip(self.pictures, columns, rows, strict=True):
-            height, width = picture.shape[:2]
-            pixel = 0.9 / max(height, width)
-            source = base64.b64encode(imagecodecs.png_encode(picture)).decode()
+    in_space = points.shape[1] == 3
+    kind = go.Scatter3d if in_space else go.Scattergl
+    rows = zip(*(np.asarray(values).astype(str) for values in hover.values()), strict=True)
+    text = ["<br>".join(f"{k}: {v}" for k, v in zip(hover, row)) for row in rows]
+    figure = go.Figure()
+    owners: list[str] = []
+    for name, values in colours.items():
+        for label, members, marker in _groups(name, np.asarray(values)):
             figure.add_trace(
-                go.Image(
-                    source=f"data:image/png;base64,{source}",
-                    x0=column - pixel * (width - 1) / 2, dx=pixel,
-                    y0=1.3 * row - pixel * (height - 1) / 2, dy=pixel,
-                    hoverinfo="skip",
+                kind(
+                    **dict(zip("xyz", points[members].T, strict=False)),
+                    mode="markers",
+                    marker={"size": 2.5 if in_space else 4, **marker},
+                    name=label,
+                    showlegend=bool(label),
+                    text=[text[i] for i in members] if text else None,
+                    hoverinfo="text+name" if label else "text",
+                    visible=name == next(iter(colours)),
                 )
-            )  # fmt: skip
-        labels = [label.replace("\n", "<br>") for label in self.labels]
+            )
+            owners.append(name)
+    buttons = []
+    for name in colours:
+        visible = {"visible": [owner == name for owner in owners]}
+        arguments = [visible, {"legend.title.text": name}]
+        buttons.append({"label": name, "method": "update", "args": arguments})
+    figure.update_layout(
+        updatemenus=[{"buttons": buttons, "x": 0, "y": 1.12, "xanchor": "left"}],
+        legend={"title": {"text": next(iter(colours))}, "itemsizing": "constant"},
+    )
+    if in_space:
+        titles = {f"{axis}axis_title": name for axis, name in zip("xyz", axes)}
+        camera = {"eye": {"x": 1.8, "y": 1.8, "z": 1.2}}
+        figure.update_scenes(aspectmode="data", camera=camera, **titles)
+    else:
+        figure.update_xaxes(title=axes[0], constrain="domain")
+        figure.update_yaxes(title=axes[1], constrain="domain", scaleanchor="x")
+    return Panel(title, caption, figure)
+
+
+def lines(
+    title: str,
+    caption: str,
+    x: str,
+    y: str,
+    series: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]],
+    log_x: bool = False,
+) -> Panel:
+    """Curves with error bars: name to x, values and standard deviations, each (n,)."""
+    curves = [
+        go.Scatter(x=at, y=values, name=name, mode="lines+markers", error_y={"array": spread})
+        for name, (at, values, spread) in series.items()
+    ]
+    figure = go.Figure(curves).update_xaxes(title=x, type="log" if log_x else "linear")
+    return Panel(title, caption, figure.update_yaxes(title=y))
+
+
+def bars(
+    title: str,
+    caption: str,
+    y: str,
+    groups: Sequence[str],
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
+) -> Panel:
+    """Groups of bars: series name to values and standard deviations, each (groups,)."""
+    traces = [
+        go.Bar(x=list(groups), y=values, name=name, error_y={"array": spread})
+        for name, (values, spread) in series.items()
+    ]
+    figure = go.Figure(traces).update_xaxes(type="category")
+    return Panel(title, caption, figure.update_yaxes(title=y))
+
+
+def boxes(title: str, caption: str, x: str, y: str, series: Mapping[str, ArrayLike]) -> Panel:
+    """Distributions side by side: name to values (n,)."""
+    traces = [
+        go.Box(y=values, name=name, boxpoints=False, marker_color=PALETTE[0])
+        for name, values in series.items()
+    ]
+    figure = go.Figure(traces, {"showlegend": False}).update_xaxes(title=x, type="category")
+    return Panel(title, caption, figure.update_yaxes(title=y))
+
+
+def matrix(
+    title: str,
+    caption: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: NDArray[np.floating],
+    x: str,
+    y: str,
+    value: str,
+) -> Panel:
+    """A heat map of values (rows, columns); `value` names what they are."""
+    colorbar = {"title": {"text": value}}
+    cells = go.Heatmap(
+        z=values, x=list(columns), y=list(rows), colorscale="Viridis", colorbar=colorbar
+    )
+    figure = go.Figure(cells).update_xaxes(title=x, type="category")
+    figure.update_yaxes(title=y, type="category", autorange="reversed")
+    return Panel(title, caption, figure)
+
+
+def pictures(
+    title: str,
+    caption: str,
+    images: Sequence[NDArray[np.uint8]],
+    labels: Sequence[str],
+    across: int,
+) -> Panel:
+    """A grid of images, each (h, w) gray or (h, w, 3) RGB, with labels; `across` per row."""
+    rows, columns = np.divmod(np.arange(len(images)), across)
+    # images are 0.9 wide, on a grid of 1 x 1.3 that leaves room for the labels
+    figure = go.Figure()
+    for image, column, row in zip(images, columns, rows, strict=True):
+        height, width = image.shape[:2]
+        pixel = 0.9 / max(height, width)
+        source = base64.b64encode(imagecodecs.png_encode(image)).decode()
         figure.add_trace(
-            go.Scatter(
-                x=columns, y=1.3 * rows - 0.46, text=labels, mode="text",
-                textposition="top center", textfont={"size": 10}, hoverinfo="skip",
+            go.Image(
+                source=f"data:image/png;base64,{source}",
+                x0=column - pixel * (width - 1) / 2, dx=pixel,
+                y0=1.3 * row - pixel * (height - 1) / 2, dy=pixel,
+                hoverinfo="skip",
             )
         )  # fmt: skip
-        height_px = _PAGE_PX * 1.3 * (rows.max(initial=0) + 1) / self.across
-        figure.update_layout(height=height_px, margin={"l": 0, "r": 0, "t": 30, "b": 0})
-        figure.update_xaxes(visible=False, range=[-0.5, self.across - 0.5])
-        return figure.update_yaxes(
-            visible=False, range=[1.3 * rows.max(initial=0) + 0.5, -0.8], scaleanchor="x"
+    figure.add_trace(
+        go.Scatter(
+            x=columns, y=1.3 * rows - 0.46, text=[label.replace("\n", "<br>") for label in labels],
+            mode="text", textposition="top center", textfont={"size": 10}, hoverinfo="skip",
         )
+    )  # fmt: skip
+    last = rows.max(initial=0)
+    height_px = _PAGE_PX * 1.3 * (last + 1) / across
+    figure.update_layout(height=height_px, margin={"l": 0, "r": 0, "t": 30, "b": 0})
+    figure.update_xaxes(visible=False, range=[-0.5, across - 0.5])
+    figure.update_yaxes(visible=False, range=[1.3 * last + 0.5, -0.8], scaleanchor="x")
+    return Panel(title, caption, figure)
 
 
 def write(heading: str, panels: Sequence[Panel], html: Path) -> None:
     """Write a page of panels."""
-    divisions = [
-        f"<h2>{markup.escape(panel.title)}</h2><p>{markup.escape(panel.caption)}</p>"
-        + _division(panel, f"panel-{number}")
-        for number, panel in enumerate(panels)
-    ]
+    divisions = []
+    for number, panel in enumerate(panels):
+        title, caption = markup.escape(panel.title), markup.escape(panel.caption)
+        figure = panel.figure.update_layout(template=_TEMPLATE).to_html(
+            include_plotlyjs=False,
+            full_html=False,
+            div_id=f"panel-{number}",
+            default_height=_PANEL_PX,
+            config={"toImageButtonOptions": {"format": "svg", "filename": panel.title}},
+        )
+        divisions.append(f"<h2>{title}</h2><p>{caption}</p>{figure}")
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"{provenance.meta()}<title>{markup.escape(heading)}</title>"
@@ -245,19 +222,6 @@ def write(heading: str, panels: Sequence[Panel], html: Path) -> None:
     )
     with atomic_write(html) as temporary:
         temporary.write_text(page)
-
-
-def _division(panel: Panel, division: str) -> str:
-    figure = panel.figure().update_layout(template=_TEMPLATE)
-    return str(
-        figure.to_html(
-            include_plotlyjs=False,
-            full_html=False,
-            div_id=division,
-            default_height=_PANEL_PX,
-            config={"toImageButtonOptions": {"format": "svg", "filename": panel.title}},
-        )
-    )
 
 
 def _groups(name: str, values: NDArray[Any]) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:

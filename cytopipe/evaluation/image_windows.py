@@ -1,6 +1,7 @@
 """Image windows around points, for tasks that show patches or measure something in them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,9 +31,7 @@ def read_windows(
     by_key = {(s.brain, s.section): s for s in sections}
     windows = np.empty((len(points), window_px, window_px), np.uint8)
     x_um, y_um = points.x_um.to_numpy(), points.y_um.to_numpy()
-    groups: dict[tuple[str, int], list[int]] = {}
-    for row, key in enumerate(zip(points.brain, points.section, strict=True)):
-        groups.setdefault(key, []).append(row)
+    groups: dict[Any, Any] = points.groupby(["brain", "section"]).indices
     for key, members in progress(groups.items(), len(groups), "windows of sections"):
         name = f"{key[0]} section {key[1]}"
         if key not in by_key:

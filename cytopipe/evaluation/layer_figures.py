@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from plotly.colors import hex_to_rgb
 
 from cytopipe.evaluation import charts
-from cytopipe.evaluation.layer_patches import IGNORED, LayerPatches, in_fraction
+from cytopipe.evaluation.layer_patches import IGNORED, in_fraction
 from cytopipe.evaluation.samples import Score
 from cytopipe.learning.networks import LAYERS
 
@@ -68,7 +68,7 @@ def fraction_panel(results: Sequence[Result], ranks: NDArray[np.int64]) -> chart
         ]
         series[mode] = (counts, np.mean(values, axis=1), np.std(values, axis=1))
     shares = ", ".join(f"{100 * f:g}% ({n})" for f, n in zip(fractions, counts, strict=True))
-    return charts.Lines(
+    return charts.lines(
         "Macro-F1 by training data",
         f"Mean and standard deviation over five folds of {shares} of the training patches.",
         "patches, of which four fifths train",
@@ -89,11 +89,12 @@ def class_panel(results: Sequence[Result]) -> charts.Panel:
     caption = (
         f"With {100 * largest:g}% of the training patches, mean and standard deviation over folds."
     )
-    return charts.Bars("F1 by layer", caption, "F1", names, series)
+    return charts.bars("F1 by layer", caption, "F1", names, series)
 
 
 def example_panel(
-    tested: LayerPatches,
+    images: NDArray[np.uint8],
+    truth: NDArray[np.int64],
     predicted: Mapping[str, NDArray[np.int64]],
     names: Sequence[str],
     count: int,
@@ -102,18 +103,18 @@ def example_panel(
 
     Parameters
     ----------
+    images, truth : (n, h, w) of the test patches, and their classes (n, rows, columns).
     predicted : mode to the predicted classes (n, rows, columns).
     names : names of the n test patches.
     """
     chosen = np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)
-    step = -(-tested.images.shape[1] // SHOWN_PX)
+    step = -(-images.shape[1] // SHOWN_PX)
     pictures, labels = [], []
     for index in chosen:
-        truth = tested.labels[index]
-        pictures += [tested.images[index, ::step, ::step], COLOURS[truth]]
+        pictures += [images[index, ::step, ::step], COLOURS[truth[index]]]
         labels += [names[index], "annotated"]
         for mode, classes in predicted.items():
-            pictures.append(COLOURS[np.where(truth == IGNORED, IGNORED, classes[index])])
+            pictures.append(COLOURS[np.where(truth[index] == IGNORED, IGNORED, classes[index])])
             labels.append(mode)
     for colour, name in zip(COLOURS, CLASSES, strict=False):  # the key
         pictures.append(np.full((4, 8, 3), colour, np.uint8))
@@ -122,4 +123,4 @@ def example_panel(
         "The image as the network sees it, mirrored beyond the annotated part; the annotated "
         "layers and the predicted ones in the cells of the network's map; then the colours."
     )
-    return charts.Pictures("Test patches", caption, pictures, labels, 2 + len(predicted))
+    return charts.pictures("Test patches", caption, pictures, labels, 2 + len(predicted))

@@ -5,7 +5,6 @@ A network's feature map has `rows` x `columns` cells; each covers a part of the 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +19,6 @@ from cytopipe.study import annotations
 FOLDS = 5  # of each fraction of the training patches (CytoNet section 3.6); see LayerPatchRow
 IGNORED = -1
 SAME = 1e-3  # pixel sizes that differ by a smaller share count as equal; chosen, not measured
-
-
-@dataclass(frozen=True)
-class LayerPatches:
-    """Patches in the order of their table.
-
-    Attributes
-    ----------
-    images : (n, patch_px, patch_px) squares; the annotated image is centred and mirrored outwards.
-    labels : (n, rows, columns) class of each cell: 0 background, 1 to 6 the layers, IGNORED outside
-        the annotated image.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
 
 
 def averaged(image: NDArray[np.floating], factor: float) -> NDArray[np.floating]:
@@ -77,8 +61,14 @@ def cell_labels(
 
 def read_patches(
     table: pd.DataFrame, spacing_um: float, patch_px: int, rows: int, columns: int
-) -> LayerPatches:
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read annotated patches (LayerPatchRow) as squares of `patch_px` at `spacing_um`.
+
+    Returns
+    -------
+    (n, patch_px, patch_px) squares; the annotated image is centred and mirrored outwards.
+    (n, rows, columns) class of each cell: 0 background, 1 to 6 the layers, IGNORED outside the
+    annotated image.
 
     Raises
     ------
@@ -111,7 +101,7 @@ def read_patches(
         images[index] = fit_to_square(annotations.read_gray(Path(image)), factor, patch_px)
         layers = annotations.read_gray(Path(mask))
         labels[index] = cell_labels(layers, factor, patch_px, rows, columns)
-    return LayerPatches(images, labels)
+    return images, labels
 
 
 def in_fraction(ranks: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:

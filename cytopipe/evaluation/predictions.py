@@ -104,7 +104,7 @@ def scores_panel(title: str, scores: Sequence[Score]) -> charts.Panel:
 
 def _bars(
     title: str, caption: str, y: str, scores: Sequence[Score], names: Mapping[str, str]
-) -> charts.Bars:
+) -> charts.Panel:
     """Metrics (metric to displayed name) side by side, one series per test split."""
     series = {}
     for split in TESTS:
@@ -112,7 +112,7 @@ def _bars(
             moments = (mean_of(scores, split, metric) for metric in names)
             means, deviations = np.transpose([*moments])
             series[split] = (means, deviations)
-    return charts.Bars(title, caption, y, list(names.values()), series)
+    return charts.bars(title, caption, y, list(names.values()), series)
 
 
 def _hops_panels(
@@ -141,7 +141,7 @@ def _hops_panels(
             if (distance == number).any()
         }
         title = f"Margin by hops, {split}"
-        panels.append(charts.Boxes(title, caption, "hops", "logit margin", series))
+        panels.append(charts.boxes(title, caption, "hops", "logit margin", series))
     return panels
 
 
@@ -156,7 +156,7 @@ def _confusion_panels(
             np.add.at(counts, (each.truth, each.predicted), 1)
         occurs = np.flatnonzero(counts.sum(1)).tolist()
         panels.append(
-            charts.Matrix(
+            charts.matrix(
                 f"Confusion, {split}",
                 "Share of an area's patches (row) that is predicted as each area (column).",
                 [areas[row] for row in occurs],

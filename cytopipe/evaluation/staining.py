@@ -70,8 +70,7 @@ def measure(
     )
     offsets_um = (np.arange(patch_px) - (patch_px - 1) / 2) * spacing_um
     centres_um = points[["x_um", "y_um"]].to_numpy()
-    keys = pd.Series(list(zip(points.brain, points.section, strict=True)), dtype=object)
-    for key in keys.unique():
+    for key, members in points.groupby(["brain", "section"]).indices.items():
         if key not in pages:
             continue
         path, number, labels_um = pages[key]
@@ -81,7 +80,7 @@ def measure(
             image = pyramid.to_8_bit(pyramid.read_at(labels_um))
         slide_level, gray_level = (median_level(image, page, label) for label in (SLIDE, GRAY))
         gray = ndimage.binary_erosion(page == GRAY, np.ones((3, 3)))
-        for row in np.flatnonzero(keys == key):
+        for row in members:
             axes_um = centres_um[row][:, None] + offsets_um
             pixels = np.round(section_to_pixels(axes_um, labels_um, section.spacing_um)).astype(int)
             columns, lines = (

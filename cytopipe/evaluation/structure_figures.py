@@ -69,8 +69,8 @@ def _curves(means: pd.DataFrame, targets: Sequence[str], how: str) -> Panels:
 
 def _lines(
     title: str, caption: str, series: Mapping[str, tuple[Floats, Floats, Floats]]
-) -> charts.Lines:
-    return charts.Lines(title, caption, "principal components", "R2", series, log_x=True)
+) -> charts.Panel:
+    return charts.lines(title, caption, "principal components", "R2", series, log_x=True)
 
 
 def _curve(means: pd.DataFrame, split: str, target: str) -> tuple[Floats, Floats, Floats]:
@@ -93,7 +93,7 @@ def _raw(means: pd.DataFrame, targets: Sequence[str]) -> charts.Panel:
         "R2 on held-out samples of regressions on all dimensions, where these are fewer than the "
         "samples."
     )
-    return charts.Bars("From raw inputs", caption, "R2", shown, series)
+    return charts.bars("From raw inputs", caption, "R2", shown, series)
 
 
 def _attribution(sources: Sequence[Source], count: int) -> charts.Panel:
@@ -105,7 +105,7 @@ def _attribution(sources: Sequence[Source], count: int) -> charts.Panel:
             rows = attribution(source, count)
             missing = count - rows.shape[1]
             parts.append(np.pad(rows, [(0, 0), (0, missing)], constant_values=np.nan))
-    return charts.Matrix(
+    return charts.matrix(
         "Parts of components",
         "Absolute coefficient of each component in a regression on all of these, times the "
         "component's standard deviation over the target's. Components are of the points, for "
@@ -129,6 +129,6 @@ def _variance(sources: Sequence[Source]) -> charts.Panel:
     caption = (
         "Cumulative share of the variance of the points. Profiles are z-scored, features are not."
     )
-    return charts.Lines(
+    return charts.lines(
         "Explained variance", caption, "principal components", "share", series, log_x=True
     )

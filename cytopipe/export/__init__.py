@@ -1,7 +1,7 @@
-"""Results of a study in the formats of other tools: a module a format, which only reads.
+"""Results of a study in the formats of other tools, with one module per format.
 
-`write(brains, folder, params)` of each module fills an empty folder. Frames, units and the way to
-open it are said in the README.md of every exported folder and in docs/export.md.
+`write(brains, folder, params)` of each module fills an empty folder. The README.md of every
+exported folder and docs/export.md describe frames and units, and how to open the files.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Params:
-    """What a person may choose about an export.
+    """The options of an export.
 
     Attributes
     ----------
-    run : pretraining run whose features and predicted areas are shown on surfaces; None for none.
-    components : principal components of the features.
-    clusters : k-means clusters of the features.
-    seed : of the clusters.
-    reach_mm : how far a point stands for its surroundings; None for half the distance of sections
-        and 2 mm.
+    run : pretraining run whose features and predicted areas are shown on surfaces, or None.
+    components : number of principal components of the features.
+    clusters, seed : number of k-means clusters of the features, and their seed.
+    reach_mm : largest distance from a point at which its values are used; None for half the section
+        spacing plus 2 mm.
     """
 
     run: str | None
@@ -28,7 +27,7 @@ class Params:
     reach_mm: float | None
 
 
-# name of a format to what it is for; a module of the same name writes it
+# name of a format, which is also the module that writes it, to its description
 FORMATS = {
     "csv": "points and sections as CSV, with units in a JSON file beside each",
     "nifti": "tissue, depth and areas as NIfTI volumes, in the stack and in the template",

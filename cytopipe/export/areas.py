@@ -1,7 +1,7 @@
-"""The areas of a study as numbers, names and colours, the same in every format."""
+"""Numbers and colours of a study's areas, which are the same in every format."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from cytopipe.export.brain import Brain
 
 NO_AREA = "no area"
-_GOLDEN = 0.618034
-# saturation and value, so that neighbours in the list differ in lightness as well as in hue
+_GOLDEN = 0.618034  # steps of the golden ratio: successive areas get very different hues
+# saturation and value: successive areas also differ in lightness; chosen, not measured
 _TONES = ((0.55, 0.95), (0.85, 0.65), (0.35, 0.80))
 
 
@@ -21,32 +21,28 @@ class Areas:
 
     names: tuple[str, ...]
 
-    def keys_of(self, names: NDArray[np.object_]) -> NDArray[np.int32]:
-        """Key of each name, 0 for one that is empty."""
+    def keys_of(self, names: Iterable[str]) -> NDArray[np.int32]:
+        """Key of each name; 0 for the empty name."""
         key_of = {"": 0} | {name: key for key, name in enumerate(self.names, start=1)}
-        return np.array([key_of[str(name)] for name in names], np.int32)
+        return np.array([key_of[name] for name in names], np.int32)
 
     @property
     def colours(self) -> NDArray[np.uint8]:
-        """(areas, 3) red, green, blue, told apart as far as so many can be."""
-        return colours(len(self.names))
-
-    def hex_colours(self) -> list[str]:
-        """The same as #rrggbb."""
-        return ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in self.colours.tolist()]
+        """(areas, 3) red, green, blue."""
+        return distinct_colours(len(self.names))
 
 
 def areas_of(brains: Sequence[Brain]) -> Areas:
-    """Areas of the study's atlas in the order of its table, then others that points have."""
+    """Areas of the study's atlas in the order of its table, then any others of the points."""
     names = dict.fromkeys(name for brain in brains for name in brain.area_names)
     others = {name for brain in brains for name in set(brain.points["area"]) if name}
     return Areas((*names, *sorted(others - set(names))))
 
 
-def colours(count: int) -> NDArray[np.uint8]:
-    """(count, 3) colours that stay the same when more are added."""
-    found = [
+def distinct_colours(count: int) -> NDArray[np.uint8]:
+    """(count, 3) colours, which stay the same when more are added."""
+    rgb = [
         colorsys.hsv_to_rgb(number * _GOLDEN % 1, *_TONES[number % len(_TONES)])
         for number in range(count)
     ]
-    return np.rint(np.array(found).reshape(-1, 3) * 255).astype(np.uint8)
+    return np.rint(np.array(rgb).reshape(-1, 3) * 255).astype(np.uint8)

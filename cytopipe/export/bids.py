@@ -1,8 +1,8 @@
 """Format `bids`: a BIDS derivatives data set (BIDS 1.11, microscopy).
 
-BIDS has no names yet for segmentations, surfaces, transforms and points of microscopy; they are
-named as its derivatives of other modalities and the proposals 014 (transforms) and 011 (surfaces)
-have them, and listed in `.bidsignore`, as BIDS asks of what its validator does not know.
+BIDS does not yet name segmentations, surfaces, transforms and points of microscopy. The files use
+the names of derivatives of other modalities, and of the proposals 014 (transforms) and 011
+(surfaces). They are listed in `.bidsignore`, as BIDS requires for files unknown to its validator.
 """
 
 import re
@@ -18,9 +18,8 @@ from cytopipe.export import Params, readme
 from cytopipe.export.areas import Areas, areas_of
 from cytopipe.export.brain import HEMISPHERES, Brain
 from cytopipe.export.csv import columns_of, write_json, write_table
-from cytopipe.export.gifti import carry, named, to_template
-from cytopipe.export.gifti_files import write_labels, write_map
-from cytopipe.export.nifti import in_template, stack_volumes, write_area_table
+from cytopipe.export.gifti import nearest_points, to_template
+from cytopipe.export.nifti import stack_volumes, to_template_grid, write_area_table
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import surfaces, volumes
 from cytopipe.formats.tables import PointRow, StackRow
@@ -39,40 +38,36 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
     Raises
     ------
     InputError
-        If two brains have the same letters and digits, of which alone BIDS makes labels.
+        If the names of two brains become the same BIDS label.
     """
     subjects = {brain.name: label(brain.name) for brain in brains}
     if len(set(subjects.values())) < len(subjects):
         raise InputError(
-            f"brains {', '.join(subjects)}: with letters and digits alone, as in BIDS, they are "
-            f"{', '.join(subjects.values())}; export them one by one with --brain"
+            f"brains {', '.join(subjects)}: BIDS labels contain only letters and digits, so these "
+            f"become {', '.join(subjects.values())}; export one brain at a time with --brain"
         )
     areas = areas_of(brains)
     for brain in brains:
-        start = folder / f"sub-{subjects[brain.name]}" / "micr" / f"sub-{subjects[brain.name]}"
-        start.parent.mkdir(parents=True)
-        _write_volumes(brain, areas, params.reach_mm, start)
+        subject = f"sub-{subjects[brain.name]}"
+        prefix = f"{folder / subject / 'micr' / subject}_"
+        _write_volumes(brain, areas, params.reach_mm, prefix)
         for hemisphere in HEMISPHERES:
-            _write_surfaces(brain, areas, params.reach_mm, hemisphere, start)
-        _write_points(brain, start)
-        _write_transform(brain, start)
+            _write_surfaces(brain, areas, params.reach_mm, hemisphere, prefix)
+        _write_points(brain, prefix)
+        _write_transform(brain, prefix)
     write_json(_description(), folder / "dataset_description.json")
-    participants = pd.DataFrame(
-        {
-            "participant_id": [f"sub-{subject}" for subject in subjects.values()],
-            "brain": list(subjects),
-        }
-    )
+    ids = [f"sub-{subject}" for subject in subjects.values()]
+    participants = pd.DataFrame({"participant_id": ids, "brain": list(subjects)})
     write_table(participants, folder / "participants.tsv", "\t", na="n/a")
     meaning = {"brain": {"Description": "name of the brain in the study"}}
     write_json(meaning, folder / "participants.json")
-    with atomic_write(folder / ".bidsignore") as beside:
-        beside.write_text(_IGNORED)
+    with atomic_write(folder / ".bidsignore") as temporary:
+        temporary.write_text(_IGNORED)
     readme.write("bids", brains, folder)
 
 
 def label(name: str) -> str:
-    """The letters and digits of a name: all that a BIDS label may hold."""
+    """The letters and digits of a name; a BIDS label may contain nothing else."""
     return re.sub("[^0-9A-Za-z]", "", name)
 
 
@@ -82,54 +77,25 @@ def resolution_label(voxel_mm: float) -> str:
 
 
 def _description() -> dict[str, Any]:
+    generator = {
+        "Name": "cytopipe",
+        "Version": version("cytopipe"),
+        "Description": "from scanned serial sections to points with template coordinates",
+    }
     return {
         "Name": "Reconstructed brains, midlines of the cortex and template coordinates",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [
-            {
-                "Name": "cytopipe",
-                "Version": version("cytopipe"),
-                "Description": "from scanned serial sections to points with template coordinates",
-            }
-        ],
+        "GeneratedBy": [generator],
     }
 
 
 def _spaces(brain: Brain) -> dict[str, str]:
-    """Label of each space to what it is."""
+    """Label of each space to its description."""
     return {
         "stack": _SPACES["stack"],
         label(brain.template): _SPACES["template"].format(name=brain.template),
     }
-
-
-def _write_volumes(brain: Brain, areas: Areas, reach_mm: float | None, start: Path) -> None:
-    found = stack_volumes(brain, areas, reach_mm)
-    both = (found, in_template(brain, found))
-    for (space, reference), there in zip(_spaces(brain).items(), both, strict=True):
-        voxel_mm = float(there["tissue"].voxel_mm.mean())
-        for kind, volume in there.items():
-            suffix = "depth" if kind == "depth" else "dseg"
-            resolution = resolution_label(round(voxel_mm, 3))
-            name = f"{start.name}_space-{space}_res-{resolution}_desc-{kind}_{suffix}"
-            volumes.write(volume, start.with_name(f"{name}.nii.gz"))
-            about = {
-                "Description": _VOLUMES[kind],
-                "Resolution": f"voxels of {voxel_mm:g} mm",
-                "SpatialReference": reference,
-            }
-            write_json(about, start.with_name(f"{name}.json"))
-    write_area_table(areas, start.with_name(f"{start.name}_desc-areas_dseg.tsv"))
-    tissue = pd.DataFrame(
-        {
-            "index": [0, 1, 2],
-            "name": ["background", "gray matter", "white matter"],
-            "abbreviation": ["BG", "GM", "WM"],
-            "color": ["#000000", "#787878", "#deb887"],
-        }
-    )
-    write_table(tissue, start.with_name(f"{start.name}_desc-tissue_dseg.tsv"), "\t", na="n/a")
 
 
 _VOLUMES = {
@@ -139,49 +105,73 @@ _VOLUMES = {
 }
 
 
+def _write_volumes(brain: Brain, areas: Areas, reach_mm: float | None, prefix: str) -> None:
+    in_stack = stack_volumes(brain, areas, reach_mm)
+    in_spaces = (in_stack, to_template_grid(brain, in_stack))
+    for (space, reference), kinds in zip(_spaces(brain).items(), in_spaces, strict=True):
+        voxel_mm = float(kinds["tissue"].voxel_mm.mean())
+        resolution = resolution_label(round(voxel_mm, 3))
+        for kind, volume in kinds.items():
+            suffix = "depth" if kind == "depth" else "dseg"
+            name = f"{prefix}space-{space}_res-{resolution}_desc-{kind}_{suffix}"
+            volumes.write(volume, Path(f"{name}.nii.gz"))
+            about = {
+                "Description": _VOLUMES[kind],
+                "Resolution": f"voxels of {voxel_mm:g} mm",
+                "SpatialReference": reference,
+            }
+            write_json(about, Path(f"{name}.json"))
+    write_area_table(areas, Path(f"{prefix}desc-areas_dseg.tsv"))
+    tissue = pd.DataFrame(
+        {
+            "index": [0, 1, 2],
+            "name": ["background", "gray matter", "white matter"],
+            "abbreviation": ["BG", "GM", "WM"],
+            "color": ["#000000", "#787878", "#deb887"],
+        }
+    )
+    write_table(tissue, Path(f"{prefix}desc-tissue_dseg.tsv"), "\t", na="n/a")
+
+
 def _write_surfaces(
-    brain: Brain, areas: Areas, reach_mm: float | None, hemisphere: str, start: Path
+    brain: Brain, areas: Areas, reach_mm: float | None, hemisphere: str, prefix: str
 ) -> None:
+    prefix += f"hemi-{hemisphere}_"
     surface = brain.surface(hemisphere)
-    there, _ = to_template(brain, surface)
-    name = f"{start.name}_hemi-{hemisphere}"
-    for (space, reference), each in zip(_spaces(brain).items(), (surface, there), strict=True):
-        path = start.with_name(f"{name}_space-{space}_midthickness.surf.gii")
-        surfaces.write(each, path, hemisphere)
-        about = {"SpatialReference": reference}
-        write_json(about, start.with_name(f"{name}_space-{space}_midthickness.json"))
+    in_spaces = (surface, to_template(brain, surface)[0])
+    for (space, reference), moved in zip(_spaces(brain).items(), in_spaces, strict=True):
+        name = f"{prefix}space-{space}_midthickness"
+        surfaces.write(moved, Path(f"{name}.surf.gii"), hemisphere)
+        write_json({"SpatialReference": reference}, Path(f"{name}.json"))
     maps = {
         "thickness": (brain.thickness(hemisphere), "mm", "cortical thickness"),
         "curv": (brain.curvature(hemisphere), "1/mm", "mean curvature, positive on gyral crowns"),
     }
     for suffix, (values, unit, meaning) in maps.items():
-        write_map(values, suffix, start.with_name(f"{name}_{suffix}.shape.gii"), hemisphere)
-        about = {"Description": meaning, "Units": unit}
-        write_json(about, start.with_name(f"{name}_{suffix}.json"))
-    carried = carry(brain, surface, hemisphere, reach_mm)
-    keys = carried.keys(areas.keys_of(brain.points["area"].to_numpy(object)))
-    path = start.with_name(f"{name}_desc-areas_dseg.label.gii")
-    write_labels(keys, named(areas), areas.colours, "areas", path, hemisphere)
+        surfaces.write_map(values, Path(f"{prefix}{suffix}.shape.gii"), hemisphere, suffix)
+        write_json({"Description": meaning, "Units": unit}, Path(f"{prefix}{suffix}.json"))
+    nearest = nearest_points(brain, surface, hemisphere, reach_mm)
+    keys = nearest.keys(areas.keys_of(brain.points["area"]))
+    path = Path(f"{prefix}desc-areas_dseg.label.gii")
+    surfaces.write_labels(keys, areas.names, areas.colours, path, hemisphere, "areas")
 
 
-def _write_points(brain: Brain, start: Path) -> None:
+def _write_points(brain: Brain, prefix: str) -> None:
     for name, table, frame in (
         ("midline_points", PointRow, brain.points),
         ("stack_sections", StackRow, brain.stack),
     ):
-        path = start.with_name(f"{start.name}_desc-{name}.tsv")
-        write_table(frame, path, "\t", na="n/a")
-        write_json(columns_of(table), path.with_suffix(".json"))
+        write_table(frame, Path(f"{prefix}desc-{name}.tsv"), "\t", na="n/a")
+        write_json(columns_of(table), Path(f"{prefix}desc-{name}.json"))
 
 
-def _write_transform(brain: Brain, start: Path) -> None:
-    target = label(brain.template)
-    name = f"{start.name}_from-stack_to-{target}_mode-points_xfm"
-    with atomic_write(start.with_name(f"{name}.h5")) as beside:
-        shutil.copyfile(brain.transform_file, beside)
+def _write_transform(brain: Brain, prefix: str) -> None:
+    name = f"{prefix}from-stack_to-{label(brain.template)}_mode-points_xfm"
+    with atomic_write(Path(f"{name}.h5")) as temporary:
+        shutil.copyfile(brain.transform_file, temporary)
     about = {
         "Description": f"moves POINTS from the stack to {brain.template}; to resample an image of "
         "the stack on the template, its inverse is needed",
         "Type": "ITK composite, LPS mm",
     }
-    write_json(about, start.with_name(f"{name}.json"))
+    write_json(about, Path(f"{name}.json"))

@@ -1,4 +1,4 @@
-"""Format `csv`: tables of points and sections as text, with a JSON file of units beside each."""
+"""Format `csv`: tables of points and sections as text, each with a JSON file of units."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
 
 
 def columns_of(kind: type[Row]) -> dict[str, Any]:
-    """Meaning and unit of each column, keyed as BIDS has it."""
+    """Meaning and unit of each column, with the keys of BIDS."""
     return {
         column.name: {"Description": column.meaning}
         | ({"Units": _units(column.unit)} if column.unit else {})
@@ -36,17 +36,17 @@ def columns_of(kind: type[Row]) -> dict[str, Any]:
 
 
 def write_table(frame: pd.DataFrame, path: Path, separator: str, na: str) -> None:
-    """Write a table as text; floats as the shortest text that reads back to the same bits."""
-    with atomic_write(path) as beside:
-        frame.to_csv(beside, sep=separator, index=False, na_rep=na, lineterminator="\n")
+    """Write a table as text; floats read back to the same bits."""
+    with atomic_write(path) as temporary:
+        frame.to_csv(temporary, sep=separator, index=False, na_rep=na, lineterminator="\n")
 
 
 def write_json(content: Any, path: Path) -> None:
     """Write indented JSON."""
-    with atomic_write(path) as beside:
-        beside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _units(unit: str) -> str:
-    # BIDS writes units of the SI with their prefix, and degrees as deg
+    # the notation of BIDS
     return {"mm2": "mm^2", "mm3": "mm^3"}.get(unit, unit)

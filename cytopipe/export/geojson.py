@@ -1,7 +1,7 @@
 """Format `geojson`: midlines, points and tissue outlines of each section for QuPath.
 
-Coordinates are pixels of level 0 with the CORNER of the first pixel at (0, 0), as QuPath and
-`formats.annotations` have them: half a pixel more than in the pixel frame of `numerics.geometry`.
+Coordinates are pixels of level 0 with the CORNER of the first pixel at (0, 0), as in QuPath and
+`study.annotations`: half a pixel more than in the pixel frame of `numerics.geometry`.
 """
 
 import json
@@ -22,17 +22,17 @@ from cytopipe.export.csv import write_table
 from cytopipe.files import atomic_write
 from cytopipe.numerics.geometry import Floats, pixels_to_section
 
-# outer ring, then those of holes; (n, 2), the first point repeated at the end
+# outer ring, then those of holes; each (n, 2), with the first point repeated at the end
 Polygon = tuple[Floats, ...]
 
 _GRAY, _WHITE, _MIDLINE = (120, 120, 120), (222, 184, 135), (230, 0, 126)
 _UNKNOWN = (0, 0, 0)
-# a line is broken where its points lie further apart than so many times the usual distance
+# a midline is interrupted where neighbours are more than this many typical distances apart; chosen
 _BREAK = 2.0
 
 
 def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
-    """Write one file per section that has tissue, and the image that each belongs to."""
+    """Write one file per section with tissue, and a table of the images that they belong to."""
     areas = areas_of(brains)
     index = []
     for brain in brains:
@@ -53,52 +53,47 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
             if not features:
                 continue
             path = folder / brain.name / f"{section:05d}.geojson"
-            with atomic_write(path) as beside:
-                beside.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-            index.append(
-                {
-                    "brain": brain.name,
-                    "section": section,
-                    "file": f"{brain.name}/{path.name}",
-                    "image": images.get(section, ""),
-                    "pixel_um": full_um,
-                }
-            )
+            with atomic_write(path) as temporary:
+                temporary.write_text(
+                    json.dumps({"type": "FeatureCollection", "features": features})
+                )
+            file, image = f"{brain.name}/{path.name}", images.get(section, "")
+            index.append((brain.name, section, file, image, full_um))
     columns = ["brain", "section", "file", "image", "pixel_um"]
     write_table(pd.DataFrame(index, columns=columns), folder / "sections.csv", ",", na="")
     readme.write("geojson", brains, folder)
 
 
 def to_level0(points_um: Floats, full_spacing_um: float) -> Floats:
-    """Pixels of level 0, from the corner of the first one, of points in the section frame."""
+    """Convert section coordinates to pixels of level 0, from the corner of the first pixel."""
     return np.asarray(points_um / full_spacing_um + 0.5)
 
 
 def polygons_of(mask: NDArray[np.bool_]) -> list[Polygon]:
-    """Outlines of a mask in pixels, integer = pixel centre: half-way between inside and outside.
+    """Outlines of a mask, half-way between inside and outside; integers are pixel centres.
 
-    Pixels that touch at a corner alone are two pieces; no two rings touch or cross.
+    Pixels that only touch at a corner are two pieces. Rings do not touch or cross.
     """
     pieces, count = ndimage.label(mask)
-    found = []
+    polygons = []
     for number, place in enumerate(ndimage.find_objects(pieces, count), start=1):
         piece = np.pad(pieces[place] == number, 1).astype(np.float32)
-        # "low": background joins across corners, as pieces do not
+        # "low": the background is connected across corners, pieces are not
         rings = [ring[:, ::-1] for ring in find_contours(piece, 0.5, fully_connected="low")]
         rings.sort(key=lambda ring: -abs(signed_area(ring)))
         first = np.array([place[1].start - 1, place[0].start - 1])
-        found.append(tuple(without_straight(ring) + first for ring in rings))
-    return found
+        polygons.append(tuple(without_straight(ring) + first for ring in rings))
+    return polygons
 
 
 def signed_area(ring: Floats) -> float:
-    """Area within a closed ring of (n, 2) points; the sign says which way round it runs."""
+    """Area of a closed ring (n, 2); the sign tells its direction."""
     x, y = ring[:, 0], ring[:, 1]
     return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2)
 
 
 def without_straight(ring: Floats) -> Floats:
-    """The same closed ring without the points that lie on a straight line between neighbours."""
+    """Remove the points of a closed ring that lie on a straight line between their neighbours."""
     points = ring[:-1]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     turns = np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]) > 1e-9
@@ -110,13 +105,10 @@ def _outlines(
     labels: NDArray[np.uint8], spacing_um: float, full_um: float
 ) -> Iterator[dict[str, Any]]:
     for label, name, colour in ((1, "gray matter", _GRAY), (2, "white matter", _WHITE)):
-        coordinates = [
-            [
-                _numbers(to_level0(pixels_to_section(ring, spacing_um, full_um), full_um))
-                for ring in polygon
-            ]
-            for polygon in polygons_of(labels == label)
-        ]
+        coordinates = []
+        for polygon in polygons_of(labels == label):
+            rings_um = (pixels_to_section(ring, spacing_um, full_um) for ring in polygon)
+            coordinates.append([_numbers(to_level0(ring_um, full_um)) for ring_um in rings_um])
         if coordinates:
             yield _feature("MultiPolygon", coordinates, name, name, colour)
 
@@ -128,13 +120,11 @@ def _lines(points: pd.DataFrame, full_um: float, typical_um: float) -> Iterator[
         apart_um = np.linalg.norm(np.diff(at_um, axis=0), axis=1)
         pieces = np.split(at_um, np.flatnonzero(apart_um > _BREAK * typical_um) + 1)
         for piece in pieces:
-            # the refinement may push neighbours onto one place
+            # the refinement may move neighbours to the same position
             piece = piece[np.append(True, (np.diff(piece, axis=0) != 0).any(axis=1))[: len(piece)]]
             if len(piece) > 1:
-                line = _numbers(to_level0(piece, full_um))
-                yield _feature(
-                    "LineString", line, f"midline {hemisphere}", f"midline {hemisphere}", _MIDLINE
-                )
+                line, name = _numbers(to_level0(piece, full_um)), f"midline {hemisphere}"
+                yield _feature("LineString", line, name, name, _MIDLINE)
 
 
 def _points(points: pd.DataFrame, full_um: float, areas: Areas) -> Iterator[dict[str, Any]]:
@@ -142,33 +132,31 @@ def _points(points: pd.DataFrame, full_um: float, areas: Areas) -> Iterator[dict
     usable = points[points["status"] == "ok"]
     for name, own in usable.groupby("area", sort=True):
         at_um = own[["x_um", "y_um"]].to_numpy(np.float64)
-        place = _numbers(to_level0(at_um, full_um))
         title = str(name) or NO_AREA
-        yield _feature("MultiPoint", place, title, f"points of {title}", colour_of[str(name)])
+        coordinates = _numbers(to_level0(at_um, full_um))
+        yield _feature("MultiPoint", coordinates, title, f"points of {title}", colour_of[str(name)])
 
 
 def _feature(
     kind: str, coordinates: Any, class_name: str, name: str, colour: Sequence[int]
 ) -> dict[str, Any]:
-    return {
-        "type": "Feature",
-        "geometry": {"type": kind, "coordinates": coordinates},
-        "properties": {
-            "objectType": "annotation",
-            "name": name,
-            "classification": {"name": class_name, "color": list(colour)},
-            "isLocked": True,
-        },
+    geometry = {"type": kind, "coordinates": coordinates}
+    properties = {
+        "objectType": "annotation",
+        "name": name,
+        "classification": {"name": class_name, "color": list(colour)},
+        "isLocked": True,
     }
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def _numbers(points: Floats) -> Any:
-    # a thousandth of a pixel
+    # to a thousandth of a pixel
     return np.round(points, 3).tolist()
 
 
 def _typical_distance_um(points: pd.DataFrame) -> float:
-    """Median distance of points that follow one another on a line."""
+    """Median distance of consecutive points on a midline."""
     where = points[["section", "hemisphere"]]
     same = (where.shift() == where).all(axis=1).to_numpy(bool)
     at_um = points[["x_um", "y_um"]].to_numpy(np.float64)

@@ -1,6 +1,6 @@
-"""Format `gifti`: mid-surfaces in stack and template, and maps of what is known at each vertex."""
+"""Format `gifti`: mid-surfaces in stack and template, and per-vertex maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,70 +8,77 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.export import Params, readme
-from cytopipe.export.areas import Areas, areas_of, colours
+from cytopipe.export.areas import Areas, areas_of, distinct_colours
 from cytopipe.export.brain import HEMISPHERES, Brain
-from cytopipe.export.features import Views, views_of
-from cytopipe.export.gifti_files import write_labels, write_map
-from cytopipe.export.nearest_point import default_reach_mm, over_surface
+from cytopipe.export.feature_maps import FeatureMaps, map_features
+from cytopipe.export.nearest_point import default_reach_mm, nearest_on_surface
 from cytopipe.formats import surfaces
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import Floats
 
 
 @dataclass(frozen=True)
-class Carried:
-    """Which point each vertex of a hemisphere gets its values from.
+class NearestPoints:
+    """The point from which each vertex of a hemisphere takes its values.
 
     Attributes
     ----------
     rows : (vertices,) row of the points table, -1 for none.
-    distance_mm : (vertices,) way to it, NaN for none.
+    distance_mm : (vertices,) distance to the point along the surface, NaN for none.
     """
 
     rows: NDArray[np.int64]
     distance_mm: Floats
 
     def values(self, of_points: NDArray[np.floating]) -> Floats:
-        """(vertices, ...) of (points, ...); NaN for none."""
-        found = np.array(of_points[np.maximum(self.rows, 0)], np.float64)
-        found[self.rows < 0] = np.nan
-        return found
+        """(vertices, ...) values of the points (points, ...); NaN for none."""
+        values = np.array(of_points[np.maximum(self.rows, 0)], np.float64)
+        values[self.rows < 0] = np.nan
+        return values
 
     def keys(self, of_points: NDArray[np.int32]) -> NDArray[np.int32]:
-        """(vertices,) of (points,) keys; 0 for none."""
+        """(vertices,) keys of the points (points,); 0 for none."""
         return np.where(self.rows >= 0, of_points[np.maximum(self.rows, 0)], 0).astype(np.int32)
 
 
 def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
     """Write surfaces and maps of each hemisphere of each brain."""
     areas = areas_of(brains)
-    views = views_of(brains, params) if params.run is not None else None
+    features = map_features(brains, params) if params.run is not None else None
     for brain in brains:
         for hemisphere in HEMISPHERES:
             surface = brain.surface(hemisphere)
-            stem = f"{brain.name}_hemi-{hemisphere}"
-            start = folder / brain.name / stem
-            write_surfaces(brain, surface, hemisphere, start)
-            carried = carry(brain, surface, hemisphere, params.reach_mm)
-            write_point_maps(brain, carried, areas, hemisphere, start)
-            if views is not None and params.run is not None:
-                _write_views(brain, carried, views, params.run, hemisphere, start)
-                _write_predictions(brain, carried, areas, params.run, hemisphere, start)
+            prefix = f"{folder / brain.name / brain.name}_hemi-{hemisphere}_"
+            _write_surfaces(brain, surface, hemisphere, prefix)
+            nearest = nearest_points(brain, surface, hemisphere, params.reach_mm)
+            _write_points(brain, nearest, areas, hemisphere, prefix)
+            if features is not None:
+                prefix += f"run-{params.run}_"
+                _write_features(brain, nearest, features, hemisphere, prefix)
+                _write_predictions(brain, nearest, areas, hemisphere, prefix)
     readme.write("gifti", brains, folder)
 
 
-def carry(brain: Brain, surface: Surface, hemisphere: str, reach_mm: float | None) -> Carried:
-    """The nearest usable point of each vertex, of the same hemisphere."""
+def nearest_points(
+    brain: Brain, surface: Surface, hemisphere: str, reach_mm: float | None
+) -> NearestPoints:
+    """The nearest usable point of the same hemisphere for each vertex."""
     own = np.flatnonzero(brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool))
     reach = default_reach_mm(brain) if reach_mm is None else reach_mm
-    rows, distance_mm = over_surface(surface, brain.stack_mm[own], brain.normals[own], reach)
+    rows, distance_mm = nearest_on_surface(surface, brain.stack_mm[own], brain.normals[own], reach)
     if len(own):
         rows = np.where(rows >= 0, own[np.maximum(rows, 0)], -1)
-    return Carried(rows, distance_mm)
+    return NearestPoints(rows, distance_mm)
 
 
 def to_template(brain: Brain, surface: Surface) -> tuple[Surface, NDArray[np.bool_]]:
-    """The surface in the template, and where only the affine part of the transform knew a place."""
+    """Move a surface to the template.
+
+    Returns
+    -------
+    The moved surface, and the vertices (vertices,) that the displacement field does not reach: they
+    are moved by the affine part of the transform.
+    """
     moved = brain.to_template(surface.vertices)
     uncovered = np.asarray(~np.isfinite(moved).all(axis=1))
     if uncovered.any():
@@ -79,74 +86,62 @@ def to_template(brain: Brain, surface: Surface) -> tuple[Surface, NDArray[np.boo
     return Surface(moved, surface.faces), uncovered
 
 
-def write_surfaces(brain: Brain, surface: Surface, hemisphere: str, start: Path) -> None:
-    """Write the mid-surface in both spaces and its maps; `start` begins their paths."""
-    there, uncovered = to_template(brain, surface)
-    for space, each in (("stack", surface), (brain.template, there)):
-        path = start.with_name(f"{start.name}_space-{space}_midthickness.surf.gii")
-        surfaces.write(each, path, hemisphere)
+def _write_surfaces(brain: Brain, surface: Surface, hemisphere: str, prefix: str) -> None:
+    in_template, uncovered = to_template(brain, surface)
+    for space, moved in (("stack", surface), (brain.template, in_template)):
+        path = Path(f"{prefix}space-{space}_midthickness.surf.gii")
+        surfaces.write(moved, path, hemisphere)
     maps = {"thickness": brain.thickness(hemisphere), "curvature": brain.curvature(hemisphere)}
     if uncovered.any():
         maps["uncovered"] = uncovered.astype(np.float64)
-    for name, values in maps.items():
-        write_map(values, name, start.with_name(f"{start.name}_{name}.shape.gii"), hemisphere)
+    _write_maps(maps, hemisphere, prefix)
 
 
-def write_point_maps(
-    brain: Brain, carried: Carried, areas: Areas, hemisphere: str, start: Path
+def _write_points(
+    brain: Brain, nearest: NearestPoints, areas: Areas, hemisphere: str, prefix: str
 ) -> None:
-    """Write what the points table holds, carried to the vertices."""
     table = brain.points
     maps = {
-        "depth": carried.values(table["depth"].to_numpy(np.float64)),
-        "distance": carried.distance_mm,
-        "areaprobability": carried.values(table["area_probability"].to_numpy(np.float64)),
+        "depth": nearest.values(table["depth"].to_numpy(np.float64)),
+        "distance": nearest.distance_mm,
+        "areaprobability": nearest.values(table["area_probability"].to_numpy(np.float64)),
     }
+    _write_maps(maps, hemisphere, prefix)
+    keys = nearest.keys(areas.keys_of(table["area"]))
+    path = Path(f"{prefix}areas.label.gii")
+    surfaces.write_labels(keys, areas.names, areas.colours, path, hemisphere, "areas")
+
+
+def _write_maps(maps: Mapping[str, Floats], hemisphere: str, prefix: str) -> None:
     for name, values in maps.items():
-        write_map(values, name, start.with_name(f"{start.name}_{name}.shape.gii"), hemisphere)
-    keys = carried.keys(areas.keys_of(table["area"].to_numpy(object)))
-    path = start.with_name(f"{start.name}_areas.label.gii")
-    write_labels(keys, named(areas), areas.colours, "areas", path, hemisphere)
+        surfaces.write_map(values, Path(f"{prefix}{name}.shape.gii"), hemisphere, name)
 
 
-def named(areas: Areas) -> dict[int, str]:
-    """Key to name."""
-    return dict(enumerate(areas.names, start=1))
-
-
-def _write_views(
-    brain: Brain, carried: Carried, views: Views, run: str, hemisphere: str, start: Path
+def _write_features(
+    brain: Brain, nearest: NearestPoints, features: FeatureMaps, hemisphere: str, prefix: str
 ) -> None:
-    name = f"{start.name}_run-{run}"
-    components = carried.values(views.components[brain.name])
-    for number, share in enumerate(views.shares, start=1):
-        path = start.with_name(f"{name}_component{number}.shape.gii")
+    components = nearest.values(features.components[brain.name])
+    for number, share in enumerate(features.shares, start=1):
+        path = Path(f"{prefix}component{number}.shape.gii")
         title = f"component {number} ({share:.0%} of variance)"
-        write_map(components[:, number - 1], title, path, hemisphere)
-    count = max(int(clusters.max(initial=0)) for clusters in views.clusters.values())
-    write_labels(
-        carried.keys(views.clusters[brain.name]),
-        {number: f"cluster {number}" for number in range(1, count + 1)},
-        colours(count),
-        "clusters",
-        start.with_name(f"{name}_clusters.label.gii"),
-        hemisphere,
-    )
+        surfaces.write_map(components[:, number - 1], path, hemisphere, title)
+    count = max(int(clusters.max(initial=0)) for clusters in features.clusters.values())
+    keys = nearest.keys(features.clusters[brain.name])
+    names = [f"cluster {number}" for number in range(1, count + 1)]
+    path = Path(f"{prefix}clusters.label.gii")
+    surfaces.write_labels(keys, names, distinct_colours(count), path, hemisphere, "clusters")
 
 
 def _write_predictions(
-    brain: Brain, carried: Carried, areas: Areas, run: str, hemisphere: str, start: Path
+    brain: Brain, nearest: NearestPoints, areas: Areas, hemisphere: str, prefix: str
 ) -> None:
-    found = brain.predictions()
-    if found is None or found.empty:
+    predictions = brain.predictions()
+    if predictions is None or predictions.empty:
         return
-    table = brain.points[["point_id"]].merge(found, on="point_id", how="left")
-    keys = areas.keys_of(table["predicted"].fillna("").to_numpy(object))
-    name = f"{start.name}_run-{run}"
-    path = start.with_name(f"{name}_predicted.label.gii")
-    title = "predicted areas"
-    write_labels(carried.keys(keys), named(areas), areas.colours, title, path, hemisphere)
-    for column, short in (("probability", "predictedprobability"), ("hops", "hops")):
-        values = carried.values(table[column].to_numpy(np.float64, na_value=np.nan))
-        path = start.with_name(f"{name}_{short}.shape.gii")
-        write_map(values, column, path, hemisphere)
+    table = brain.points[["point_id"]].merge(predictions, on="point_id", how="left")
+    keys = nearest.keys(areas.keys_of(table["predicted"].fillna("")))
+    path = Path(f"{prefix}predicted.label.gii")
+    surfaces.write_labels(keys, areas.names, areas.colours, path, hemisphere, "predicted areas")
+    for column, name in (("probability", "predictedprobability"), ("hops", "hops")):
+        values = nearest.values(table[column].to_numpy(np.float64, na_value=np.nan))
+        surfaces.write_map(values, Path(f"{prefix}{name}.shape.gii"), hemisphere, column)

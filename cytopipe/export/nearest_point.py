@@ -1,4 +1,4 @@
-"""What points know, carried to the vertices of a surface and to voxels by the nearest point."""
+"""The nearest point of each vertex of a surface and of each voxel."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,35 +11,35 @@ from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
 
-# vertices near a point of which the first that faces its way is taken
+# vertices near a point that may face its way; chosen, not measured
 _NEIGHBOURS = 12
-# added to half the distance of sections: half the distance of points, and half a cortex
+# half the distance of points plus half the thickness of the cortex
 _MARGIN_MM = 2.0
 
 
 def default_reach_mm(brain: Brain) -> float:
-    """How far a point stands for its surroundings: half the distance of sections, and 2 mm."""
+    """Half the section spacing plus 2 mm."""
     z_mm = np.unique(brain.points["z_stack_um"].to_numpy()[brain.usable]) / 1000
     gap_mm = float(np.median(np.diff(z_mm))) if len(z_mm) > 1 else 0.0
     return gap_mm / 2 + _MARGIN_MM
 
 
-def over_surface(
+def nearest_on_surface(
     surface: Surface, points_mm: Floats, normals: Floats, reach_mm: float
 ) -> tuple[NDArray[np.int64], Floats]:
-    """The nearest point of each vertex, by the way along the surface's edges.
+    """The nearest point of each vertex, by the distance along the surface's edges.
 
-    A point enters the surface at the nearest vertex whose normal looks its way, so that the other
-    bank of a sulcus gets nothing of it. Ways along edges are a little longer than straight ones.
+    A point is attached to the nearest vertex whose normal has its direction, so that it has no
+    effect on the opposite bank of a sulcus. Distances along edges are slightly too long.
 
     Parameters
     ----------
     points_mm, normals : (n, 3) in the frame of the surface; normals towards the pial surface.
-    reach_mm : further from a point there is none.
+    reach_mm : largest distance.
 
     Returns
     -------
-    (vertices,) row of the point, -1 where none is near; (vertices,) mm to it, NaN there.
+    (vertices,) row of the point, and distance to it in mm; -1 and NaN if none is within reach.
     """
     count = len(surface.vertices)
     none = np.full(count, -1, np.int64), np.full(count, np.nan)
@@ -55,7 +55,7 @@ def over_surface(
     first = facing[entering].argmax(axis=1)
     entry, offset_mm = near[entering, first], away_mm[entering, first]
 
-    # points are nodes behind the vertices, each with a way into its own; no edge weighs nothing
+    # points are nodes after the vertices, with an edge to their vertex; no edge may have weight 0
     a, b = surface.faces[:, [0, 1, 2]].ravel(), surface.faces[:, [1, 2, 0]].ravel()
     edges = np.unique(np.sort(np.stack([a, b], axis=1), axis=1), axis=0)
     lengths = np.linalg.norm(surface.vertices[edges[:, 0]] - surface.vertices[edges[:, 1]], axis=1)
@@ -73,10 +73,10 @@ def over_surface(
     return row.astype(np.int64), np.where(reached, distance[:count], np.nan)
 
 
-def over_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int32]:
-    """Row of the nearest usable point for each gray voxel, -1 elsewhere and beyond `reach_mm`.
+def nearest_of_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int32]:
+    """Row of the nearest usable point of the same hemisphere for each gray voxel.
 
-    Only points of the voxel's own hemisphere count.
+    -1 in other voxels and if no point is within `reach_mm`.
     """
     rows = np.full(brain.tissue.data.shape, -1, np.int32)
     for hemisphere, code in HEMISPHERE_CODES.items():
@@ -87,13 +87,13 @@ def over_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int32]:
         away_mm, near = cKDTree(brain.stack_mm[own]).query(
             brain.tissue.to_mm(index), distance_upper_bound=reach_mm
         )
-        found = np.isfinite(away_mm)
-        rows[tuple(index[found].T)] = np.flatnonzero(own)[near[found]]
+        reached = np.isfinite(away_mm)
+        rows[tuple(index[reached].T)] = np.flatnonzero(own)[near[reached]]
     return rows
 
 
 def vertex_normals(surface: Surface) -> Floats:
-    """(vertices, 3) unit normals, outwards, faces weighted by their area."""
+    """(vertices, 3) outward unit normals; faces are weighted by their area."""
     corners = surface.vertices[surface.faces]
     of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = np.zeros_like(surface.vertices)
@@ -104,9 +104,9 @@ def vertex_normals(surface: Surface) -> Floats:
 
 
 def at_nearest(volume: Volume, points_mm: Floats, outside: float) -> NDArray[np.generic]:
-    """Value of the voxel nearest to each point; `outside` beyond the volume and at NaN."""
+    """Value of the voxel nearest to each point; `outside` for points outside the volume and NaN."""
     index = np.nan_to_num(np.floor(volume.to_indices(points_mm) + 0.5), nan=-1).astype(np.int64)
     inside = ((index >= 0) & (index < np.array(volume.data.shape))).all(axis=1)
-    found = np.full(len(index), outside, volume.data.dtype)
-    found[inside] = volume.data[tuple(index[inside].T)]
-    return found
+    values = np.full(len(index), outside, volume.data.dtype)
+    values[inside] = volume.data[tuple(index[inside].T)]
+    return values

@@ -10,11 +10,11 @@ from cytopipe.export import Params, readme
 from cytopipe.export.areas import NO_AREA, Areas, areas_of
 from cytopipe.export.brain import Brain
 from cytopipe.export.csv import write_table
-from cytopipe.export.nearest_point import at_nearest, default_reach_mm, over_voxels
+from cytopipe.export.nearest_point import at_nearest, default_reach_mm, nearest_of_voxels
 from cytopipe.formats import volumes
 from cytopipe.formats.volumes import Volume
 
-# template voxels that are carried back to the stack at once
+# template voxels that are moved to the stack at once: bounds the memory
 _VOXELS = 500_000
 
 
@@ -22,9 +22,10 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
     """Write the volumes of each brain and the table of areas."""
     areas = areas_of(brains)
     for brain in brains:
-        found = stack_volumes(brain, areas, params.reach_mm)
-        for space, there in (("stack", found), (brain.template, in_template(brain, found))):
-            for kind, volume in there.items():
+        in_stack = stack_volumes(brain, areas, params.reach_mm)
+        in_template = to_template_grid(brain, in_stack)
+        for space, kinds in (("stack", in_stack), (brain.template, in_template)):
+            for kind, volume in kinds.items():
                 name = f"{brain.name}_space-{space}_{kind}.nii.gz"
                 volumes.write(volume, folder / brain.name / name)
     write_area_table(areas, folder / "areas.tsv")
@@ -32,21 +33,17 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
 
 
 def write_area_table(areas: Areas, path: Path) -> None:
-    """Write index, name and colour of each area as BIDS has them for a _dseg.tsv."""
-    frame = pd.DataFrame(
-        {
-            "index": np.arange(len(areas.names) + 1),
-            "name": [NO_AREA, *areas.names],
-            "color": ["#000000", *areas.hex_colours()],
-        }
-    )
+    """Write index, name and colour of each area, as in a _dseg.tsv of BIDS."""
+    colours = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in areas.colours.tolist()]
+    frame = pd.DataFrame({"name": [NO_AREA, *areas.names], "color": ["#000000", *colours]})
+    frame.insert(0, "index", np.arange(len(frame)))
     write_table(frame, path, "\t", na="n/a")
 
 
 def stack_volumes(brain: Brain, areas: Areas, reach_mm: float | None) -> dict[str, Volume]:
     """Tissue, depth and areas on the grid of the reconstruction."""
-    rows = over_voxels(brain, default_reach_mm(brain) if reach_mm is None else reach_mm)
-    keys = areas.keys_of(brain.points["area"].to_numpy(object))
+    rows = nearest_of_voxels(brain, default_reach_mm(brain) if reach_mm is None else reach_mm)
+    keys = areas.keys_of(brain.points["area"])
     labels = np.where(rows >= 0, keys[np.maximum(rows, 0)], 0).astype(np.int16)
     return {
         "tissue": brain.tissue,
@@ -55,25 +52,25 @@ def stack_volumes(brain: Brain, areas: Areas, reach_mm: float | None) -> dict[st
     }
 
 
-def in_template(brain: Brain, found: Mapping[str, Volume]) -> dict[str, Volume]:
-    """The same volumes on the grid of the template, by the nearest voxel of the stack.
+def to_template_grid(brain: Brain, in_stack: Mapping[str, Volume]) -> dict[str, Volume]:
+    """Resample volumes of the stack on the grid of the template, by the nearest voxel.
 
-    An image is fetched: each template voxel asks where it lies in the stack, so that the transform,
-    which moves points from stack to template, is run backwards.
+    Each template voxel takes the value at its position in the stack. The transform moves points
+    from stack to template, so its inverse is used.
     """
     grid = volumes.read_tissue(brain.template_tissue)
-    back = brain.to_template.inverse()
-    outside = {kind: np.nan if kind == "depth" else 0.0 for kind in found}
+    to_stack = brain.to_template.inverse()
+    outside = {kind: np.nan if kind == "depth" else 0.0 for kind in in_stack}
     data = {
         kind: np.full(grid.data.shape, outside[kind], volume.data.dtype)
-        for kind, volume in found.items()
+        for kind, volume in in_stack.items()
     }
     slices = max(1, _VOXELS // int(np.prod(grid.data.shape[1:])))
     for first in range(0, grid.data.shape[0], slices):
         slab = slice(first, first + slices)
         shape = grid.data[slab].shape
         index = np.moveaxis(np.indices(shape), 0, -1).reshape(-1, 3) + (first, 0, 0)
-        there = back(grid.to_mm(index))
-        for kind, volume in found.items():
-            data[kind][slab] = at_nearest(volume, there, outside[kind]).reshape(shape)
+        stack_mm = to_stack(grid.to_mm(index))
+        for kind, volume in in_stack.items():
+            data[kind][slab] = at_nearest(volume, stack_mm, outside[kind]).reshape(shape)
     return {kind: Volume(values, grid.affine) for kind, values in data.items()}

@@ -17,7 +17,7 @@ _TYPES = "https://openminds.om-i.org/types/"
 _INSTANCES = "https://openminds.om-i.org/instances/"
 _CONTEXT = {"@vocab": "https://openminds.om-i.org/props/"}
 _MILLIMETRE = {"@id": f"{_INSTANCES}unitOfMeasurement/millimeter"}
-# templates by name to the spaces that openMINDS has in its library
+# name of a template to its space in the library of openMINDS
 _KNOWN = {
     "colin27": "MNI-Colin27_1998",
     "icbm152_2009a": "MNI-ICBM152_nonlinear-2009a-asym",
@@ -36,20 +36,20 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
     graph = [_custom_space(name, about) for name, about in spaces.items()]
     write_json({"@context": _CONTEXT, "@graph": graph}, folder / "spaces.jsonld")
     for brain in brains:
-        for space, name, places_mm in (
+        for space, name, positions_mm in (
             ("stack", f"stack of {brain.name}", brain.stack_mm),
             (template, f"template {template}", brain.template_mm),
         ):
-            shown = brain.usable & np.isfinite(places_mm).all(axis=1)
+            shown = brain.usable & np.isfinite(positions_mm).all(axis=1)
             path = folder / f"{brain.name}_points-{space}.jsonld"
-            _write_points(_points(places_mm[shown], space_id(name)), path)
-            which = brain.points.loc[shown, ["point_id", "area"]]
-            write_table(which, path.with_suffix(".tsv"), "\t", na="")
+            _write_points(_points(positions_mm[shown], space_id(name)), path)
+            table = brain.points.loc[shown, ["point_id", "area"]]
+            write_table(table, path.with_suffix(".tsv"), "\t", na="")
     readme.write("openminds", brains, folder)
 
 
 def space_id(name: str) -> str:
-    """The library's id of a known template, or one within the export."""
+    """The id of a known template in the library, or an id within the export."""
     known = _KNOWN.get(name.removeprefix("template "))
     if known is not None:
         return f"{_INSTANCES}commonCoordinateSpaceVersion/{known}"
@@ -67,13 +67,13 @@ def _custom_space(name: str, about: str) -> dict[str, Any]:
     }
 
 
-def _points(places_mm: Floats, space: str) -> Iterator[dict[str, Any]]:
-    # a micrometre is finer than any of the errors
-    for place in np.round(places_mm, 3).tolist():
+def _points(positions_mm: Floats, space: str) -> Iterator[dict[str, Any]]:
+    # to a micrometre, which is finer than any of the errors
+    for position in np.round(positions_mm, 3).tolist():
         yield {
             "@type": f"{_TYPES}CoordinatePoint",
             "coordinateSpace": {"@id": space},
-            "coordinates": [_value(coordinate) for coordinate in place],
+            "coordinates": [_value(coordinate) for coordinate in position],
         }
 
 
@@ -82,7 +82,7 @@ def _value(value: float) -> dict[str, Any]:
 
 
 def _write_points(points: Iterator[dict[str, Any]], path: Path) -> None:
-    """Write a graph, a point a line."""
+    """Write a graph with one point per line."""
     lines = ",\n".join(json.dumps(point) for point in points)
-    with atomic_write(path) as beside:
-        beside.write_text(f'{{"@context": {json.dumps(_CONTEXT)}, "@graph": [\n{lines}\n]}}\n')
+    with atomic_write(path) as temporary:
+        temporary.write_text(f'{{"@context": {json.dumps(_CONTEXT)}, "@graph": [\n{lines}\n]}}\n')

@@ -1,4 +1,4 @@
-"""README.md of an exported folder: what it is, of which brains, in which frames and units."""
+"""README.md of an exported folder: content, brains, frames and units."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -10,7 +10,7 @@ from cytopipe.files import atomic_write
 
 
 def write(name: str, brains: Sequence[Brain], folder: Path) -> None:
-    """Write README.md of format `name`: its own page, then frames and brains."""
+    """Write README.md: the page of format `name`, then frames and brains."""
     about, frames = (Path(__file__).with_name(f"{page}.md") for page in (name, "frames"))
     rows = [
         f"| {brain.name} | {len(brain.stack)} | {len(brain.points)} | {int(brain.usable.sum())} "
@@ -23,5 +23,5 @@ def write(name: str, brains: Sequence[Brain], folder: Path) -> None:
         f"{about.read_text().strip()}\n\n"
         f"{frames.read_text().format(template=brains[0].template)}{''.join(rows)}"
     )
-    with atomic_write(folder / "README.md") as beside:
-        beside.write_text(text)
+    with atomic_write(folder / "README.md") as temporary:
+        temporary.write_text(text)

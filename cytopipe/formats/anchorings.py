@@ -1,19 +1,19 @@
-"""Anchorings of QuickNII, DeepSlice and VisuAlign: where the plane of a section lies in a volume.
+"""Anchorings of QuickNII, DeepSlice and VisuAlign: how the plane of a section lies in a volume.
 
-An anchoring is nine numbers, [ox oy oz ux uy uz vx vy vz], in voxels of the target volume: the
-point of an image x px from its left and y px from its upper edge lies at
+An anchoring is nine numbers, [ox oy oz ux uy uz vx vy vz], in voxels of the target volume. The
+point at x px from the left and y px from the top of the image lies at
 
     o + u x / width + v y / height
 
-o is the outer corner of the upper left pixel, u runs along the upper edge, v down the left one, and
-voxel k of the target reaches from k to k + 1, so that its centre is k + 0.5 (Puchades et al. 2019,
-PLOS ONE 14(5): e0216796; the programs' slicers, `Int32Slices.java` of Tevemadar/VisuAlign, cut the
-number off to find the voxel). The image is taken as its file shows it.
+o is the outer corner of the upper left pixel, u runs along the upper edge and v down the left edge.
+Voxel k of the target reaches from k to k + 1, so its centre is k + 0.5 (Puchades et al. 2019, PLOS
+ONE 14(5): e0216796; `Int32Slices.java` of Tevemadar/VisuAlign truncates to find the voxel). The
+image is used as its file shows it.
 
-VisuAlign adds markers, [ox oy nx ny] in px of the image: what lies at (nx, ny) in the image belongs
-where the anchoring would put (ox, oy). Between them the plane is divided in Delaunay's triangles
-over the n, with the corners of the image widened by a tenth on each side as fixed points; inside
-a triangle the map is linear (`Slice.java` of Tevemadar/VisuAlign).
+VisuAlign adds markers, [ox oy nx ny] in image px: the image point (nx, ny) belongs where the
+anchoring would put (ox, oy). The points n, and the corners of the image enlarged by a tenth on each
+side, are divided into Delaunay triangles. Each triangle is mapped linearly (`Slice.java` of
+Tevemadar/VisuAlign).
 """
 
 import json
@@ -39,7 +39,7 @@ _MARGIN = 0.1
 
 @dataclass(frozen=True)
 class Target:
-    """The volume whose voxels an anchoring counts.
+    """The volume in whose voxels anchorings are given.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Target:
     shape: tuple[int, int, int]
 
     def to_mm(self, voxels: Floats) -> Floats:
-        """RAS mm of (n, 3) anchoring coordinates, whose whole numbers are borders of voxels."""
+        """RAS mm of (n, 3) anchoring coordinates."""
         return np.asarray((voxels - 0.5) @ self.affine[:3, :3].T + self.affine[:3, 3])
 
     def to_voxels(self, points_mm: Floats) -> Floats:
@@ -66,9 +66,9 @@ class Anchoring:
 
     Attributes
     ----------
-    width, height : of the image that was anchored, px; NaN where the file does not say.
+    width, height : of the anchored image, px; NaN if the file does not contain them.
     origin, across, down : (3,) o, u and v, voxels.
-    markers : (n, 4) of VisuAlign, px; n = 0 without.
+    markers : (n, 4) markers of VisuAlign, px.
     """
 
     width: float
@@ -79,29 +79,29 @@ class Anchoring:
     markers: Floats
 
     def to_voxels(self, shares: Floats) -> Floats:
-        """Anchoring coordinates of (n, 2) places in the image, 0 to 1 of its width and height.
+        """Anchoring coordinates of (n, 2) image points, from 0 to 1 of its width and height.
 
-        NaN further than a tenth outside an image that has markers.
+        NaN for points more than a tenth outside an image with markers.
         """
-        places = self._moved(shares, image_to_plane=True)
-        return self.origin + places[:, :1] * self.across + places[:, 1:] * self.down
+        moved = self._apply_markers(shares, image_to_plane=True)
+        return self.origin + moved[:, :1] * self.across + moved[:, 1:] * self.down
 
     def to_shares(self, voxels: Floats) -> Floats:
-        """Places in the image of (n, 3) anchoring coordinates, dropped onto its plane."""
+        """Image points of (n, 3) anchoring coordinates, which are projected onto its plane."""
         plane = np.stack([self.across, self.down], axis=1)
-        places = (voxels - self.origin) @ np.linalg.pinv(plane).T
-        return self._moved(places, image_to_plane=False)
+        shares = (voxels - self.origin) @ np.linalg.pinv(plane).T
+        return self._apply_markers(shares, image_to_plane=False)
 
     @property
     def folded(self) -> NDArray[np.bool_]:
-        """(triangles,) whether the markers turn a part of the image over."""
+        """(triangles,) whether the markers fold the image there."""
         if not len(self.markers):
             return np.zeros(0, bool)
         image, plane, triangles = self._triangles()
-        return _area(image[triangles]) * _area(plane[triangles]) <= 0
+        return _signed_area(image[triangles]) * _signed_area(plane[triangles]) <= 0
 
     def _triangles(self) -> tuple[Floats, Floats, NDArray[Any]]:
-        """Vertices in the image and in the plane, px, and the triangles between them."""
+        """Vertices in the image and in the plane, px, and their triangles."""
         low, high = -_MARGIN, 1 + _MARGIN
         corners = np.array([[low, low], [high, low], [low, high], [high, high]])
         corners = corners * (self.width, self.height)
@@ -109,7 +109,7 @@ class Anchoring:
         plane = np.concatenate([corners, self.markers[:, :2]])
         return image, plane, Delaunay(image).simplices
 
-    def _moved(self, shares: Floats, image_to_plane: bool) -> Floats:
+    def _apply_markers(self, shares: Floats, image_to_plane: bool) -> Floats:
         if not len(self.markers):
             return shares
         size = np.array([self.width, self.height])
@@ -124,18 +124,18 @@ class Anchoring:
                 continue
             weights = (points - a) @ np.linalg.inv(edges).T
             inside = (weights >= -1e-9).all(axis=1) & (weights.sum(axis=1) <= 1 + 1e-9)
-            to, along, beside = target[triangle]
-            moved[inside] = to + weights[inside] @ np.stack([along - to, beside - to])
+            a, b, c = target[triangle]
+            moved[inside] = a + weights[inside] @ np.stack([b - a, c - a])
         return moved / size
 
 
 @dataclass(frozen=True)
 class Series:
-    """All anchorings of a file, by the number of the section (`nr`).
+    """The anchorings of a file, by section number (`nr`).
 
     Attributes
     ----------
-    size : voxels of the target along each axis as the file says; None where it does not.
+    size : voxels of the target along each axis; None if the file does not contain it.
     """
 
     path: Path
@@ -146,12 +146,12 @@ class Series:
 def read(path: Path) -> Series:
     """Read a series: JSON (QuickNII, DeepSlice, VisuAlign) or the older XML of QuickNII.
 
-    Sections without an anchoring (QuickNII leaves out what nobody confirmed) are not in the result.
+    Sections without an anchoring (QuickNII omits those that nobody confirmed) are left out.
 
     Raises
     ------
     InputError
-        If the file is missing, no such series, or an anchoring is none; names section and remedy.
+        If the file is missing or is not such a series, or an anchoring is not valid.
     """
     require(path, "check the name in transforms.tsv")
     try:
@@ -161,16 +161,16 @@ def read(path: Path) -> Series:
         else:
             content = json.loads(text)
             size = content.get("target-resolution") or content.get("resolution")
-            # WebAlign calls them sections and ouv
+            # WebAlign writes sections and ouv
             rows = content["slices"] if "slices" in content else content["sections"]
         slices: dict[int, Anchoring] = {}
         for row in rows:
             number = int(row["nr"])
             if number in slices:
-                raise InputError(f"{path}: has two slices of the number {number}; remove one")
+                raise InputError(f"{path}: has two slices with the number {number}; remove one")
             if anchoring := row.get("anchoring") or row.get("ouv"):
                 slices[number] = _anchoring(row, anchoring, f"{path}: slice {number}")
-        found = None if size is None else tuple(int(n) for n in size)
+        size = None if size is None else tuple(int(n) for n in size)
     except (
         ValueError, KeyError, TypeError, AttributeError, xml.etree.ElementTree.ParseError
     ) as error:  # fmt: skip
@@ -180,21 +180,21 @@ def read(path: Path) -> Series:
         ) from error
     if not slices:
         raise InputError(f"{path}: none of its slices has an anchoring; store them in QuickNII")
-    return Series(path, found, slices)
+    return Series(path, size, slices)
 
 
 def read_target(path: Path, axes: str = OWN) -> Target:
-    """Place and size of the target volume, without its voxels.
+    """Read position and size of the target volume, without its voxels.
 
     Parameters
     ----------
-    axes : "own": the anchorings count the voxels as the file stores them; or three letters, e.g.
-        RAS: they count those of the same volume whose axes run there.
+    axes : "own" if the anchorings count voxels as the file stores them; or three letters, e.g. RAS,
+        if they count the voxels of the same volume reoriented to these axes.
 
     Raises
     ------
     InputError
-        If it is missing, no NIfTI of three dimensions, or says nowhere in which place it lies.
+        If it is missing, is not a three-dimensional NIfTI file, or has no position in space.
     """
     require(path, "check coordinates.anchoring_target in config/config.yaml")
     try:
@@ -205,11 +205,11 @@ def read_target(path: Path, axes: str = OWN) -> Target:
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable NIfTI file ({error})") from error
     if len(shape) != 3:
-        raise InputError(f"{path}: is of shape {image.shape}; an anchoring is in three dimensions")
+        raise InputError(f"{path}: has shape {image.shape}; a target volume has three dimensions")
     if codes == (0, 0):
         raise InputError(
-            f"{path}: its header does not say where it lies (sform_code and qform_code are 0), so "
-            "that left and right are not known; set its affine to the template's RAS mm"
+            f"{path}: its header has no position in space (sform_code and qform_code are 0), so "
+            "left and right are unknown; set its affine to the template's RAS mm"
         )
     if axes != OWN:
         wanted = nib.orientations.axcodes2ornt(axes)
@@ -221,23 +221,23 @@ def read_target(path: Path, axes: str = OWN) -> Target:
 
 
 def check_target(series: Series, target: Target) -> None:
-    """The series was anchored in this volume.
+    """Check that the series was anchored in this volume.
 
     Raises
     ------
     InputError
-        If the file names another size, or a section's middle lies far outside the volume.
+        If the file contains another size, or a section's middle lies far outside the volume.
     """
     if series.size is not None and series.size != target.shape:
-        turned = sorted(series.size) == sorted(target.shape)
+        permuted = sorted(series.size) == sorted(target.shape)
         raise InputError(
             f"{series.path}: was anchored in a volume of {series.size} voxels, {target.path} has "
             f"{target.shape}; "
             + (
-                "its axes are turned: set coordinates.anchoring_axes to where the program's axes "
-                "run (RAS for the volumes that come with QuickNII)"
-                if turned
-                else "name the volume that the program was given in coordinates.anchoring_target"
+                "the axes are permuted: set coordinates.anchoring_axes to the axes of the program "
+                "(RAS for the volumes that come with QuickNII)"
+                if permuted
+                else "set coordinates.anchoring_target to the volume that the program used"
             )
         )
     for number, anchoring in series.slices.items():
@@ -252,12 +252,12 @@ def check_target(series: Series, target: Target) -> None:
 
 
 def check_image(anchoring: Anchoring, columns: float, rows: float, where: str) -> None:
-    """The anchored image shows the whole scan, reduced or not; nothing if its size is not known.
+    """Check that the anchored image shows the whole scan, at any resolution, if its size is known.
 
     Raises
     ------
     InputError
-        If its sides are in another relation, by more than a pixel and half a per cent.
+        If the aspect ratios differ by more than a pixel and half a per cent.
     """
     if np.isnan(anchoring.width):
         return
@@ -265,8 +265,8 @@ def check_image(anchoring: Anchoring, columns: float, rows: float, where: str) -
     if abs(expected - anchoring.height) > 1 + 0.005 * anchoring.height:
         raise InputError(
             f"{where}: the anchored image is {anchoring.width:g} x {anchoring.height:g} px, the "
-            f"scan {columns:.0f} x {rows:.0f}: not the same picture; anchor the whole scan, "
-            "unturned and uncropped"
+            f"scan {columns:.0f} x {rows:.0f}: not the same image; anchor the whole scan, without "
+            "rotating or cropping it"
         )
 
 
@@ -275,11 +275,11 @@ def _anchoring(row: dict[str, Any], numbers: Any, where: str) -> Anchoring:
     width, height = (float(row.get(name, np.nan)) for name in ("width", "height"))
     if values.shape != (9,) or not np.isfinite(values).all():
         raise InputError(f"{where}: its anchoring is {numbers}; nine numbers are needed")
-    # DeepSlice writes -999 for sizes that it does not know; without markers none is needed
+    # DeepSlice writes -999 for an unknown size; without markers no size is needed
     if not (width > 0 and height > 0 and math.isfinite(width * height)):
         if row.get("markers"):
             raise InputError(
-                f"{where}: its image is {width:g} x {height:g} px, and markers count its pixels; "
+                f"{where}: its image is {width:g} x {height:g} px, but markers need its size; "
                 "save the series again in VisuAlign"
             )
         width = height = np.nan
@@ -288,12 +288,12 @@ def _anchoring(row: dict[str, Any], numbers: Any, where: str) -> Anchoring:
         raise InputError(f"{where}: its anchoring {numbers} spans no plane; anchor it again")
     markers = np.array([m[:4] for m in row.get("markers") or []], np.float64).reshape(-1, 4)
     if not np.isfinite(markers).all():
-        raise InputError(f"{where}: has a marker that is no number; set it again in VisuAlign")
-    # as VisuAlign: markers outside the widened image have no part in it
+        raise InputError(f"{where}: a marker contains NaN; set it again in VisuAlign")
+    # like VisuAlign, ignore markers outside the enlarged image
     share = markers[:, 2:] / (width, height)
     markers = markers[((share >= -_MARGIN) & (share <= 1 + _MARGIN)).all(axis=1)]
     if len(np.unique(markers[:, 2:], axis=0)) < len(markers):
-        raise InputError(f"{where}: two markers lie on one point; remove one in VisuAlign")
+        raise InputError(f"{where}: two markers have the same position; remove one in VisuAlign")
     return Anchoring(width, height, origin, across, down, markers)
 
 
@@ -308,7 +308,7 @@ def _rows_of_xml(text: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _area(corners: Floats) -> Floats:
-    """Signed, of (n, 3, 2) triangles, twice."""
+def _signed_area(corners: Floats) -> Floats:
+    """Twice the signed area of (n, 3, 2) triangles."""
     one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     return np.asarray(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])

@@ -1,4 +1,4 @@
-"""An atlas of areas: a label volume in template RAS mm and the table of its labels."""
+"""Atlases of areas: label volumes in template RAS mm, with tables of the labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,10 @@ HEMISPHERES = ("L", "R")
 
 @dataclass(frozen=True)
 class Atlas:
-    """A label volume in template RAS mm and what its labels mean.
+    """A label volume in template RAS mm, where 0 is no area, and the meaning of its labels.
 
     Attributes
     ----------
-    labels : 0 is no area.
     names, hemispheres : by label; a label of hemisphere "" belongs to both.
     """
 
@@ -34,44 +33,45 @@ def read_atlas(path: Path, areas: Path) -> Atlas:
     Raises
     ------
     InputError
-        If a column is missing, a label is no number or doubled, a hemisphere is not L, R or empty,
-        or the volume holds a label that the table does not name.
+        If a column is missing, a label is duplicated or is not a whole number, a hemisphere is not
+        L, R or empty, or the table does not name a label of the volume.
     """
-    require(areas, "check template.areas in the config")
-    table = pd.read_csv(areas, sep="\t", dtype=str, keep_default_na=False)
-    for column in ("label", "name", "hemisphere"):
-        if column not in table:
-            raise InputError(f"{areas}: column {column!r} is missing; add it (tab-separated)")
+    table = _read_table(areas, "label", "name", "hemisphere")
     names: dict[int, str] = {}
-    sides: dict[int, str] = {}
-    for line, row in enumerate(table.to_dict("records"), start=2):
-        if not row["label"].strip().isdigit() or int(row["label"]) in names:
+    hemispheres: dict[int, str] = {}
+    rows = zip(table["label"], table["name"], table["hemisphere"], strict=True)
+    for line, (label, name, hemisphere) in enumerate(rows, start=2):
+        if not label.strip().isdigit() or int(label) in names:
             raise InputError(
-                f"{areas} line {line}: label is {row['label']!r}; give a whole number, each once"
+                f"{areas} line {line}: label is {label!r}; use each whole number only once"
             )
-        if row["hemisphere"] not in (*HEMISPHERES, ""):
+        if hemisphere not in (*HEMISPHERES, ""):
             raise InputError(
-                f"{areas} line {line}: hemisphere is {row['hemisphere']!r}; use L, R or nothing"
+                f"{areas} line {line}: hemisphere is {hemisphere!r}; use L, R or nothing"
             )
-        names[int(row["label"])] = row["name"]
-        sides[int(row["label"])] = row["hemisphere"]
+        names[int(label)], hemispheres[int(label)] = name, hemisphere
     volume = volumes.read(path)
     unnamed = sorted(set(np.unique(volume.data).astype(int).tolist()) - set(names) - {0})
     if unnamed:
         raise InputError(f"{path}: label {unnamed[0]} is not in {areas}; add a row for it")
-    return Atlas(volume, names, sides)
+    return Atlas(volume, names, hemispheres)
 
 
 def read_names(areas: Path) -> tuple[str, ...]:
-    """Names of an atlas' table in their order, each once.
+    """Read the names of an atlas' table in their order, each once.
 
     Raises
     ------
     InputError
         If the table is missing or has no column `name`.
     """
+    return tuple(dict.fromkeys(_read_table(areas, "name")["name"]))
+
+
+def _read_table(areas: Path, *columns: str) -> pd.DataFrame:
     require(areas, "check template.areas in the config")
     table = pd.read_csv(areas, sep="\t", dtype=str, keep_default_na=False)
-    if "name" not in table:
-        raise InputError(f"{areas}: column 'name' is missing; add it (tab-separated)")
-    return tuple(dict.fromkeys(table["name"]))
+    for column in columns:
+        if column not in table:
+            raise InputError(f"{areas}: column {column!r} is missing; add it (tab-separated)")
+    return table

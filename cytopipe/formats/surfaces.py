@@ -2,6 +2,7 @@
 
 import binascii
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,7 @@ class Surface:
     faces: NDArray[np.int32]
 
 
-STRUCTURE = {"L": "CortexLeft", "R": "CortexRight"}
-
-
-def _meta(hemisphere: str, **more: str) -> Any:
-    return nib.gifti.GiftiMetaData(
-        {"AnatomicalStructurePrimary": STRUCTURE[hemisphere], **more} if hemisphere else more
-    )
+_STRUCTURE = {"L": "CortexLeft", "R": "CortexRight"}
 
 
 def write(
@@ -48,14 +43,10 @@ def write(
         intent="NIFTI_INTENT_TRIANGLE",
         datatype="NIFTI_TYPE_INT32",
     )
-    image = nib.gifti.GiftiImage(
-        darrays=[points, triangles], meta=_meta(hemisphere, **provenance.entry())
-    )
-    with atomic_write(path) as beside:
-        beside.write_bytes(image.to_bytes())
+    _write(path, hemisphere, [points, triangles])
 
 
-# what a GIfTI file that is none, or was cut off or spoilt on its way, raises in nibabel
+# what nibabel raises for a file that is not GIfTI, is truncated or is damaged
 _UNREADABLE = (
     nib.filebasedimages.ImageFileError,
     ExpatError,
@@ -72,8 +63,8 @@ def read(path: Path) -> Surface:
     Raises
     ------
     InputError
-        If the file is missing, holds no point set with triangles, or a triangle has a corner that
-        is no vertex.
+        If the file is missing, does not contain vertices and triangles, or a corner of a triangle
+        is not a vertex.
     """
     require(path, "check the path in the config")
     if path.suffix == ".obj":
@@ -97,8 +88,9 @@ def read(path: Path) -> Surface:
 def _read_obj(path: Path) -> Surface:
     """Read polygons as MNI's tools and BigBrain write them (bic_obj, not Wavefront's `.obj`).
 
-    Numbers in this order: 5 of the surface, n, n vertices, n normals, m, kind of colour (0 one, 1 a
-    polygon, 2 a vertex), colours of 4, m ends of polygons, corners.
+    The file contains `P`, 5 properties of the surface, n, n vertices, n normals, m, the kind of
+    colours (0 one for all, 1 per polygon, 2 per vertex), colours of 4 numbers, m ends of polygons,
+    and the corners.
     """
     try:
         words = path.read_text(encoding="ascii").split()
@@ -124,19 +116,64 @@ def _read_obj(path: Path) -> Surface:
         raise InputError(f"{path}: not a surface in MNI's .obj ({error}); {remedy}") from error
 
 
-def write_map(values: NDArray[Any], path: Path, hemisphere: str = "") -> None:
-    """Write one value a vertex as `.shape.gii`."""
+def write_map(values: NDArray[Any], path: Path, hemisphere: str = "", title: str = "") -> None:
+    """Write one value per vertex as `.shape.gii`.
+
+    Each map has its own file: nilearn reads several maps of one file as objects it cannot draw.
+    """
     array = nib.gifti.GiftiDataArray(
         np.asarray(values, np.float32),
         intent="NIFTI_INTENT_SHAPE",
         datatype="NIFTI_TYPE_FLOAT32",
+        meta=nib.gifti.GiftiMetaData({"Name": title} if title else {}),
     )
-    image = nib.gifti.GiftiImage(darrays=[array], meta=_meta(hemisphere, **provenance.entry()))
-    with atomic_write(path) as beside:
-        beside.write_bytes(image.to_bytes())
+    _write(path, hemisphere, [array])
+
+
+def write_labels(
+    keys: NDArray[np.integer[Any]],
+    names: Sequence[str],
+    colours: NDArray[np.uint8],
+    path: Path,
+    hemisphere: str,
+    title: str,
+) -> None:
+    """Write a `.label.gii`.
+
+    Parameters
+    ----------
+    keys : (vertices,) key of each vertex; 0 has no name and no colour ("???", as in Workbench).
+    names, colours : of the keys from 1; (len(names), 3) red, green, blue.
+    """
+    table = nib.gifti.GiftiLabelTable()
+    rgba = [(0.0, 0.0, 0.0, 0.0), *((*colour, 1.0) for colour in (colours / 255).tolist())]
+    for key, (name, colour) in enumerate(zip(["???", *names], rgba, strict=True)):
+        label = nib.gifti.GiftiLabel(key, *colour)
+        label.label = name
+        table.labels.append(label)
+    array = nib.gifti.GiftiDataArray(
+        np.asarray(keys, np.int32),
+        intent="NIFTI_INTENT_LABEL",
+        datatype="NIFTI_TYPE_INT32",
+        meta=nib.gifti.GiftiMetaData({"Name": title}),
+    )
+    _write(path, hemisphere, [array], table)
 
 
 def read_map(path: Path) -> NDArray[np.float64]:
     """Read the first per-vertex map of a GIfTI file."""
     require(path, "check the path in the config")
     return np.asarray(nib.load(path).darrays[0].data, np.float64)
+
+
+def _meta(hemisphere: str, **more: str) -> Any:
+    return nib.gifti.GiftiMetaData(
+        {"AnatomicalStructurePrimary": _STRUCTURE[hemisphere], **more} if hemisphere else more
+    )
+
+
+def _write(path: Path, hemisphere: str, arrays: list[Any], labels: Any = None) -> None:
+    meta = _meta(hemisphere, **provenance.entry())
+    image = nib.gifti.GiftiImage(darrays=arrays, labeltable=labels, meta=meta)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(image.to_bytes())

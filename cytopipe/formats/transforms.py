@@ -1,9 +1,9 @@
-"""Transforms between spaces in RAS mm, read from ITK files and plain matrices, written to ITK's.
+"""Transforms between spaces in RAS mm, read from ITK files and plain matrices, written for ITK.
 
-ITK works in LPS mm: `_flip` is the one place where the two meet. An ITK transform T is a function
-of points. A file that "moves points" from source to target has T(source point) = target point; a
-file that "moves an image" from source to target is what a resampler wants, T(target point) =
-source point: the inverse. Which of the two a file is cannot be read from it and has to be said.
+ITK works in LPS mm; `_flip` converts. An ITK transform T is a function of points. A file that
+"moves points" from source to target has T(source point) = target point. A file that "moves an
+image", as a resampler needs it, has T(target point) = source point: the inverse. The file does not
+tell which one it is, so the user must.
 """
 
 import io
@@ -23,9 +23,10 @@ from cytopipe.numerics.geometry import Floats, FrameError
 
 Moves = Literal["points", "image"]
 _IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
-# between two human brains, fixed or shrunken; micrometres for millimetres are 1000 or 0.001
+# between two human brains, fixed or shrunken; chosen, as a wrong unit gives 1000 or 0.001
 _STRETCH, _FARTHEST_MM = (0.3, 3.0), 1000.0
-# fixed-point steps for the inverse of a displacement field, and when they have arrived
+# largest number of fixed-point steps that invert a displacement field, and the error at which they
+# stop; chosen, not measured
 _INVERSION_STEPS, _INVERSION_MM = 60, 0.005
 
 
@@ -43,12 +44,11 @@ class Step:
 
 @dataclass(frozen=True)
 class PointTransform:
-    """Carries POINTS from one named space to another.
+    """Moves POINTS from one named space to another, by `steps` in their order.
 
     Attributes
     ----------
     source, target : names of the spaces, e.g. "B01" (a stack) and "phantom" (a template).
-    steps : applied one after the other.
     """
 
     source: str
@@ -56,10 +56,10 @@ class PointTransform:
     steps: tuple[Step, ...]
 
     def __call__(self, points_mm: Floats) -> Floats:
-        """(n, 3) RAS mm in the target of (n, 3) RAS mm in the source.
+        """Move (n, 3) points, RAS mm.
 
-        NaN for a point that a displacement field does not cover (ITK itself would leave such a
-        point where it is, without a word), and where its inverse does not exist.
+        NaN for a point that a displacement field does not cover (ITK itself silently leaves such a
+        point where it is), or at which the field has no inverse.
         """
         points = _flip(np.asarray(points_mm, np.float64))
         for step in self.steps:
@@ -93,7 +93,7 @@ class PointTransform:
 
 
 def affine_transform(matrix: Floats, source: str, target: str) -> PointTransform:
-    """Of a (4, 4) matrix that moves points, RAS mm."""
+    """The transform of a (4, 4) matrix that moves points, RAS mm."""
     lps = between_ras_and_lps(matrix)
     itk = sitk.AffineTransform(3)
     itk.SetMatrix(lps[:3, :3].ravel().tolist())
@@ -102,7 +102,7 @@ def affine_transform(matrix: Floats, source: str, target: str) -> PointTransform
 
 
 def between_ras_and_lps(matrix: Floats) -> Floats:
-    """The (4, 4) matrix that does in LPS what `matrix` does in RAS, and the other way round."""
+    """Convert a (4, 4) matrix from RAS to LPS or back."""
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
     return np.asarray(flip @ np.asarray(matrix, np.float64) @ flip)
 
@@ -110,7 +110,7 @@ def between_ras_and_lps(matrix: Floats) -> Floats:
 def field_transform(
     displacements_mm: Floats, affine: Floats, source: str, target: str
 ) -> PointTransform:
-    """Of displacements on a grid: a point x goes to x + displacement(x).
+    """The transform of displacements on a grid: it moves a point x to x + displacement(x).
 
     Parameters
     ----------
@@ -134,14 +134,14 @@ def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
 
     Parameters
     ----------
-    source, target : the spaces between which the result carries points.
-    moves : what the file moves from source to target. See the head of this module.
+    source, target : the spaces between which the result moves points.
+    moves : what the file moves from source to target; see the top of this module.
 
     Raises
     ------
     InputError
-        If the file is missing, unreadable, or holds a transform other than affine ones
-        and displacement fields.
+        If the file is missing, unreadable, or contains other transforms than affine ones and
+        displacement fields.
     """
     require(path, "check the path in the config")
     if path.suffix == ".mat" and _is_text(path):
@@ -166,24 +166,24 @@ def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
     for part in parts:
         if not (part.IsLinear() or isinstance(part, sitk.DisplacementFieldTransform)):
             raise InputError(
-                f"{path}: holds a {part.GetName()}; write it as a displacement field instead"
+                f"{path}: contains a {part.GetName()}; write it as a displacement field instead"
             )
         if part.GetDimension() != 3:
             raise InputError(f"{path}: is {part.GetDimension()}-dimensional; 3 are needed")
-    # of the parts of a composite ITK applies the last one first
+    # ITK applies the last part of a composite first
     if moves == "points":
         return PointTransform(source, target, tuple(Step(part) for part in reversed(parts)))
     return PointTransform(source, target, tuple(Step(part, inverted=True) for part in parts))
 
 
 def read_matrix(path: Path) -> Floats:
-    """(4, 4) affine matrix, RAS mm to RAS mm, from text: a row a line, # starts a comment.
+    """Read a (4, 4) affine matrix, RAS mm to RAS mm: one row per line, # starts a comment.
 
     Raises
     ------
     InputError
-        If it is no 4x4 matrix of finite numbers whose last row is 0 0 0 1, mirrors, or stretches or
-        moves further than one brain in millimetres needs to become another.
+        If it is not a 4x4 matrix of finite numbers whose last row is 0 0 0 1, if it mirrors, or if
+        it stretches or moves more than two brains in millimetres differ.
     """
     require(path, "check its name")
     remedy = "write 4 rows of 4 numbers, RAS mm (nothing else; # starts a comment)"
@@ -202,19 +202,19 @@ def read_matrix(path: Path) -> Floats:
     if not np.allclose(matrix[3], [0, 0, 0, 1], rtol=0, atol=1e-9):
         raise InputError(
             f"{path}: its last row is {matrix[3].tolist()}, not 0 0 0 1; the shift belongs in the "
-            "last column: transpose it if it stands in the last row"
+            "last column: transpose the matrix if the shift is in the last row"
         )
     if np.linalg.det(matrix) < 0:
         raise InputError(
-            f"{path}: left-handed, it turns the brain into its mirror image; between LPS and RAS "
-            "two axes change their sign, not one"
+            f"{path}: the matrix mirrors the brain (its determinant is negative); between LPS and "
+            "RAS two axes change their sign, not one"
         )
     stretches = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     shift_mm = float(np.linalg.norm(matrix[:3, 3]))
     if not (_STRETCH[0] < stretches[-1] and stretches[0] < _STRETCH[1]):
         raise InputError(
-            f"{path}: stretches by {stretches[-1]:.3g} to {stretches[0]:.3g}, no two brains differ "
-            "so; it takes mm to mm: neither voxels nor micrometres"
+            f"{path}: stretches by {stretches[-1]:.3g} to {stretches[0]:.3g}, more than two brains "
+            "differ; it must map mm to mm, not voxels or micrometres"
         )
     if shift_mm > _FARTHEST_MM:
         raise InputError(
@@ -226,16 +226,16 @@ def read_matrix(path: Path) -> Floats:
 def write(transform: PointTransform, path: Path) -> None:
     """Write an ITK composite, `.h5`, that moves points from source to target.
 
-    To resample an image of the source on a grid of the target its inverse is needed. The file is
-    laid out as ITK does it but for the time stamps, so that equal transforms are equal bytes.
+    To resample an image of the source on a grid of the target, use its inverse. The layout is that
+    of ITK without time stamps, so equal transforms give equal bytes.
 
     Raises
     ------
     ValueError
-        If a displacement field is inverted: `sampled` first.
+        If a displacement field is inverted; use `sampled` first.
     """
     kinds, fixed, moving = ["CompositeTransform"], [], []
-    # of the parts of a composite ITK applies the last one first
+    # ITK applies the last part of a composite first
     for step in reversed(transform.steps):
         if step.is_field and step.inverted:
             raise ValueError("the inverse of a displacement field has no ITK form")
@@ -252,11 +252,11 @@ def write(transform: PointTransform, path: Path) -> None:
             fixed.append(np.zeros(3))
             moving.append(np.concatenate([matrix.ravel(), shift]))
     text = h5py.string_dtype("ascii")  # ITK does not read UTF-8
-    # through memory: on a full disk the library crashes instead of raising
+    # in memory first: on a full disk h5py crashes instead of raising
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         for key, value in provenance.entry().items():
-            # as ITK stores its own version; an attribute holds no more than 64 kB
+            # a data set, as ITK stores its version: an attribute is limited to 64 kB
             file.create_dataset(key, data=[value], dtype=text)
         group = file.create_group("TransformGroup")
         for number, kind in enumerate(kinds):
@@ -267,14 +267,14 @@ def write(transform: PointTransform, path: Path) -> None:
                 values = moving[number - 1]
                 packing = {"compression": "gzip", "shuffle": True} if len(values) > 1000 else {}
                 member.create_dataset("TransformParameters", data=values, **packing)
-    with atomic_write(path) as beside:
-        beside.write_bytes(content.getbuffer())
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def sampled(
     transform: PointTransform, affine: Floats, shape: tuple[int, int, int]
 ) -> PointTransform:
-    """The same transform as one displacement field on a grid of its source; NaN where undefined."""
+    """Sample a transform as one displacement field on a grid of its source; NaN where undefined."""
     indices = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
     points = indices @ affine[:3, :3].T + affine[:3, 3]
     displacements = (transform(points) - points).reshape(*shape, 3)
@@ -287,12 +287,12 @@ def has_inverted_field(transform: PointTransform) -> bool:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a file is printed characters alone; ITK's .mat has bytes of 0."""
+    """Whether a file is text; ITK's .mat contains zero bytes."""
     return b"\0" not in path.read_bytes()
 
 
 def _flip(points: Floats) -> Floats:
-    """Between RAS and LPS; its own inverse."""
+    """Convert points from RAS to LPS or back."""
     return points * np.array([-1.0, -1.0, 1.0])
 
 
@@ -304,7 +304,7 @@ def _parts(itk: sitk.Transform) -> list[sitk.Transform]:
 
 
 def _matrix(itk: sitk.Transform) -> tuple[Floats, Floats]:
-    """(3, 3) matrix and (3,) shift of any linear transform, by its effect."""
+    """(3, 3) matrix and (3,) shift of a linear transform, from what it does to points."""
     shift = np.array(itk.TransformPoint((0.0, 0.0, 0.0)))
     columns = [np.array(itk.TransformPoint(unit)) - shift for unit in np.eye(3).tolist()]
     return np.stack(columns, axis=1), shift
@@ -317,24 +317,28 @@ def _affine(step: Step, points: Floats) -> Floats:
     return np.asarray(points @ matrix.T + shift)
 
 
-@dataclass(frozen=True)
 class _Field:
-    """A displacement field of ITK as arrays, LPS."""
+    """A displacement field of ITK as arrays, LPS: (3, i, j, k) displacements on a grid."""
 
-    displacements: NDArray[np.float64]  # (3, i, j, k)
-    origin: Floats
-    axes: Floats  # (3, 3) from indices to mm
+    def __init__(self, itk: sitk.DisplacementFieldTransform) -> None:
+        image = itk.GetDisplacementField()
+        view = sitk.GetArrayViewFromImage(image)
+        self.displacements = np.ascontiguousarray(view.transpose(3, 2, 1, 0))
+        self.shape = np.array(self.displacements.shape[1:])
+        self.origin = np.array(image.GetOrigin())
+        # (3, 3) from indices to mm
+        self.axes = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
 
     def index(self, points: Floats) -> Floats:
         return np.asarray((points - self.origin) @ np.linalg.inv(self.axes).T)
 
     def covers(self, points: Floats) -> NDArray[np.bool_]:
-        """Whether points lie between the voxel centres; not those lost (NaN) in an earlier step."""
-        index, last = self.index(points), np.array(self.displacements.shape[1:]) - 1
-        return np.asarray(((index >= -1e-6) & (index <= last + 1e-6)).all(axis=1))
+        """Whether points lie between the voxel centres; False for NaN."""
+        index = self.index(points)
+        return np.asarray(((index >= -1e-6) & (index <= self.shape - 1 + 1e-6)).all(axis=1))
 
     def moved(self, points: Floats) -> Floats:
-        """Points plus their displacements, linear between voxels as in ITK."""
+        """Points plus their displacements, interpolated linearly as in ITK."""
         index = self.index(points).T
         shifts = [
             ndimage.map_coordinates(component, index, order=1, mode="nearest")
@@ -343,15 +347,8 @@ class _Field:
         return points + np.stack(shifts, axis=-1)
 
 
-def _field(itk: sitk.DisplacementFieldTransform) -> _Field:
-    image = itk.GetDisplacementField()
-    axes = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    displacements = np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(3, 2, 1, 0))
-    return _Field(displacements, np.array(image.GetOrigin()), axes)
-
-
 def _along_field(itk: sitk.DisplacementFieldTransform, points: Floats) -> Floats:
-    field = _field(itk)
+    field = _Field(itk)
     inside = field.covers(points)
     moved = np.full(points.shape, np.nan)
     moved[inside] = field.moved(points[inside])
@@ -359,28 +356,27 @@ def _along_field(itk: sitk.DisplacementFieldTransform, points: Floats) -> Floats
 
 
 def _against_field(itk: sitk.DisplacementFieldTransform, points: Floats) -> Floats:
-    """The x that the field moves to each point, by fixed-point iteration.
+    """Invert the field at each point by fixed-point iteration.
 
-    The affine that fits the field best gives the start and the steps: a field may hold the whole
-    way from one space to another, of which only the rest changes slowly.
+    The best affine fit to the field gives the start and the steps, because a field may contain the
+    entire transform between two spaces, of which only the rest varies slowly.
     """
-    field = _field(itk)
-    shape = np.array(field.displacements.shape[1:])
-    some = [np.unique(np.linspace(0, n - 1, 12).astype(int)) for n in shape]
+    field = _Field(itk)
+    some = [np.unique(np.linspace(0, n - 1, 12).astype(int)) for n in field.shape]
     grid = np.stack(np.meshgrid(*some, indexing="ij"), -1).reshape(-1, 3) @ field.axes.T
     grid += field.origin
     goals = field.moved(grid)
     known = np.isfinite(goals).all(axis=1)
     padded = np.column_stack([goals[known], np.ones(int(known.sum()))])
     back = np.linalg.lstsq(padded, grid[known], rcond=None)[0]
-    found = np.asarray(points @ back[:3] + back[3])
-    miss = np.full(len(points), np.inf)
+    sources = np.asarray(points @ back[:3] + back[3])
+    error_mm = np.full(len(points), np.inf)
     for _ in range(_INVERSION_STEPS):
-        going = np.flatnonzero((miss > _INVERSION_MM) & np.isfinite(found).all(axis=1))
-        if not len(going):
+        active = np.flatnonzero((error_mm > _INVERSION_MM) & np.isfinite(sources).all(axis=1))
+        if not len(active):
             break
-        off = points[going] - field.moved(found[going])
-        miss[going] = np.linalg.norm(off, axis=1)
-        found[going] += off @ back[:3]
-    found[~(miss <= _INVERSION_MM) | ~field.covers(found)] = np.nan
-    return found
+        off = points[active] - field.moved(sources[active])
+        error_mm[active] = np.linalg.norm(off, axis=1)
+        sources[active] += off @ back[:3]
+    sources[~(error_mm <= _INVERSION_MM) | ~field.covers(sources)] = np.nan
+    return sources

@@ -1,4 +1,4 @@
-"""The truth table of a phantom study: read, written, and laid out for a terminal."""
+"""The truth table of a phantom study: reading, writing, and text for a terminal."""
 
 import io
 from collections.abc import Sequence
@@ -10,16 +10,15 @@ from cytopipe import provenance
 from cytopipe.files import InputError, atomic_write, require
 from cytopipe.formats import tables
 
-# metric, unit and goal: what a line of the table is about
-Line = tuple[str, str, str]
+Line = tuple[str, str, str]  # metric, unit, goal
 
 
 def write(rows: Sequence[tables.TruthRow], path: Path) -> None:
     """Write the truth table, tab-separated."""
     frame = tables.frame_of(tables.TruthRow, rows)
     text = frame.to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n")
-    with atomic_write(path) as beside:
-        beside.write_text(text + provenance.comment(), encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + provenance.comment(), encoding="utf-8")
 
 
 def read(path: Path) -> list[tables.TruthRow]:
@@ -44,7 +43,7 @@ def read(path: Path) -> list[tables.TruthRow]:
 def lines_of(
     rows: Sequence[tables.TruthRow],
 ) -> tuple[list[str], dict[Line, dict[str, tables.TruthRow]]]:
-    """The brains, and for each line the row of each brain that has one, both in order."""
+    """The brains, and for each line the row of each brain, both in their order."""
     lines: dict[Line, dict[str, tables.TruthRow]] = {}
     for row in rows:
         lines.setdefault((row.metric, row.unit, row.goal), {})[row.brain] = row
@@ -54,27 +53,24 @@ def lines_of(
 def format_table(rows: Sequence[tables.TruthRow], colour: bool) -> str:
     """The truth table as text for a terminal: one line per metric, one column per brain.
 
-    Missed goals carry an exclamation mark and, with `colour`, are red.
+    Missed goals are marked by an exclamation mark and, with `colour`, are red.
     """
     brains, lines = lines_of(rows)
-    printed = [[("metric", False), ("goal", False), *((brain, False) for brain in brains)]]
+    printed = [["metric", "goal", *brains]]
     for (metric, unit, goal), line in lines.items():
-        cells = [(f"{metric} [{unit}]" if unit else metric, False), (goal, False)]
-        for brain in brains:
-            text, missed = "", False
-            if brain in line:
-                text, missed = f"{line[brain].value:.3g}", line[brain].is_missed
-            cells.append((f"{text} !" if missed else text, missed))
-        printed.append(cells)
-    widths = [max(len(text) for text, _ in column) for column in zip(*printed, strict=True)]
-    out = []
+        values = [
+            f"{line[b].value:.3g}{' !' * line[b].is_missed}" if b in line else "" for b in brains
+        ]
+        printed.append([f"{metric} [{unit}]" if unit else metric, goal, *values])
+    widths = [max(map(len, column)) for column in zip(*printed, strict=True)]
+    text_lines = []
     for cells in printed:
         padded = []
-        for column, ((text, missed), width) in enumerate(zip(cells, widths, strict=True)):
+        for column, (text, width) in enumerate(zip(cells, widths, strict=True)):
+            is_missed = column >= 2 and text.endswith(" !")
             text = text.ljust(width) if column < 2 else text.rjust(width)
-            padded.append(f"\033[31m{text}\033[0m" if missed and colour else text)
-        out.append("  ".join(padded).rstrip())
+            padded.append(f"\033[31m{text}\033[0m" if is_missed and colour else text)
+        text_lines.append("  ".join(padded).rstrip())
     judged = [row for row in rows if row.met]
     met = sum(not row.is_missed for row in judged)
-    out.append(f"goals met: {met} of {len(judged)}")
-    return "\n".join(out)
+    return "\n".join([*text_lines, f"goals met: {met} of {len(judged)}"])

@@ -1,15 +1,15 @@
-"""Lengths in um, and pixel sizes that disagree because one unit was taken for another."""
+"""Lengths in um, and explanations of pixel sizes in a wrong unit."""
 
 import math
 
-# OME-XML writers use both characters for the micro sign; OME-Zarr spells units out
+# OME-XML writers use both micro signs; OME-Zarr spells units out
 LENGTH_UM = {
     "nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3,
     "cm": 1e4, "m": 1e6, "inch": 25_400.0,
     "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6,
 }  # fmt: skip
 
-# ratios that arise when one unit is taken for another
+# ratios of confused units
 _RATIOS = (
     (1000.0, "1000: mm vs um, or um vs nm"),
     (10_000.0, "10000: cm vs um"),
@@ -18,10 +18,10 @@ _RATIOS = (
     (25.4, "25.4: inches vs mm"),
     (2.54, "2.54: inches vs cm"),
 )
-# units in which programs state a resolution
+# units in which programs write a resolution
 _RESOLUTION_UNITS = ("mm", "cm", "inch")
-TOLERANCE = 0.01
-# the longer side of a section of any brain: from a mouse to a whole human brain on its slide
+TOLERANCE = 0.01  # chosen, not measured
+# longer side of a section: from a mouse brain to a whole human brain on its slide; chosen
 SMALLEST_MM, LARGEST_MM = 1.0, 400.0
 
 
@@ -31,15 +31,15 @@ def length_um(value: float, unit: str) -> float:
 
 
 def agree(one_um: float, other_um: float) -> bool:
-    """Whether two pixel sizes agree within 1 %."""
+    """Whether two pixel sizes agree within TOLERANCE."""
     return abs(one_um / other_um - 1) <= TOLERANCE
 
 
 def explain_mismatch(actual_um: float, expected_um: float) -> str:
-    """Say what may have been confused where two pixel sizes differ; "" if nothing fits.
+    """Explain the difference of two pixel sizes by a confusion of units; "" if none fits.
 
-    Two mistakes are recognised: one unit taken for another (a factor of 10, 1000, 25400, ... either
-    way), and pixels per unit taken for units per pixel (the product of the two is the unit).
+    It recognises two mistakes: a wrong unit (a factor of 10, 1000, 25400, ... either way), and
+    pixels per unit instead of units per pixel (the product of the two is the unit).
     """
     ratio = actual_um / expected_um
     reasons = [f"a factor of {meaning}" for factor, meaning in _RATIOS if agree(ratio, factor)]
@@ -55,7 +55,7 @@ def explain_mismatch(actual_um: float, expected_um: float) -> str:
 
 
 def implausible_size(width_px: int, height_px: int, spacing_um: float) -> str:
-    """Say why a pixel size cannot be right for a section of this many pixels; "" if it can."""
+    """Explain why a section of this size cannot have this pixel size; "" if it can."""
     longest_px = max(width_px, height_px)
     longest_mm = longest_px * spacing_um / 1000
     if SMALLEST_MM <= longest_mm <= LARGEST_MM:
@@ -79,7 +79,7 @@ def implausible_size(width_px: int, height_px: int, spacing_um: float) -> str:
 
 
 def implausible_thickness(thickness_um: float) -> str:
-    """Say why a section cannot be this thick; "" if it can."""
+    """Explain why a section cannot be this thick; "" if it can."""
     if 1 <= thickness_um <= 1000:
         return ""
     for factor, unit in ((1000.0, "mm"), (1e-3, "nm")):

@@ -198,7 +198,7 @@ def run_cross_validation(
     caption = "Seen brains, the transfer brain and unseen ones, for each transfer brain."
     every = [score for listed in by_brain.values() for score in listed]
     panels = [
-        charts.Bars("Macro-F1 by transfer brain", caption, "macro-F1", list(by_brain), series),
+        charts.bars("Macro-F1 by transfer brain", caption, "macro-F1", list(by_brain), series),
         scores_panel("Over all choices", every),
     ]
     charts.write(f"Cross-validation over transfer brains: {run}", panels, html)

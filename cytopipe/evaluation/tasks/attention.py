@@ -163,7 +163,7 @@ def _scores_panel(values: dict[str, NDArray[np.floating]], uniform: float) -> ch
         "Entropy of a head's map (0: a single cell, 1: all alike) and the share of it in tissue, "
         f"mean and deviation over patches; without preference, {uniform:.0%} were in tissue."
     )
-    return charts.Bars("Heads", caption, "share", heads, series)
+    return charts.bars("Heads", caption, "share", heads, series)
 
 
 def _pictures_panel(
@@ -183,4 +183,4 @@ def _pictures_panel(
         f"Patches and what each head attends to: red is more, each scaled to its own maximum, "
         f"to the power of {gamma:g}."
     )
-    return charts.Pictures(area, caption, pictures, labels, 1 + half)
+    return charts.pictures(area, caption, pictures, labels, 1 + half)

@@ -1,7 +1,6 @@
 """Task `coordinates`: how well regressors of one brain predict positions in the others (7.3)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,20 +39,6 @@ def errors_mm(truth_mm: Floats, predicted_mm: Floats) -> dict[str, float]:
     return errors | {"error_3d_mm": float(np.linalg.norm(difference_mm, axis=1).mean())}
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """The errors of the regressors of one brain on all brains.
-
-    Attributes
-    ----------
-    scores : the split is the brain; for the fitted brain, errors are those of the held-out fold.
-    error_mm : (n,) Euclidean error of each sample, mean over the regressors not fitted on it.
-    """
-
-    scores: list[Score]
-    error_mm: Floats
-
-
 def transfer(
     values: NDArray[np.floating],
     positions_mm: Floats,
@@ -62,7 +47,7 @@ def transfer(
     brain: str,
     folds: int,
     seed: int,
-) -> Transfer:
+) -> tuple[list[Score], Floats]:
     """Fit a linear regression per fold on one brain, and apply it to every brain.
 
     Neighbouring points share much of their patches and fall into different folds. The error on the
@@ -72,6 +57,11 @@ def transfer(
     ----------
     values, positions_mm, brains : (n, d) raw features, (n, 3) in the template and (n,) of samples.
     brain, folds, seed : the brain to fit on, and its shuffled folds.
+
+    Returns
+    -------
+    Scores, whose split is the brain; those of the fitted brain are of the held-out fold. And the
+    Euclidean error (n,) of each sample in mm, mean over the regressors that were not fitted on it.
     """
     own = np.flatnonzero(brains == brain)
     by_brain = {str(name): np.flatnonzero(brains == name) for name in np.unique(brains)}
@@ -91,7 +81,7 @@ def transfer(
             scores += [(name, fold, m + CONSTANT, value) for m, value in baseline.items()]
             total[members] += np.linalg.norm(predicted_mm - truth_mm, axis=1)
             times[members] += 1
-    return Transfer(scores, total / times)
+    return scores, total / times
 
 
 @provenance.recorded
@@ -136,7 +126,7 @@ def run_coordinates(
             f"{fitted}: {own} points for {samples.values.shape[1]} features: the regression "
             "is underdetermined, use more points"
         )
-    result = transfer(
+    listed, error_mm = transfer(
         samples.values,
         samples.points[POSITION].to_numpy(),
         samples.points.brain.to_numpy(str),
@@ -144,18 +134,18 @@ def run_coordinates(
         folds=params.folds,
         seed=params.seed,
     )
-    write_scores(scores, run, {"coordinates": result.scores})
-    table = pd.DataFrame(result.scores, columns=["brain", "fold", "metric", "value"])
+    write_scores(scores, run, {"coordinates": listed})
+    table = pd.DataFrame(listed, columns=["brain", "fold", "metric", "value"])
     means = table.groupby(["brain", "metric"]).value.agg(["mean", "std"])
     for brain in table.brain.unique():
         error, baseline = (means["mean"][brain, f"error_3d_mm{end}"] for end in ("", CONSTANT))
         info(f"{run}: {brain} off by {error:.1f} mm, a constant by {baseline:.1f} mm")
     heading = f"{run}: coordinates predicted by regressors of {fitted}"
-    charts.write(heading, _panels(samples, result, means, params), html)
+    charts.write(heading, _panels(samples, error_mm, means, params), html)
 
 
 def _panels(
-    samples: Samples, result: Transfer, means: pd.DataFrame, params: CoordinatesTask
+    samples: Samples, error_mm: Floats, means: pd.DataFrame, params: CoordinatesTask
 ) -> list[charts.Panel]:
     brains = sorted(samples.points.brain.unique())
 
@@ -167,7 +157,7 @@ def _panels(
     in_space = {"features": bars("error_3d_mm"), "constant": bars("error_3d_mm" + CONSTANT)}
     shown = samples.points.groupby("brain").sample(frac=1, random_state=params.seed)
     shown = shown.groupby("brain").head(_SHOWN).sort_index()
-    error_mm = result.error_mm[shown.index.to_numpy()]
+    error_mm = error_mm[shown.index.to_numpy()]
     fitted = params.named_brain
     by_axis_caption = (
         f"Mean and deviation of {params.folds} regressors, each fitted on {fitted} without "
@@ -178,9 +168,9 @@ def _panels(
         "Beside the error of predicting the mean position of the fitted points for all."
     )
     return [
-        charts.Bars("Error by axis", by_axis_caption, "mean distance (mm)", brains, by_axis),
-        charts.Bars("Error in space", in_space_caption, "mean distance (mm)", brains, in_space),
-        charts.Scatter(
+        charts.bars("Error by axis", by_axis_caption, "mean distance (mm)", brains, by_axis),
+        charts.bars("Error in space", in_space_caption, "mean distance (mm)", brains, in_space),
+        charts.scatter(
             "Seen from the right",
             "Where the points of all brains are placed badly.",
             ("y (mm, to anterior)", "z (mm, to superior)"),

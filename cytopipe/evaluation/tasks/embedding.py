@@ -195,7 +195,7 @@ def _embedded(
     names = sorted(set(of_chosen["area"]))
     shares = composition(members, of_chosen["area"], names)
     return [
-        charts.Scatter(
+        charts.scatter(
             f"UMAP of {split} features",
             "A dot is a point of the cortex; dots lie close together where the directions of their "
             "features are similar. Colours that form islands are what the features tell apart.",
@@ -204,7 +204,7 @@ def _embedded(
             labels | heights,
             hover,
         ),
-        charts.Scatter(
+        charts.scatter(
             f"UMAP in 3D, {split}",
             "The same points with a third dimension; drag with the mouse to rotate.",
             ("UMAP 1", "UMAP 2", "UMAP 3"),
@@ -212,7 +212,7 @@ def _embedded(
             {"hemisphere": labels["hemisphere"], **heights},
             hover,
         ),
-        charts.Scatter(
+        charts.scatter(
             f"t-SNE, {split}",
             f"{fewer} of the points, and the clusters that Ward's method makes of their features.",
             ("t-SNE 1", "t-SNE 2"),
@@ -220,7 +220,7 @@ def _embedded(
             {"Ward cluster": clusters, **of_chosen},
             {name: of_points[chosen] for name, of_points in hover.items()},
         ),
-        charts.Matrix(
+        charts.matrix(
             f"Areas in Ward clusters, {split}",
             "Share of each area among a cluster's points; a row is a cluster with its number of "
             "points and most frequent areas.",
@@ -276,14 +276,14 @@ def _similarity_panels(
     panels: list[charts.Panel] = []
     for name, matrix in shown.items():
         title = f"Similarity, {split}, {name}"
-        panels.append(charts.Matrix(title, caption, areas, areas, matrix, "area", "area", "cosine"))
+        panels.append(charts.matrix(title, caption, areas, areas, matrix, "area", "area", "cosine"))
     names = [f"{brain} ({roles[brain]})" for brain in matrices]
     between = np.array([[correlation(a, b) for b in matrices.values()] for a in matrices.values()])
     np.fill_diagonal(between, np.nan)
     caption = "Pearson's r of the similarity matrices of two brains, over pairs of different areas."
     title = f"Agreement of brains, {split}"
     r = "Pearson's r"
-    return [*panels, charts.Matrix(title, caption, names, names, between, "brain", "brain", r)]
+    return [*panels, charts.matrix(title, caption, names, names, between, "brain", "brain", r)]
 
 
 def _mean(matrices: Sequence[Floats]) -> Floats:

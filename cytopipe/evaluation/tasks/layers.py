@@ -26,7 +26,6 @@ from cytopipe.evaluation.layer_figures import (
 from cytopipe.evaluation.layer_patches import (
     FOLDS,
     IGNORED,
-    LayerPatches,
     in_fraction,
     read_patches,
 )
@@ -214,8 +213,8 @@ def run_layers(
     with torch.no_grad():
         blank = torch.zeros(1, params.patch_px, params.patch_px, dtype=torch.uint8, device=device)
         rows, columns = network.feature_map(blank).shape[2:]
-    data = read_patches(table, params.spacing_um, params.patch_px, rows, columns)
-    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    squares, truth = read_patches(table, params.spacing_um, params.patch_px, rows, columns)
+    images, labels = torch.from_numpy(squares), torch.from_numpy(truth)
     test = (table["split"] == "test").to_numpy(copy=True)
     if not test.any():
         raise InputError(f"{patches}: no test patch; raise patches.layers.test_share in the config")
@@ -234,18 +233,17 @@ def run_layers(
                 fitted = fit(network, inputs[chosen], labels[chosen], params.seed + fold, params)
                 logits = outputs_of(fitted, inputs[test], device, params)
                 predicted = logits.argmax(1).numpy()
-                f1 = f1_of(data.labels[test], predicted)
+                f1 = f1_of(truth[test], predicted)
                 results.append(Result(mode, fraction, fold, f1))
                 if fold == 0:
                     shown[mode] = predicted  # the largest fraction comes last
             macro_f1 = np.mean([result.macro_f1 for result in results[-FOLDS:]])
             info(f"{run}: {mode} {100 * fraction:g}%, macro-F1 {macro_f1:.3f}")
-    tested = LayerPatches(data.images[test], data.labels[test])
     names = table.patch_id[test].tolist()
     panels = [
         fraction_panel(results, ranks),
         class_panel(results),
-        example_panel(tested, shown, names, params.examples),
+        example_panel(squares[test], truth[test], shown, names, params.examples),
     ]
     charts.write(f"Layers: {run}", panels, html)
     write_scores(scores, run, {"layers": score_layers(results)})

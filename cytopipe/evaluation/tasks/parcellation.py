@@ -250,7 +250,7 @@ def _bars(means: pd.DataFrame, splits: Sequence[str], seeds: int) -> charts.Pane
         "points whose cluster stands for their area."
     )
     labels = [names[metric] for metric in shown]
-    return charts.Bars("Purity by area and hemisphere", caption, "score", labels, series)
+    return charts.bars("Purity by area and hemisphere", caption, "score", labels, series)
 
 
 def _map(split: str, samples: Samples, clusters: Clusters) -> charts.Panel:
@@ -269,7 +269,7 @@ def _map(split: str, samples: Samples, clusters: Clusters) -> charts.Panel:
         colours["assigned"] = np.where(
             assigned == labels, labels, np.char.add(np.char.add(labels, " as "), assigned)
         )
-    return charts.Scatter(
+    return charts.scatter(
         f"By {split}",
         f"Points located by {split}, and the clusters of the first seed, seen {view}.",
         ("x (mm, to the right)", title),

@@ -220,7 +220,7 @@ def _trait(points: pd.DataFrame, trait: str) -> NDArray[np.str_]:
 
 def _bars(
     split: str, shares: Mapping[str, Mapping[str, float]], params: RetrievalTask
-) -> charts.Bars:
+) -> charts.Panel:
     names = {
         "": "all but the query",
         " far": f"beyond {params.exclude_mm:g} mm in its section",
@@ -230,7 +230,7 @@ def _bars(
         names[group]: ([values[f"same_{trait}"] for trait in _TRAITS], [0.0] * len(_TRAITS))
         for group, values in shares.items()
     }
-    return charts.Bars(
+    return charts.bars(
         f"Nearest by {split} features",
         "Share of the nearest points that come from the query's own area, brain, section or "
         "hemisphere, among all points but itself, without those of its section within "
@@ -258,12 +258,12 @@ def _pictured(
 
 def _pictures(
     split: str, chosen: pd.DataFrame, windows: NDArray[np.uint8], params: RetrievalTask
-) -> charts.Pictures:
+) -> charts.Panel:
     labels = [
         f"{brain} {section}\n{area or 'no area'}"
         for brain, section, area in zip(chosen.brain, chosen.section, chosen.area, strict=True)
     ]
-    return charts.Pictures(
+    return charts.pictures(
         f"Nearest patches, {split}",
         "Left a query, to its right the patches whose features are nearest, without those "
         f"of its section within {params.exclude_mm:g} mm; with brain, section and area.",

@@ -11,12 +11,14 @@ split by slabs (groups of sections), because a random split would test on the tr
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.metrics import r2_score
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -49,20 +51,14 @@ def class_accuracy(values: Values, labels: NDArray[np.str_], folds: Groups) -> f
     without two labels and two folds. The probe is a ridge classifier on standardised features,
     whose penalty is chosen by generalised cross-validation on the training points.
     """
-    if len(np.unique(labels)) < 2:
+    if any(len(np.unique(labels[folds != fold])) < 2 for fold in np.unique(folds)):
         return float("nan")
-    predicted = np.full(len(labels), "", object)
-    for fold in np.unique(folds):
-        test = folds == fold
-        if len(np.unique(labels[~test])) < 2:
-            return float("nan")
-        probe = make_pipeline(
-            StandardScaler(), RidgeClassifierCV(_PENALTIES, class_weight="balanced")
-        )
-        probe.fit(values[~test].astype(float), labels[~test])
-        predicted[test] = probe.predict(values[test].astype(float))
-    recalls = [np.mean(predicted[labels == label] == label) for label in np.unique(labels)]
-    return float(np.mean(recalls))
+    predicted = _predict(
+        RidgeClassifierCV(_PENALTIES, class_weight="balanced"), values, labels, folds
+    )
+    return float(
+        np.mean([np.mean(predicted[labels == name] == name) for name in np.unique(labels)])
+    )
 
 
 def number_r2(values: Values, targets: NDArray[np.floating], folds: Groups) -> float:
@@ -72,15 +68,16 @@ def number_r2(values: Values, targets: NDArray[np.floating], folds: Groups) -> f
     with a constant target.
     """
     known = np.isfinite(targets)
-    values, targets, folds = values[known].astype(float), targets[known], folds[known]
+    targets, folds = targets[known], folds[known]
     if len(np.unique(folds)) < 2 or np.ptp(targets) == 0:
         return float("nan")
-    predicted = np.empty(len(targets))
-    for fold in np.unique(folds):
-        test = folds == fold
-        probe = make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
-        predicted[test] = probe.fit(values[~test], targets[~test]).predict(values[test])
-    return float(r2_score(targets, predicted))
+    return float(r2_score(targets, _predict(RidgeCV(_PENALTIES), values[known], targets, folds)))
+
+
+def _predict(probe: Any, values: Values, targets: NDArray[Any], folds: Groups) -> NDArray[Any]:
+    probe = make_pipeline(StandardScaler(), probe)
+    split = PredefinedSplit(folds)
+    return np.asarray(cross_val_predict(probe, values.astype(float), targets, cv=split))
 
 
 def section_accuracies(values: Values, points: pd.DataFrame, pairs: int, seed: int) -> Floats:
@@ -314,7 +311,7 @@ def _panels(
             for split in foreign
         }
         labels = [name.replace("_", " ") for name in chosen]
-        panels.append(charts.Bars(title, caption, "0 chance, 1 perfect", labels, series))
+        panels.append(charts.bars(title, caption, "0 chance, 1 perfect", labels, series))
     brains = list(dict.fromkeys(brain for values in foreign.values() for brain in values))
     if brains:
         series = {
@@ -322,7 +319,7 @@ def _panels(
             for split, values in foreign.items()
         }
         panels.append(
-            charts.Bars(
+            charts.bars(
                 "How foreign a brain is",
                 f"Distance of a brain's points to their {params.neighbours} nearest points in "
                 "other, pretrained brains, in units of that of the pretrained brains.",

@@ -1,7 +1,4 @@
-"""Features of a run as a few maps that can be looked at: principal components and clusters.
-
-Views for the eye, not scores: `evaluation` judges features.
-"""
+"""Principal components and clusters of a run's features, for viewing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,20 +13,19 @@ from cytopipe.export.brain import Brain
 from cytopipe.files import InputError
 from cytopipe.numerics.geometry import Floats
 
-# points of a brain on which components and clusters are fitted, evenly taken: bounds the memory
-_FITTED = 20_000
-_BLOCK = 50_000
-_STARTS = 4
+_FITTED = 20_000  # points per brain, evenly spaced, that are fitted: bounds the memory
+_BLOCK = 50_000  # points that are transformed at a time: bounds the memory
+_STARTS = 4  # of k-means, of which the best counts; chosen, not measured
 
 
 @dataclass(frozen=True)
-class Views:
-    """What is shown of the features of several brains, fitted on all of them together.
+class FeatureMaps:
+    """Components and clusters of the features of several brains, fitted on all together.
 
     Attributes
     ----------
-    components : brain to (points, components), NaN for a point without features.
-    clusters : brain to (points,) 1 for the largest cluster, then falling; 0 without features.
+    components : brain to (points, components); NaN for a point without features.
+    clusters : brain to (points,), numbered from 1 by falling size; 0 for a point without features.
     shares : (components,) of the variance.
     """
 
@@ -38,10 +34,10 @@ class Views:
     shares: Floats
 
 
-def views_of(brains: Sequence[Brain], params: Params) -> Views:
+def map_features(brains: Sequence[Brain], params: Params) -> FeatureMaps:
     """Principal components and k-means clusters of a run's backbone features.
 
-    The sign of a component is that which makes its weight of largest size positive.
+    The sign of a component is chosen such that its largest absolute weight is positive.
 
     Raises
     ------
@@ -76,4 +72,4 @@ def views_of(brains: Sequence[Brain], params: Params) -> Views:
             values = arrays[name][block].astype(np.float64)
             components[name][block] = pca.transform(values) * signs
             clusters[name][block] = number_of[means.predict(values)]
-    return Views(components, clusters, np.asarray(pca.explained_variance_ratio_))
+    return FeatureMaps(components, clusters, np.asarray(pca.explained_variance_ratio_))
