@@ -52,7 +52,7 @@ def to_template_affine() -> np.ndarray:
 
 
 def stack_of_template(template_mm: np.ndarray) -> np.ndarray:
-    """Where points of the template lie in the stack; the inverse of `template_of`."""
+    """Stack coordinates of template coordinates; the inverse of `template_of`."""
     return (template_mm - (1.0, -2.0, 3.0)) @ np.linalg.inv(TO_TEMPLATE)
 
 
@@ -142,7 +142,7 @@ def write_study(truth: TruthBrain, study: Path) -> Path:
 
 
 def _write_run(points: pd.DataFrame, results: Path) -> None:
-    """Features that differ between the areas along one axis, and a probe's answers."""
+    """Features that differ between the areas along one axis, and a probe's predictions."""
     usable = (points["status"] == "ok").to_numpy()
     rng = np.random.default_rng(0)
     values = rng.normal(size=(len(points), FEATURES)).astype(np.float32) * 0.1
@@ -156,12 +156,12 @@ def _write_run(points: pd.DataFrame, results: Path) -> None:
     tables.write(tables.FeatureRow, rows, folder / "B01.parquet")
     tested = points[usable & (points["area"] != "")]
     wrong = tested["hemisphere"] == "R"
-    answers = pd.DataFrame(
+    predictions = pd.DataFrame(
         {
             "point_id": tested["point_id"],
             "split": "seen",
             "area": tested["area"],
-            # right on the left, the other area on the right
+            # correct in the left hemisphere, the other area in the right one
             "predicted": np.where(
                 wrong, np.where(tested["area"] == "front", "back", "front"), tested["area"]
             ),
@@ -170,11 +170,11 @@ def _write_run(points: pd.DataFrame, results: Path) -> None:
         }
     )
     path = results / "evaluation" / "areas" / "plain" / "predictions.parquet"
-    tables.write(tables.PredictionRow, answers, path)
+    tables.write(tables.PredictionRow, predictions, path)
 
 
 def export(study: Path, form: str, to: Path) -> Path:
-    """What the command makes of the brain in one format."""
-    place = ["--study", str(study), "--brain", "B01", "--format", form, "--to", str(to)]
-    assert command_line.main(["export", *place]) == 0
+    """Export the brain in one format by the command."""
+    options = ["--study", str(study), "--brain", "B01", "--format", form, "--to", str(to)]
+    assert command_line.main(["export", *options]) == 0
     return to

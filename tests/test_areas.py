@@ -31,7 +31,7 @@ def atlas_of(data: np.ndarray, names: dict[int, str], sides: dict[int, str]) -> 
     return Atlas(volumes.Volume(data, np.eye(4)), names, sides)
 
 
-def test_hops_are_those_of_a_graph_built_voxel_by_voxel() -> None:
+def test_hops_agree_with_a_graph_built_voxel_by_voxel() -> None:
     random = np.random.default_rng(0)
     data = np.where(random.random((9, 8, 7)) < 0.06, random.integers(1, 13, (9, 8, 7)), 0)
     names = {label: f"P{(label - 1) % 6}" for label in range(1, 13)}
@@ -53,18 +53,18 @@ def test_hops_are_those_of_a_graph_built_voxel_by_voxel() -> None:
 
 
 def test_hops_of_a_row_of_areas() -> None:
-    # A B C in a row; the left A touches the right C, across the fissure; D is alone
+    # A B C in a row; the left A touches the right C across the midline; D touches none
     data = np.array([1, 1, 2, 3, 0, 0, 5, 4, 0, 6], np.uint8)[:, None, None]
     data[0], data[6] = 1, 5
     names = {1: "A", 2: "B", 3: "C", 4: "A", 5: "C", 6: "D"}
     sides = {1: "L", 2: "L", 3: "L", 4: "L", 5: "R", 6: "L"}
-    found = hops(atlas_of(data, names, sides), ["C", "A", "D", "elsewhere"])
-    none = UNREACHABLE
-    assert found.tolist() == [
-        [0, 2, none, none],
-        [2, 0, none, none],
-        [none, none, 0, none],
-        [none, none, none, 0],
+    steps = hops(atlas_of(data, names, sides), ["C", "A", "D", "elsewhere"])
+    no_path = UNREACHABLE
+    assert steps.tolist() == [
+        [0, 2, no_path, no_path],
+        [2, 0, no_path, no_path],
+        [no_path, no_path, 0, no_path],
+        [no_path, no_path, no_path, 0],
     ]
 
 
@@ -94,7 +94,7 @@ def test_margin_is_between_the_two_largest() -> None:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Features that tell two areas apart, in the points' own order; one point without features."""
+    """Features that separate two areas, in the points' order; one point has no features."""
     random = np.random.default_rng(0)
     rows = []
     for brain, splits in {"B01": ["train", "seen"], "B02": ["transfer"]}.items():
@@ -110,7 +110,7 @@ def study(tmp_path: Path) -> Path:
         rows.append(pd.DataFrame({"point_id": point_ids, "split": split, "area": area}))
         rows[-1]["brain"] = brain
     frame = pd.concat(rows).sample(frac=1, random_state=1)
-    frame.loc[frame.point_id == "B02-11", "area"] = "R"  # an area that training never saw
+    frame.loc[frame.point_id == "B02-11", "area"] = "R"  # an area that is not in training
     tables.write(tables.PatchRow, filled(tables.PatchRow, frame), tmp_path / "patches.parquet")
     return tmp_path
 
@@ -134,7 +134,7 @@ def run(folder: Path, brains: tuple[str, ...] = ("B01", "B02"), **changed: Any) 
     return tables.read(tables.ScoreRow, folder / "scores.parquet")
 
 
-def test_features_meet_their_patches_by_point(study: Path) -> None:
+def test_features_are_matched_to_patches_by_point(study: Path) -> None:
     table = run(study)
     assert set(table.split) == {"seen", "transfer"} and set(table.fold) == {1, 2}
     assert set(table.metric) == {"macro_f1", "weighted_f1", "top1", "top3"}
@@ -142,7 +142,7 @@ def test_features_meet_their_patches_by_point(study: Path) -> None:
     assert "Confusion, seen" in (study / "areas.html").read_text()
 
 
-def test_features_of_a_data_set_do_as_well_as_those_of_brains(study: Path) -> None:
+def test_features_of_a_data_set_give_the_scores_of_those_of_brains(study: Path) -> None:
     patches = tables.read(tables.PatchRow, study / "patches.parquet")
     patches = pd.concat([patches, patches.iloc[:40]])  # drawn with replacement
     tables.write(tables.PatchRow, patches, study / "patches.parquet")
@@ -179,37 +179,40 @@ def atlas_files(folder: Path) -> list[Path]:
 
 def test_errors_are_counted_by_hops(study: Path) -> None:
     values = np.load(study / "B02.npy")
-    np.save(study / "B02.npy", -values)  # every answer is wrong: P for Q, which is two hops away
+    np.save(study / "B02.npy", -values)  # every prediction is wrong: P for Q, two hops away
     table = run(study, atlas=atlas_files(study))
-    found = table[(table.split == "transfer") & (table.fold == 1)].set_index("metric").value
-    assert found["errors_1_hop"] == 0 and found["errors_2_hops"] == 1
-    assert found["errors_within_1_hop"] == 0 and found["errors_within_2_hops"] == 1
-    assert "margin_2_hops" in found and "margin_correct" not in found
+    scores = table[(table.split == "transfer") & (table.fold == 1)].set_index("metric").value
+    assert scores["errors_1_hop"] == 0 and scores["errors_2_hops"] == 1
+    assert scores["errors_within_1_hop"] == 0 and scores["errors_within_2_hops"] == 1
+    assert "margin_2_hops" in scores and "margin_correct" not in scores
     assert "Margin by hops, transfer" in (study / "areas.html").read_text()
 
 
-def test_predictions_are_the_answers_on_points_that_were_not_trained_on(study: Path) -> None:
+def test_predictions_are_of_points_that_were_not_trained_on(study: Path) -> None:
     values = np.load(study / "B02.npy")
     np.save(study / "B02.npy", -values)
     scored = run(study, atlas=atlas_files(study))
-    found = tables.read(tables.PredictionRow, study / "predictions.parquet")
+    predictions = tables.read(tables.PredictionRow, study / "predictions.parquet")
     patches = tables.read(tables.PatchRow, study / "patches.parquet").set_index("point_id")
-    assert found["point_id"].is_unique and set(found["split"]) == {"seen", "transfer"}
-    assert (patches.loc[found["point_id"], "split"].to_numpy() == found["split"]).all()
-    assert (patches.loc[found["point_id"], "area"].to_numpy() == found["area"]).all()
-    # without features, or of an area that training never saw, there is no answer
-    assert not {"B01-10", "B02-10", "B02-11"} & set(found["point_id"])
-    right = found["area"] == found["predicted"]
-    assert right[found["split"] == "seen"].all() and not right[found["split"] == "transfer"].any()
-    assert set(found["hops"][right]) == {0} and set(found["hops"][~right]) == {2}
-    assert found["probability"].between(0.5, 1).all()
+    assert predictions["point_id"].is_unique and set(predictions["split"]) == {"seen", "transfer"}
+    assert (patches.loc[predictions["point_id"], "split"].to_numpy() == predictions["split"]).all()
+    assert (patches.loc[predictions["point_id"], "area"].to_numpy() == predictions["area"]).all()
+    # there is no prediction without features or for an area that is not in training
+    assert not {"B01-10", "B02-10", "B02-11"} & set(predictions["point_id"])
+    right = predictions["area"] == predictions["predicted"]
+    assert (
+        right[predictions["split"] == "seen"].all()
+        and not right[predictions["split"] == "transfer"].any()
+    )
+    assert set(predictions["hops"][right]) == {0} and set(predictions["hops"][~right]) == {2}
+    assert predictions["probability"].between(0.5, 1).all()
     first = scored[(scored.fold == 1) & (scored.metric == "top1")].set_index("split").value
-    assert right.groupby(found["split"]).mean().to_dict() == first.to_dict()
+    assert right.groupby(predictions["split"]).mean().to_dict() == first.to_dict()
     run(study)
     assert tables.read(tables.PredictionRow, study / "predictions.parquet")["hops"].isna().all()
 
 
-def test_projected_features_are_probed_for_themselves(study: Path) -> None:
+def test_projected_features_have_their_own_probe(study: Path) -> None:
     random = np.random.default_rng(0)
     for brain in ("B01", "B02"):
         np.save(study / f"{brain}-p.npy", random.normal(size=(60, 2)).astype(np.float32))
@@ -224,7 +227,7 @@ def test_projected_features_are_probed_for_themselves(study: Path) -> None:
 def test_a_runs_own_classifier_is_scored_by_its_own_classes(study: Path) -> None:
     for brain in ("B01", "B02"):
         first = np.load(study / f"{brain}.npy")[:, 0]
-        # positive for P; classes in another order than sorted, and R, which no training patch has
+        # positive for P; the classes are not sorted and contain R, which is not in training
         logits = np.stack([np.full(60, -5), first, -first], axis=1).astype(np.float32)
         np.save(study / f"{brain}-p.npy", logits)
     content = {"plan": {"head": "classifier"}, "classes": ["R", "P", "Q"]}
@@ -234,7 +237,7 @@ def test_a_runs_own_classifier_is_scored_by_its_own_classes(study: Path) -> None
     own = table[table.task == "areas_classifier"].set_index(["split", "metric"])
     assert set(table.task) == {"areas", "areas_classifier"} and set(own.fold) == {0}
     assert own.value["seen", "top1"] == 1
-    assert own.value["transfer", "top1"] == pytest.approx(58 / 59)  # R is answered P
+    assert own.value["transfer", "top1"] == pytest.approx(58 / 59)  # R is predicted as P
 
 
 def test_cross_validation_over_transfer_brains(study: Path) -> None:

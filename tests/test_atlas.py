@@ -33,7 +33,7 @@ def test_areas_of_the_points_own_hemisphere(atlas_files):
             [-10.0, -10, 0],  # deep in the left back
             [-10.0, 10, 0],
             [10.0, 10, 0],
-            [4.0, 10, 0],  # said to be left: only the midline area is in reach
+            [4.0, 10, 0],  # declared left: only the midline area is within reach
             [10.0, 10, 30],  # beyond the atlas
             [np.nan] * 3,
             [10.0, -0.5, 0],  # on the border of two areas

@@ -20,23 +20,23 @@ SIZE_UM = (900.0, 600.0)
 
 
 def test_density_is_the_sum_of_gaussians() -> None:
-    # so far inside that the border takes nothing away
+    # so far inside that the border has no effect
     cells = np.random.default_rng(0).uniform([400, 250], [500, 350], (50, 2))
     x, y = np.linspace(380, 520, 9), np.linspace(240, 360, 7)
     got = density_per_mm2(cells, x, y, SIZE_UM, 30)
     apart2 = (x[None, :, None] - cells[:, 0]) ** 2 + (y[:, None, None] - cells[:, 1]) ** 2
     per_um2 = np.exp(-apart2 / (2 * 30**2)).sum(-1) / (2 * np.pi * 30**2)
-    assert got == pytest.approx(1e6 * per_um2, rel=1e-3)  # cells are shared out
+    assert got == pytest.approx(1e6 * per_um2, rel=1e-3)  # cells are distributed over nodes
     assert got.shape == (7, 9)
 
 
 def test_an_even_density_is_even_up_to_the_border() -> None:
-    # a cell every 10 um: 10,000 per mm2
+    # one cell every 10 um: 10,000 per mm2
     grid = np.stack(np.meshgrid(np.arange(5, 900, 10), np.arange(5, 600, 10)), -1).reshape(-1, 2)
     x, y = np.array([0, 5, 450, 899]), np.array([1, 300, 600])
     got = density_per_mm2(grid.astype(float), x, y, SIZE_UM, 100)
     assert got == pytest.approx(np.full((3, 4), 1e4), rel=2e-3)
-    # without the correction a corner would have a quarter of that
+    # without the correction, a corner has a quarter of the density
     plain = got[0, 0] * 0.25
     apart2 = (grid[:, 0] - x[0]) ** 2 + (grid[:, 1] - y[0]) ** 2
     per_um2 = np.exp(-apart2 / (2 * 100**2)).sum() / (2 * np.pi * 100**2)
@@ -49,7 +49,7 @@ def test_single_cells_are_exact_to_a_thousandth_of_the_peak() -> None:
     for cell in np.random.default_rng(5).uniform([350, 290], [550, 310], (20, 2)):
         got = density_per_mm2(cell[None], x, y, SIZE_UM, 50)
         apart2 = (x[None, :] - cell[0]) ** 2 + (y[:, None] - cell[1]) ** 2
-        inside = apart2 < 150**2  # where the border takes away next to nothing
+        inside = apart2 < 150**2  # where the border has nearly no effect
         assert np.abs(got - peak * np.exp(-apart2 / 5000))[inside].max() < 1e-3 * peak
 
 
@@ -61,7 +61,7 @@ def test_a_cell_beyond_the_border_is_not_counted() -> None:
 
 
 def test_layers_have_the_mean_over_their_pixels() -> None:
-    # pixels of 50 um; cells in the frame in which (0, 0) is the centre of the first pixel
+    # pixels of 50 um; the cells' (0, 0) is the centre of the first pixel
     mask = np.zeros((12, 20), np.uint8)
     mask[2:5], mask[5:10, :8] = 1, 4
     cells = np.random.default_rng(1).uniform(0, [950, 550], (80, 2))
@@ -79,7 +79,7 @@ def test_layers_have_the_mean_over_their_pixels() -> None:
     assert got[[0, 3]] == pytest.approx(expected)
 
 
-def test_fine_pixels_are_sampled_without_harm() -> None:
+def test_fine_pixels_may_be_sampled() -> None:
     mask = np.ones((300, 401), np.uint8)
     mask[120:] = 2
     cells = np.random.default_rng(2).uniform(0, [401, 300], (200, 2))
@@ -101,7 +101,7 @@ def test_a_window_is_averaged_cropped_and_mirrored() -> None:
 
 
 def layer_patches(folder: Path, count: int, spacing_um: float = 64) -> pd.DataFrame:
-    """Patches of two layers; the number of cells grows with the number of the patch."""
+    """Patches of two layers; each patch has ten cells more than the one before."""
     random = np.random.default_rng(4)
     rows = []
     for number in range(count):
@@ -112,8 +112,8 @@ def layer_patches(folder: Path, count: int, spacing_um: float = 64) -> pd.DataFr
         annotations.write_gray(image, paths["image.tif"])
         cells = random.uniform(0, 63 * spacing_um, (10 * (number + 1), 2))
         annotations.write_cells(cells, paths["cells"])
-        found = {name.split(".")[0]: str(path) for name, path in paths.items()}
-        rows.append({"patch_id": f"p{number}", "brain": "B01", **found, "spacing_um": spacing_um})
+        columns = {name.split(".")[0]: str(path) for name, path in paths.items()}
+        rows.append({"patch_id": f"p{number}", "brain": "B01", **columns, "spacing_um": spacing_um})
     frame = pd.DataFrame(rows).assign(width_px=64, height_px=64, split="train", rank=range(count))
     return tables.conform(tables.LayerPatchRow, frame)
 
@@ -133,7 +133,7 @@ def weights(path: Path, patch_px: int = 32) -> Path:
 def test_densities_and_features_of_patches(tmp_path: Path) -> None:
     patches = layer_patches(tmp_path, 3)
     densities = read_densities(patches, 2000)
-    # ten cells more a patch: densities in proportion, where the kernel is as wide as the patch
+    # the kernel is as wide as the patch: densities are proportional to the number of cells
     area_mm2 = (64 * 0.064) ** 2
     for number in range(3):
         expected = 10 * (number + 1) / area_mm2

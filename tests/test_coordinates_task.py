@@ -34,19 +34,19 @@ def test_errors_by_hand() -> None:
     }
 
 
-def test_features_that_hold_the_position_give_it_in_every_brain() -> None:
+def test_linear_features_of_position_predict_it_in_every_brain() -> None:
     scores, error_mm = transfer(
         POSITIONS @ MIXED + 5, POSITIONS, BRAINS, brain="B02", folds=5, seed=0
     )
     assert len(scores) == 3 * 5 * 8
-    found = means(scores)
+    got = means(scores)
     for brain in ("B01", "B02", "B03"):
-        assert found[brain, "error_3d_mm"] < 1e-6
-        assert found[brain, "error_3d_mm, constant"] > 30
+        assert got[brain, "error_3d_mm"] < 1e-6
+        assert got[brain, "error_3d_mm, constant"] > 30
     assert np.all(error_mm < 1e-6)
 
 
-def test_a_brain_whose_features_are_shifted_is_off_by_that_much() -> None:
+def test_shifted_features_give_an_error_of_the_shift() -> None:
     elsewhere = POSITIONS + np.where(BRAINS == "B03", 1, 0)[:, None] * [0, 7.0, 0]
     got = means(transfer(elsewhere @ MIXED, POSITIONS, BRAINS, brain="B01", folds=4, seed=0)[0])
     assert got["B02", "error_y_mm"] < 1e-6
@@ -66,7 +66,7 @@ def test_noise_is_no_better_than_a_constant_and_the_constant_is_the_fitted_mean(
 
 
 def test_the_own_brain_is_scored_on_points_that_were_not_fitted_on() -> None:
-    # as many features as fitted points: fitted exactly, but nothing is learnt
+    # as many features as fitted points: an exact fit that learns nothing
     noise = np.random.default_rng(3).normal(size=(600, 159))
     scores, _ = transfer(noise, POSITIONS, BRAINS, brain="B01", folds=5, seed=0)
     assert means(scores)["B01", "error_3d_mm"] > 30

@@ -44,8 +44,8 @@ def test_ward_finds_groups_and_orders_them_by_size() -> None:
     random = np.random.default_rng(0)
     truth = np.repeat([0, 1, 2], [10, 50, 30])
     values = np.eye(3)[truth] * 9 + random.normal(size=(90, 3))
-    found = ward(values, 3)
-    assert (found == np.array([2, 0, 1])[truth]).all()
+    members = ward(values, 3)
+    assert (members == np.array([2, 0, 1])[truth]).all()
 
 
 def test_composition_and_purity_by_hand() -> None:
@@ -60,7 +60,7 @@ def test_similarity_is_the_mean_of_all_pairs() -> None:
     random = np.random.default_rng(0)
     areas = ["a", "b", "c", "d"]
     labels = random.choice(["a", "b", ""], 40)
-    labels[0] = "c"  # a single point; d has none
+    labels[0] = "c"  # a single point; d has no points
     values = random.normal(1, 1, size=(40, 5))
     got = area_similarity(values, labels, areas)
     for (row, one), (column, other) in product(enumerate(areas), repeat=2):
@@ -73,7 +73,7 @@ def test_similarity_is_the_mean_of_all_pairs() -> None:
         assert got[row, column] == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
-def test_correlation_takes_pairs_that_both_have() -> None:
+def test_correlation_uses_the_pairs_that_both_have() -> None:
     one = np.array([[9, 1, 2, 3.0], [1, 9, 4, 5], [2, 4, 9, np.nan], [3, 5, np.nan, 9]])
     other = -2 * one + 1
     other[0, 1] = other[1, 0] = np.nan
@@ -96,7 +96,7 @@ def three_groups() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_embeddings_keep_groups_apart_and_follow_from_the_seed() -> None:
+def test_embeddings_separate_groups_and_depend_only_on_the_seed() -> None:
     values, truth = three_groups()
     flat, deep = umap_of(values, (2, 3), 10, 0.1, seed=1)
     assert flat.shape == (90, 2) and deep.shape == (90, 3)
@@ -123,7 +123,7 @@ def write_brain(folder: Path, brain: str, areas: np.ndarray, values: np.ndarray)
     tables.write(tables.FeatureRow, frame[["point_id", "status"]], folder / f"{brain}.parquet")
 
 
-def test_run_scores_what_the_features_were_made_of(tmp_path: Path) -> None:
+def test_scores_reflect_how_the_features_were_made(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     names = np.array(["p", "q", "r", ""])
     brains = {"B01": "seen", "B02": "transfer", "B03": "unseen"}

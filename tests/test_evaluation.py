@@ -22,7 +22,7 @@ OPTIMISER: dict[str, Any] = {
 
 
 def test_every_task_is_a_name_of_the_package() -> None:
-    """They are imported late, so that a wrong name would show in the job alone."""
+    """Tasks are imported late, so a wrong name would only fail in the job."""
     assert all(callable(getattr(evaluation, name)) for name in evaluation.__all__)
     tasks = {name.removeprefix("run_") for name in evaluation.__all__ if name.startswith("run_")}
     config = study_config.read(study_config.DEFAULTS)
@@ -55,7 +55,7 @@ def test_scores_are_sklearns() -> None:
     assert got["top3"] == pytest.approx(expected)
 
 
-def test_constant_logits_are_no_success() -> None:
+def test_constant_logits_score_zero() -> None:
     assert scores(np.arange(5), np.zeros((5, 5)))["top3"] == 0
 
 
@@ -71,10 +71,10 @@ def fitted(values: np.ndarray, labels: np.ndarray, seed: int = 1, epochs: int = 
     return fit_probe(values.astype(np.float32), labels, 4, seed, params)
 
 
-def test_a_probe_separates_what_is_separable() -> None:
+def test_a_probe_separates_separable_classes() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 400)
-    # of very different scale and far from zero: a layer without bias needs them standardised
+    # of very different scales and far from zero: without a bias, the probe must standardise them
     centres = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * [1e3, 1e-3] + [5e3, 5e-3]
     values = centres[labels] + random.normal(size=(400, 2)) * [100, 1e-4]
     logits = fitted(values, labels).logits(values.astype(np.float32))
@@ -91,7 +91,7 @@ def test_a_probe_of_noise_is_at_chance() -> None:
     )
 
 
-def test_a_probe_follows_from_its_seed() -> None:
+def test_a_probe_depends_only_on_its_seed() -> None:
     random = np.random.default_rng(0)
     values, labels = random.normal(size=(64, 8)), random.integers(0, 4, 64)
     one, same, other = (fitted(values, labels, seed, 1).weights for seed in (1, 1, 2))

@@ -1,4 +1,4 @@
-"""The command `export`: whole or absent, the same bytes again, and clear about what is missing."""
+"""The command `export`: complete or absent, reproducible, and clear about missing results."""
 
 import json
 import shutil
@@ -16,12 +16,12 @@ from cytopipe.formats import tables
 
 
 def run(study: Path, form: str, to: Path, *more: str) -> int:
-    place = ["--study", str(study), "--format", form, "--to", str(to)]
-    return command_line.main(["export", *place, "--brain", "B01", *more])
+    options = ["--study", str(study), "--format", form, "--to", str(to)]
+    return command_line.main(["export", *options, "--brain", "B01", *more])
 
 
 @pytest.mark.parametrize("form", list(export.FORMATS))
-def test_an_export_explains_itself_and_has_the_same_bytes_again(
+def test_an_export_has_a_readme_and_the_same_bytes_each_time(
     form: str, shell_study_folder: Path, tmp_path: Path
 ) -> None:
     for name in ("one", "two"):
@@ -42,27 +42,27 @@ def test_an_export_explains_itself_and_has_the_same_bytes_again(
     assert "RAS mm" in text and "| B01 | 14 |" in text and "**shells**" in text
 
 
-def test_what_is_missing_is_named_and_nothing_is_left(
+def test_a_missing_input_is_named_and_nothing_is_written(
     shell_study_folder: Path, tmp_path: Path, capsys
 ) -> None:
-    place = ["--study", str(shell_study_folder), "--to", str(tmp_path / "out")]
-    assert command_line.main(["export", *place, "--format", "csv"]) == 1
-    said = capsys.readouterr().err
-    assert "no points of B02" in said and "run snakemake --until coordinates" in said
-    assert command_line.main(["export", *place, "--format", "csv", "--brain", "B03"]) == 1
+    options = ["--study", str(shell_study_folder), "--to", str(tmp_path / "out")]
+    assert command_line.main(["export", *options, "--format", "csv"]) == 1
+    message = capsys.readouterr().err
+    assert "no points of B02" in message and "run snakemake --until coordinates" in message
+    assert command_line.main(["export", *options, "--format", "csv", "--brain", "B03"]) == 1
     assert "has no brain 'B03'; use one of B01, B02" in capsys.readouterr().err
-    arguments = [*place, "--format", "gifti", "--brain", "B01", "--run", "none"]
+    arguments = [*options, "--format", "gifti", "--brain", "B01", "--run", "none"]
     assert command_line.main(["export", *arguments]) == 1
     assert "no features of the run 'none'" in capsys.readouterr().err
     for option, value in (("--clusters", "0"), ("--reach-mm", "-1")):
-        arguments = [*place, "--format", "gifti", "--brain", "B01", option, value]
+        arguments = [*options, "--format", "gifti", "--brain", "B01", option, value]
         assert command_line.main(["export", *arguments]) == 1
         assert f"{option} is {value}" in capsys.readouterr().err.replace("-1.0", "-1")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("form", "file", "said"),
+    ("form", "file", "message"),
     [
         ("nifti", "midsurface/B01/depth.nii.gz", "no depth of B01"),
         ("gifti", "midsurface/B01/hemi-R_mid.surf.gii", "no surfaces of B01"),
@@ -71,14 +71,14 @@ def test_what_is_missing_is_named_and_nothing_is_left(
         ("csv", "alignment/B01/stack.parquet", "run snakemake --until alignment"),
     ],
 )
-def test_a_missing_result_stops_an_export_whole(
-    form: str, file: str, said: str, shell_study_folder: Path, tmp_path: Path, capsys
+def test_a_missing_result_stops_the_whole_export(
+    form: str, file: str, message: str, shell_study_folder: Path, tmp_path: Path, capsys
 ) -> None:
     study = tmp_path / "study"
     shutil.copytree(shell_study_folder, study)
     (study / "results" / file).unlink()
     assert run(study, form, tmp_path / "out") == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["study"]
 
 
@@ -93,7 +93,7 @@ def test_points_of_another_template_are_refused(
     assert "coordinates in shells, the config says colin27" in capsys.readouterr().err
 
 
-def test_a_folder_of_somebody_is_left_alone(
+def test_a_folder_that_is_not_empty_is_left_alone(
     shell_study_folder: Path, tmp_path: Path, capsys
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -105,7 +105,7 @@ def test_a_folder_of_somebody_is_left_alone(
     assert run(shell_study_folder, "csv", tmp_path / "empty") == 0
 
 
-def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+def test_a_folder_is_complete_or_absent(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), whole_folder(tmp_path / "out") as beside:
         (beside / "half").write_text("written")
         raise RuntimeError
@@ -124,17 +124,17 @@ def test_csv_reads_back_to_the_same_numbers_with_a_unit_for_each(
         ("points", tables.PointRow, results / "coordinates" / "B01" / "points.parquet"),
         ("sections", tables.StackRow, results / "alignment" / "B01" / "stack.parquet"),
     ):
-        found = pd.read_csv(
+        table = pd.read_csv(
             tmp_path / "out" / f"B01_{name}.csv",
             dtype={column.name: column.dtype for column in tables.columns(kind)},
             keep_default_na=True,
         )
         expected = tables.read(kind, path)
-        if "area" in found:
-            found["area"] = found["area"].fillna("")
-        pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+        if "area" in table:
+            table["area"] = table["area"].fillna("")
+        pd.testing.assert_frame_equal(table, expected, check_dtype=False)
         described = json.loads((tmp_path / "out" / f"B01_{name}.json").read_text())
-        assert list(described) == list(found)
+        assert list(described) == list(table)
         for column in tables.columns(kind):
             assert described[column.name].get("Units", "") == column.unit
 

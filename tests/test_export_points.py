@@ -1,4 +1,4 @@
-"""Formats `neuroglancer` and `openminds`: readers spelled out from the specifications."""
+"""Formats `neuroglancer` and `openminds`, read as their specifications say."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def points(shell_study_folder: Path) -> pd.DataFrame:
 
 
 class Layer:
-    """An annotation layer, after annotations.md and sharding.md of the format."""
+    """A reader of annotation layers, from annotations.md and sharding.md of the format."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,17 +44,17 @@ class Layer:
         self.size = used + (-used) % 4
 
     def decode(self, content: bytes) -> dict[str, Any]:
-        found: dict[str, Any] = {"place": np.frombuffer(content, "<f4", 3)}
+        values: dict[str, Any] = {"position": np.frombuffer(content, "<f4", 3)}
         at, widths = 12, []
         for described in self.info["properties"]:
             width, kind = SIZES[described["type"]]
             value = np.frombuffer(content[at : at + width], kind.lstrip("3"))
-            found[described["id"]] = value if len(value) > 1 else value[0]
+            values[described["id"]] = value if len(value) > 1 else value[0]
             at += width
             widths.append(1 if described["type"] == "rgb" else width)
         assert widths == sorted(widths, reverse=True)
         assert set(content[at : self.size]) <= {0}
-        return found
+        return values
 
     def by_id(self, number: int) -> dict[str, Any] | None:
         spec = self.info["by_id"]["sharding"]
@@ -68,15 +68,15 @@ class Layer:
         ids = np.cumsum(ids)
         # an offset counts from the end of the chunk before
         begins = np.cumsum(starts) + np.cumsum(sizes) - sizes
-        (place,) = np.nonzero(ids == number)
-        if not len(place):
+        (at,) = np.nonzero(ids == number)
+        if not len(at):
             return None
-        begin = int(begins[place[0]])
-        assert int(sizes[place[0]]) == self.size
+        begin = int(begins[at[0]])
+        assert int(sizes[at[0]]) == self.size
         return self.decode(body[begin : begin + self.size])
 
     def levels(self) -> list[dict[str, list[tuple[int, dict[str, Any]]]]]:
-        found = []
+        levels = []
         for level in self.info["spatial"]:
             cells = {}
             for path in (self.folder / level["key"]).glob("*"):
@@ -88,8 +88,8 @@ class Layer:
                 cells[path.name] = [
                     (int(i), self.decode(p)) for i, p in zip(ids, parts, strict=True)
                 ]
-            found.append(cells)
-        return found
+            levels.append(cells)
+        return levels
 
 
 @pytest.mark.parametrize("space", ["stack", "shells"])
@@ -99,26 +99,26 @@ def test_annotations_are_the_points(exported: Path, points: pd.DataFrame, space:
     assert layer.info["dimensions"] == {axis: [0.001, "m"] for axis in "xyz"}
     labels = {p["id"]: p.get("enum_labels") for p in layer.info["properties"]}
     for number in range(0, len(points), 7):
-        row, found = points.iloc[number], layer.by_id(number)
-        assert found is not None
+        row, values = points.iloc[number], layer.by_id(number)
+        assert values is not None
         stack_mm = np.array([row["x_stack_um"], row["z_stack_um"], -row["y_stack_um"]]) / 1000
         expected = stack_mm if space == "stack" else template_of(stack_mm)
-        np.testing.assert_allclose(found["place"], expected, atol=1e-4)
+        np.testing.assert_allclose(values["position"], expected, atol=1e-4)
         radius = np.linalg.norm(stack_mm - CENTRES[row["hemisphere"]])
         assert radius == pytest.approx(HALF_MM, abs=1e-3)
-        assert labels["hemisphere"][found["hemisphere"]] == row["hemisphere"]
-        assert labels["area"][found["area"]] == (row["area"] or "no area")
-        assert labels["status"][found["status"]] == row["status"]
-        assert found["section"] == row["section"]
-        assert found["depth"] == pytest.approx(row["depth"])
+        assert labels["hemisphere"][values["hemisphere"]] == row["hemisphere"]
+        assert labels["area"][values["area"]] == (row["area"] or "no area")
+        assert labels["status"][values["status"]] == row["status"]
+        assert values["section"] == row["section"]
+        assert values["depth"] == pytest.approx(row["depth"])
     assert layer.by_id(len(points)) is None
-    # the point without a place in the template
+    # the point without a template coordinate
     assert (layer.by_id(3) is None) == (space == "shells")
 
 
-def test_the_spatial_index_holds_each_point_once_in_its_cell(tmp_path: Path) -> None:
+def test_the_spatial_index_contains_each_point_once_in_its_cell(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    # some thousand points, most of them in one corner
+    # thousands of points, most of them in one corner
     places = np.concatenate([rng.random((3000, 3)) * 40, rng.random((6000, 3)) * 5 + (30, 0, 20)])
     value = rng.random(len(places)).astype(np.float32)
     side = rng.integers(0, 2, len(places)).astype(np.uint8)
@@ -145,13 +145,13 @@ def test_the_spatial_index_holds_each_point_once_in_its_cell(tmp_path: Path) -> 
             cell = np.array(name.split("_"), int)
             assert (cell >= 0).all() and (cell < grid).all()
             assert 0 < len(annotations) <= level["limit"]
-            for number, found in annotations:
-                np.testing.assert_allclose(found["place"], places[number], atol=1e-5)
-                assert (found["value"], found["side"]) == (value[number], side[number])
+            for number, values in annotations:
+                np.testing.assert_allclose(values["position"], places[number], atol=1e-5)
+                assert (values["value"], values["side"]) == (value[number], side[number])
                 assert (places[number] >= low + cell * chunk - 1e-9).all()
                 assert (places[number] <= low + (cell + 1) * chunk + 1e-9).all()
                 seen.append(number)
-        # coarse levels show some of all, not all of some
+        # coarse levels contain points from everywhere
         assert level["limit"] < 1.2 * neuroglancer._CELL
     assert sorted(seen) == np.flatnonzero(known).tolist()
 
@@ -162,7 +162,7 @@ def test_a_layer_without_points_can_be_read(tmp_path: Path) -> None:
     assert layer.levels() == [{}] and layer.info["upper_bound"] == [1, 1, 1]
 
 
-def test_tissue_that_fills_its_grid_keeps_all_of_its_voxels(
+def test_tissue_that_fills_its_grid_keeps_all_voxels(
     shell_study_folder: Path, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
@@ -172,14 +172,14 @@ def test_tissue_that_fills_its_grid_keeps_all_of_its_voxels(
     brain = brains_of(shell_study_folder, "B01", None)[0]
     files = replace(brain.files, tissue=tmp_path / "tissue.nii.gz")
     write_tissue(replace(brain, files=files), tmp_path / "layer")
-    found, low_mm, edge_mm = read_segmentation(tmp_path / "layer")
+    written, low_mm, edge_mm = read_segmentation(tmp_path / "layer")
     # the corner of the first voxel, and each voxel eight times
     np.testing.assert_allclose(low_mm, np.array([-6.0, 0.3, -0.9]) - 0.15)
     np.testing.assert_allclose(edge_mm, 0.15)
     expected = tissue
     for axis in range(3):
         expected = np.repeat(expected, 2, axis=axis)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(written, expected)
 
 
 def read_segmentation(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -188,28 +188,28 @@ def read_segmentation(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     (scale,) = info["scales"]
     assert (info["type"], info["data_type"], scale["encoding"]) == ("segmentation", "uint8", "raw")
     offset, size = np.array(scale["voxel_offset"]), np.array(scale["size"])
-    found = np.zeros(size, np.uint8)
+    volume = np.zeros(size, np.uint8)
     for path in (folder / scale["key"]).iterdir():
         # bounds may be negative: "-44--12" spans from -44 to -12
         bounds = [re.fullmatch(r"(-?\d+)-(-?\d+)", part) for part in path.name.split("_")]
         begin, end = np.array([bound.groups() for bound in bounds if bound], int).T
         data = np.frombuffer(path.read_bytes(), np.uint8).reshape((end - begin)[::-1]).T
-        found[tuple(slice(a, b) for a, b in zip(begin - offset, end - offset, strict=True))] = data
+        volume[tuple(slice(a, b) for a, b in zip(begin - offset, end - offset, strict=True))] = data
     edge_mm = np.array(scale["resolution"]) / 1e6
-    return found, offset * edge_mm, edge_mm
+    return volume, offset * edge_mm, edge_mm
 
 
-def test_tissue_lies_where_the_points_do(exported: Path) -> None:
-    found, low_mm, edge_mm = read_segmentation(exported / "tissue-stack")
+def test_tissue_and_points_are_in_the_same_frame(exported: Path) -> None:
+    tissue, low_mm, edge_mm = read_segmentation(exported / "tissue-stack")
     np.testing.assert_allclose(edge_mm, STACK_VOXEL_MM / 2)
     assert len(list((exported / "tissue-stack" / "half_voxel").iterdir())) > 1
     # an eighth of a voxel of the stack has the label of that voxel's centre
-    centre_mm = low_mm + (np.moveaxis(np.indices(found.shape), 0, -1) + 0.5) * edge_mm
+    centre_mm = low_mm + (np.moveaxis(np.indices(tissue.shape), 0, -1) + 0.5) * edge_mm
     stack_voxel = np.floor(centre_mm / STACK_VOXEL_MM + 0.5) * STACK_VOXEL_MM
-    np.testing.assert_array_equal(found, shells(stack_voxel)[0])
+    np.testing.assert_array_equal(tissue, shells(stack_voxel)[0])
     for centre in CENTRES.values():
-        place = np.floor((centre + (0, MIDDLE_MM, 0) - low_mm) / edge_mm).astype(int)
-        assert found[tuple(place)] == 1
+        index = np.floor((centre + (0, MIDDLE_MM, 0) - low_mm) / edge_mm).astype(int)
+        assert tissue[tuple(index)] == 1
 
 
 @pytest.mark.parametrize("space", ["stack", "shells"])

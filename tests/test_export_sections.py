@@ -1,4 +1,4 @@
-"""Format `geojson`, read by shapely: outlines, lines and points on the scan, mirrored or not."""
+"""Format `geojson`, read by shapely: outlines, lines and points on normal and mirrored scans."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ from cytopipe.formats import images, tables
 @pytest.fixture(scope="module")
 def exported(shell_study_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("geojson") / "out"
-    place = ["--study", str(shell_study_folder), "--brain", "B01", "--to", str(to)]
-    assert command_line.main(["export", *place, "--format", "geojson"]) == 0
+    options = ["--study", str(shell_study_folder), "--brain", "B01", "--to", str(to)]
+    assert command_line.main(["export", *options, "--format", "geojson"]) == 0
     return to
 
 
@@ -32,7 +32,7 @@ def features_of(exported: Path, section: int) -> list[dict]:
 
 
 def to_stack_mm(study: Path, section: int, level0: np.ndarray) -> np.ndarray:
-    """Stack RAS mm of pixels of level 0 counted from the corner, spelled out."""
+    """Stack RAS mm of pixels of level 0, counted from the corner, step by step."""
     path = study / "results" / "alignment" / "B01" / "stack.parquet"
     places = {row.section: row for row in tables.read_rows(tables.StackRow, path)}
     return as_scanned(places[section], (np.asarray(level0) - 0.5) * FULL_UM)
@@ -57,8 +57,8 @@ def test_points_and_lines_lie_on_the_spheres(
     points = [f for f in features if f["geometry"]["type"] == "MultiPoint"]
     assert sum(len(f["geometry"]["coordinates"]) for f in points) > 60
     for feature in points:
-        place = np.array(feature["geometry"]["coordinates"])
-        stack_mm = to_stack_mm(shell_study_folder, section, place)
+        pixels = np.array(feature["geometry"]["coordinates"])
+        stack_mm = to_stack_mm(shell_study_folder, section, pixels)
         radius = np.min([np.linalg.norm(stack_mm - c, axis=1) for c in CENTRES.values()], axis=0)
         np.testing.assert_allclose(radius, HALF_MM, atol=0.001)
         name = feature["properties"]["classification"]["name"]
@@ -66,8 +66,8 @@ def test_points_and_lines_lie_on_the_spheres(
     lines = [f for f in features if f["geometry"]["type"] == "LineString"]
     assert {f["properties"]["classification"]["name"] for f in lines} == {"midline L", "midline R"}
     for feature in lines:
-        place = np.array(feature["geometry"]["coordinates"])
-        right = to_stack_mm(shell_study_folder, section, place)[:, 0] > 0
+        pixels = np.array(feature["geometry"]["coordinates"])
+        right = to_stack_mm(shell_study_folder, section, pixels)[:, 0] > 0
         assert right.all() == feature["properties"]["name"].endswith("R")
         assert right.all() or not right.any()
     total_mm = sum(shape(f["geometry"]).length for f in lines) * FULL_UM / 1000
@@ -78,7 +78,7 @@ def test_points_and_lines_lie_on_the_spheres(
 
 
 @pytest.mark.parametrize("section", [1020, 1120])
-def test_outlines_hold_exactly_the_labels(
+def test_outlines_contain_exactly_the_labels(
     exported: Path, shell_study_folder: Path, section: int
 ) -> None:
     folder = shell_study_folder / "results" / "segmentation" / "B01"
@@ -88,15 +88,15 @@ def test_outlines_hold_exactly_the_labels(
     # centres of label pixels, in pixels of level 0 from the corner
     x, y = (columns + 0.5) * SPACING_UM / FULL_UM, (rows + 0.5) * SPACING_UM / FULL_UM
     for label, name in ((1, "gray matter"), (2, "white matter")):
-        (found,) = [
+        (outline,) = [
             shape(f["geometry"])
             for f in features_of(exported, section)
             if f["properties"]["classification"]["name"] == name
         ]
-        assert found.is_valid and len(found.geoms) == 2
-        np.testing.assert_array_equal(shapely.contains_xy(found, x, y), labels == label)
-        # a hole for the white matter in the gray
-        assert [len(piece.interiors) for piece in found.geoms] == [2 - label] * 2
+        assert outline.is_valid and len(outline.geoms) == 2
+        np.testing.assert_array_equal(shapely.contains_xy(outline, x, y), labels == label)
+        # white matter is a hole in gray matter
+        assert [len(piece.interiors) for piece in outline.geoms] == [2 - label] * 2
     outer = shape(features_of(exported, section)[0]["geometry"]).geoms[0].exterior
     stack_mm = to_stack_mm(shell_study_folder, section, np.array(outer.coords))
     radius = np.min([np.linalg.norm(stack_mm - c, axis=1) for c in CENTRES.values()], axis=0)
@@ -129,7 +129,7 @@ def test_outlines_of_any_mask_are_valid_and_exact() -> None:
         np.testing.assert_array_equal(inside, mask)
 
 
-def test_straight_points_are_left_out_without_moving_the_line() -> None:
+def test_points_on_straight_lines_are_left_out() -> None:
     square = np.array([[0, 0], [1, 0], [2, 0], [2, 2], [1, 2], [0, 2], [0, 1], [0, 0]], float)
     kept = without_straight(square)
     assert {tuple(p) for p in kept.tolist()} == {(0, 0), (2, 0), (2, 2), (0, 2)}

@@ -1,4 +1,4 @@
-"""Format `gifti`, read by nilearn and nibabel and held against the formulas of two spheres."""
+"""Format `gifti`, read by nilearn and nibabel and compared with the formulas of two spheres."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,11 @@ from shell_study import BALL, CENTRES, HALF_MM, MIDDLE_MM, PIAL_MM, WHITE_MM, ba
 from cytopipe import __main__ as command_line
 from cytopipe.commands.export import brains_of
 from cytopipe.export.gifti import to_template
-from cytopipe.export.nearest_point import default_reach_mm, nearest_on_surface, vertex_normals
+from cytopipe.export.nearest_point import default_reach_mm, nearest_on_surface
 from cytopipe.formats import transforms
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import stack_to_ras
+from cytopipe.numerics.meshes import vertex_normals
 
 EDGE_MM = float(
     np.linalg.norm(BALL.vertices[BALL.faces[:, 0]] - BALL.vertices[BALL.faces[:, 1]], axis=1).max()
@@ -31,13 +32,13 @@ EDGE_MM = float(
 def exported(shell_study_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("gifti") / "out"
     options = ["--format", "gifti", "--run", "plain", "--clusters", "2", "--components", "2"]
-    place = ["--study", str(shell_study_folder), "--brain", "B01", "--to", str(to)]
-    assert command_line.main(["export", *place, *options]) == 0
+    arguments = ["--study", str(shell_study_folder), "--brain", "B01", "--to", str(to)]
+    assert command_line.main(["export", *arguments, *options]) == 0
     return to / "B01"
 
 
 def arcs_mm(study: Path, hemisphere: str) -> tuple[np.ndarray, np.ndarray]:
-    """Way over the sphere from each vertex to each usable point, and the points' areas."""
+    """Distance on the sphere from each vertex to each usable point, and the points' areas."""
     brain = brains_of(study, "B01", None)[0]
     own = brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool)
     towards = (brain.stack_mm[own] - CENTRES[hemisphere]) / HALF_MM
@@ -59,7 +60,7 @@ def test_surfaces_lie_where_the_formulas_say(exported: Path, hemisphere: str) ->
     assert np.sign(there.coordinates[:, 0].mean()) == (-1 if hemisphere == "L" else 1)
     # normals still point outwards
     outwards = there.coordinates - there.coordinates.mean(axis=0)
-    normals = vertex_normals(Surface(there.coordinates, there.faces))
+    normals = vertex_normals(there.coordinates, there.faces)
     assert ((outwards * normals).sum(axis=1) > 0).all()
 
 
@@ -75,14 +76,14 @@ def test_every_file_names_its_structure_and_scanner_space(
         assert len(image.darrays) == (2 if path.name.endswith("surf.gii") else 1)
         assert image.darrays[0].data.shape[0] == len(BALL.vertices)
         if path.name.endswith("surf.gii"):
-            # what FreeView asks for before it takes coordinates as RAS
+            # FreeView reads only these coordinates as RAS
             spaces = [node.text for node in ElementTree.parse(path).iter("DataSpace")]
             assert spaces[0] == "NIFTI_XFORM_SCANNER_ANAT"
             assert image.darrays[0].meta["AnatomicalStructureSecondary"] == "MidThickness"
 
 
 @pytest.mark.parametrize("hemisphere", ["L", "R"])
-def test_areas_reach_as_far_as_points_do(
+def test_areas_extend_as_far_as_points_reach(
     exported: Path, shell_study_folder: Path, hemisphere: str
 ) -> None:
     arc_mm, areas = arcs_mm(shell_study_folder, hemisphere)
@@ -93,21 +94,21 @@ def test_areas_reach_as_far_as_points_do(
     distance_mm = surface.load_surf_data(str(path).replace("areas.label", "distance.shape"))
     nearest_mm = arc_mm.min(axis=1)
     assert np.isnan(distance_mm[nearest_mm > reach_mm]).all()
-    # edges make a way up to a sixth longer than the arc, and entering may lead an edge astray
+    # paths along edges are up to a sixth longer than the arc, and may start an edge away
     assert np.isfinite(distance_mm[1.16 * nearest_mm + EDGE_MM < reach_mm]).all()
     assert (nearest_mm > reach_mm).sum() > 10 and (keys[np.isnan(distance_mm)] == 0).all()
-    found = np.isfinite(distance_mm)
-    # over the surface, plus the way from the points' sphere to this one
-    assert (distance_mm[found] > nearest_mm[found] - 0.05).all()
+    reached = np.isfinite(distance_mm)
+    # along the surface, plus the distance from the points' sphere
+    assert (distance_mm[reached] > nearest_mm[reached] - 0.05).all()
     names = nib.load(path).labeltable.get_labels_as_dict()
-    # inside an area no point of another one is within reach
+    # well inside an area, no point of another area is within reach
     along = ball(hemisphere, MIDDLE_MM).vertices[:, 1]
-    inside = found & (np.abs(along - BORDER_MM) > reach_mm) & (np.abs(along - RIM_MM) > reach_mm)
+    inside = reached & (np.abs(along - BORDER_MM) > reach_mm) & (np.abs(along - RIM_MM) > reach_mm)
     expected = area_of(ball(hemisphere, MIDDLE_MM).vertices[inside])
     assert {*expected.tolist()} >= set(AREAS)
-    said = np.array([names[key] for key in keys[inside].tolist()])
-    np.testing.assert_array_equal(said, np.where(expected == "", "???", expected))
-    # and at the border each vertex has the area of a point that is nearly the nearest
+    assigned = np.array([names[key] for key in keys[inside].tolist()])
+    np.testing.assert_array_equal(assigned, np.where(expected == "", "???", expected))
+    # at a border, each vertex has the area of a point that is nearly the nearest
     best = np.stack([arc_mm[:, areas == name].min(axis=1) for name in AREAS], axis=1)
     for number, name in enumerate(AREAS):
         chosen = np.array([names[key] == name for key in keys.tolist()])
@@ -125,7 +126,7 @@ def test_labels_have_distinct_colours_and_unknown_has_none(exported: Path) -> No
     assert [label.rgba for label in other.labels] == [label.rgba for label in table.labels]
 
 
-def test_maps_hold_what_is_known(exported: Path) -> None:
+def test_maps_contain_the_values_of_the_points(exported: Path) -> None:
     expected = {
         "thickness": PIAL_MM - WHITE_MM,
         "curvature": 1 / MIDDLE_MM,
@@ -147,7 +148,7 @@ def test_features_clusters_and_predictions_of_a_run(exported: Path) -> None:
         component = surface.load_surf_data(f"{stem}_component1.shape.gii")
         clusters = surface.load_surf_data(f"{stem}_clusters.label.gii")
         known = np.isfinite(component) & clear
-        # the features differ along one axis, with a positive weight on it, by 10
+        # the features differ by 10 along one axis, with a positive weight
         front = known & (truth == "front")
         back = known & (truth != "front")
         assert component[front].min() > 2 and component[back].max() < -2
@@ -178,7 +179,7 @@ def test_nilearn_draws_them(exported: Path, tmp_path: Path) -> None:
         mpl.pyplot.close(figure)
 
 
-def test_the_other_bank_of_a_sulcus_gets_nothing() -> None:
+def test_a_point_has_no_effect_on_the_opposite_bank_of_a_sulcus() -> None:
     # two banks that face each other 1 mm apart, as one mesh of two sheets
     x, y = np.meshgrid(np.arange(8.0), np.arange(8.0), indexing="ij")
     quads = [(8 * i + j, 8 * i + 8 + j, 8 * i + 9 + j, 8 * i + 1 + j)
@@ -186,9 +187,9 @@ def test_the_other_bank_of_a_sulcus_gets_nothing() -> None:
     up = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))], np.int32)
     sheets = [np.stack([x.ravel(), y.ravel(), np.full(64, z)], axis=1) for z in (0.0, 1.0)]
     banks = Surface(np.concatenate(sheets), np.concatenate([up, up[:, ::-1] + 64]))
-    np.testing.assert_allclose(vertex_normals(banks)[:64], [[0, 0, 1]] * 64)
-    np.testing.assert_allclose(vertex_normals(banks)[64:], [[0, 0, -1]] * 64)
-    # a point of the lower bank that the refinement has pushed nearer to the upper one
+    np.testing.assert_allclose(vertex_normals(banks.vertices, banks.faces)[:64], [[0, 0, 1]] * 64)
+    np.testing.assert_allclose(vertex_normals(banks.vertices, banks.faces)[64:], [[0, 0, -1]] * 64)
+    # a point of the lower bank that the refinement has moved nearer to the upper bank
     points, normals = np.array([[3.1, 3.0, 0.7]]), np.array([[0.0, 0.0, 1.0]])
     rows, distance_mm = nearest_on_surface(banks, points, normals, reach_mm=2.9)
     assert (rows[64:] == -1).all() and np.isnan(distance_mm[64:]).all()
@@ -200,7 +201,7 @@ def test_the_other_bank_of_a_sulcus_gets_nothing() -> None:
     assert (rows == -1).all() and np.isnan(distance_mm).all()
 
 
-def test_ways_over_the_surface_are_the_shortest(shell_study_folder: Path) -> None:
+def test_distances_along_the_surface_are_the_shortest(shell_study_folder: Path) -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(20, 3))
     points *= (HALF_MM / np.linalg.norm(points, axis=1))[:, None]
@@ -224,11 +225,11 @@ def test_ways_over_the_surface_are_the_shortest(shell_study_folder: Path) -> Non
     np.testing.assert_array_equal(rows, chosen)
 
 
-def test_vertices_that_a_field_does_not_cover_are_placed_by_the_affine_and_said(
+def test_uncovered_vertices_are_moved_by_the_affine_and_marked(
     shell_study_folder: Path, tmp_path: Path
 ) -> None:
     brain = brains_of(shell_study_folder, "B01", None)[0]
-    # a field over R < -16 alone that shifts by 2 mm to the right
+    # a field that covers only R < -16 and shifts by 2 mm to the right
     shape, affine = (20, 60, 60), np.eye(4)
     affine[:3, 3] = (-35.0, 0.0, -50.0)
     field = np.broadcast_to(np.array([2.0, 0, 0]), (*shape, 3))
@@ -243,13 +244,13 @@ def test_vertices_that_a_field_does_not_cover_are_placed_by_the_affine_and_said(
     np.testing.assert_allclose(moved.vertices[uncovered], by_affine[uncovered])
 
 
-def test_normals_turn_into_ras_as_places_do(shell_study_folder: Path) -> None:
+def test_normals_are_converted_to_ras_like_positions(shell_study_folder: Path) -> None:
     brain = brains_of(shell_study_folder, "B01", None)[0]
     centres = np.array([CENTRES[h] for h in brain.points["hemisphere"]])
     np.testing.assert_allclose(brain.normals, (brain.stack_mm - centres) / HALF_MM, atol=1e-6)
     stack_um = brain.points[["x_stack_um", "y_stack_um", "z_stack_um"]].to_numpy()
     np.testing.assert_allclose(brain.stack_mm, stack_to_ras(stack_um, "R"))
-    # seen from in front the image's right is the brain's left
+    # from the front, the image's right is the brain's left
     other = replace(brain, image_right="L")
     np.testing.assert_array_equal(other.stack_mm, brain.stack_mm * (-1, 1, 1))
     np.testing.assert_array_equal(other.normals, brain.normals * (-1, 1, 1))

@@ -1,4 +1,4 @@
-"""Formats `nifti` and `bids`, read by nibabel and SimpleITK, by BIDS' own schema, and formulas."""
+"""Formats `nifti` and `bids`, compared with formulas, SimpleITK and the schema of BIDS."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def off_borders_mm(stack_mm: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("space", ["stack", "shells"])
-def test_tissue_and_depth_lie_where_the_formulas_say(exported: Path, space: str) -> None:
+def test_tissue_and_depth_agree_with_the_formulas(exported: Path, space: str) -> None:
     tissue = nib.load(exported / "B01" / f"B01_space-{space}_tissue.nii.gz")
     depth = nib.load(exported / "B01" / f"B01_space-{space}_depth.nii.gz")
     assert nib.aff2axcodes(tissue.affine) == ("R", "A", "S")
@@ -50,17 +50,17 @@ def test_tissue_and_depth_lie_where_the_formulas_say(exported: Path, space: str)
     # the nearest voxel of the stack is at most half a diagonal away
     off_mm = 0.0 if space == "stack" else STACK_VOXEL_MM * np.sqrt(3) / 2
     clear = off_borders_mm(stack_mm) >= off_mm
-    found = np.asarray(tissue.dataobj)
-    np.testing.assert_array_equal(found[clear], expected[clear])
-    assert {*np.unique(found[clear]).tolist()} == {0, 1, 2}
+    labels = np.asarray(tissue.dataobj)
+    np.testing.assert_array_equal(labels[clear], expected[clear])
+    assert {*np.unique(labels[clear]).tolist()} == {0, 1, 2}
     values = np.asarray(depth.dataobj)
-    np.testing.assert_array_equal(np.isnan(values), found != 1)
+    np.testing.assert_array_equal(np.isnan(values), labels != 1)
     gray = clear & (expected == 1)
     # depth falls by at most pial^2 / (r^2 * (pial - white)) ... a mm: 0.55 at the white border
     np.testing.assert_allclose(values[gray], expected_depth[gray], atol=1e-3 + 0.55 * off_mm)
 
 
-def test_itk_finds_the_same_tissue_at_the_same_place(exported: Path) -> None:
+def test_itk_reads_the_same_tissue_at_the_same_position(exported: Path) -> None:
     image = sitk.ReadImage(str(exported / "B01" / "B01_space-shells_tissue.nii.gz"))
     for hemisphere, centre in CENTRES.items():
         for radius, label in ((5.0, 2), (MIDDLE_MM, 1)):
@@ -69,7 +69,7 @@ def test_itk_finds_the_same_tissue_at_the_same_place(exported: Path) -> None:
                 # ITK's points are LPS
                 index = image.TransformPhysicalPointToIndex((-r, -a, s))
                 assert image[index] == label, (hemisphere, radius, direction)
-    # left of the left ball and above both there is nothing
+    # no tissue left of the left ball and above both
     r, a, s = template_of(CENTRES["L"] + (-16.0, 0, 0))
     assert image[image.TransformPhysicalPointToIndex((-r, -a, s))] == 0
 
@@ -80,9 +80,9 @@ def test_gray_voxels_have_the_area_of_the_points_around_them(exported: Path, spa
     tissue = nib.load(exported / "B01" / f"B01_space-{space}_tissue.nii.gz")
     places = places_of(areas)
     stack_mm = places if space == "stack" else stack_of_template(places)
-    found = np.asarray(areas.dataobj)
+    labels = np.asarray(areas.dataobj)
     gray = np.asarray(tissue.dataobj) == 1
-    assert (found[~gray] == 0).all()
+    assert (labels[~gray] == 0).all()
     names = pd.read_csv(exported / "areas.tsv", sep="\t").set_index("index")["name"]
     assert names.tolist() == ["no area", "front", "back"]
     along = stack_mm[..., 1]
@@ -92,10 +92,10 @@ def test_gray_voxels_have_the_area_of_the_points_around_them(exported: Path, spa
     expected = area_of(stack_mm)
     keys = {"front": 1, "back": 2, "": 0}
     expected_keys = np.vectorize(keys.get)(expected)
-    # the missing section leaves voxels without a point that is near enough
-    known = clear & (found > 0)
+    # near the missing section, voxels have no point within reach
+    known = clear & (labels > 0)
     assert known.sum() > 0.8 * (clear & (expected != "")).sum()
-    np.testing.assert_array_equal(found[known], expected_keys[known])
+    np.testing.assert_array_equal(labels[known], expected_keys[known])
 
 
 def test_names_are_those_of_bids(data_set: Path) -> None:
@@ -118,7 +118,7 @@ def test_names_are_those_of_bids(data_set: Path) -> None:
 
     beyond = [path for path in paths if not valid(path) and path != ".bidsignore"]
     assert beyond and all(Path(path).match("sub-*/micr/*") for path in beyond)
-    # BIDS knows segmentations of anatomical images: these differ by the data type alone
+    # BIDS knows segmentations of anatomical images, which differ only in the data type
     segmentations = [path for path in paths if "_dseg." in path]
     assert len(segmentations) == 4 + 4 + 2 + 2
     for path in segmentations:
@@ -167,7 +167,7 @@ def test_volumes_and_transform_of_the_data_set_are_the_same(
     np.testing.assert_allclose((-left, -back, up), template_of(CENTRES["L"]), atol=1e-6)
 
 
-def test_labels_of_bids_hold_letters_and_digits_alone() -> None:
+def test_bids_labels_contain_only_letters_and_digits() -> None:
     assert bids.label("icbm152_2009c") == "icbm1522009c"
     assert bids.resolution_label(0.3) == "0p3mm"
     assert bids.resolution_label(1.0) == "1mm"

@@ -50,7 +50,7 @@ def test_averaging_is_over_areas() -> None:
     expected = image.reshape(4, 2, 6, 2).mean((1, 3))
     assert np.allclose(averaged(image, 2.0), expected)
     assert averaged(image, 1.0) is image
-    # 1.5 pixels in one: the middle of three counts half for either side
+    # 1.5 pixels become one: half of the middle pixel belongs to each side
     row = np.tile(np.array([[3.0, 6, 9]], np.float32), (3, 1))
     assert np.allclose(averaged(row, 1.5)[0], [(3 + 6 / 2) / 1.5, (6 / 2 + 9) / 1.5], atol=1e-4)
 
@@ -83,7 +83,7 @@ def test_cells_beyond_the_image_are_ignored() -> None:
     # 6 x 16 pixels in the middle of 16 rows: rows 5 to 10, cells of 4 rows
     got = cell_labels(np.full((6, 16), 2, np.uint8), 1.0, 16, 4, 4)
     assert got.tolist() == [[IGNORED] * 4, [2] * 4, [2] * 4, [IGNORED] * 4]
-    # exactly a half counts as inside
+    # exactly half inside counts as inside
     assert cell_labels(np.full((8, 8), 1, np.uint8), 1.0, 12, 3, 3).tolist() == [
         [IGNORED, 1, IGNORED],
         [1, 1, 1],
@@ -118,7 +118,7 @@ def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def test_probing_leaves_the_backbone_alone_and_finetuning_works_on_a_copy() -> None:
+def test_probing_does_not_change_the_backbone_and_finetuning_trains_a_copy() -> None:
     frozen = network()
     before = state(frozen.backbone)
     images = torch.randint(0, 255, (6, 32, 32), dtype=torch.uint8)
@@ -145,7 +145,7 @@ def study(tmp_path: Path) -> Path:
         height, width = (64, 64) if number % 3 else (48, 40)
         mask = np.zeros((height, width), np.uint8)
         mask[:, : int(random.integers(8, width - 8))] = 4
-        stripes = np.where(np.arange(width) % 8 < 4, 120, 250)  # texture in the one, none elsewhere
+        stripes = np.where(np.arange(width) % 8 < 4, 120, 250)  # class 4 is striped, class 0 plain
         image = np.where(mask == 4, stripes, 240) + random.integers(-5, 5, mask.shape)
         annotations.write_gray(image.astype(np.uint8), tmp_path / f"{number}.tif")
         annotations.write_gray(mask, tmp_path / f"{number}_layers.tif")
@@ -185,13 +185,13 @@ def run(folder: Path, **changed: Any) -> pd.DataFrame:
     return tables.read(tables.ScoreRow, folder / "scores.parquet")
 
 
-def test_layers_that_texture_tells_apart(study: Path) -> None:
+def test_layers_of_different_texture_are_segmented(study: Path) -> None:
     table = run(study)
     macro = table[table.metric == "macro_f1"]
-    # 10 % are one patch, fewer than the folds
+    # 10 % is one patch, fewer than the folds
     names = {f"{mode} {share}%" for mode in ("probe", "finetune") for share in (50, 100)}
     assert set(macro.split) == names and len(macro) == 4 * 5
-    # all background would give 0.4
+    # predicting background everywhere would give 0.4
     assert macro.value[macro.split == "probe 100%"].min() > 0.7
     assert macro.value[macro.split == "finetune 100%"].min() > 0.7
     by_class = table[table.metric != "macro_f1"]
@@ -215,7 +215,7 @@ def test_the_same_seed_gives_the_same_scores(study: Path) -> None:
         ({"fractions": [0.2]}, "no fraction has 5 training patches"),
     ],
 )
-def test_what_does_not_fit_is_an_error(study: Path, changed: Any, message: str) -> None:
+def test_patches_that_do_not_fit_are_an_error(study: Path, changed: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         run(study, **changed)
 

@@ -34,7 +34,7 @@ def ints(*values: int) -> np.ndarray:
 
 
 def test_purity_by_hand() -> None:
-    # cluster 0: A A B, cluster 1: B; each counts alike
+    # cluster 0: A A B, cluster 1: B; both count alike
     labels = np.array(["A", "A", "B", "B"])
     assert mean_purity(labels, ints(0, 0, 0, 1)) == pytest.approx((2 / 3 + 1) / 2)
     assert mean_purity(labels, ints(3, 3, 7, 7)) == 1
@@ -50,10 +50,10 @@ def test_purity_is_brute_force() -> None:
     assert mean_purity(labels, clusters) == pytest.approx(np.mean(shares))
 
 
-def test_clusters_take_the_labels_that_agree_most() -> None:
+def test_clusters_get_the_labels_that_agree_most() -> None:
     labels = np.array(["A", "A", "A", "B", "B"])
     assert matched(labels, ints(1, 1, 0, 0, 0)).tolist() == ["A", "A", "B", "B", "B"]
-    # one to one: both clusters hold mostly A, the purer one keeps it
+    # one to one: both clusters are mostly A, and the purer one gets it
     assert matched(np.array(list("AAAAB")), ints(0, 0, 0, 1, 1)).tolist() == list("AAABB")
     assert matched(np.array(["A", "A"]), ints(0, 1)).tolist().count("") == 1
 
@@ -93,7 +93,7 @@ def features(table: pd.DataFrame, of: str) -> np.ndarray:
     return noise.astype(np.float32)
 
 
-def test_features_of_areas_give_areas_and_those_of_hemispheres_hemispheres() -> None:
+def test_clusters_of_features_of_areas_are_areas_and_of_hemispheres_hemispheres() -> None:
     table = frame(300)
     table = table[table.area != "P03"].reset_index(drop=True)
     for of, other in (("area", "hemisphere"), ("hemisphere", "area")):
@@ -119,7 +119,7 @@ def test_seeds_differ_and_repeat() -> None:
 def study(folder: Path, annotation: bool) -> dict[str, Any]:
     table = frame(400)
     table.loc[:49, "area_probability"] = 0.3
-    # not to be used: improbable points whose features would tear the clusters apart
+    # improbable points, whose features would spoil the clusters, must not be used
     values = features(table, "area")
     values[:, 1] += 8 * (table.area == "P02") * (table.hemisphere == "L")
     values[:, 0] += 8 * (table.area == "P01")
@@ -170,7 +170,7 @@ def test_run_without_annotations(tmp_path: Path) -> None:
     assert set(tables.read(tables.ScoreRow, tmp_path / "out.scores").split) == {"atlas"}
 
 
-def test_areas_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_areas_are_named(tmp_path: Path) -> None:
     params = ParcellationTask(**{**vars(PARAMS), "areas": ["P01", "Fp2"]})
     with pytest.raises(InputError, match="points of P01, Fp2 for 4 clusters"):
         run_parcellation(**study(tmp_path, annotation=False), params=params)

@@ -45,14 +45,14 @@ def points_of(count: int, seed: int) -> pd.DataFrame:
 def test_most_similar_is_brute_force() -> None:
     random = np.random.default_rng(0)
     values = unit_vectors(random.normal(size=(50, 4)))
-    forbidden = random.random((7, 50)) < 0.5
-    forbidden[3, 2:] = True  # only two may be found
+    excluded = random.random((7, 50)) < 0.5
+    excluded[3, 2:] = True  # only two are not excluded
     expected = np.full((7, 5), -1)
     for query in range(7):
-        allowed = [n for n in range(50) if not forbidden[query, n]]
+        allowed = [n for n in range(50) if not excluded[query, n]]
         ordered = sorted(allowed, key=lambda n: -float(values[query] @ values[n]))[:5]
         expected[query, : len(ordered)] = ordered
-    blocks = [(values[at], forbidden[:, at]) for at in (slice(0, 3), slice(3, 30), slice(30, 50))]
+    blocks = [(values[at], excluded[:, at]) for at in (slice(0, 3), slice(3, 30), slice(30, 50))]
     assert np.array_equal(most_similar(values[:7], blocks, 5), expected)
 
 
@@ -72,11 +72,11 @@ def test_shares_by_hand() -> None:
         area=["p", "p", "q", ""], hemisphere=list("LLRL"),
         x_mm=[0.0, 1, 2, np.nan], y_mm=0.0, z_mm=0.0,
     )  # fmt: skip
-    found = np.array([[1, 2, 3], [2, -1, -1]])
-    got = trait_shares(points.iloc[[0, 3]], points, found)
+    neighbours = np.array([[1, 2, 3], [2, -1, -1]])
+    got = trait_shares(points.iloc[[0, 3]], points, neighbours)
     assert got["same_area"] == pytest.approx(1 / 3)  # the query outside the areas does not count
     assert got["same_brain"] == pytest.approx(2 / 4)
-    assert got["same_section"] == pytest.approx(1 / 4)  # section 1 of B02 is another one
+    assert got["same_section"] == pytest.approx(1 / 4)  # section 1 of B02 is a different section
     assert got["same_hemisphere"] == pytest.approx(2 / 4)
     assert got["distance_mm"] == pytest.approx(1.5)
 
@@ -92,17 +92,17 @@ def test_chance_is_that_of_all_pairs() -> None:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Features of area, of brain and of section, so that neighbours are known to share it."""
+    """Features that encode area, brain or section, which neighbours must then share."""
     random = np.random.default_rng(0)
     points = points_of(200, 0)
     image = random.integers(0, 255, (160, 160)).astype(np.uint8)
     for brain in ("B01", "B02"):
-        mine = points[points.brain == brain]
-        tables.write(tables.PointRow, mine, tmp_path / f"{brain}-points.parquet")
-        tables.write(tables.FeatureRow, mine[["point_id", "status"]], tmp_path / f"{brain}.parquet")
+        own = points[points.brain == brain]
+        tables.write(tables.PointRow, own, tmp_path / f"{brain}-points.parquet")
+        tables.write(tables.FeatureRow, own[["point_id", "status"]], tmp_path / f"{brain}.parquet")
         for trait, names in {"area": ["p", "q", ""], "section": [1, 2]}.items():
-            place = mine[trait].map({name: n for n, name in enumerate(names)}).to_numpy()
-            values = np.eye(3)[place] + 0.05 * random.normal(size=(len(mine), 3))
+            number = own[trait].map({name: n for n, name in enumerate(names)}).to_numpy()
+            values = np.eye(3)[number] + 0.05 * random.normal(size=(len(own), 3))
             np.save(tmp_path / f"{brain}-{trait}.npy", values.astype(np.float32))
         for section in (1, 2):
             write_pyramid(image, tmp_path / f"{brain}-{section}.ome.tif", 128.0, 128.0)
@@ -132,7 +132,7 @@ def run(folder: Path, listed: int = 2) -> pd.DataFrame:
     return table.pivot_table(index="metric", columns="split", values="value")
 
 
-def test_neighbours_share_what_the_features_were_made_of(
+def test_neighbours_share_the_trait_that_the_features_encode(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(study)
@@ -140,7 +140,7 @@ def test_neighbours_share_what_the_features_were_made_of(
     assert area["same_area"] == 1 and area["same_area far"] == 1
     assert abs(area["same_brain"] - area["same_brain chance"]) < 0.15
     assert section["same_area"] < 0.5
-    # sections of one number look alike here, in whichever brain
+    # sections of the same number have the same features in both brains
     assert 0.35 < section["same_section"] < 0.65 and section["same_section chance"] < 0.3
     assert section["same_section far"] < section["same_section"]
     assert "Nearest patches, projected" in (study / "retrieval.html").read_text()

@@ -19,17 +19,17 @@ def noise(seed: int, count: int = 400, width: int = 8) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
 
 
-def test_a_class_is_read_where_it_is_in_the_features() -> None:
+def test_a_class_is_predicted_if_the_features_contain_it() -> None:
     labels = np.random.default_rng(1).choice(["a", "b", "c"], 400, p=[0.8, 0.1, 0.1])
     values = noise(0)
-    # however rare two of three labels are, chance is a third
+    # chance is a third even if two of the three labels are rare
     assert shortcuts.class_accuracy(values, labels, FOLDS) == pytest.approx(1 / 3, abs=0.12)
     values[:, :3] += 8 * (labels[:, None] == ["a", "b", "c"])
     assert shortcuts.class_accuracy(values, labels, FOLDS) > 0.99
     assert np.isnan(shortcuts.class_accuracy(values, labels, np.zeros(400, int)))
 
 
-def test_a_number_is_read_where_it_is_in_the_features() -> None:
+def test_a_number_is_predicted_if_the_features_contain_it() -> None:
     values, target = noise(0), noise(1)[:, 0].astype(float)
     assert shortcuts.number_r2(values, target, FOLDS) == pytest.approx(0, abs=0.1)
     # half of the variance is in the features
@@ -39,8 +39,8 @@ def test_a_number_is_read_where_it_is_in_the_features() -> None:
     assert shortcuts.number_r2(values, seen, FOLDS) == pytest.approx(0.5, abs=0.1)
 
 
-def test_what_is_learned_in_a_slab_does_not_count_outside_of_it() -> None:
-    # each fold has its own direction of the target: nothing of it carries over
+def test_a_relation_within_a_slab_does_not_transfer_to_other_slabs() -> None:
+    # each fold has its own direction of the target, so nothing transfers
     values, target = noise(0), noise(1)[:, 0].astype(float)
     values[np.arange(400), FOLDS] = target
     shuffled = np.random.default_rng(0).permutation(FOLDS)
@@ -48,7 +48,7 @@ def test_what_is_learned_in_a_slab_does_not_count_outside_of_it() -> None:
     assert by_slab < 0.1 < shortcuts.number_r2(values, target, shuffled)
 
 
-def test_slabs_are_dealt_in_turn() -> None:
+def test_slabs_are_assigned_to_folds_in_turn() -> None:
     points = pd.DataFrame({"z_stack_um": [0, 1999, 2000, 4000, 6500.0]})
     assert shortcuts.folds_of(points, 2.0, 3).tolist() == [0, 0, 1, 2, 0]
 
@@ -61,9 +61,9 @@ def test_adjacent_sections_differ_by_their_staining(staining_of: str) -> None:
     values = noise(0)
     if staining_of == "section":
         values[:, 0] += 5 * (points.section % 2)
-    found = shortcuts.section_accuracies(values, points, 2, seed=1)
+    accuracies = shortcuts.section_accuracies(values, points, 2, seed=1)
     expected = 0.99 if staining_of == "section" else 0.5
-    assert len(found) == 2 and found.mean() == pytest.approx(expected, abs=0.1)
+    assert len(accuracies) == 2 and accuracies.mean() == pytest.approx(expected, abs=0.1)
 
 
 def test_rotated_distance_is_brute_force() -> None:
@@ -80,16 +80,16 @@ def test_a_shifted_brain_is_foreign_and_another_unseen_one_is_not() -> None:
     values = noise(0) + 3
     values[brains == "far", 0] -= 9
     roles = {"B1": "seen", "B2": "seen", "B3": "transfer", "far": "unseen", "like": "unseen"}
-    found = shortcuts.foreignness(values, brains, roles, 5)
-    assert np.mean([found[b] for b in ("B1", "B2", "B3")]) == pytest.approx(1)
-    assert found["like"] == pytest.approx(1, abs=0.15) and found["far"] > 1.5
+    foreign = shortcuts.foreignness(values, brains, roles, 5)
+    assert np.mean([foreign[b] for b in ("B1", "B2", "B3")]) == pytest.approx(1)
+    assert foreign["like"] == pytest.approx(1, abs=0.15) and foreign["far"] > 1.5
     assert shortcuts.foreignness(values, brains, {"B1": "seen", "far": "unseen"}, 5) == {}
 
 
 def test_patches_are_rotated_by_quarter_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     class Corner:
         def to(self, device: object) -> None:
-            """It has no weights to move."""
+            """There are no weights to move."""
 
         def embed(self, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return patches[:, 0, :1] / 255, patches.mean((1, 2))[:, None] / 255
@@ -97,7 +97,7 @@ def test_patches_are_rotated_by_quarter_turns(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(shortcuts.checkpoints, "load_encoder", lambda _: (Corner(), {}))
     windows = np.array([[[10, 20], [30, 40]], [[1, 2], [3, 4]]], np.uint8)
     corner, mean = shortcuts.embed_rotated(None, windows, batch_size=3)  # type: ignore[arg-type]
-    # against the clock: the upper right corner comes to the upper left
+    # anticlockwise: the upper right corner moves to the upper left
     assert np.allclose(corner[..., 0] * 255, [[10, 20, 40, 30], [1, 2, 4, 3]])
     assert np.allclose(mean[..., 0] * 255, [[25] * 4, [2.5] * 4])
 
@@ -112,8 +112,8 @@ def test_vessels_are_gray_matter_as_bright_as_the_slide() -> None:
     assert np.isnan(staining.vessel_share(image, labels == 9, 230, 100))
 
 
-def test_run_reads_the_staining_that_the_features_hold(tmp_path: Path) -> None:
-    """Two brains of eight sections, each of its own gray value, which is the only feature."""
+def test_run_predicts_the_staining_that_the_features_contain(tmp_path: Path) -> None:
+    """Two brains of eight sections; the only feature is the section's gray value."""
     random = np.random.default_rng(0)
     brains, count = {"B1": "seen", "B2": "transfer"}, 8 * 24
     labels = np.zeros((60, 60), np.uint8)

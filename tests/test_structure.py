@@ -154,8 +154,8 @@ def test_nearest_vertex_within_reach_is_brute_force() -> None:
     points, vertices = random.uniform(0, 10, (100, 3)), random.uniform(0, 10, (80, 3))
     values = random.normal(size=(80, 2))
     got = nearest_values(points, vertices, values, 1.5)
-    apart = np.linalg.norm(points[:, None] - vertices, axis=-1)
-    expected = np.where((apart.min(1) <= 1.5)[:, None], values[apart.argmin(1)], np.nan)
+    distances = np.linalg.norm(points[:, None] - vertices, axis=-1)
+    expected = np.where((distances.min(1) <= 1.5)[:, None], values[distances.argmin(1)], np.nan)
     assert np.isnan(got).any() and np.isfinite(got).any()
     np.testing.assert_array_equal(got, expected)
 
@@ -172,7 +172,7 @@ def points(count: int) -> pd.DataFrame:
 
 
 def thickness_maps(folder: Path, frame: pd.DataFrame) -> tuple[dict[str, Path], dict[str, Any]]:
-    """A vertex at every point but the first ten; layer k is k times 0.1 mm at x = 0, growing."""
+    """Vertices at all points but the first ten; layer k grows from k times 0.1 mm at x = 0."""
     surface, maps = {}, {}
     for side in "LR":
         near = frame[(frame.hemisphere == side) & (frame.index >= 10)]
@@ -204,16 +204,16 @@ def test_a_map_of_another_surface_is_named(tmp_path: Path) -> None:
 
 
 def study(folder: Path, extras: bool) -> dict[str, Any]:
-    """Features hold all of structure; profiles (missing for some points) position alone."""
+    """Features contain all targets; profiles, which some points lack, contain only position."""
     frame = points(200)
     mixing = np.random.default_rng(8).normal(size=(6, 20))
     values = frame[list(OF_POINTS)].to_numpy() @ mixing
     values[:5] = np.nan
-    held = frame[["x_mm", "y_mm", "z_mm"]].to_numpy() @ mixing[:3, :8] + 100
-    held[5:25] = np.nan
+    position_profiles = frame[["x_mm", "y_mm", "z_mm"]].to_numpy() @ mixing[:3, :8] + 100
+    position_profiles[5:25] = np.nan
     paths: dict[str, Any] = {n: folder / f"{n}.npy" for n in ("features", "profiles")}
     np.save(paths["features"], values.astype(np.float32))
-    np.save(paths["profiles"], held.astype(np.float32))
+    np.save(paths["profiles"], position_profiles.astype(np.float32))
     for name in ("points", "rows", "profile_rows"):
         paths[name] = folder / f"{name}.parquet"
         kind = tables.PointRow if name == "points" else tables.FeatureRow
@@ -230,7 +230,7 @@ def study(folder: Path, extras: bool) -> dict[str, Any]:
     return paths | {"run": "r", "threads": 1}
 
 
-def test_run_scores_all_that_is_given(tmp_path: Path) -> None:
+def test_run_scores_all_optional_inputs(tmp_path: Path) -> None:
     run_structure(**study(tmp_path, extras=True), params=PARAMS)
     got = tables.read(tables.ScoreRow, tmp_path / "out.scores")
     assert set(got.split) == {"features", "profiles"} and set(got.fold) == set(range(5))
@@ -241,7 +241,7 @@ def test_run_scores_all_that_is_given(tmp_path: Path) -> None:
         assert means["profiles", f"r2 {target}, raw"] == pytest.approx(1, abs=1e-3)
     assert means["profiles", "r2 thickness_mm, raw"] < 0.05
     assert means["features", "r2 thickness_mm, 1 component"] < 0.9
-    # densities: 15 patches to fit on allow no regression on all features, as in the paper
+    # densities: 15 training patches are too few for a regression on all features
     assert ("features", "r2 layer_1_cells_per_mm2, 4 components") in means
     assert ("features", "r2 layer_1_cells_per_mm2, raw") not in means
     assert not [m for _, m in means.index if "layer_3_cells" in m]  # the masks have two layers

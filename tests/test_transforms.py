@@ -38,7 +38,7 @@ def expected(points):
     return moved + bump(moved)
 
 
-def test_landmarks_go_where_affine_and_bump_say(chain):
+def test_landmarks_are_moved_by_affine_and_bump(chain):
     np.testing.assert_allclose(chain(RAS), expected(RAS), atol=0.03)  # linear between voxels
 
 
@@ -103,7 +103,7 @@ def test_displacement_field_as_nifti_image(bumped, tmp_path):
     np.testing.assert_allclose(again(RAS), RAS + bump(RAS), atol=0.03)
 
 
-def test_given_axes_of_the_grid_do_not_matter(bumped):
+def test_the_axes_of_the_grid_do_not_matter(bumped):
     index = np.moveaxis(np.indices((25, 27, 29)), 0, -1)
     flipped = GRID.copy()
     flipped[0, 0], flipped[0, 3] = -2.0, 24.0
@@ -112,7 +112,7 @@ def test_given_axes_of_the_grid_do_not_matter(bumped):
     np.testing.assert_allclose(other(RAS), bumped(RAS), atol=1e-6)
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_file_is_named(tmp_path):
     bad = tmp_path / "bad.h5"
     bad.write_bytes(b"no transform")
     with pytest.raises(InputError, match=r"bad\.h5.*not a transform"):
@@ -131,7 +131,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 
 def itk_affine(matrix):
-    """The affine that ITK wants for a matrix in RAS mm, by exchanging the signs of two axes."""
+    """ITK's affine for a matrix in RAS mm, by changing the signs of two axes."""
     lps = np.diag([-1, -1, 1, 1]) @ matrix @ np.diag([-1, -1, 1, 1])
     affine = sitk.AffineTransform(3)
     affine.SetMatrix(lps[:3, :3].ravel())
@@ -142,26 +142,26 @@ def itk_affine(matrix):
 def test_a_plain_matrix_moves_points_in_ras_mm(tmp_path):
     path = tmp_path / "to-template.txt"
     np.savetxt(path, MATRIX, header="stack to template")
-    found = transforms.read(path, "B01", "template", "points")
-    np.testing.assert_allclose(found(RAS), nib.affines.apply_affine(MATRIX, RAS), atol=1e-9)
-    assert (found.source, found.target) == ("B01", "template")
+    transform = transforms.read(path, "B01", "template", "points")
+    np.testing.assert_allclose(transform(RAS), nib.affines.apply_affine(MATRIX, RAS), atol=1e-9)
+    assert (transform.source, transform.target) == ("B01", "template")
 
 
 def test_a_plain_matrix_that_moves_the_image_is_the_inverse(tmp_path):
     path = tmp_path / "to-template.txt"
     np.savetxt(path, MATRIX, delimiter=", ")
-    found = transforms.read(path, "B01", "template", "image")
+    transform = transforms.read(path, "B01", "template", "image")
     wanted = nib.affines.apply_affine(np.linalg.inv(MATRIX), RAS)
-    np.testing.assert_allclose(found(RAS), wanted, atol=1e-9)
-    assert (found.source, found.target) == ("B01", "template")
+    np.testing.assert_allclose(transform(RAS), wanted, atol=1e-9)
+    assert (transform.source, transform.target) == ("B01", "template")
 
 
 @pytest.mark.parametrize("ending", [".txt", ".tfm", ".mat", ".h5"])
 def test_itks_own_files_are_lps(tmp_path, ending):
     path = tmp_path / f"to-template{ending}"
     sitk.WriteTransform(itk_affine(MATRIX), str(path))
-    found = transforms.read(path, "B01", "template", "points")
-    np.testing.assert_allclose(found(RAS), nib.affines.apply_affine(MATRIX, RAS), atol=1e-6)
+    transform = transforms.read(path, "B01", "template", "points")
+    np.testing.assert_allclose(transform(RAS), nib.affines.apply_affine(MATRIX, RAS), atol=1e-6)
 
 
 def scaled(factor):
@@ -188,14 +188,14 @@ def shifted(x):
         (shifted(52_000.0), "in mm, not in micrometres"),
     ],
 )
-def test_a_matrix_that_cannot_be_is_refused(tmp_path, matrix, complaint):
+def test_an_implausible_matrix_is_refused(tmp_path, matrix, complaint):
     path = tmp_path / "to-template.txt"
     np.savetxt(path, matrix)
     with pytest.raises(InputError, match=rf"to-template\.txt.*{complaint}"):
         transforms.read(path, "B01", "template", "points")
 
 
-def test_text_that_is_no_matrix_is_named(tmp_path):
+def test_text_that_is_not_a_matrix_is_named(tmp_path):
     path = tmp_path / "to-template.txt"
     path.write_text("1 0 0 zero\n")
     with pytest.raises(InputError, match=r"'zero'.*4 rows of 4"):

@@ -1,4 +1,4 @@
-"""Volumes and surfaces come back as they were written, with their place in space."""
+"""Volumes and surfaces are read as they were written, with their position in space."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ ORIGIN_MM = np.array([-70.0, -100.0, -50.0])
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
 @pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
-def test_a_volume_comes_back(tmp_path: Path, dtype: type, name: str) -> None:
+def test_a_volume_is_read_as_written(tmp_path: Path, dtype: type, name: str) -> None:
     data = np.arange(24, dtype=dtype).reshape(2, 3, 4)
     volumes.write(Volume(data, regular_affine(1.4, ORIGIN_MM)), tmp_path / name)
-    found = volumes.read(tmp_path / name)
-    np.testing.assert_array_equal(found.data, data)
-    assert found.data.dtype == dtype
-    np.testing.assert_allclose(found.affine, regular_affine(1.4, ORIGIN_MM), atol=1e-5)
-    np.testing.assert_allclose(found.voxel_mm, 1.4, atol=1e-6)
+    volume = volumes.read(tmp_path / name)
+    np.testing.assert_array_equal(volume.data, data)
+    assert volume.data.dtype == dtype
+    np.testing.assert_allclose(volume.affine, regular_affine(1.4, ORIGIN_MM), atol=1e-5)
+    np.testing.assert_allclose(volume.voxel_mm, 1.4, atol=1e-6)
 
 
 def test_voxels_and_millimetres() -> None:
@@ -34,16 +34,16 @@ def test_voxels_and_millimetres() -> None:
     np.testing.assert_allclose(volume.to_indices(volume.to_mm(indices)), indices, atol=1e-9)
 
 
-def test_a_volume_in_other_axes_is_turned_and_every_voxel_keeps_its_place(tmp_path: Path) -> None:
+def test_a_volume_in_other_axes_is_reoriented_and_no_voxel_moves(tmp_path: Path) -> None:
     data = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     affine = np.array([[0, 0, -1.0, 10], [-2.0, 0, 0, 20], [0, 3.0, 0, 30], [0, 0, 0, 1]])
     nib.save(nib.Nifti1Image(data, affine), tmp_path / "turned.nii")
-    found = volumes.read(tmp_path / "turned.nii")
-    assert nib.aff2axcodes(found.affine) == ("R", "A", "S")
+    volume = volumes.read(tmp_path / "turned.nii")
+    assert nib.aff2axcodes(volume.affine) == ("R", "A", "S")
     for index in np.ndindex(2, 3, 4):
-        place = affine[:3, :3] @ index + affine[:3, 3]
-        i, j, k = np.round(found.to_indices(place)).astype(int)
-        assert found.data[i, j, k] == data[index]
+        position = affine[:3, :3] @ index + affine[:3, 3]
+        i, j, k = np.round(volume.to_indices(position)).astype(int)
+        assert volume.data[i, j, k] == data[index]
 
 
 def test_equal_volumes_have_equal_bytes(tmp_path: Path) -> None:
@@ -55,15 +55,15 @@ def test_equal_volumes_have_equal_bytes(tmp_path: Path) -> None:
 def test_tissue_labels_may_be_stored_as_floating_point(tmp_path: Path) -> None:
     labels = np.arange(24).reshape(2, 3, 4) % 3
     volumes.write(volumes.Volume(labels.astype(np.float32), np.eye(4)), tmp_path / "a.nii.gz")
-    found = volumes.read_tissue(tmp_path / "a.nii.gz")
-    np.testing.assert_array_equal(found.data, labels)
-    assert found.data.dtype == np.uint8
+    volume = volumes.read_tissue(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(volume.data, labels)
+    assert volume.data.dtype == np.uint8
     volumes.write(volumes.Volume(2 * labels.astype(np.float32), np.eye(4)), tmp_path / "b.nii.gz")
     with pytest.raises(InputError, match=r"b\.nii\.gz: of shape .* with values 0 to 4; a tissue"):
         volumes.read_tissue(tmp_path / "b.nii.gz")
 
 
-def test_a_broken_volume_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_broken_volume_is_named(tmp_path: Path) -> None:
     volumes.write(Volume(np.ones((9, 9, 9), np.uint8), np.eye(4)), tmp_path / "v.nii.gz")
     content = (tmp_path / "v.nii.gz").read_bytes()
     (tmp_path / "cut.nii.gz").write_bytes(content[: len(content) // 2])
@@ -82,13 +82,13 @@ def tetrahedron() -> Surface:
 
 
 @pytest.mark.parametrize("hemisphere", ["L", "R", ""])
-def test_a_surface_and_its_map_come_back(tmp_path: Path, hemisphere: str) -> None:
+def test_a_surface_and_its_map_are_read_as_written(tmp_path: Path, hemisphere: str) -> None:
     surface = tetrahedron()
     path = tmp_path / "hemi-L_mid.surf.gii"
     surfaces.write(surface, path, hemisphere)
-    found = surfaces.read(path)
-    np.testing.assert_array_equal(found.vertices, surface.vertices)  # representable in float32
-    np.testing.assert_array_equal(found.faces, surface.faces)
+    copy = surfaces.read(path)
+    np.testing.assert_array_equal(copy.vertices, surface.vertices)  # representable in float32
+    np.testing.assert_array_equal(copy.faces, surface.faces)
     structure = nib.load(path).meta.get("AnatomicalStructurePrimary")
     assert structure == {"L": "CortexLeft", "R": "CortexRight", "": None}[hemisphere]
 
@@ -97,7 +97,7 @@ def test_a_surface_and_its_map_come_back(tmp_path: Path, hemisphere: str) -> Non
     np.testing.assert_array_equal(surfaces.read_map(tmp_path / "thickness.shape.gii"), values)
 
 
-def test_a_file_that_is_no_surface_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_surface_is_named(tmp_path: Path) -> None:
     surfaces.write_map(np.zeros(4), tmp_path / "map.shape.gii")
     with pytest.raises(InputError, match=r"map\.shape\.gii: not a GIfTI surface"):
         surfaces.read(tmp_path / "map.shape.gii")
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_surface_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def obj_text(surface: surfaces.Surface, colours: int) -> str:
-    """A surface as BigBrain's are written, by the description of the format at BIC."""
+    """A surface in the format of BigBrain's, as BIC describes it."""
     count, triangles = len(surface.vertices), len(surface.faces)
     lines = [f"P 0.3 0.3 0.4 10 1 {count}"]
     lines += [" {:.6f} {:.6f} {:.6f}".format(*vertex) for vertex in surface.vertices]
@@ -120,20 +120,20 @@ def obj_text(surface: surfaces.Surface, colours: int) -> str:
 
 
 @pytest.mark.parametrize("colours", [0, 1, 2])
-def test_surfaces_in_the_form_of_mni_are_read(tmp_path: Path, colours: int) -> None:
+def test_surfaces_in_the_format_of_mni_are_read(tmp_path: Path, colours: int) -> None:
     vertices = np.random.default_rng(2).normal(size=(5, 3)).round(6)
     faces = np.array([[0, 1, 2], [2, 1, 4], [3, 0, 1], [4, 3, 2]], np.int32)
     wanted = surfaces.Surface(vertices, faces)
     (tmp_path / "a.obj").write_text(obj_text(wanted, colours))
-    found = surfaces.read(tmp_path / "a.obj")
-    np.testing.assert_allclose(found.vertices, vertices)
-    np.testing.assert_array_equal(found.faces, faces)
+    copy = surfaces.read(tmp_path / "a.obj")
+    np.testing.assert_allclose(copy.vertices, vertices)
+    np.testing.assert_array_equal(copy.faces, faces)
 
 
-@pytest.mark.parametrize("spoilt", ["wavefront", "binary", "cut off", "quads", "corner"])
-def test_an_obj_that_cannot_be_read_is_refused_by_name(tmp_path: Path, spoilt: str) -> None:
+@pytest.mark.parametrize("damage", ["wavefront", "binary", "cut off", "quads", "corner"])
+def test_an_unreadable_obj_is_named(tmp_path: Path, damage: str) -> None:
     faces = np.array([[0, 1, 2], [2, 1, 3]], np.int32)
-    text = obj_text(surfaces.Surface(np.eye(4, 3), faces + 9 * (spoilt == "corner")), 0)
+    text = obj_text(surfaces.Surface(np.eye(4, 3), faces + 9 * (damage == "corner")), 0)
     content = {
         "wavefront": b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
         "binary": b"p\x00\xff\x80",
@@ -141,14 +141,14 @@ def test_an_obj_that_cannot_be_read_is_refused_by_name(tmp_path: Path, spoilt: s
         "quads": text.replace(" 3 6", " 4 6").encode(),
         "corner": text.encode(),
     }
-    (tmp_path / "a.obj").write_bytes(content[spoilt])
-    said = "corners 9 to 12; write" if spoilt == "corner" else "not a surface in MNI's .obj"
-    with pytest.raises(InputError, match=said) as told:
+    (tmp_path / "a.obj").write_bytes(content[damage])
+    message = "corners 9 to 12; write" if damage == "corner" else "not a surface in MNI's .obj"
+    with pytest.raises(InputError, match=message) as caught:
         surfaces.read(tmp_path / "a.obj")
-    assert str(tmp_path / "a.obj") in str(told.value)
+    assert str(tmp_path / "a.obj") in str(caught.value)
 
 
-def test_spoilt_data_and_corners_without_vertex_are_refused(tmp_path: Path) -> None:
+def test_damaged_data_and_corners_without_a_vertex_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.surf.gii"
     surfaces.write(surfaces.Surface(np.eye(3), np.array([[0, 1, 7]])), path)
     with pytest.raises(InputError, match="3 vertices and corners 0 to 7"):
@@ -161,7 +161,7 @@ def test_spoilt_data_and_corners_without_vertex_are_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("half", [0.5, 1.4])
-def test_what_lies_between_labels_is_no_tissue(tmp_path: Path, half: float) -> None:
+def test_fractions_are_not_tissue_labels(tmp_path: Path, half: float) -> None:
     data = np.ones((4, 4, 4), np.float32)
     volumes.write(volumes.Volume(data, np.eye(4)), tmp_path / "a.nii.gz")
     assert volumes.read_tissue(tmp_path / "a.nii.gz").data.dtype == np.uint8

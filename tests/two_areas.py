@@ -1,4 +1,4 @@
-"""A study of two areas that only their stripes tell apart, and an untrained network for it."""
+"""A study of two areas that differ only in their stripes, and an untrained network."""
 
 from pathlib import Path
 from typing import Any

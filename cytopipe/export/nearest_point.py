@@ -10,6 +10,7 @@ from cytopipe.export.brain import HEMISPHERE_CODES, Brain
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
+from cytopipe.numerics.meshes import vertex_normals
 
 # vertices near a point that may face its way; chosen, not measured
 _NEIGHBOURS = 12
@@ -48,7 +49,8 @@ def nearest_on_surface(
     nearest = min(_NEIGHBOURS, count)
     away_mm, near = cKDTree(surface.vertices).query(points_mm, k=nearest)
     away_mm, near = away_mm.reshape(-1, nearest), near.reshape(-1, nearest)
-    facing = np.einsum("pnk,pk->pn", vertex_normals(surface)[near], normals) > 0
+    outwards = vertex_normals(surface.vertices, surface.faces)
+    facing = np.einsum("pnk,pk->pn", outwards[near], normals) > 0
     entering = np.flatnonzero(facing.any(axis=1))
     if not len(entering):
         return none
@@ -90,17 +92,6 @@ def nearest_of_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int32]:
         reached = np.isfinite(away_mm)
         rows[tuple(index[reached].T)] = np.flatnonzero(own)[near[reached]]
     return rows
-
-
-def vertex_normals(surface: Surface) -> Floats:
-    """(vertices, 3) outward unit normals; faces are weighted by their area."""
-    corners = surface.vertices[surface.faces]
-    of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(surface.vertices)
-    for corner in range(3):
-        np.add.at(normals, surface.faces[:, corner], of_faces)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.asarray(normals / np.where(length == 0, 1, length))
 
 
 def at_nearest(volume: Volume, points_mm: Floats, outside: float) -> NDArray[np.generic]:

@@ -1,5 +1,5 @@
-# Downstream tasks: config["evaluation"]["tasks"] says which runs each task scores. Every task writes
-# its scores and a page of figures; `evaluation` gathers the scores.
+# Downstream tasks: config["evaluation"]["tasks"] lists the runs that each task scores. Each task
+# writes its scores and a page of figures; `evaluation` gathers the scores.
 
 
 rule evaluation:
@@ -24,7 +24,7 @@ rule evaluation:
 
 # the other tasks inherit from this one: outputs, log, benchmark, threads and script
 rule evaluation_layers:
-    """Segment cortical layers from the feature maps of one run, with ever more annotations."""
+    """Segment cortical layers from the feature maps of one run, with more and more annotations."""
     input:
         patches="results/patches/layers.parquet",
         weights="results/pretraining/{run}/final.pt",
@@ -92,7 +92,7 @@ use rule evaluation_layers as evaluation_cross_validation with:
 
 
 use rule evaluation_layers as evaluation_finetuning with:
-    """Train the network of one run further, together with a classifier of areas."""
+    """Fine-tune the network of one run together with a classifier of areas."""
     input:
         atlas=atlas_if_any,
         patches=f"results/patches/{FINETUNED}.parquet",
@@ -108,7 +108,7 @@ use rule evaluation_layers as evaluation_finetuning with:
 
 
 use rule evaluation_layers as evaluation_structure with:
-    """Predict position, shape and cells of the cortex from features and from intensity profiles."""
+    """Predict position, shape and cells of the cortex from features and intensity profiles."""
     input:
         surface=layer_maps(["mid.surf.gii"]),
         layer_thickness=layer_maps(
@@ -133,7 +133,7 @@ use rule evaluation_layers as evaluation_structure with:
 
 
 use rule evaluation_layers as evaluation_coordinates with:
-    """Learn positions from the features of one brain, and predict those of all others."""
+    """Learn positions from the features of one brain, and predict them in all others."""
     input:
         points=brains_of("results/coordinates/{brain}/points.parquet"),
         features=brains_of("results/features/{{run}}/{brain}.npy"),
@@ -150,7 +150,7 @@ use rule evaluation_layers as evaluation_coordinates with:
 
 
 use rule evaluation_layers as evaluation_parcellation with:
-    """Cluster the points of neighbouring areas, and see whether the clusters are the areas."""
+    """Cluster the points of neighbouring areas, and compare the clusters with the areas."""
     input:
         annotated=(
             f"results/patches/{PARCELLATION_SET}.parquet" if PARCELLATION_SET else []
@@ -171,7 +171,7 @@ use rule evaluation_layers as evaluation_parcellation with:
 
 
 use rule evaluation_layers as evaluation_embedding with:
-    """Lay out the features of all brains in two and three dimensions, and compare their areas."""
+    """Embed the features of all brains in two and three dimensions, and compare their areas."""
     input:
         points=brains_of("results/coordinates/{brain}/points.parquet"),
         backbone=brains_of("results/features/{{run}}/{brain}.npy"),
@@ -211,7 +211,7 @@ use rule evaluation_layers as evaluation_retrieval with:
 
 
 use rule evaluation_layers as evaluation_shortcuts with:
-    """Read brain, section, rotation, stain and vessels off the features, beside area and position."""
+    """Predict brain, section, rotation, stain and vessels, and area and position, from features."""
     input:
         points=brains_of("results/coordinates/{brain}/points.parquet"),
         backbone=brains_of("results/features/{{run}}/{brain}.npy"),

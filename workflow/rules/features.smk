@@ -1,9 +1,9 @@
-# Features of every point of a brain: from the networks of the runs, and intensity profiles. The images
-# are no inputs, here and later: where one changes, the points do, and thousands of inputs slow the plan.
+# Features of each point of a brain: from the networks of the runs, and intensity profiles. Images are
+# not inputs, here and later: if one changes, so do the points, and thousands of inputs slow planning.
 
 
 rule features:
-    """Embed every point of one brain by one run's network, before and after its projection head."""
+    """Embed each point of one brain by one run's network, before and after its projection head."""
     input:
         points="results/coordinates/{brain}/points.parquet",
         weights="results/pretraining/{run}/final.pt",
@@ -31,7 +31,7 @@ rule features:
 
 
 rule features_profiles:
-    """Mean intensity profiles of every point of one brain: the baseline without a network."""
+    """Compute the mean intensity profile of each point of one brain: the baseline without a network."""
     input:
         points="results/coordinates/{brain}/points.parquet",
         stack="results/alignment/{brain}/stack.parquet",
@@ -55,7 +55,7 @@ rule features_profiles:
 
 
 rule features_patches:
-    """Embed the patches of a data set that was drawn from annotated areas."""
+    """Embed the patches of a data set drawn from annotated areas."""
     input:
         patches="results/patches/{dataset}.parquet",
         weights="results/pretraining/{run}/final.pt",

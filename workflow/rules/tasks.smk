@@ -1,4 +1,4 @@
-# What the rules of the evaluation look up: which tasks can run, on which runs, with which files.
+# Functions of the evaluation rules: which tasks can run, on which runs, with which files.
 
 DATASETS = config["patches"]["datasets"]
 ANNOTATIONS = config["study"]["annotations"]
@@ -10,14 +10,13 @@ STRUCTURE_BRAIN = config["evaluation"]["structure"]["brain"] or BRAINS[0]
 COORDINATES_BRAIN = config["evaluation"]["coordinates"]["brain"] or BRAINS[0]
 PARCELLATION_BRAIN = config["evaluation"]["parcellation"]["brain"] or BRAINS[0]
 PARCELLATION_SET = config["evaluation"]["parcellation"]["annotated"]
-# Table 6: every brain whose images took part in pretraining may be the transfer brain
+# CytoNet Table 6: each brain whose images took part in pretraining may be the transfer brain
 TRANSFER_CHOICES = [b for b in BRAINS if ROLES[b] != "unseen"]
 TRANSFORMERS = ("r50_vit", "small_vit")
 
 
 def has_labels(dataset):
-    """Whether areas are known: without them there is nothing to predict, without a seen brain
-    nothing to learn it from."""
+    """Whether areas are known (to be predicted) and a brain is seen (to be trained on)."""
     settings = dataset_settings(dataset)
     known = {
         "atlas": config["template"]["atlas"],
@@ -50,7 +49,7 @@ def architecture_of(run):
 
 
 def runs_of_task(task):
-    """Runs that a task scores, `all` or a list; the profiles are scored like a run by the areas."""
+    """The runs that a task scores; the task `areas` also scores the profiles."""
     if not POSSIBLE[task]:
         return []
     if TASKS[task] != "all":
@@ -68,7 +67,7 @@ def runs_of_task(task):
 
 
 def every_task(name):
-    """The file `name` of every task and run."""
+    """The file `name` of each task and run."""
     return [
         f"results/evaluation/{task}/{run}/{name}"
         for task in TASKS
@@ -77,9 +76,9 @@ def every_task(name):
 
 
 def labelled_features(dataset, ending):
-    """Input function: feature files that hold the points of a labelled data set.
+    """Input function: feature files that contain the points of a labelled data set.
 
-    Points of an atlas are points of the brains; annotated points have features of their own.
+    Points with atlas labels are points of the brains; annotated points have their own features.
     """
 
     def of_run(w):
@@ -94,34 +93,34 @@ def labelled_features(dataset, ending):
 
 
 def weights_of_run(w):
-    """Weights of a run; the profiles have none."""
+    """The weights of a run; the profiles have none."""
     return [] if w.run == "profiles" else [f"results/pretraining/{w.run}/final.pt"]
 
 
 def atlas_if_any(w):
-    """The atlas and its table, if the study has them."""
+    """The atlas and its table, if the study has an atlas."""
     atlas = config["template"]["atlas"]
     return [atlas, config["template"]["areas"]] if atlas else []
 
 
 def settings_with_brain(task, brain):
-    """A task's section of the config, the brain filled in."""
+    """A task's section of the config, with its brain filled in."""
     return {**config["evaluation"][task], "brain": brain}
 
 
 def layer_maps(names):
-    """Maps of a hemisphere each of the brain whose structure is regressed, left first, or none."""
+    """The annotated maps of each hemisphere of the brain of `structure`, left first; [] without."""
     paths = [
         f"{ANNOTATIONS}/thickness/{STRUCTURE_BRAIN}/hemi-{side}_{name}"
         for side in "LR"
         for name in names
     ]
-    laid_down = annotations_under(f"thickness/{STRUCTURE_BRAIN}")
-    return paths if set(paths) <= set(laid_down) else []
+    annotated = annotations_under(f"thickness/{STRUCTURE_BRAIN}")
+    return paths if set(paths) <= set(annotated) else []
 
 
 def annotated_features(ending):
-    """Input function: features of the annotated points to cluster, if the config names them."""
+    """Input function: features of the annotated points to cluster, if the config names any."""
 
     def of_run(w):
         if not PARCELLATION_SET or not has_labels(PARCELLATION_SET):

@@ -58,13 +58,7 @@ class LayerNetwork(nn.Module):
 
 
 def train_segmentation(
-    network: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    steps: int,
-    seed: int,
-    device: torch.device,
-    params: LayersTask,
+    network: nn.Module, inputs: Tensor, labels: Tensor, steps: int, seed: int, params: LayersTask
 ) -> None:
     """Train `network` by cross-entropy over the cells that are not IGNORED.
 
@@ -72,6 +66,7 @@ def train_segmentation(
     ----------
     inputs, labels : inputs of `network` and labels (n, rows, columns) of the training patches.
     """
+    device = next(network.parameters()).device
     settings = params.optimiser
     optimiser = optimisers.build(network, settings, UNSCALED)
     random = torch.Generator().manual_seed(seed)
@@ -105,9 +100,8 @@ def probe(
     network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersTask
 ) -> nn.Module:
     """Train a head on feature maps (n, map_width, rows, columns) of the frozen backbone."""
-    device = next(network.parameters()).device
-    head = new_head(network.backbone, seed).to(device)
-    train_segmentation(head, inputs, labels, params.probe_steps, seed, device, params)
+    head = _new_head(network.backbone, seed)
+    train_segmentation(head, inputs, labels, params.probe_steps, seed, params)
     return head
 
 
@@ -115,18 +109,17 @@ def finetune(
     network: LayerNetwork, inputs: Tensor, labels: Tensor, seed: int, params: LayersTask
 ) -> nn.Module:
     """Train a head and a copy of the backbone jointly on images."""
-    device = next(network.parameters()).device
-    head = new_head(network.backbone, seed).to(device)
+    head = _new_head(network.backbone, seed)
     tuned = LayerNetwork(copy.deepcopy(network.backbone), head).train()
-    train_segmentation(tuned, inputs, labels, params.finetune_steps, seed, device, params)
+    train_segmentation(tuned, inputs, labels, params.finetune_steps, seed, params)
     return tuned.eval()
 
 
-def new_head(backbone: networks.Backbone, seed: int) -> nn.Module:
+def _new_head(backbone: networks.Backbone, seed: int) -> nn.Module:
     """A layer head with weights drawn from `seed`; torch's global random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return networks.layer_head(backbone)
+        return networks.layer_head(backbone).to(next(backbone.parameters()).device)
 
 
 def usable_fractions(

@@ -15,7 +15,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.labelled_patches import features_of
-from cytopipe.evaluation.samples import Samples, Score, read_samples, write_scores
+from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.logs import info
@@ -195,7 +195,8 @@ def run_parcellation(
         results[split] = cluster(inside, clusters, params.seeds)
     listed = [(split, *score) for split, (scored, _) in results.items() for score in scored]
     write_scores(scores, run, {"parcellation": listed})
-    means = _means(listed)
+    table = pd.DataFrame(listed, columns=["split", "fold", "metric", "value"])
+    means = table.groupby(["split", "metric"]).value.agg(["mean", "std"]).fillna(0)
     for split in results:
         text = ", ".join(f"{metric} {mean:.2f}" for metric, mean in means["mean"][split].items())
         info(f"{run}: {split}: {text}")
@@ -223,11 +224,6 @@ def _chosen(probable: Samples, params: ParcellationTask, points: Path) -> Sequen
         ) from error
     info(f"areas: {' and '.join(areas)}, the two with the most points that touch")
     return areas
-
-
-def _means(listed: Sequence[Score]) -> pd.DataFrame:
-    table = pd.DataFrame(listed, columns=["split", "fold", "metric", "value"])
-    return table.groupby(["split", "metric"]).value.agg(["mean", "std"]).fillna(0)
 
 
 def _bars(means: pd.DataFrame, splits: Sequence[str], seeds: int) -> charts.Panel:

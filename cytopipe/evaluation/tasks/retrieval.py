@@ -138,8 +138,7 @@ def run_retrieval(
 
     Parameters
     ----------
-    points, rows : brain to its points (PointRow) and the table of its features' rows (FeatureRow).
-    backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
+    points, backbone, projected, rows : as in `run_embedding`.
     sections : rows of these brains; `image` is the pyramid that is read.
     patch_px, spacing_um : edge and pixel size of the run's patches.
     scores, html, run : as in `run_areas`.

@@ -200,13 +200,10 @@ def run_shortcuts(
 
     Parameters
     ----------
-    points, rows : brain to its points (PointRow) and the table of its features' rows (FeatureRow).
-    backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
-    roles : brain to role.
-    sections : rows of these brains; `image` is the pyramid that is read.
+    points, backbone, projected, rows, roles : as in `run_embedding`.
+    sections, patch_px, spacing_um : as in `run_retrieval`.
     segmentation, labels : table and label file of each of their chunks, in the same order.
     weights : final.pt of the run, for rotated patches; None for features without a network.
-    patch_px, spacing_um : edge and pixel size of the run's patches.
     scores, html, run, threads : as in `run_areas`.
 
     Raises
@@ -214,8 +211,7 @@ def run_shortcuts(
     InputError
         If rows and points differ, no brain has a usable point, or a patch cannot be read.
     """
-    arrays_of = {"backbone": backbone, "projected": projected}
-    arrays_of = {split: arrays for split, arrays in arrays_of.items() if arrays}
+    arrays_of = {"backbone": backbone} | ({"projected": projected} if projected else {})
     samples = {
         split: read_samples(points, arrays, rows, most=params.points_per_brain, seed=params.seed)
         for split, arrays in arrays_of.items()
