@@ -267,7 +267,10 @@ def _similarity_panels(
 ) -> list[charts.Panel]:
     """The mean matrix of the pretrained brains, that of each unseen one, and their correlations."""
     pretrained = [matrices[brain] for brain in matrices if roles[brain] != "unseen"]
-    shown = {"mean of pretrained brains": _mean(pretrained)} if pretrained else {}
+    shown = {}
+    if pretrained:
+        mean = np.ma.masked_invalid(np.stack(pretrained)).mean(0).filled(np.nan)
+        shown["mean of pretrained brains"] = mean
     shown |= {f"unseen {b}": matrix for b, matrix in matrices.items() if roles[b] == "unseen"}
     caption = (
         "Mean cosine of the features of all pairs of points of two areas within a brain; "
@@ -284,12 +287,3 @@ def _similarity_panels(
     title = f"Agreement of brains, {split}"
     r = "Pearson's r"
     return [*panels, charts.matrix(title, caption, names, names, between, "brain", "brain", r)]
-
-
-def _mean(matrices: Sequence[Floats]) -> Floats:
-    """Mean over matrices, ignoring NaN; NaN where all are NaN."""
-    stacked = np.stack(matrices)
-    counts = np.isfinite(stacked).sum(0)
-    return np.divide(
-        np.nansum(stacked, 0), counts, out=np.full(counts.shape, np.nan), where=counts > 0
-    )
