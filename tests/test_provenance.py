@@ -80,8 +80,8 @@ def write_model(path: Path) -> None:
 
 
 def write_chart(path: Path) -> None:
-    panel = charts.Bars("bars", "value", ["a"], {"b": ([1.0], [0.1])})
-    charts.write("a page", [(panel, "A caption.")], path)
+    panel = charts.bars("bars", "A caption.", "value", ["a"], {"b": ([1.0], [0.1])})
+    charts.write("a page", [panel], path)
 
 
 def write_report(path: Path) -> None:
