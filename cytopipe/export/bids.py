@@ -16,14 +16,15 @@ import pandas as pd
 
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import Areas, areas_of
-from cytopipe.export.brain import HEMISPHERES, Brain
 from cytopipe.export.csv import columns_of, write_json, write_table
 from cytopipe.export.gifti import carry, named, to_template
 from cytopipe.export.gifti_files import write_labels, write_map
 from cytopipe.export.nifti import in_template, stack_volumes, write_area_table
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import surfaces, volumes
-from cytopipe.formats.tables import PointRow, StackRow
+from cytopipe.formats.atlas import HEMISPHERES
+from cytopipe.formats.tables import PointRow, StackRow, frame_of
+from cytopipe.study.results import BrainResults
 
 BIDS_VERSION = "1.11.0"
 _IGNORED = "# not yet in BIDS: derivatives of microscopy\nsub-*/micr/\n"
@@ -33,7 +34,7 @@ _SPACES = {
 }
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write the data set.
 
     Raises
@@ -96,7 +97,7 @@ def _description() -> dict[str, Any]:
     }
 
 
-def _spaces(brain: Brain) -> dict[str, str]:
+def _spaces(brain: BrainResults) -> dict[str, str]:
     """Label of each space to what it is."""
     return {
         "stack": _SPACES["stack"],
@@ -104,7 +105,7 @@ def _spaces(brain: Brain) -> dict[str, str]:
     }
 
 
-def _write_volumes(brain: Brain, areas: Areas, reach_mm: float | None, start: Path) -> None:
+def _write_volumes(brain: BrainResults, areas: Areas, reach_mm: float | None, start: Path) -> None:
     found = stack_volumes(brain, areas, reach_mm)
     both = (found, in_template(brain, found))
     for (space, reference), there in zip(_spaces(brain).items(), both, strict=True):
@@ -140,7 +141,7 @@ _VOLUMES = {
 
 
 def _write_surfaces(
-    brain: Brain, areas: Areas, reach_mm: float | None, hemisphere: str, start: Path
+    brain: BrainResults, areas: Areas, reach_mm: float | None, hemisphere: str, start: Path
 ) -> None:
     surface = brain.surface(hemisphere)
     there, _ = to_template(brain, surface)
@@ -164,17 +165,17 @@ def _write_surfaces(
     write_labels(keys, named(areas), areas.colours, "areas", path, hemisphere)
 
 
-def _write_points(brain: Brain, start: Path) -> None:
+def _write_points(brain: BrainResults, start: Path) -> None:
     for name, table, frame in (
         ("midline_points", PointRow, brain.points),
-        ("stack_sections", StackRow, brain.stack),
+        ("stack_sections", StackRow, frame_of(StackRow, brain.stack)),
     ):
         path = start.with_name(f"{start.name}_desc-{name}.tsv")
         write_table(frame, path, "\t", na="n/a")
         write_json(columns_of(table), path.with_suffix(".json"))
 
 
-def _write_transform(brain: Brain, start: Path) -> None:
+def _write_transform(brain: BrainResults, start: Path) -> None:
     target = label(brain.template)
     name = f"{start.name}_from-stack_to-{target}_mode-points_xfm"
     with atomic_write(start.with_name(f"{name}.h5")) as beside:

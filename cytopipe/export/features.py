@@ -12,9 +12,9 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from cytopipe.export import Params
-from cytopipe.export.brain import Brain
 from cytopipe.files import InputError
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.results import BrainResults
 
 # points of a brain on which components and clusters are fitted, evenly taken: bounds the memory
 _FITTED = 20_000
@@ -38,7 +38,7 @@ class Views:
     shares: Floats
 
 
-def views_of(brains: Sequence[Brain], params: Params) -> Views:
+def views_of(brains: Sequence[BrainResults], params: Params) -> Views:
     """Principal components and k-means clusters of a run's backbone features.
 
     The sign of a component is that which makes its weight of largest size positive.

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import Areas, areas_of, colours
-from cytopipe.export.brain import HEMISPHERES, Brain
 from cytopipe.export.features import Views, views_of
 from cytopipe.export.gifti_files import write_labels, write_map
 from cytopipe.export.nearest_point import default_reach_mm, over_surface
 from cytopipe.formats import surfaces
+from cytopipe.formats.atlas import HEMISPHERES
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.results import BrainResults
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Carried:
         return np.where(self.rows >= 0, of_points[np.maximum(self.rows, 0)], 0).astype(np.int32)
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write surfaces and maps of each hemisphere of each brain."""
     areas = areas_of(brains)
     views = views_of(brains, params) if params.run is not None else None
@@ -60,7 +61,9 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
     readme.write("gifti", brains, folder)
 
 
-def carry(brain: Brain, surface: Surface, hemisphere: str, reach_mm: float | None) -> Carried:
+def carry(
+    brain: BrainResults, surface: Surface, hemisphere: str, reach_mm: float | None
+) -> Carried:
     """The nearest usable point of each vertex, of the same hemisphere."""
     own = np.flatnonzero(brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool))
     reach = default_reach_mm(brain) if reach_mm is None else reach_mm
@@ -70,7 +73,7 @@ def carry(brain: Brain, surface: Surface, hemisphere: str, reach_mm: float | Non
     return Carried(rows, distance_mm)
 
 
-def to_template(brain: Brain, surface: Surface) -> tuple[Surface, NDArray[np.bool_]]:
+def to_template(brain: BrainResults, surface: Surface) -> tuple[Surface, NDArray[np.bool_]]:
     """The surface in the template, and where only the affine part of the transform knew a place."""
     moved = brain.to_template(surface.vertices)
     uncovered = np.asarray(~np.isfinite(moved).all(axis=1))
@@ -79,7 +82,7 @@ def to_template(brain: Brain, surface: Surface) -> tuple[Surface, NDArray[np.boo
     return Surface(moved, surface.faces), uncovered
 
 
-def write_surfaces(brain: Brain, surface: Surface, hemisphere: str, start: Path) -> None:
+def write_surfaces(brain: BrainResults, surface: Surface, hemisphere: str, start: Path) -> None:
     """Write the mid-surface in both spaces and its maps; `start` begins their paths."""
     there, uncovered = to_template(brain, surface)
     for space, each in (("stack", surface), (brain.template, there)):
@@ -93,7 +96,7 @@ def write_surfaces(brain: Brain, surface: Surface, hemisphere: str, start: Path)
 
 
 def write_point_maps(
-    brain: Brain, carried: Carried, areas: Areas, hemisphere: str, start: Path
+    brain: BrainResults, carried: Carried, areas: Areas, hemisphere: str, start: Path
 ) -> None:
     """Write what the points table holds, carried to the vertices."""
     table = brain.points
@@ -115,7 +118,7 @@ def named(areas: Areas) -> dict[int, str]:
 
 
 def _write_views(
-    brain: Brain, carried: Carried, views: Views, run: str, hemisphere: str, start: Path
+    brain: BrainResults, carried: Carried, views: Views, run: str, hemisphere: str, start: Path
 ) -> None:
     name = f"{start.name}_run-{run}"
     components = carried.values(views.components[brain.name])
@@ -135,9 +138,9 @@ def _write_views(
 
 
 def _write_predictions(
-    brain: Brain, carried: Carried, areas: Areas, run: str, hemisphere: str, start: Path
+    brain: BrainResults, carried: Carried, areas: Areas, run: str, hemisphere: str, start: Path
 ) -> None:
-    found = brain.predictions()
+    found = brain.predictions(run)
     if found is None or found.empty:
         return
     table = brain.points[["point_id"]].merge(found, on="point_id", how="left")

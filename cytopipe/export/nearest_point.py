@@ -6,18 +6,20 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from cytopipe.export.brain import HEMISPHERE_CODES, Brain
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.results import BrainResults
 
+# codes of results/midsurface/{brain}/hemispheres.nii.gz
+_CODES = {"L": 1, "R": 2}
 # vertices near a point of which the first that faces its way is taken
 _NEIGHBOURS = 12
 # added to half the distance of sections: half the distance of points, and half a cortex
 _MARGIN_MM = 2.0
 
 
-def default_reach_mm(brain: Brain) -> float:
+def default_reach_mm(brain: BrainResults) -> float:
     """How far a point stands for its surroundings: half the distance of sections, and 2 mm."""
     z_mm = np.unique(brain.points["z_stack_um"].to_numpy()[brain.usable]) / 1000
     gap_mm = float(np.median(np.diff(z_mm))) if len(z_mm) > 1 else 0.0
@@ -73,13 +75,13 @@ def over_surface(
     return row.astype(np.int64), np.where(reached, distance[:count], np.nan)
 
 
-def over_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int32]:
+def over_voxels(brain: BrainResults, reach_mm: float) -> NDArray[np.int32]:
     """Row of the nearest usable point for each gray voxel, -1 elsewhere and beyond `reach_mm`.
 
     Only points of the voxel's own hemisphere count.
     """
     rows = np.full(brain.tissue.data.shape, -1, np.int32)
-    for hemisphere, code in HEMISPHERE_CODES.items():
+    for hemisphere, code in _CODES.items():
         own = brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool)
         index = np.argwhere((brain.tissue.data == 1) & (brain.hemispheres.data == code))
         if not own.any() or not len(index):

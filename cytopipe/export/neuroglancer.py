@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import NO_AREA, Areas, areas_of
-from cytopipe.export.brain import HEMISPHERES, Brain
 from cytopipe.export.csv import write_json
 from cytopipe.export.nearest_point import at_nearest
 from cytopipe.files import atomic_write
+from cytopipe.formats.atlas import HEMISPHERES
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.results import BrainResults
 
 # how many points a cell of the spatial index should hold, and how many a minishard
 _CELL, _MINISHARD = 2000, 512
@@ -54,7 +55,7 @@ class Property:
     labels: tuple[str, ...] = ()
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write the layers of each brain: points in stack and template, tissue in the stack."""
     areas = areas_of(brains)
     for brain in brains:
@@ -103,7 +104,7 @@ def write_points(places_mm: Floats, properties: Sequence[Property], folder: Path
     write_json(info, folder / "info")
 
 
-def write_tissue(brain: Brain, folder: Path) -> None:
+def write_tissue(brain: BrainResults, folder: Path) -> None:
     """Write the tissue labels as a segmentation; chunks without tissue have no file and read as 0.
 
     The format puts the corners of voxels at whole multiples of the voxel's edge, where the stack's
@@ -157,7 +158,7 @@ def write_tissue(brain: Brain, folder: Path) -> None:
     write_json(info, folder / "info")
 
 
-def _properties(brain: Brain, areas: Areas) -> list[Property]:
+def _properties(brain: BrainResults, areas: Areas) -> list[Property]:
     table = brain.points
     keys = areas.keys_of(table["area"].to_numpy(object))
     statuses = tuple(sorted(set(table["status"]), key=lambda status: (status != "ok", status)))
