@@ -16,10 +16,11 @@ from shell_study import BALL, CENTRES, HALF_MM, MIDDLE_MM, PIAL_MM, WHITE_MM, ba
 from cytopipe import __main__ as command_line
 from cytopipe import open_study
 from cytopipe.export.gifti import to_template
-from cytopipe.export.nearest_point import default_reach_mm, over_surface, vertex_normals
+from cytopipe.export.nearest_point import default_reach_mm, over_surface
 from cytopipe.formats import tables, transforms
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import stack_to_ras
+from cytopipe.numerics.meshes import vertex_normals
 
 EDGE_MM = float(
     np.linalg.norm(BALL.vertices[BALL.faces[:, 0]] - BALL.vertices[BALL.faces[:, 1]], axis=1).max()
@@ -59,7 +60,7 @@ def test_surfaces_lie_where_the_formulas_say(exported: Path, hemisphere: str) ->
     assert np.sign(there.coordinates[:, 0].mean()) == (-1 if hemisphere == "L" else 1)
     # normals still point outwards
     outwards = there.coordinates - there.coordinates.mean(axis=0)
-    normals = vertex_normals(Surface(there.coordinates, there.faces))
+    normals = vertex_normals(there.coordinates, there.faces)
     assert ((outwards * normals).sum(axis=1) > 0).all()
 
 
@@ -186,8 +187,8 @@ def test_the_other_bank_of_a_sulcus_gets_nothing() -> None:
     up = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))], np.int32)
     sheets = [np.stack([x.ravel(), y.ravel(), np.full(64, z)], axis=1) for z in (0.0, 1.0)]
     banks = Surface(np.concatenate(sheets), np.concatenate([up, up[:, ::-1] + 64]))
-    np.testing.assert_allclose(vertex_normals(banks)[:64], [[0, 0, 1]] * 64)
-    np.testing.assert_allclose(vertex_normals(banks)[64:], [[0, 0, -1]] * 64)
+    np.testing.assert_allclose(vertex_normals(banks.vertices, banks.faces)[:64], [[0, 0, 1]] * 64)
+    np.testing.assert_allclose(vertex_normals(banks.vertices, banks.faces)[64:], [[0, 0, -1]] * 64)
     # a point of the lower bank that the refinement has pushed nearer to the upper one
     points, normals = np.array([[3.1, 3.0, 0.7]]), np.array([[0.0, 0.0, 1.0]])
     rows, distance_mm = over_surface(banks, points, normals, reach_mm=2.9)

@@ -18,7 +18,7 @@ from cytopipe.export import Params, readme
 from cytopipe.export.areas import Areas, areas_of
 from cytopipe.export.csv import columns_of, write_json, write_table
 from cytopipe.export.gifti import carry, named, to_template
-from cytopipe.export.gifti_files import write_labels, write_map
+from cytopipe.export.gifti_files import write_labels
 from cytopipe.export.nifti import in_template, stack_volumes, write_area_table
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import surfaces, volumes
@@ -156,7 +156,8 @@ def _write_surfaces(
         "curv": (brain.curvature(hemisphere), "1/mm", "mean curvature, positive on gyral crowns"),
     }
     for suffix, (values, unit, meaning) in maps.items():
-        write_map(values, suffix, start.with_name(f"{name}_{suffix}.shape.gii"), hemisphere)
+        path = start.with_name(f"{name}_{suffix}.shape.gii")
+        surfaces.write_map(values, path, hemisphere, suffix)
         about = {"Description": meaning, "Units": unit}
         write_json(about, start.with_name(f"{name}_{suffix}.json"))
     carried = carry(brain, surface, hemisphere, reach_mm)

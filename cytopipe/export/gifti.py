@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import Areas, areas_of, colours
 from cytopipe.export.features import Views, views_of
-from cytopipe.export.gifti_files import write_labels, write_map
+from cytopipe.export.gifti_files import write_labels
 from cytopipe.export.nearest_point import default_reach_mm, over_surface
 from cytopipe.formats import surfaces
 from cytopipe.formats.atlas import HEMISPHERES
@@ -92,7 +92,8 @@ def write_surfaces(brain: BrainResults, surface: Surface, hemisphere: str, start
     if uncovered.any():
         maps["uncovered"] = uncovered.astype(np.float64)
     for name, values in maps.items():
-        write_map(values, name, start.with_name(f"{start.name}_{name}.shape.gii"), hemisphere)
+        path = start.with_name(f"{start.name}_{name}.shape.gii")
+        surfaces.write_map(values, path, hemisphere, name)
 
 
 def write_point_maps(
@@ -106,7 +107,8 @@ def write_point_maps(
         "areaprobability": carried.values(table["area_probability"].to_numpy(np.float64)),
     }
     for name, values in maps.items():
-        write_map(values, name, start.with_name(f"{start.name}_{name}.shape.gii"), hemisphere)
+        path = start.with_name(f"{start.name}_{name}.shape.gii")
+        surfaces.write_map(values, path, hemisphere, name)
     keys = carried.keys(areas.keys_of(table["area"].to_numpy(object)))
     path = start.with_name(f"{start.name}_areas.label.gii")
     write_labels(keys, named(areas), areas.colours, "areas", path, hemisphere)
@@ -125,7 +127,7 @@ def _write_views(
     for number, share in enumerate(views.shares, start=1):
         path = start.with_name(f"{name}_component{number}.shape.gii")
         title = f"component {number} ({share:.0%} of variance)"
-        write_map(components[:, number - 1], title, path, hemisphere)
+        surfaces.write_map(components[:, number - 1], path, hemisphere, title)
     count = max(int(clusters.max(initial=0)) for clusters in views.clusters.values())
     write_labels(
         carried.keys(views.clusters[brain.name]),
@@ -152,4 +154,4 @@ def _write_predictions(
     for column, short in (("probability", "predictedprobability"), ("hops", "hops")):
         values = carried.values(table[column].to_numpy(np.float64, na_value=np.nan))
         path = start.with_name(f"{name}_{short}.shape.gii")
-        write_map(values, column, path, hemisphere)
+        surfaces.write_map(values, path, hemisphere, column)

@@ -1,4 +1,4 @@
-"""GIfTI files of a named map and of labels with colours."""
+"""GIfTI files of labels with colours."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,20 +10,6 @@ from numpy.typing import NDArray
 
 from cytopipe.files import atomic_write
 from cytopipe.formats.surfaces import STRUCTURE
-
-
-def write_map(values: NDArray[np.floating], title: str, path: Path, hemisphere: str) -> None:
-    """Write one value a vertex as `.shape.gii` with a title; NaN where there is none.
-
-    One map a file: nilearn reads several of one file as objects, which it cannot draw.
-    """
-    array = nib.gifti.GiftiDataArray(
-        np.asarray(values, np.float32),
-        intent="NIFTI_INTENT_SHAPE",
-        datatype="NIFTI_TYPE_FLOAT32",
-        meta=nib.gifti.GiftiMetaData({"Name": title}),
-    )
-    _write(nib.gifti.GiftiImage(darrays=[array], meta=_structure(hemisphere)), path)
 
 
 def write_labels(
@@ -56,14 +42,7 @@ def write_labels(
         datatype="NIFTI_TYPE_INT32",
         meta=nib.gifti.GiftiMetaData({"Name": title}),
     )
-    image = nib.gifti.GiftiImage(darrays=[array], labeltable=table, meta=_structure(hemisphere))
-    _write(image, path)
-
-
-def _structure(hemisphere: str) -> Any:
-    return nib.gifti.GiftiMetaData({"AnatomicalStructurePrimary": STRUCTURE[hemisphere]})
-
-
-def _write(image: Any, path: Path) -> None:
+    structure = nib.gifti.GiftiMetaData({"AnatomicalStructurePrimary": STRUCTURE[hemisphere]})
+    image = nib.gifti.GiftiImage(darrays=[array], labeltable=table, meta=structure)
     with atomic_write(path) as beside:
         beside.write_bytes(image.to_bytes())

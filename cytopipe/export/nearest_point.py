@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
+from cytopipe.numerics.meshes import vertex_normals
 from cytopipe.study.results import BrainResults
 
 # codes of results/midsurface/{brain}/hemispheres.nii.gz
@@ -50,7 +51,9 @@ def over_surface(
     nearest = min(_NEIGHBOURS, count)
     away_mm, near = cKDTree(surface.vertices).query(points_mm, k=nearest)
     away_mm, near = away_mm.reshape(-1, nearest), near.reshape(-1, nearest)
-    facing = np.einsum("pnk,pk->pn", vertex_normals(surface)[near], normals) > 0
+    facing = (
+        np.einsum("pnk,pk->pn", vertex_normals(surface.vertices, surface.faces)[near], normals) > 0
+    )
     entering = np.flatnonzero(facing.any(axis=1))
     if not len(entering):
         return none
@@ -92,17 +95,6 @@ def over_voxels(brain: BrainResults, reach_mm: float) -> NDArray[np.int32]:
         found = np.isfinite(away_mm)
         rows[tuple(index[found].T)] = np.flatnonzero(own)[near[found]]
     return rows
-
-
-def vertex_normals(surface: Surface) -> Floats:
-    """(vertices, 3) unit normals, outwards, faces weighted by their area."""
-    corners = surface.vertices[surface.faces]
-    of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(surface.vertices)
-    for corner in range(3):
-        np.add.at(normals, surface.faces[:, corner], of_faces)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.asarray(normals / np.where(length == 0, 1, length))
 
 
 def at_nearest(volume: Volume, points_mm: Floats, outside: float) -> NDArray[np.generic]:

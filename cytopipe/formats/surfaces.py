@@ -124,12 +124,16 @@ def _read_obj(path: Path) -> Surface:
         raise InputError(f"{path}: not a surface in MNI's .obj ({error}); {remedy}") from error
 
 
-def write_map(values: NDArray[Any], path: Path, hemisphere: str = "") -> None:
-    """Write one value a vertex as `.shape.gii`."""
+def write_map(values: NDArray[Any], path: Path, hemisphere: str = "", title: str = "") -> None:
+    """Write one value per vertex as `.shape.gii`; NaN where there is none.
+
+    nilearn cannot draw a file with several maps, so each map has its own file.
+    """
     array = nib.gifti.GiftiDataArray(
         np.asarray(values, np.float32),
         intent="NIFTI_INTENT_SHAPE",
         datatype="NIFTI_TYPE_FLOAT32",
+        meta=nib.gifti.GiftiMetaData({"Name": title} if title else {}),
     )
     image = nib.gifti.GiftiImage(darrays=[array], meta=_meta(hemisphere, **provenance.entry()))
     with atomic_write(path) as beside:
