@@ -40,7 +40,9 @@ def write(study: Path, *rows: str, head: str = HEAD) -> Path:
     return study / "manual"
 
 
-def test_decisions_go_over_the_labs_table_and_empty_cells_decide_nothing(tmp_path: Path) -> None:
+def test_decisions_override_the_table_of_the_lab_and_empty_cells_decide_nothing(
+    tmp_path: Path,
+) -> None:
     own = [replace(SECTIONS[0], mirrored=True, excluded=True), *SECTIONS[1:], *OTHERS]
     manual = write(
         tmp_path,
@@ -66,7 +68,7 @@ def test_decisions_go_over_the_labs_table_and_empty_cells_decide_nothing(tmp_pat
     [
         (["7\tyes"], "line 2: there is no section 7 in config/sections.tsv; correct the number"),
         (["x\tyes"], "section is 'x'; give a number"),
-        (["0\tyes", "0\t\tyes"], "line 3: section 0 is listed twice; make one row"),
+        (["0\tyes", "0\t\tyes"], "line 3: section 0 is listed twice; merge the rows"),
         (["0\tperhaps"], "mirrored is 'perhaps'; use yes or no"),
         (["0\t\t\tstack\t0.1\t5"], "y_um is empty; a transform is onto"),
         (["0\t\t\t\t0.1\t5\t5"], "onto is empty; a transform is onto"),
@@ -79,7 +81,7 @@ def test_decisions_go_over_the_labs_table_and_empty_cells_decide_nothing(tmp_pat
         (["0\tno\t\t15\t0\t5\t5"], "whether section 15 is mirrored; write yes or no"),
         (
             ["0\tno\t\t15\t0\t5\t5", "15\tno\t\t30\t0\t1\t1", "30\tno\t\t0\t0\t1\t1"],
-            "sections 0, 15, 30 lie onto one another in a circle; empty",
+            "transforms of sections 0, 15, 30 form a circle; empty",
         ),
         (["0\tyes\t\t\t\t\t\tnote\textra"], "9 cells under 8 columns; remove a tab"),
     ],
@@ -174,7 +176,7 @@ def test_manual_places_need_a_pair() -> None:
     assert manual_rigid_between(sections[0], sections[1]) is None
 
 
-def test_proposals_come_in_the_form_of_corrections(tmp_path: Path) -> None:
+def test_proposals_have_the_format_of_corrections(tmp_path: Path) -> None:
     numbers, true = straight(4)
     sections = [replace(SECTIONS[0], section=n) for n in numbers]
     flags = {0: False, 100: True, 200: False, 300: True}

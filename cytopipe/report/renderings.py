@@ -1,4 +1,4 @@
-"""Pictures of surfaces without a graphics card: faces splatted into a depth buffer."""
+"""Pictures of surfaces without a graphics card: faces are drawn into a depth buffer."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,10 @@ from cytopipe.numerics.geometry import Floats
 from cytopipe.report.thumbnails import Picture
 
 Colours = Callable[[Floats], Floats]
+# bounds the memory
 _FACES_AT_ONCE = 200_000
 
-# towards the viewer, and the picture's right and up, in R, A, S
+# directions towards the viewer, to the right and up in the picture, in RAS
 VIEWS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "from the left": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
     "from the right": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
@@ -24,15 +25,14 @@ VIEWS: dict[str, tuple[tuple[int, int, int], ...]] = {
 
 
 def letters(view: str) -> tuple[str, str, str, str]:
-    """The side of the brain at the picture's left, right, top and bottom: R, L, A, P, S or I."""
-    _, right, up = VIEWS[view]
-    names = (("R", "L"), ("A", "P"), ("S", "I"))
+    """The sides of the brain (R, L, A, P, S, I) at the left, right, top and bottom of a picture."""
+    _, right, up = np.array(VIEWS[view])
 
-    def name(axis: tuple[int, ...], sign: int) -> str:
-        place = int(np.flatnonzero(axis)[0])
-        return names[place][0 if axis[place] * sign > 0 else 1]
+    def letter(axis: NDArray[np.int_]) -> str:
+        [place] = np.flatnonzero(axis)
+        return ("RAS" if axis[place] > 0 else "LPI")[place]
 
-    return name(right, -1), name(right, 1), name(up, 1), name(up, -1)
+    return letter(-right), letter(right), letter(up), letter(-up)
 
 
 def render(
@@ -42,7 +42,7 @@ def render(
 
     Parameters
     ----------
-    values : (vertices,) what the colour shows.
+    values : (vertices,) values to colour.
     colours : values (n,) to red, green, blue (n, 3), 0 to 1.
     view : one of VIEWS.
     """
@@ -63,19 +63,11 @@ def render(
         at = np.rint(np.einsum("sc,fcd->fsd", shares, ends)).astype(int).reshape(-1, 2)
         pixel = at[:, 1] * columns + at[:, 0]
         near = (depth[faces] @ shares.T).ravel()
-        order = np.argsort(near, kind="stable")  # of equal pixels the last, the nearest, is kept
-        pixel, near = pixel[order], near[order]
-        both = np.stack([values[faces] @ shares.T, light[faces] @ shares.T], axis=-1)
-        both = both.reshape(-1, 2)[order]
-        last = np.zeros(len(buffer), np.int64)
-        last[pixel] = np.arange(len(pixel))
-        seen = np.zeros(len(buffer), bool)
-        seen[pixel] = True
-        pixels = np.flatnonzero(seen)
-        chosen = last[pixels]
-        closer = near[chosen] > buffer[pixels]
-        buffer[pixels[closer]] = near[chosen[closer]]
-        shown[pixels[closer]] = both[chosen[closer]]
+        both = np.stack([values[faces] @ shares.T, light[faces] @ shares.T], axis=-1).reshape(-1, 2)
+        order = np.argsort(near, kind="stable")  # the nearest is last and overwrites the others
+        order = order[near[order] > buffer[pixel[order]]]
+        buffer[pixel[order]] = near[order]
+        shown[pixel[order]] = both[order]
     hit = np.isfinite(buffer)
     picture = np.ones((rows * columns, 3))
     shade = 0.35 + 0.65 * np.clip(shown[hit, 1], 0, 1)
@@ -84,7 +76,7 @@ def render(
 
 
 def _barycentric(steps: int) -> Floats:
-    """Evenly spaced shares (n, 3) of a triangle's corners."""
+    """(n, 3) evenly spaced barycentric coordinates in a triangle."""
     first, second = np.indices((steps + 1, steps + 1)).reshape(2, -1)
     inside = first + second <= steps
     shares = np.stack([first, second, steps - first - second], axis=1)[inside]
