@@ -24,7 +24,7 @@ from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.transforms import between_ras_and_lps
-from cytopipe.numerics import chain as frames
+from cytopipe.numerics import frames
 from cytopipe.numerics.geometry import FrameError, Rigid, mirror, stack_to_ras
 from cytopipe.study import transform_table
 
