@@ -67,7 +67,7 @@ def test_a_dry_run_writes_nothing_and_twice_is_refused(
     assert add(tmp_path, *given) == 0
     before = {p: p.read_bytes() for p in (tmp_path / "config").iterdir()}
     assert add(tmp_path, *given) == 1
-    assert "brain B21 has 5 rows already; to add it anew remove them" in capsys.readouterr().err
+    assert "brain B21 has 5 rows already; remove them to add it again" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in (tmp_path / "config").iterdir()} == before
 
 

@@ -348,7 +348,7 @@ def test_a_format_without_a_place_names_the_file_that_has_it(
     make(kind, ".").rename(holder)
     assert command_line.main(["provenance", "--json", name]) == 0
     said = capsys.readouterr()
-    assert f"{name}: its format has no place; this is of {holder}" in said.err
+    assert f"{name}: read from {holder}" in said.err
     assert json.loads(said.out)["stage"] == "midline"
 
 

@@ -1,11 +1,11 @@
 """`python -m cytopipe export`: results of a study in the formats of other tools."""
 
-import argparse
 import importlib
 from pathlib import Path
 from typing import Any
 
 from cytopipe import export
+from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError
 from cytopipe.study import config as study_config
 from cytopipe.study.sections import Section, chunk_of, read_brains, read_sections
@@ -14,12 +14,7 @@ from cytopipe.study.sections import Section, chunk_of, read_brains, read_section
 def run(arguments: list[str]) -> int:
     """Write results of a study in the format of another tool, into a new folder."""
     formats = "\n".join(f"  {name:13}{meaning}" for name, meaning in export.FORMATS.items())
-    parser = argparse.ArgumentParser(
-        "cytopipe export",
-        description=f"{run.__doc__}\n\n{formats}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
+    parser = study_parser("export", run, f"\n\n{formats}")
     parser.add_argument("--format", required=True, choices=list(export.FORMATS))
     parser.add_argument("--brain", help="one brain; all of config/brains.tsv by default")
     parser.add_argument("--to", type=Path, required=True, help="folder to make")
@@ -32,8 +27,8 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--reach-mm",
         type=float,
-        help="gifti, nifti, bids: how far a point stands for its surroundings; "
-        "half the distance of sections and 2 mm by default",
+        help="gifti, nifti, bids: largest distance from a point to a vertex or voxel that gets its "
+        "value; half the distance of sections plus 2 mm by default",
     )
     options = parser.parse_args(arguments)
     for name in ("components", "clusters", "reach_mm"):
@@ -109,7 +104,7 @@ def _files(
     chunks = sorted({chunk_of(s.section, span) for s in sections if s.brain == brain})
     name = config["template"]["name"]
     of_run = results / "features" / run_name if run_name is not None else None
-    answers = results / "evaluation" / "areas" / run_name if run_name is not None else None
+    areas = results / "evaluation" / "areas" / run_name if run_name is not None else None
     return Files(
         points=coordinates / "points.parquet",
         stack=results / "alignment" / brain / "stack.parquet",
@@ -126,5 +121,5 @@ def _files(
         ),
         features=of_run / f"{brain}.npy" if of_run else None,
         rows=of_run / f"{brain}.parquet" if of_run else None,
-        predictions=answers / "predictions.parquet" if answers else None,
+        predictions=areas / "predictions.parquet" if areas else None,
     )

@@ -1,8 +1,10 @@
-"""The argument parser that the commands on a study share."""
+"""What the commands on a study share: the option `--study`, and its config."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+
+from cytopipe.files import InputError
 
 
 def study_parser(
@@ -16,3 +18,11 @@ def study_parser(
     )
     parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
     return parser
+
+
+def config_of(study: Path) -> Path:
+    """The path of a study's config; raises InputError if the folder is not a study."""
+    path = study / "config" / "config.yaml"
+    if not path.exists():
+        raise InputError(f"{study} has no config/config.yaml; name a study with --study")
+    return path
