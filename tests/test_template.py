@@ -99,10 +99,10 @@ def test_what_is_no_map_is_refused(study, capsys):
     for words, complaint in (
         (("colin27",), "--gray and --white"),
         (("colin27", "--t1", head), "3998 ml are above 0; give a brain without skull"),
-        (("colin27", "--t1", mask), "as a mask does"),
-        (("colin27", "--t1", head, "--gray", gray), "instead of"),
+        (("colin27", "--t1", mask), "like a mask"),
+        (("colin27", "--t1", head, "--gray", gray), "--t1 replaces"),
         (("icbm152_2009c", "--gray", gray, "--white", third), "0.3 to 0.3"),
-        (("icbm152_2009c", "--gray", gray, "--white", study / "small.nii.gz"), "different grids"),
+        (("icbm152_2009c", "--gray", gray, "--white", study / "small.nii.gz"), "grids differ"),
         (("icbm152_2009a", "--labels", gray), "--names"),
     ):
         assert run(study, *words) == 1
@@ -200,7 +200,7 @@ def test_an_atlas_that_does_not_fit_is_refused(study, capsys):
         ("label\tname\n1\tV1\n", ("--labels", labels, labels), "give one each"),
         ("label\tname\n1\tV1\n", ("--labels", outside), "0 % of the atlas"),
         ("label\tname\n1\tV1\n", ("--labels", values), "--probabilities"),
-        ("index\tname\n1\tV1\n", ("--probabilities", values), "holds 1"),
+        ("index\tname\n1\tV1\n", ("--probabilities", values), "values from 1"),
         ("index\tname\n0\tV1\n", ("--probabilities", labels), "4D"),
     ):
         table.write_text(rows)

@@ -135,16 +135,14 @@ def check_doubled(found: list[Scan]) -> None:
 def order_notes(numbers: list[int]) -> Notes:
     """Notes on the range, step, gaps and order of section numbers."""
     step, gaps = scans.step_of(numbers), scans.missing(numbers)
-    odd = [n for n in numbers if step and (n - min(numbers)) % step]
     notes = [
         ("numbers", f"{min(numbers)} to {max(numbers)}, mostly in steps of {step}"),
         ("missing", f"{len(gaps)}: {_some(gaps)}" if gaps else "none"),
         ("doubled", "none"),
     ]
-    if odd:
+    if odd := [n for n in numbers if step and (n - min(numbers)) % step]:
         notes.append(("off step", f"{len(odd)}: {_some(odd)}"))
-    falling = scans.out_of_order(numbers)
-    if falling:
+    if falling := scans.out_of_order(numbers):
         notes.append(("order", f"{len(falling)} numbers fall in the list: {_some(falling)}"))
     return notes
 

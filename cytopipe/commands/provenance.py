@@ -82,22 +82,17 @@ def described(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _items(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(f"{key}: ", item) for key, item in value.items()]
-    return [("- ", item) for item in value]
-
-
 def _indented(value: dict[str, Any] | list[Any], depth: int = 1) -> list[str]:
     lines = []
-    for name, item in _items(value):
-        start = "  " * depth + name
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        start = "  " * depth + (f"{key}: " if isinstance(value, dict) else "- ")
         if isinstance(item, dict) and "path" in item:
             digest = f"  sha256 {item['sha256']}" if "sha256" in item else ""
             size = f"  {item['bytes']} bytes" if "bytes" in item else ""
             lines.append(start + item["path"] + digest + size)
         elif isinstance(item, dict | list) and any(
-            isinstance(inner, dict | list) for _, inner in _items(item)
+            isinstance(inner, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
         ):
             lines += [start.rstrip(), *_indented(item, depth + 1)]
         else:
@@ -111,16 +106,14 @@ def _text_in(path: Path, suffix: str) -> str | None:
         import pyarrow.parquet as pq
 
         return ((pq.read_schema(path).metadata or {}).get(KEY.encode()) or b"").decode()
-    if suffix == ".nii":
+    if suffix in (".nii", ".gii"):
         import nibabel as nib
 
-        extensions = nib.load(path).header.extensions
-        texts = (provenance.from_line(e.text) for e in extensions if e.get_code() == _COMMENT_CODE)
-        return next(filter(None, texts), None)
-    if suffix == ".gii":
-        import nibabel as nib
-
-        return nib.load(path).meta.get(KEY)
+        image = nib.load(path)
+        if suffix == ".gii":
+            return image.meta.get(KEY)
+        comments = (e.text for e in image.header.extensions if e.get_code() == _COMMENT_CODE)
+        return next(filter(None, map(provenance.from_line, comments)), None)
     if suffix == ".tif":
         import tifffile
 

@@ -122,10 +122,7 @@ def _clip(histogram: NDArray[np.int64], limit: int) -> None:
 
 @njit(cache=True)
 def _blend(
-    binned: NDArray[np.uint8],
-    maps: NDArray[np.float64],
-    kernel: int,
-    blended: NDArray[np.int16],
+    binned: NDArray[np.uint8], maps: NDArray[np.float64], kernel: int, blended: NDArray[np.int16]
 ) -> tuple[int, int]:
     """Map each pixel by the four nearest tiles, weighted bilinearly; return minimum and maximum."""
     rows, columns = binned.shape

@@ -61,9 +61,8 @@ def pieces(mask: Mask, other: Mask, image: NDArray[np.uint8]) -> Pieces:
     """Measure the components of `mask`, with `other` and `image` as described in `Pieces`."""
     starts, ends, first, roots = _runs(mask)
     _, numbers = np.unique(roots, return_inverse=True)
-    labels = np.full(mask.shape, -1, np.int32)
-    _paint(starts, ends, first, numbers.astype(np.int32), labels)
-    return Pieces(labels, *_measure(labels, other, image, int(numbers.max(initial=-1)) + 1))
+    count = int(numbers.max(initial=-1)) + 1
+    return Pieces(*_measure(starts, ends, first, numbers, count, other, image))
 
 
 @njit(cache=True, inline="always")
@@ -132,22 +131,12 @@ def _select(mask: Mask, seeds: Mask, max_px: float, seeded: bool) -> Mask:
 
 
 @njit(cache=True)
-def _paint(
-    starts: NDArray[np.int32],
-    ends: NDArray[np.int32],
-    first: Ints,
-    numbers: NDArray[np.int32],
-    labels: NDArray[np.int32],
-) -> None:
+def _measure(starts, ends, first, numbers, count, other, image):  # type: ignore[no-untyped-def]
+    """The fields of `Pieces`, from the runs of a mask and the number of each run's component."""
+    labels = np.full(other.shape, -1, np.int32)
     for y in range(labels.shape[0]):
         for i in range(first[y], first[y + 1]):
             labels[y, starts[i] : ends[i]] = numbers[i]
-
-
-@njit(cache=True)
-def _measure(
-    labels: NDArray[np.int32], other: Mask, image: NDArray[np.uint8], count: int
-) -> tuple[Ints, Ints, Ints, Ints]:
     area, outline = np.zeros(count, np.int64), np.zeros(count, np.int64)
     against, total = np.zeros(count, np.int64), np.zeros(count, np.int64)
     rows, columns = labels.shape
@@ -165,7 +154,7 @@ def _measure(
                 elif labels[v, u] < 0:
                     outline[label] += 1
                     against[label] += other[v, u]
-    return area, outline, against, total
+    return labels, area, outline, against, total
 
 
 @njit(cache=True)

@@ -86,10 +86,6 @@ class Chain:
             points = link.backward(points)
         return points
 
-    def then(self, after: "Chain") -> "Chain":
-        """The chain that applies `self` first and `after` second."""
-        return Chain(self.links + after.links)
-
     def since(self, source: Frame) -> "Chain":
         """The part of the chain that starts in the frame `source`."""
         starts = [link.source for link in self.links]

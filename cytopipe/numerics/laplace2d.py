@@ -68,11 +68,6 @@ def _solve(unknown: Mask, known: Floats, centred: Mask, tolerance: float, max_sw
     return _unpack(reds[0], blacks[0], unknown, known, centred)
 
 
-def interpolate(field: NDArray[np.float32], points_px: Floats) -> Floats:
-    """Bilinear value of the field at (n, 2) column, row; NaN corners are ignored."""
-    return np.asarray(_interpolate(field, np.asarray(points_px, np.float64)))
-
-
 def walk(
     field: NDArray[np.float32],
     allowed: Mask,
@@ -244,7 +239,8 @@ def _value(field: Any, x: float, y: float) -> float:
 
 
 @njit(cache=True)
-def _interpolate(field: Any, points: Any) -> Any:
+def interpolate(field: NDArray[np.float32], points: Floats) -> Floats:
+    """Bilinear value of the field at points (n, 2), as column, row in pixels; NaN is ignored."""
     values = np.empty(points.shape[0])
     for i in range(points.shape[0]):
         values[i] = _value(field, points[i, 0], points[i, 1])
@@ -293,15 +289,7 @@ def _is_allowed(allowed: Any, x: float, y: float) -> bool:
 
 
 @njit(cache=True)
-def _walk(
-    field: Any,
-    allowed: Any,
-    points: Any,
-    target: float,
-    limits: Any,
-    step: float,
-    how: Any,
-) -> None:
+def _walk(field, allowed, points, target, limits, step, how):  # type: ignore[no-untyped-def]
     for i in range(points.shape[0]):
         x, y, gone = points[i, 0], points[i, 1], 0.0
         value = _value(field, x, y)

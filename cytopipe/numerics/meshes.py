@@ -105,14 +105,8 @@ def _face_normals(vertices: Vertices, faces: Faces) -> NDArray[np.float64]:
 
 def vertex_normals(vertices: Vertices, faces: Faces) -> NDArray[np.float64]:
     """Unit normals (v, 3): the mean normal of the adjacent faces, weighted by area."""
-    normals = _face_normals(vertices, faces)
-    summed = np.stack(
-        [
-            np.bincount(faces.ravel(), np.repeat(normals[:, axis], 3), len(vertices))
-            for axis in range(3)
-        ],
-        axis=1,
-    )
+    weights = np.repeat(_face_normals(vertices, faces), 3, axis=0).T
+    summed = np.stack([np.bincount(faces.ravel(), w, len(vertices)) for w in weights], axis=1)
     return np.asarray(summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-30))
 
 

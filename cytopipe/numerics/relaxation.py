@@ -117,18 +117,9 @@ def sweep(red: Any, black: Any, steps: Any, omegas: Any) -> Any:
 
 
 @intrinsic
-def _relax(
-    typing_context: Any,
-    own: Any,
-    other: Any,
-    blocks: Any,
-    weights: Any,
-    start: Any,
-    end: Any,
-    steps: Any,
-    omega: Any,
-    largest: Any,
-) -> Any:
+def _relax(  # type: ignore[no-untyped-def]
+    typing_context, own, other, blocks, weights, start, end, steps, omega, largest
+):
     """Half a sweep over blocks `start` to `end` of one colour.
 
     change = weight * (sum of the neighbours) - item, and item += omega * change where the weight is

@@ -17,6 +17,11 @@ from cytopipe.numerics.geometry import Floats
 Ints = NDArray[np.int64]
 
 
+def _between(first: NDArray[Any], second: NDArray[Any], share: Floats) -> Floats:
+    share = share.reshape(-1, *[1] * (first.ndim - 1))
+    return np.asarray((1 - share) * first + share * second, np.float64)
+
+
 @dataclass(frozen=True)
 class Polyline:
     """One connected piece of the cut of a mesh by a plane.
@@ -36,10 +41,7 @@ class Polyline:
 
     def interpolate(self, values: NDArray[Any]) -> Floats:
         """Interpolate values (vertices, ...) of the mesh linearly at the points."""
-        share = self.weights.reshape(-1, *[1] * (values.ndim - 1))
-        return np.asarray(
-            (1 - share) * values[self.edges[:, 0]] + share * values[self.edges[:, 1]], np.float64
-        )
+        return _between(values[self.edges[:, 0]], values[self.edges[:, 1]], self.weights)
 
     @property
     def lengths(self) -> Floats:
@@ -56,7 +58,6 @@ def cut_mesh(
 
     Parameters
     ----------
-    vertices : (n, 3).
     faces : (m, 3). If they are oriented consistently, all polylines run the same way round.
     axis : 0, 1 or 2, the normal of the planes.
     levels : (k,) positions of the planes along `axis`, in any order.
@@ -112,8 +113,7 @@ class Places:
     def interpolate(self, values: NDArray[Any]) -> Floats:
         """Interpolate values (vertices, ...) of the mesh linearly at the places."""
         at_points = self.polyline.interpolate(values)
-        share = self.share.reshape(-1, *[1] * (values.ndim - 1))
-        return np.asarray((1 - share) * at_points[self.before] + share * at_points[self.after])
+        return _between(at_points[self.before], at_points[self.after], self.share)
 
 
 def resample(polyline: Polyline, spacing: float) -> Places:

@@ -13,17 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cytopipe.numerics.bitmasks import (
-    ALL,
-    ONE,
-    Words,
-    from_left,
-    from_right,
-    last_word,
-    pack,
-    position,
-    unpack,
-)
+from cytopipe.numerics import bitmasks
+from cytopipe.numerics.bitmasks import ALL, ONE, Words, from_left, from_right, last_word, position
 
 
 def chan_vese(
@@ -42,8 +33,8 @@ def chan_vese(
     -------
     (rows, columns), the inside.
     """
-    evolved = _evolve(image, pack(initial), iterations, smoothing)
-    return unpack(evolved, image.shape[1])
+    evolved = _evolve(image, bitmasks.pack(initial), iterations, smoothing)
+    return bitmasks.unpack(evolved, image.shape[1])
 
 
 @njit(cache=True)
@@ -76,11 +67,7 @@ def _smooth(words: Words, out: Words, last: np.uint64, grow: bool) -> None:
 
 @njit(cache=True)
 def _attach(
-    words: Words,
-    out: Words,
-    image: NDArray[np.uint16],
-    outside_mean: float,
-    inside_mean: float,
+    words: Words, out: Words, image: NDArray[np.uint16], outside_mean: float, inside_mean: float
 ) -> None:
     """Assign each pixel on the contour, where the gradient is not zero, to the nearer mean."""
     rows, columns = image.shape
@@ -140,10 +127,7 @@ def _change(
 @njit(cache=True)
 def _evolve(image: NDArray[np.uint16], initial: Words, iterations: int, smoothing: int) -> Words:
     last = last_word(image.shape[1])
-    everything = 0
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            everything += int(image[y, x])
+    everything = np.int64(image.sum())
     current = initial.copy()
     moved = np.zeros_like(initial)
     smoothed = np.zeros_like(initial)

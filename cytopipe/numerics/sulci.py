@@ -64,11 +64,7 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def fused_banks(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Cortex voxels midway between two banks of a sulcus that touch.
-
-    Parameters
-    ----------
-    labels : (i, j, k) 0 outside, 1 cortex, 2 white matter, on an isotropic grid.
+    """Cortex voxels midway between two touching banks, from labels as in `distance_from_white`.
 
     Returns
     -------
@@ -89,11 +85,6 @@ def fused_banks(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     deep = ~ndimage.binary_dilation(labels == 0, block, DEEPER_VOXELS)
     kept = np.intersect1d(pieces[ridge & near], pieces[ridge & deep])
     return np.asarray(np.isin(pieces, kept))
-
-
-def open_sulci(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`labels` with the voxels between fused banks set to outside."""
-    return np.where(fused_banks(labels), 0, labels).astype(labels.dtype)
 
 
 @njit(cache=True)

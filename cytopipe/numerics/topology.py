@@ -22,24 +22,16 @@ def _neighbourhood() -> tuple[NDArray[np.uint32], NDArray[np.uint32], np.uint32,
     Returns the 26- and 6-neighbours of each cell inside the block without its centre, then the
     18- and 6-neighbours of the centre.
     """
-    cells = [(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)]
-    near26, near6 = np.zeros(27, np.uint32), np.zeros(27, np.uint32)
-    centre18, centre6 = 0, 0
-    for i, one in enumerate(cells):
-        for j, other in enumerate(cells):
-            steps = [abs(p - q) for p, q in zip(one, other, strict=True)]
-            if i == j or 13 in (i, j):
-                continue
-            if max(steps) <= 1:
-                near26[i] |= np.uint32(1 << j)
-            if sum(steps) == 1:
-                near6[i] |= np.uint32(1 << j)
-        size = sum(abs(p) for p in one)
-        if i != 13 and size <= 2:
-            centre18 |= 1 << i
-        if size == 1:
-            centre6 |= 1 << i
-    return near26, near6, np.uint32(centre18), np.uint32(centre6)
+    cells = np.indices((3, 3, 3)).reshape(3, -1).T - 1
+    steps = np.abs(cells[:, None] - cells)
+    inside = ~np.eye(27, dtype=bool)
+    inside[13] = inside[:, 13] = False
+    bits = np.uint32(1) << np.arange(27, dtype=np.uint32)
+    near26 = ((steps.max(2) <= 1) & inside) @ bits
+    near6 = ((steps.sum(2) == 1) & inside) @ bits
+    distance = np.abs(cells).sum(1)
+    centre18 = ((distance == 1) | (distance == 2)) @ bits
+    return near26, near6, centre18, (distance == 1) @ bits
 
 
 _NEAR26, _NEAR6, _CENTRE18, _CENTRE6 = _neighbourhood()
@@ -61,8 +53,8 @@ def correct_topology(solid: NDArray[np.bool_], depth: NDArray[np.float32]) -> ND
     Handles are cut at their thinnest place, where the fronts meet; tunnels open to the outside.
     """
     labelled, count = ndimage.label(solid)
-    target = labelled == (1 + np.argmax(np.bincount(labelled.ravel())[1:])) if count else solid
-    target = without_cavities(target)
+    largest = labelled == (1 + np.argmax(np.bincount(labelled.ravel())[1:])) if count else solid
+    target = without_cavities(largest)
     steps = ndimage.distance_transform_cdt(target, "taxicab").astype(np.int32)
     levels = np.minimum(steps, DEEPEST) * LEVELS_PER_VOXEL
     share = np.clip((depth - 0.5) * 2 * LEVELS_PER_VOXEL, 0, LEVELS_PER_VOXEL - 1)
@@ -112,31 +104,23 @@ def nudge(
 
 def _ambiguous(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Voxels of the 2 x 2 x 2 cells that marching cubes can resolve in two ways."""
-    a, b, c = solid.shape
-    corners = {
-        (x, y, z): solid[x : a - 1 + x, y : b - 1 + y, z : c - 1 + z]
-        for x in (0, 1)
-        for y in (0, 1)
-        for z in (0, 1)
+    cells = {
+        corner: tuple(slice(x, size - 1 + x) for x, size in zip(corner, solid.shape, strict=True))
+        for corner in np.ndindex(2, 2, 2)
     }
-    choice = np.zeros((a - 1, b - 1, c - 1), bool)
+    corners = {corner: solid[cell] for corner, cell in cells.items()}
+    choice = np.zeros_like(corners[0, 0, 0])
     for axis in range(3):
         for side in (0, 1):
-
-            def at(p: int, q: int, axis: int = axis, side: int = side) -> NDArray[np.bool_]:
-                where = [p, q]
-                where.insert(axis, side)
-                return corners[where[0], where[1], where[2]]
-
-            equal = (at(0, 0) == at(1, 1)) & (at(0, 1) == at(1, 0))
-            choice |= equal & (at(0, 0) != at(0, 1))
+            a, b, c, d = (corners[p[:axis] + (side,) + p[axis:]] for p in np.ndindex(2, 2))
+            choice |= (a == d) & (b == c) & (a != b)
     count = sum(corner.astype(np.uint8) for corner in corners.values())
     for x, y in ((0, 0), (0, 1), (1, 0), (1, 1)):
         one, other = corners[x, y, 0], corners[1 - x, 1 - y, 1]
         choice |= (one == other) & ((one & (count == 2)) | (~one & (count == 6)))
     out = np.zeros(solid.shape, bool)
-    for x, y, z in corners:
-        out[x : a - 1 + x, y : b - 1 + y, z : c - 1 + z] |= choice
+    for cell in cells.values():
+        out[cell] |= choice
     return out
 
 

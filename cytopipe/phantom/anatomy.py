@@ -65,10 +65,8 @@ def load_hemispheres(folder: str) -> list[Hemisphere]:
     InputError
         If a surface is missing, or if pial and white vertices do not correspond.
     """
-    if folder == "fsaverage5":
-        base = Path(str(files("nilearn.datasets").joinpath("data/fsaverage5")))
-    else:
-        base = Path(folder)
+    shipped = str(files("nilearn.datasets").joinpath("data/fsaverage5"))
+    base = Path(shipped if folder == "fsaverage5" else folder)
     hemispheres = []
     for side, name in (("L", "left"), ("R", "right")):
         pial = surfaces.read(base / f"pial_{name}.gii.gz")

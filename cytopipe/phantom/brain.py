@@ -223,11 +223,8 @@ def _callosum(
     if not in_callosum(nodes * [0.0, 1, 1], brain.params, margin_mm=3).any():
         return joined
     near = np.abs(nodes[..., 0]) < CALLOSUM_MM + 2
-    close = cv2.resize(
-        near.astype(np.uint8), None, fx=pitch, fy=pitch, interpolation=cv2.INTER_NEAREST
-    )
-    close = close[: tissue.shape[0], : tissue.shape[1]].astype(bool) & (tissue < 1)
-    row, column = np.nonzero(close)
+    close = near.repeat(pitch, axis=0).repeat(pitch, axis=1)[: window.rows, : window.columns]
+    row, column = np.nonzero(close & (tissue < 1))
     points = stack_to_ras(
         window.to_stack(np.stack([column, row], axis=-1)), brain.params.image_right
     )

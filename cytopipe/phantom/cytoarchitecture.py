@@ -23,45 +23,39 @@ WHITE_COVERAGE, WHITE_DIAMETER_UM = 0.06, 6.0
 # diffuse stain of the tissue between the cells, in units of the stain of a cell body
 NEUROPIL_GRAY, NEUROPIL_WHITE = 0.44, 0.27
 
-# relative thickness, coverage and diameter in um of layers I to VI; islands in II and III
-_TYPES: dict[str, tuple[list[float], list[float], list[float], float]] = {
-    "koniocortex": (
+# rows: koniocortex, granular, dysgranular, agranular, limbic and polar; columns: layers I to VI
+_RELATIVE_THICKNESS = np.array(
+    [
         [0.10, 0.09, 0.24, 0.25, 0.14, 0.18],
-        [0.09, 0.30, 0.20, 0.36, 0.11, 0.25],
-        [7, 8, 10, 7, 12, 10],
-        0.05,
-    ),
-    "granular": (
         [0.10, 0.10, 0.30, 0.15, 0.17, 0.18],
-        [0.09, 0.28, 0.20, 0.34, 0.16, 0.22],
-        [7, 9, 12, 8, 13, 11],
-        0.12,
-    ),
-    "dysgranular": (
         [0.10, 0.10, 0.34, 0.08, 0.20, 0.18],
-        [0.09, 0.26, 0.28, 0.24, 0.17, 0.19],
-        [7, 9, 14, 9, 15, 11],
-        0.18,
-    ),
-    "agranular": (
         [0.10, 0.08, 0.36, 0.03, 0.25, 0.18],
-        [0.09, 0.22, 0.25, 0.22, 0.27, 0.16],
-        [7, 10, 16, 10, 20, 13],
-        0.08,
-    ),
-    "limbic": (
         [0.16, 0.12, 0.24, 0.05, 0.23, 0.20],
-        [0.10, 0.36, 0.17, 0.15, 0.33, 0.18],
-        [7, 11, 12, 9, 15, 11],
-        0.35,
-    ),
-    "polar": (
         [0.10, 0.13, 0.25, 0.18, 0.12, 0.22],
+    ]
+)
+_COVERAGE = np.array(
+    [
+        [0.09, 0.30, 0.20, 0.36, 0.11, 0.25],
+        [0.09, 0.28, 0.20, 0.34, 0.16, 0.22],
+        [0.09, 0.26, 0.28, 0.24, 0.17, 0.19],
+        [0.09, 0.22, 0.25, 0.22, 0.27, 0.16],
+        [0.10, 0.36, 0.17, 0.15, 0.33, 0.18],
         [0.09, 0.32, 0.16, 0.28, 0.26, 0.22],
+    ]
+)
+_DIAMETER_UM = np.array(
+    [
+        [7, 8, 10, 7, 12, 10],
+        [7, 9, 12, 8, 13, 11],
+        [7, 9, 14, 9, 15, 11],
+        [7, 10, 16, 10, 20, 13],
+        [7, 11, 12, 9, 15, 11],
         [7, 8, 11, 8, 12, 10],
-        0.25,
-    ),
-}
+    ]
+)
+# strength of the islands in layers II and III
+_ISLANDS = np.array([0.05, 0.12, 0.18, 0.08, 0.35, 0.25])
 
 
 @dataclass(frozen=True)
@@ -91,15 +85,14 @@ def make_areas(seed: int, count: int, contrast: float) -> Areas:
     contrast : 1 for the types as tabulated, 0 for identical areas.
     """
     rng = np.random.default_rng([seed, 0xA4EA])
-    types = np.array([kind[:3] for kind in _TYPES.values()])
-    islands = np.array([kind[3] for kind in _TYPES.values()])
+    types = np.stack([_RELATIVE_THICKNESS, _COVERAGE, _DIAMETER_UM], axis=1)
     kinds = np.arange(count) % len(types)
     common = types.mean(0)
     vary = rng.normal(size=(count, 3, LAYERS))
     # layer I varies little: its light band is part of every area
     vary[:, :, 0] *= 0.3
     tables = common + contrast * (types[kinds] - common + 0.1 * common * vary)
-    return _tables(tables[:, 0], tables[:, 1], tables[:, 2], contrast * islands[kinds])
+    return _tables(tables[:, 0], tables[:, 1], tables[:, 2], contrast * _ISLANDS[kinds])
 
 
 def individual_areas(areas: Areas, rng: np.random.Generator, share: float) -> Areas:

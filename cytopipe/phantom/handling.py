@@ -47,7 +47,6 @@ class ScannedSection:
         `distance` in this direction is missing; None if the section is not torn.
     """
 
-    brain: str
     section: int
     condition: str
     mirrored: bool

@@ -56,7 +56,7 @@ def render(
     window = section.window(
         spacing_um, row - halo, column - halo, rows + 2 * halo, columns + 2 * halo
     )
-    key = _key(brain.params.seed, brain.name, section.section)
+    key = _key(brain, section)
     light = np.zeros((window.rows, window.columns), np.float32)
     tissue = dissect(brain, template, window, section)
     if tissue.tissue.any():
@@ -98,7 +98,7 @@ def cell_positions(
     """
     spacing_um = section.spacing_um
     window = section.window(spacing_um, row, column, rows, columns)
-    key = _key(brain.params.seed, brain.name, section.section)
+    key = _key(brain, section)
     tissue = dissect(brain, template, window, section)
     place = _find_cells if spacing_um <= brain.params.cells_below_um else _place_cells
     cells = place(*_population(tissue), spacing_um, key, row, column)[:, :2]
@@ -152,16 +152,17 @@ def _soil(
         ]
     )
     bubble = np.append(rng.uniform(0.3, 0.7, 2) * size, rng.uniform(4000, 8000))[None]
+    rows, columns = image.shape
     shift = np.array([column, row]) * section.spacing_um
-    window = Window(*image.shape, np.eye(2) * section.spacing_um, shift, 0.0)
+    window = Window(rows, columns, np.eye(2) * section.spacing_um, shift, 0.0)
     inner = paint_discs(bubble - [[0, 0, 350.0]], window)
     image *= 1 - np.float32(DUST) * paint_discs(dust, window)
     image *= 1 - np.float32(RIM) * (paint_discs(bubble, window) - inner)
     image += np.float32(8) * inner
 
 
-def _key(seed: int, brain: str, section: int) -> int:
-    return zlib.crc32(f"{seed}/{brain}/{section}".encode())
+def _key(brain: Brain, section: ScannedSection) -> int:
+    return zlib.crc32(f"{brain.params.seed}/{brain.name}/{section.section}".encode())
 
 
 @njit(cache=True, inline="always")

@@ -39,10 +39,7 @@ def stream(seed: int, brain: str, *key: int) -> np.random.Generator:
 class Grain:
     """Random fields in the stack, continuous in three dimensions, of mean 0 and variance 1.
 
-    Attributes
-    ----------
-    size_mm : (x, y) extent of the stack.
-    length_mm : distance across the sections at which the correlation has fallen to 1/e.
+    Across the sections the correlation falls to 1/e within `length_mm`.
     """
 
     seed: int

@@ -53,9 +53,9 @@ def run(*, study: Path, params: Phantom) -> None:
         If the folder contains a phantom with other parameters.
     """
     record = study / "truth" / "truth.yaml"
-    content = _record(params)
+    content = yaml.safe_dump(_record(params))
     if record.exists():
-        if yaml.safe_load(record.read_text()) == content:
+        if yaml.safe_load(record.read_text()) == yaml.safe_load(content):
             logs.info(f"{study}: the phantom is complete, nothing to do")
             return
         raise InputError(
@@ -80,7 +80,7 @@ def run(*, study: Path, params: Phantom) -> None:
     roles = pd.DataFrame(params.brains.items(), columns=["brain", "role"])
     _write_tsv(roles, study / "config" / "brains.tsv")
     with atomic_write(record) as beside:
-        beside.write_text(yaml.safe_dump(content, sort_keys=False))
+        beside.write_text(content)
     logs.info(f"{study}: {len(params.brains)} phantom brains, {len(sheet)} sections")
 
 
@@ -92,14 +92,12 @@ def _start_worker() -> None:
 def _record(params: Phantom) -> dict[str, object]:
     from cytopipe.phantom import VERSION
 
-    content: dict[str, object] = {
+    return {
         "truth_spacing_um": params.truth_spacing_um,
         "coordinates_spacing_um": params.coordinates_spacing_um,
         "version": VERSION,
         "phantom": params.content(),
     }
-    loaded: dict[str, object] = yaml.safe_load(yaml.safe_dump(content))
-    return loaded
 
 
 def _write_tsv(frame: pd.DataFrame, path: Path) -> None:
@@ -166,7 +164,7 @@ def scan_sections(brain: Brain) -> list[ScannedSection]:
     step_um = params.section_step * params.thickness_um
     numbers = params.section_step * np.arange(1, int(outline[:, 2].max() // step_um) + 1)
     conditions, mirrored = draw_conditions(stream(params.seed, brain.name, 6), len(numbers), params)
-    plane = outline[:, :2]
+    plane, spacing_um = outline[:, :2], params.spacing_um
     canvas = canvas_size(plane, params)
     centre = (plane.min(0) + plane.max(0)) / 2
     sections = []
@@ -178,16 +176,7 @@ def scan_sections(brain: Brain) -> list[ScannedSection]:
         tear = draw_tear(rng, _rim(brain, z_um), params.torn_share) if condition == "torn" else None
         sections.append(
             ScannedSection(
-                brain.name,
-                number,
-                condition,
-                bool(flipped),
-                z_um,
-                rigid,
-                rows,
-                columns,
-                params.spacing_um,
-                tear,
+                number, condition, bool(flipped), z_um, rigid, rows, columns, spacing_um, tear
             )
         )
     return sections
@@ -224,7 +213,8 @@ def _write_truth_pages(
     params = brain.params
     window = section.whole(params.truth_spacing_um)
     tissue = dissect(brain, template, window, section)
-    pages = [tissue.labels, tissue.area, tissue.layer, tissue.depth.astype(np.float16)]
+    depth = tissue.depth.astype(np.float16)
+    pages: list[NDArray[Any]] = [tissue.labels, tissue.area, tissue.layer, depth]
     _write_pages(pages, folder / f"{section.section:05d}.tif")
     grid = section.whole(params.coordinates_spacing_um)
     at = template_coordinates(brain, grid, np.arange(grid.rows), np.arange(grid.columns))
