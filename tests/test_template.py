@@ -200,7 +200,7 @@ def test_an_atlas_that_does_not_fit_is_refused(study, capsys):
         ("label\tname\n1\tV1\n", ("--labels", labels, labels), "give one each"),
         ("label\tname\n1\tV1\n", ("--labels", outside), "0 % of the atlas"),
         ("label\tname\n1\tV1\n", ("--labels", values), "--probabilities"),
-        ("index\tname\n1\tV1\n", ("--probabilities", values), "values from 1"),
+        ("index\tname\n1\tV1\n", ("--probabilities", values), "holds 1"),
         ("index\tname\n0\tV1\n", ("--probabilities", labels), "4D"),
     ):
         table.write_text(rows)

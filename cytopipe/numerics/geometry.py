@@ -174,11 +174,7 @@ def unmirror(rigid: Rigid, source_width_um: float, target_width_um: float) -> Ri
 class Placement:
     """The position of a scanned section in the stack: a flip if `mirrored`, then `rigid`.
 
-    Attributes
-    ----------
-    mirrored : whether the section was scanned face down.
-    width_um : of the section, as in `mirror`; used only if it is mirrored.
-    rigid : unmirrored section to the stack or another frame.
+    `width_um` is that of `mirror`; it is used only if the section is mirrored.
     """
 
     mirrored: bool

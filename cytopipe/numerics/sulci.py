@@ -45,7 +45,7 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     (Zhao, Mathematics of Computation 74 (2005) 603) until nothing changes; the log warns if that
     takes more than `MOST_ROUNDS`.
     """
-    padded = np.ascontiguousarray(np.pad(labels, 1))
+    padded = np.pad(labels, 1)
     # the centres of white voxels lie half a voxel behind the faces
     distance = np.where(padded == 2, np.float32(-0.5), FARTHEST)
     for _ in range(MOST_ROUNDS):

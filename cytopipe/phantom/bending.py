@@ -15,20 +15,14 @@ class Bend:
     template = scale * p + sum over waves of amplitude sin(frequency . p + phase), with p = stack -
     offset.
 
-    Attributes
-    ----------
-    scale : (3,) factors near 1.
-    amplitudes : (n, 3) mm.
-    frequencies : (n, 3) rad/mm.
-    phases : (n,) rad.
-    offset : (3,) mm, moves the bent brain to where the coordinates of a stack are positive.
+    The offset moves the bent brain to where the coordinates of a stack are positive.
     """
 
-    scale: Floats
-    amplitudes: Floats
-    frequencies: Floats
-    phases: Floats
-    offset: Floats
+    scale: Floats  # (3,) factors near 1
+    amplitudes: Floats  # (n, 3) mm
+    frequencies: Floats  # (n, 3) rad/mm
+    phases: Floats  # (n,) rad
+    offset: Floats  # (3,) mm
 
     def to_template(self, points_mm: Floats) -> Floats:
         """Template RAS mm of (..., 3) points in true stack RAS mm."""

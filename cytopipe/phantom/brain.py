@@ -51,10 +51,8 @@ class Template:
 class Brain:
     """A bent brain in the RAS mm of its true stack.
 
-    Attributes
-    ----------
-    tissue : labels 0, 1, 2 of the undamaged anatomy with its corpus callosum.
-    depth : Laplacian depth on the same grid, 0 outside and 1 in white matter.
+    `tissue` has the labels 0, 1, 2 of the undamaged anatomy with its corpus callosum, and `depth`
+    the Laplacian depth on the same grid, 0 outside and 1 in white matter.
     """
 
     name: str

@@ -41,20 +41,13 @@ Scan = tuple[Section, Examination]
 
 @dataclass(frozen=True)
 class Stage:
-    """The cost of a stage for all brains.
-
-    Attributes
-    ----------
-    seconds : of all jobs together on one core.
-    memory_mb : of the largest job.
-    disk_mb : of the results.
-    """
+    """The cost of a stage for all brains."""
 
     name: str
     jobs: int
-    seconds: float
-    memory_mb: float
-    disk_mb: float
+    seconds: float  # of all jobs together on one core
+    memory_mb: float  # of the largest job
+    disk_mb: float  # of the results
 
 
 def stages(scanned: list[Scanned], config: Mapping[str, Any]) -> list[Stage]:
