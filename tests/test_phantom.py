@@ -1,4 +1,4 @@
-"""The phantom against formulas: what the truth says must be what the images show."""
+"""The phantom compared with formulas, and its truth with its images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the phantom's people drew must be what its truth says."""
+"""The annotations of the phantom agree with its truth."""
 
 import dataclasses
 from pathlib import Path

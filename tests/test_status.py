@@ -1,4 +1,4 @@
-"""Where brains stand, on studies whose files the tests lay down stage by stage."""
+"""The progress of brains, on studies whose files the tests create stage by stage."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Study:
         self.manual.mkdir(parents=True)
 
     def finish(self, until: str) -> None:
-        """Lay down the files of every stage up to one."""
+        """Create the files of every stage up to one."""
         for name in STAGES[: STAGES.index(until) + 1]:
             for file, _ in self.stages[name].files:
                 file.parent.mkdir(parents=True, exist_ok=True)

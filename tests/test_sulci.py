@@ -53,7 +53,7 @@ def test_distance_from_a_plane_is_exact() -> None:
 
 
 def winding(legs: int, length: int = 9) -> tuple[np.ndarray, np.ndarray]:
-    """A way of cortex one voxel wide, back and forth from white matter; labels and its voxels."""
+    """Labels with a winding path of cortex, one voxel wide, and the voxels of the path."""
     way = []
     for leg in range(legs):
         along = range(length) if leg % 2 == 0 else range(length)[::-1]

@@ -1,4 +1,4 @@
-"""`cytopipe template`: tissue and areas of known maps, and the maps that nilearn ships."""
+"""`cytopipe template`: tissue and areas from known maps and from those of nilearn."""
 
 import nibabel as nib
 import numpy as np
