@@ -188,7 +188,7 @@ def run(
     audits : AuditRow of each brain; empty without audits.
     metrics : MetricRow of each run.
     scores : ScoreRow of all tasks and runs.
-    figures : {task}/{run}/figures.html of each task and run; the page links to them.
+    figures : the pages {task}/{run}/figures.html of the evaluation, to which the page links.
     table : the truth table, if the study has a truth.
     page : written: the page that links to all others.
     """
