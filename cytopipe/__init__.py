@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# before any module that has kernels is imported
+# before any module with kernels is imported
 compiled.configure_cache()
 
 
@@ -20,15 +20,15 @@ def load_model(folder: Path | str, device: str = "cpu") -> "Model":
 
     Parameters
     ----------
-    folder : what `pretraining.run_release` wrote: weights.safetensors, config.yaml, README.md.
-    device : where it computes, e.g. `cuda`.
+    folder : written by `pretraining.run_release`: weights.safetensors, config.yaml, README.md.
+    device : e.g. `cuda`.
 
     Raises
     ------
     InputError
         If a file is missing or damaged.
     """
-    # imported here, so that a stage without networks does not wait for torch
+    # imported here, so that stages without networks do not wait for torch
     from cytopipe.learning import models
 
     return models.load_model(folder, device)

@@ -1,8 +1,7 @@
-"""`python -m cytopipe COMMAND ...`: the chain's stages without Snakemake, and what a study needs.
+"""`python -m cytopipe COMMAND ...`: commands on a study, and the stages without Snakemake.
 
-Commands of `cytopipe.commands` work on a study folder. Every other one is a stage: its options are
-the arguments of the stage's `run`, so that `python -m cytopipe reconstruction --help` lists them;
-`alignment-pairs` is `alignment.run_pairs`.
+The options of a stage are the arguments of its `run`; `alignment-pairs` calls
+`alignment.run_pairs`. `python -m cytopipe reconstruction --help` lists them.
 """
 
 import argparse
@@ -14,15 +13,15 @@ import signal
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cytopipe import logs
+from cytopipe.arguments import MAPPINGS, SEQUENCES, UNIONS, convert
 from cytopipe.files import InputError
 from cytopipe.study import config as study_config
 
-# modules of cytopipe.commands, in the order in which a lab meets them
+# modules of cytopipe.commands, in the order in which a lab needs them
 COMMANDS = (
     "phantom",
     "template",
@@ -36,9 +35,8 @@ COMMANDS = (
     "export",
     "shipped",
 )
-_SEQUENCES, _MAPPINGS = (list, tuple, Sequence), (dict, Mapping)
-# arguments that mean the same in every stage
-_USUAL = {
+# descriptions of arguments that mean the same in every stage
+_COMMON = {
     "brain": "the name of the brain",
     "run": "the name of the pretraining run",
     "section": "the section to work on",
@@ -46,7 +44,7 @@ _USUAL = {
     "scores": "the table to write",
     "html": "the figure to write, as a page",
 }
-# the chain, in its order
+# in the order in which they run
 STAGES = (
     "pyramids",
     "segmentation",
@@ -61,12 +59,12 @@ STAGES = (
     "evaluation",
     "report",
 )
-# what runs like a stage but belongs to a phantom study alone
+# run like a stage, but only for a phantom
 SCORING = ("truth",)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     if not words or words[0] in ("-h", "--help"):
         stages = ", ".join((*STAGES, *SCORING))
@@ -88,16 +86,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def stage(name: str, part: str, arguments: list[str]) -> int:
-    """Run one stage on files; the options come from the signature of its `run`."""
-    # Slurm's warning of a time limit would end a program that is still importing torch; it waits
-    # until a training listens
+    """Run one stage on files, with options from the signature of its `run`."""
+    # Slurm's warning before a time limit would end a program that is still importing torch: block
+    # it until the training handles it
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     module = importlib.import_module(f"cytopipe.{name}")
-    # names, not functions: some are imported when they are asked for, in seconds
+    # names, not functions: importing some of them takes seconds
     runs = {
-        found.removeprefix("run").removeprefix("_").replace("_", "-"): found
-        for found in sorted(dir(module))
-        if found == "run" or found.startswith("run_")
+        function.removeprefix("run").removeprefix("_").replace("_", "-"): function
+        for function in sorted(dir(module))
+        if function == "run" or function.startswith("run_")
     }
     if part not in runs:
         commands = ", ".join(f"{name}-{key}" if key else name for key in runs)
@@ -115,7 +113,7 @@ def stage(name: str, part: str, arguments: list[str]) -> int:
         _add_option(parser, argument, hints[argument], meanings.get(argument, ""))
     if {"section", "sections"} & set(hints):
         parser.add_argument(
-            "--select", default="", help="the sections to take: BRAIN or BRAIN:FIRST-LAST"
+            "--select", default="", help="the sections to use: BRAIN or BRAIN:FIRST-LAST"
         )
     options = vars(parser.parse_args(arguments))
     logs.configure(None)
@@ -126,9 +124,9 @@ def stage(name: str, part: str, arguments: list[str]) -> int:
 
 
 def _described(run: Any) -> tuple[str, dict[str, str]]:
-    """What a function does, and the description of each argument in its `Parameters`."""
+    """The summary of a function's docstring, and the descriptions of its parameters."""
     about, _, rest = (inspect.getdoc(run) or "").partition("\nParameters\n")
-    meanings = dict(_USUAL)
+    meanings = dict(_COMMON)
     names: list[str] = []
     for line in rest.split("\n\n", 1)[0].splitlines():
         if entry := re.match(r"(\w[\w, ]*?) : (.*)", line):
@@ -140,6 +138,7 @@ def _described(run: Any) -> tuple[str, dict[str, str]]:
 
 
 def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any, meaning: str) -> None:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     about = meaning.replace("%", "%%")  # argparse formats its help
     flag = "--" + name.replace("_", "-")
     if name == "params":
@@ -152,55 +151,48 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any, meaning: 
         parser.add_argument("--values", help="the values below as JSON, instead of a config")
     elif name in ("sections", "section"):
         parser.add_argument(flag, required=True, type=Path, help=f"sections.tsv: {about}")
-    elif typing.get_origin(hint) in _SEQUENCES:
-        kind = typing.get_args(hint)[0]
-        parser.add_argument(flag, nargs="*", default=[], type=kind, help=about)
-    elif typing.get_origin(hint) in _MAPPINGS:
-        several = typing.get_origin(typing.get_args(hint)[1]) in _SEQUENCES
-        value = "KEY=VALUE,VALUE" if several else "KEY=VALUE"
+    elif origin in SEQUENCES:
+        parser.add_argument(flag, nargs="*", default=[], type=inner[0], help=about)
+    elif origin in MAPPINGS:
+        value = "KEY=VALUE,VALUE" if typing.get_origin(inner[1]) in SEQUENCES else "KEY=VALUE"
         parser.add_argument(flag, nargs="*", required=True, metavar=value, help=about)
-    elif typing.get_origin(hint) is typing.Literal:
-        parser.add_argument(flag, required=True, choices=typing.get_args(hint), help=about)
-    elif typing.get_origin(hint) in (types.UnionType, typing.Union):
-        kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+    elif origin is typing.Literal:
+        parser.add_argument(flag, required=True, choices=inner, help=about)
+    elif origin in UNIONS:
+        kinds = [kind for kind in inner if kind is not types.NoneType]
         parser.add_argument(flag, type=kinds[0], default=None, help=about)
     else:
         parser.add_argument(flag, required=True, type=hint, help=about)
 
 
 def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> Any:
+    value: Any = options.get(name)
     if name == "params":
-        if options["values"] is not None:
-            return study_config.checked(hint, _json(options["values"]), "--values")
+        if (text := options["values"]) is not None:
+            try:
+                values = json.loads(text)
+            except json.JSONDecodeError as error:
+                remedy = "quote it for the shell"
+                raise InputError(f"--values {text!r}: not JSON ({error}); {remedy}") from error
+            return study_config.checked(hint, values, "--values")
         path = options["config"]
         section = study_config.section_of(hint) or stage_name
         settings = _settings(section, options["part"], path)
         return study_config.checked(hint, settings, str(path), section)
     if name in ("section", "sections"):
-        found = _select(options[name], options["select"])
-        if name == "section" and len(found) != 1:
-            raise InputError(f"--select takes {len(found)} sections, the stage one; be exact")
-        return found if name == "sections" else found[0]
-    if typing.get_origin(hint) in _MAPPINGS:
-        kind = typing.get_args(hint)[1]
-        pairs = [word.partition("=") for word in options[name]]
-        if typing.get_origin(kind) in _SEQUENCES:
-            each = typing.get_args(kind)[0]
-            return {key: [each(part) for part in value.split(",")] for key, _, value in pairs}
-        return {key: kind(value) for key, _, value in pairs}
-    return options[name]
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--values {text!r}: no JSON ({error}); quote it for the shell") from error
-    return found
+        selected = _select(value, options["select"])
+        if name == "section" and len(selected) != 1:
+            raise InputError(f"--select selects {len(selected)} sections; select exactly one")
+        return selected if name == "sections" else selected[0]
+    if typing.get_origin(hint) in MAPPINGS:
+        pairs = [word.partition("=") for word in value]
+        lists = typing.get_origin(typing.get_args(hint)[1]) in SEQUENCES
+        return convert(hint, {key: text.split(",") if lists else text for key, _, text in pairs})
+    return value
 
 
 def _settings(section_name: str, part: str, path: Path) -> dict[str, Any]:
-    """A section of a config, or a part of it: `datasets.areas`, `runs.spatialnce`."""
+    """A section of a config, or a part of it such as `datasets.areas` or `runs.spatialnce`."""
     section = study_config.read(path).get(section_name)
     study_config.check_section(section_name, section, str(path))
     settings: dict[str, Any] = section or {}
@@ -214,7 +206,7 @@ def _settings(section_name: str, part: str, path: Path) -> dict[str, Any]:
 
 
 def _select(table: Path, what: str) -> list[Any]:
-    """Sections of a sections.tsv: all, those of a brain, or of a brain from a number to another."""
+    """Sections of a sections.tsv: all, those of a brain, or a range of a brain."""
     from cytopipe.study.sections import read_sections
 
     brain, _, numbers = what.partition(":")

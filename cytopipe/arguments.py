@@ -1,7 +1,6 @@
-"""The arguments of a stage's `run`, read from its signature: which are outputs, and of what type.
+"""The arguments of a stage's `run`, whose signature declares their types and which are outputs.
 
-The signature is the only declaration: a rule passes plain values by the names of the arguments,
-and each gets the type that its annotation asks for.
+A rule passes plain values under the names of the arguments.
 """
 
 import inspect
@@ -18,7 +17,7 @@ UNIONS = (types.UnionType, typing.Union)
 
 
 def outputs_of(run: Callable[..., None]) -> set[str]:
-    """Names of the arguments that are written: those annotated with `files.Output`."""
+    """Names of the arguments annotated with `files.Output`."""
     hints = typing.get_type_hints(run, include_extras=True)
     return {name for name, hint in hints.items() if _is_written(hint)}
 
@@ -26,19 +25,19 @@ def outputs_of(run: Callable[..., None]) -> set[str]:
 def of_rule(
     run: Callable[..., None], values: Mapping[str, Any], of_job: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a rule holds, as the arguments of the function that it calls.
+    """Convert the values of a rule to the arguments of the function that it calls.
 
     Parameters
     ----------
-    values : named inputs, outputs and params, all of which must be arguments, but for `version`,
-        which only reruns the rule, and `keyed_by`, the keys of arguments that are mappings.
-    of_job : wildcards and `threads`, of which the function takes what it names; a function that
-        starts processes takes the threads as `workers`.
+    values : named inputs, outputs and params. All must be arguments, except `version`, which only
+        reruns the rule, and `keyed_by`, the keys of arguments that are mappings.
+    of_job : wildcards and `threads`, used if the function has such arguments. A function that
+        starts processes receives the threads as `workers`.
 
     Raises
     ------
     TypeError
-        If `run` has no argument of a name, or lacks a value for one.
+        If a value is not an argument of `run`, or if an argument has no value.
     """
     expected = inspect.signature(run).parameters
     of_job = {**of_job, "workers": of_job.get("threads")}
@@ -57,21 +56,25 @@ def of_rule(
 
 
 def convert(hint: Any, value: Any, keys: Sequence[str] = ()) -> Any:
-    """A plain value, as Snakemake and JSON hold it, as the annotation `hint` asks for it.
+    """Convert a plain value of Snakemake or JSON to the type `hint`.
 
     Strings become paths or numbers, and mappings become dataclasses or config models. An empty list
-    is None where the argument is optional. A list becomes a mapping with `keys`, in order; one to
-    lists, where the annotation asks for that.
+    becomes None if None is allowed. A list becomes a mapping from `keys`, in order, to its items or
+    to equal parts of it.
     """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in UNIONS:
         kind = next(kind for kind in inner if kind is not types.NoneType)
-        return None if value is None or _is_empty(value) else convert(kind, value, keys)
+        return None if value is None or not _listed(value) else convert(kind, value, keys)
     if origin in SEQUENCES:
         return [convert(inner[0], item) for item in _listed(value)]
     if origin in MAPPINGS:
         if not isinstance(value, Mapping):
-            value = _keyed(_listed(value), keys, typing.get_origin(inner[1]) in SEQUENCES)
+            value = _listed(value)
+            if value and typing.get_origin(inner[1]) in SEQUENCES:
+                each = len(value) // len(keys)
+                value = [value[start : start + each] for start in range(0, len(value), each)]
+            value = dict(zip(keys, value, strict=True)) if value else {}
         return {key: convert(inner[1], item) for key, item in value.items()}
     if isinstance(value, Mapping):
         return hint(**value)
@@ -81,25 +84,8 @@ def convert(hint: Any, value: Any, keys: Sequence[str] = ()) -> Any:
     return value
 
 
-def _keyed(values: Sequence[Any], keys: Sequence[str], to_lists: bool) -> dict[str, Any]:
-    if not values:
-        return {}
-    if to_lists:
-        each = len(values) // len(keys)
-        values = [values[start : start + each] for start in range(0, len(values), each)]
-    return dict(zip(keys, values, strict=True))
-
-
 def _listed(value: Any) -> Sequence[Any]:
-    return value if _is_list(value) else [value]
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _is_empty(value: Any) -> bool:
-    return _is_list(value) and not value
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
 def _is_written(hint: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Whole or absent: every artifact is written beside its final name and renamed."""
+"""Atomic writing: a file is complete or absent."""
 
 import errno
 import os
@@ -10,29 +10,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-# of an unfinished file or folder: the process that writes it, and the final name
+# name of an unfinished file or folder: the process that writes it, and the final name
 _UNFINISHED = re.compile(r"\.(\d+)-.+")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# numpy's words when a disk takes no more of an array
+# numpy's message when a disk is full
 _SHORT = re.compile(r"\d+ requested and \d+ written")
 
 
-# the marker of a path that a stage writes; every other path in a signature is an input
+# marks a path that a stage writes; every other path in a signature is an input
 WRITTEN = "written"
 Output = Annotated[Path, WRITTEN]
 
 
 class InputError(ValueError):
-    """Something a person can correct; the message names the file, the value and the remedy."""
+    """An error that a person can correct; the message names the file, the value and the remedy."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    The temporary name keeps all suffixes of `path` (writers choose a format by suffix) and the
-    process id, so that two processes never write into one another's file. A killed process leaves
-    it behind: see `sweep`.
+    The temporary name contains all suffixes of `path` (writers choose a format by suffix) and the
+    process id, so that two processes never write the same file. `sweep` removes those of killed
+    processes.
 
     Raises
     ------
@@ -84,33 +84,33 @@ def atomic_folder(path: Path, replace: bool) -> Iterator[Path]:
 
 @contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
-    """Where a disk is full, raise an InputError that names `path` and says what to do."""
+    """Turn the errors of a full disk into an InputError that names `path`."""
     try:
         yield
     except Exception as error:
-        # some libraries pass on no more than the system's words
+        # some libraries only pass on the message of the system
         full = [os.strerror(number) for number in _NO_ROOM if os.strerror(number) in str(error)]
         full += _SHORT.findall(str(error))
         if full:
             raise InputError(
                 f"{path}: could not be written ({full[0]}); make room on that disk (or raise the "
-                "quota) and start again: nothing that was finished is lost"
+                "quota) and start again: finished results are not lost"
             ) from error
         raise
 
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """Yield a new folder inside `folder` that goes with the block; a killed process leaves it."""
+    """Yield a new folder inside `folder` and remove it after the block."""
     _writable(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{os.getpid()}-") as inside:
         yield Path(inside)
 
 
 def reserve(path: Path) -> None:
-    """Give a file all the blocks of its size before it is written through a map into memory.
+    """Allocate the blocks of a file before it is written through a memory map.
 
-    Without them a full disk kills whoever writes into the map (SIGBUS), and nothing says why.
+    Otherwise a full disk would kill the process (SIGBUS) without a message.
 
     Raises
     ------
@@ -123,16 +123,16 @@ def reserve(path: Path) -> None:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Delete what killed processes left unfinished under `folder`; returns what was deleted.
+    """Delete unfinished files of killed processes under `folder`; return their paths.
 
-    For a moment in which no stage is running, such as the start of a run that holds the study's
-    lock. What belongs to a process that lives on this host is spared all the same.
+    To be called when no stage is running, such as at the start of a run that holds the study's
+    lock. Files of processes that are alive on this host are kept.
     """
     swept = []
     for place, folders, names in os.walk(folder):
         for name in [*folders, *names]:
             unfinished = _UNFINISHED.fullmatch(name)
-            if unfinished and not _lives(int(unfinished[1])):
+            if unfinished and not _is_alive(int(unfinished[1])):
                 path = Path(place, name)
                 if name in folders:
                     folders.remove(name)
@@ -155,7 +155,7 @@ def shipped(name: str) -> Path:
 
 
 def require(path: Path, remedy: str) -> Path:
-    """Return `path`, or raise InputError with what to do if it is not there."""
+    """Return `path`, or raise an InputError with the remedy if it does not exist."""
     if not path.exists():
         raise InputError(f"{path}: not found; {remedy}")
     return path
@@ -171,15 +171,15 @@ def _writable(folder: Path) -> None:
             raise
         raise InputError(
             f"{folder}: cannot be written ({error.strerror}); allow writing there and start again: "
-            "nothing that was finished is lost"
+            "finished results are not lost"
         ) from error
 
 
-def _lives(process_id: int) -> bool:
+def _is_alive(process_id: int) -> bool:
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # someone else's
+    except PermissionError:  # it belongs to another user
         return True
     return True

@@ -1,4 +1,4 @@
-"""Where a stage's messages go, and how far along it is."""
+"""Messages and progress of a stage."""
 
 import logging
 import sys
@@ -15,9 +15,9 @@ logger = logging.getLogger("cytopipe")
 
 
 def configure(path: str | Path | None) -> None:
-    """Send messages to standard error and, if given, to a rule's log file as well.
+    """Send messages to standard error and to a log file, if there is one.
 
-    An error that ends the process is a message too: it is the last thing in the log.
+    An error that ends the process is logged last.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
@@ -30,7 +30,7 @@ def configure(path: str | Path | None) -> None:
     logger.handlers[:] = handlers
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    sys.excepthook = _say_the_end
+    sys.excepthook = _log_error
 
 
 def info(message: str) -> None:
@@ -39,19 +39,19 @@ def info(message: str) -> None:
 
 
 def progress(items: Iterable[T], total: int, doing: str, every_s: float = 10.0) -> Iterator[T]:
-    """Yield `items` and say now and then how many are done and how long the rest will take."""
-    start = spoken = time.monotonic()
+    """Yield `items` and log every `every_s` how many are done and how long the rest will take."""
+    start = logged = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
-        if done and now - spoken > every_s:
+        if done and now - logged > every_s:
             left_s = (now - start) / done * (total - done)
             info(f"{doing}: {done} of {total}, about {left_s:.0f} s left")
-            spoken = now
+            logged = now
         yield item
     info(f"{doing}: {total} in {time.monotonic() - start:.0f} s")
 
 
-def _say_the_end(
+def _log_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     if issubclass(kind, InputError):

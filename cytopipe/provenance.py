@@ -1,9 +1,8 @@
-"""What made an artifact, for its own metadata: the same work gives the same bytes.
+"""How a file was made, recorded in its own metadata.
 
-A stage's `run` is marked `@recorded`. Its arguments of type `files.Output` are what it writes; all
-others are what it works from. While it runs, the writers of `cytopipe.formats` ask for `entry()`
-and put it where the format has a place. So a rule, `python -m cytopipe STAGE` and a call from
-Python write the same bytes.
+A stage's `run` is decorated with `@recorded`. While it runs, the writers of `cytopipe.formats` put
+`entry()` into the files. Its arguments of type `files.Output` are not part of the record, so a
+rule, `python -m cytopipe STAGE` and a call from Python write the same bytes.
 """
 
 import functools
@@ -23,9 +22,9 @@ from cytopipe import arguments, threads
 P = ParamSpec("P")
 
 KEY = "cytopipe_provenance"
-# arguments and params that change nothing in an artifact, and differ between machines
+# arguments and params that do not change the result, and differ between machines
 SPEED = ("threads", "workers")
-# arguments that are scans or pyramids: 465 of 8 GB each are never read for a digest
+# arguments that are scans or pyramids, too large to be read for a digest
 SCANS = ("image", "images")
 
 
@@ -40,34 +39,34 @@ class _Job:
         return json.dumps(self.record(), sort_keys=True, separators=(",", ":"))
 
     def record(self) -> dict[str, Any]:
-        """Name, versions, arguments and inputs as JSON holds them: see docs/provenance.md."""
-        given = {
+        """Name, versions, arguments and inputs, ready for JSON: see docs/provenance.md."""
+        values = {
             name: value
             for name, value in self.values.items()
             if name not in SPEED and value is not None and value != [] and value != {}
         }
-        inputs = {name: value for name, value in given.items() if _has_files(value)}
-        params = given.pop("params", None)
+        inputs = {name: value for name, value in values.items() if _has_files(value)}
+        params = values.pop("params", None)
         return {
-            # by name: an import of the package here would be one from below to all above
+            # imported by name, because imports go down only
             "cytopipe": importlib.import_module("cytopipe").__version__,
             "stage": self.stage,
             "version": importlib.import_module(f"cytopipe.{self.stage}").VERSION,
             "command": self.command,
             "params": _plain(params) if params is not None else {},
-            "arguments": {name: _plain(v) for name, v in given.items() if name not in inputs},
+            "arguments": {name: _plain(v) for name, v in values.items() if name not in inputs},
             "inputs": {name: _plain(v, name in SCANS) for name, v in inputs.items()},
         }
 
 
-# of stages that run at present, the innermost last
+# the jobs that are running, the innermost last
 _running: list[_Job] = []
 
 
 def recorded(run: Callable[P, None]) -> Callable[P, None]:
-    """Mark a stage's `run`: what it writes while it runs carries its provenance.
+    """Record the provenance of a stage's `run` in the files that it writes.
 
-    Since every `run` has this mark, it also limits libraries to the threads of the job.
+    Every `run` has this decorator, so it also limits libraries to the threads of the job.
     """
     signature = inspect.signature(run)
     stage = run.__module__.split(".")[1]
@@ -90,35 +89,34 @@ def recorded(run: Callable[P, None]) -> Callable[P, None]:
 
 
 def entry() -> dict[str, str]:
-    """What a writer puts among a file's metadata: KEY to ASCII JSON; empty where no stage runs.
+    """The metadata of a file, KEY to ASCII JSON; empty if no stage runs.
 
-    Inputs are looked at when it is asked for the first time, so that a missing one has long been
-    reported by the stage.
+    Inputs are read at the first call, when the stage has already reported missing ones.
     """
     return {KEY: _running[-1].text} if _running else {}
 
 
 def line() -> str:
-    """The same for formats with one place for any text: `KEY: JSON`, or empty."""
+    """The entry for formats with one text field: `KEY: JSON`, or empty."""
     return "".join(f"{key}: {text}" for key, text in entry().items())
 
 
 def comment() -> str:
-    """The same as a line of YAML or of a table for people, which their readers skip."""
+    """The entry as a comment of YAML or of a text table."""
     return f"# {line()}\n" if _running else ""
 
 
 def meta() -> str:
-    """The same as an element of a page's head."""
+    """The entry as an element of an HTML head."""
     return "".join(
         f'<meta name="{key}" content="{html.escape(text)}">' for key, text in entry().items()
     )
 
 
 def from_line(text: str) -> str | None:
-    """The JSON of a `line`; None if the text is another one."""
-    before, found, after = text.strip().partition(f"{KEY}: ")
-    return after if found and not before else None
+    """The JSON of a `line`; None for other texts."""
+    before, separator, after = text.strip().partition(f"{KEY}: ")
+    return after if separator and not before else None
 
 
 def _has_files(value: Any) -> bool:
@@ -130,7 +128,7 @@ def _has_files(value: Any) -> bool:
 
 
 def _plain(value: Any, is_scan: bool = False) -> Any:
-    """A value as JSON holds it, the same on every machine."""
+    """A value for JSON, the same on every machine."""
     if isinstance(value, Path):
         return _file(value, is_scan)
     if isinstance(value, str):
@@ -139,13 +137,13 @@ def _plain(value: Any, is_scan: bool = False) -> Any:
         return {str(key): _plain(v, is_scan) for key, v in value.items() if key not in SPEED}
     if isinstance(value, Sequence):
         plain = [_plain(item, is_scan) for item in value]
-        # rows of sections.tsv: 465 of them would outweigh many a file
+        # hundreds of rows of sections.tsv would be larger than many files
         return _rows(plain) if value and all(map(is_dataclass, value)) else plain
     if hasattr(value, "model_dump"):  # a section of the config
         return _plain(value.model_dump())
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
-    return value.item() if hasattr(value, "item") else value  # a number of numpy
+    return value.item() if hasattr(value, "item") else value  # a NumPy number
 
 
 def _rows(rows: list[Any]) -> dict[str, Any]:
@@ -154,18 +152,18 @@ def _rows(rows: list[Any]) -> dict[str, Any]:
 
 
 def _file(path: Path, is_scan: bool) -> dict[str, Any]:
-    """Path and content: a digest, or the size alone; neither of a folder or what is not there."""
-    found: dict[str, Any] = {"path": _in_study(path)}
+    """Path and digest of a file, or its size if it is a scan; a folder has only a path."""
+    record: dict[str, Any] = {"path": _in_study(path)}
     if path.is_file() and is_scan:
-        found["bytes"] = path.stat().st_size
+        record["bytes"] = path.stat().st_size
     elif path.is_file():
         with open(path, "rb") as content:
-            found["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
-    return found
+            record["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
+    return record
 
 
 def _in_study(path: Path) -> str:
-    """The path as seen from the study, where stages run; of one elsewhere the name alone."""
+    """The path relative to the study, where stages run; only the name if it lies elsewhere."""
     if not path.is_absolute():
         return os.path.normpath(path)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name

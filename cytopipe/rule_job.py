@@ -1,7 +1,4 @@
-"""The work of a rule: the function that the rule is named after, called with what the rule names.
-
-`alignment_pairs` calls `cytopipe.alignment.run_pairs`, `alignment` calls `cytopipe.alignment.run`.
-"""
+"""The job of a rule: `alignment` calls `alignment.run`, `alignment_pairs` calls its `run_pairs`."""
 
 import importlib
 from collections.abc import Mapping
@@ -21,16 +18,15 @@ def run(
     resources: Mapping[str, Any],
     log: str,
 ) -> None:
-    """Do the work of one job.
+    """Run one job.
 
     Parameters
     ----------
-    rule : the name of the rule: a stage, or a stage and a part of it joined by `_`.
-    files, params : named inputs and outputs, and params; all of them are arguments of the function,
-        except for those that `arguments.of_rule` names.
-    wildcards, threads : arguments of the function if it takes them.
+    rule : name of the rule, a stage or `{stage}_{part}`.
+    files : named inputs and outputs.
+    wildcards, threads : passed if the function has such arguments (see `arguments.of_rule`).
     resources : a rule with `tasks_per_node` is started as several processes.
-    log : the file for messages.
+    log : file for messages.
     """
     stage, _, part = rule.partition("_")
     if "tasks_per_node" in resources:

@@ -1,32 +1,29 @@
-"""How many threads libraries compute on: as many as a job was given, not one for each core."""
+"""Limits the threads of libraries to those of the job; their default is one per core."""
 
 import os
 import sys
 
 from threadpoolctl import threadpool_limits
 
-# read by OpenMP, BLAS and OpenCV when they are loaded, and by child processes. numba's own is not
-# among them: numba refuses to compile once it is changed
-_VARIABLES = (
-    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
-    "OPENCV_FOR_THREADS_NUM",
-)
+# read by OpenMP, BLAS and OpenCV when they are loaded, and by child processes. That of numba is not
+# included, because numba refuses to compile after a change of it
+_NUM_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_VARIABLES = (*_NUM_THREADS, "OPENCV_FOR_THREADS_NUM")
 
 
 def use(threads: int) -> None:
-    """Let BLAS, OpenMP, OpenCV, numba and torch take no more, for the rest of the process.
+    """Limit BLAS, OpenMP, OpenCV, numba and torch for the rest of the process.
 
-    What is loaded is told, the rest finds it in the environment. `provenance.recorded` calls it for
-    the `run` of every stage, with its argument `threads` or else 1; what starts processes calls it
-    in each of them.
+    `provenance.recorded` calls this for the `run` of every stage, with its argument `threads` or 1.
+    Code that starts processes calls it in each of them.
     """
     os.environ.update(dict.fromkeys(_VARIABLES, str(threads)))
-    # looked up, not imported: a stage that needs no torch does not wait for it
+    # not imported here: libraries loaded later read the environment
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(threads)
     if numba := sys.modules.get("numba"):
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
-    # last: numba and torch tell OpenMP what they think right
+    # last, because numba and torch set OpenMP's threads
     threadpool_limits(threads)

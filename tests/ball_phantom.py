@@ -9,8 +9,8 @@ import yaml
 
 from cytopipe.formats import surfaces
 from cytopipe.phantom.brain import Brain
-from cytopipe.phantom.handling import Handled
-from cytopipe.phantom.study import handle
+from cytopipe.phantom.handling import ScannedSection
+from cytopipe.phantom.study import scan_sections
 from cytopipe.study.config import Phantom
 
 PRESET = Path(__file__).parents[1] / "config" / "presets" / "demo.yaml"
@@ -49,8 +49,8 @@ def preset(**changes: Any) -> Phantom:
     return Phantom(**{**given, **changes})
 
 
-def finer(brain: Brain, spacing_um: float, **changes: Any) -> tuple[Brain, Handled]:
+def finer(brain: Brain, spacing_um: float, **changes: Any) -> tuple[Brain, ScannedSection]:
     """A good section of a brain as if scanned at another resolution."""
-    whole = next(s for s in handle(brain)[4:] if s.condition == "good" and not s.mirrored)
+    whole = next(s for s in scan_sections(brain)[4:] if s.condition == "good" and not s.mirrored)
     changed = dataclasses.replace(brain, params=brain.params.model_copy(update=changes))
     return changed, whole.scanned_at(spacing_um)

@@ -1,4 +1,4 @@
-"""A lab's folders become rows: numbers, sizes and confusions that the tests put there."""
+"""Rows for the folders of a lab: section numbers, pixel sizes and typical mistakes."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def scan(path: Path, spacing_um: float = SPACING_UM) -> Path:
 
 
 def plain(path: Path) -> Path:
-    """A scan that says nothing of its pixel size."""
+    """A scan without a pixel size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(path, PICTURE)
     return path
@@ -67,14 +67,14 @@ def test_a_dry_run_writes_nothing_and_twice_is_refused(
     assert add(tmp_path, *given) == 0
     before = {p: p.read_bytes() for p in (tmp_path / "config").iterdir()}
     assert add(tmp_path, *given) == 1
-    assert "brain B21 has 5 rows already; to add it anew remove them" in capsys.readouterr().err
+    assert "brain B21 has 5 rows already; remove them to add it again" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in (tmp_path / "config").iterdir()} == before
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("last", [True, False])
 def test_other_brains_keep_their_bytes(tmp_path: Path, folder: Path, end: str, last: bool) -> None:
-    """Columns in the lab's own order, comments, and a column that only the new brain needs."""
+    """Columns in another order, comments, and a column that only the new brain needs."""
     lines = [
         "# our scans",
         "section\tbrain\tthickness_um\timage\tspacing_um\tnotes",
@@ -105,7 +105,7 @@ def test_other_brains_keep_their_bytes(tmp_path: Path, folder: Path, end: str, l
 
 
 def test_a_bids_data_set(tmp_path: Path, capsys) -> None:
-    """Two subjects; pixel size for all in a sidecar further up, for one section in its own."""
+    """Two subjects; one sidecar has the pixel size of all sections, another that of one section."""
     data = tmp_path / "bids"
     for subject in ("sub-01", "sub-02"):
         for number in (140, 280):
@@ -279,7 +279,7 @@ def test_doubled_and_unreadable_files(tmp_path: Path, capsys) -> None:
 
 @given(st.lists(st.integers(0, 400), min_size=2, unique=True), st.integers(1, 20))
 def test_missing_numbers_fill_the_steps(kept: list[int], step: int) -> None:
-    """With every step there but some left out, those are missing."""
+    """The numbers left out of a regular series are missing."""
     full = set(range(0, 500 * step, step))
     gone = {number * step for number in kept if 0 < number < 499 and number % 3 == 0}
     found = scans.missing(sorted(full - gone))

@@ -1,4 +1,4 @@
-"""The check of a study: what is right passes, and what was spoiled is named."""
+"""The check of a study: a correct study passes, and the check names what a test has broken."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,9 +36,7 @@ def test_a_study_in_order(study: SmallStudy, capsys) -> None:
     assert ok["section"].tolist() == [str(n) for n in NUMBERS]
     assert "80 x 60 px of 64 um, 3 levels to 256 um, uint8, gray" in ok["finding"].iloc[0]
     assert "3 scan" in said and "2 template" in said and "0 warnings" in said
-    assert (
-        "leave out 21.4 % of the tissue" in found.loc[found["subject"] == "mask", "finding"].item()
-    )
+    assert "removes 21.4 % of the tissue" in found.loc[found["subject"] == "mask", "finding"].item()
     estimates = found.loc[found["subject"] == "estimate", "finding"]
     assert estimates.iloc[0].split(":")[0] == "segmentation"
     assert "up to the points" in estimates.iloc[-1]
@@ -158,11 +156,17 @@ def unknown_key(study: SmallStudy) -> None:
         (no_file, "scan", "30", "30.ome.tif: not found", "correct `image` of section 30 of brain"),
         (half_a_file, "scan", "30", "30.ome.tif: ", "scan or copy it again"),
         (too_fine, "spacing", "", "segmentation.spacing_um is 32 um, and 3 scans", "set segment"),
-        (labels_of_another_size, "manual", "30", r"of shape \(60, 71\), .*\(60, 80\)", "a copy"),
+        (
+            labels_of_another_size,
+            "manual",
+            "30",
+            r"has the shape \(60, 71\), .*\(60, 80\)",
+            "a copy",
+        ),
         (labels_of_four_kinds, "manual", "30", "contains the value 3", "use 0 background"),
         (labels_of_no_section, "manual", "", "30.tif: there is no such section", "00420.tif"),
-        (mask_elsewhere, "mask", "", "leave out 0.0 % of the tissue", "draw it on .*whole.nii.gz"),
-        (mask_of_everything, "mask", "", "leave out 100.0 %", "turn the mask around"),
+        (mask_elsewhere, "mask", "", "removes 0.0 % of the tissue", "draw it on .*whole.nii.gz"),
+        (mask_of_everything, "mask", "", "removes 100.0 %", "invert the mask"),
         (two_masks, "mask", "", "two masks", "delete one"),
         (mask_of_three_channels, "mask", "", "a mask is three-dimensional", "one label map"),
         (broken_transform, "manual", "", "to-colin27.h5", ""),
@@ -238,8 +242,11 @@ def test_the_estimate_follows_the_sizes(study: SmallStudy) -> None:
     write_pyramid(np.ones((1000, 1200), np.uint8), study.image(45), 64, 256, tile=64)
     large = [Section("B01", 15 * n, "images/45.ome.tif", 64.0, 20.0) for n in range(8)]
     times = [
-        {it.name: it for it in estimate.stages(scans.look(study.folder, them)[0], config)}
-        for them in (small, large)
+        {
+            stage.name: stage
+            for stage in estimate.stages(scans.examine_scans(study.folder, sections)[0], config)
+        }
+        for sections in (small, large)
     ]
     for name in ("segmentation", "alignment"):
         work = [found[name].seconds - found[name].jobs * estimate._PROCESS_S for found in times]

@@ -1,4 +1,4 @@
-"""`python -m cytopipe`: stages without Snakemake, studies checked, errors that say what to mend."""
+"""`python -m cytopipe`: stages without Snakemake, checks of studies, and helpful errors."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""Compiled code is kept, wherever the package lies, and no job fails for want of a place."""
+"""Compiled code is cached wherever the package lies, and every job finds a folder for it."""
 
 import ast
 import os
@@ -58,7 +58,7 @@ def run(package: Path, home: Path, temporary: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["beside", "home", "temporary"])
 def test_compiled_code_finds_a_place(tmp_path: Path, place: str) -> None:
-    """Beside the modules; where they cannot be written at home; in a bare container elsewhere."""
+    """Beside the modules, else in the home folder, else in a temporary folder."""
     package = copy_of_a_kernel(tmp_path / "package")
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     if place != "beside":

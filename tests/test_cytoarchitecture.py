@@ -1,4 +1,4 @@
-"""The areas of the phantom, alike in all brains or each brain's own."""
+"""The areas of the phantom, shared by all brains or varied per brain."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A file is whole or absent, and an error says what to mend."""
+"""Files are complete or absent, and errors name the remedy."""
 
 from pathlib import Path
 

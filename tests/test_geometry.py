@@ -1,4 +1,4 @@
-"""Frames by round trip, the rigid fit against a transform that is known."""
+"""Round trips between frames, and the rigid fit of a known transform."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_a_coarse_pixel_is_the_mean_of_the_fine_ones_it_covers(full_um, factor, 
 
 @given(st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0, 4.0]), st.integers(20, 250), st.integers(20, 250))
 def test_resampled_labels_are_those_of_the_nearest_pixel(factor, rows, columns) -> None:
-    """Each old pixel carries its own row and column, so that the result tells where it read."""
+    """Each old pixel contains its row and column, which show where a new pixel was read."""
     old_um, full_um = 64.0, 2.0
     # as large as an image at the new spacing would be: rounded up
     shape = (math.ceil(rows / factor), math.ceil(columns / factor))
@@ -130,7 +130,7 @@ def test_a_placement_goes_there_and_back(mirrored, width_um, rigid, points) -> N
 
 
 def test_a_placement_flips_before_it_turns() -> None:
-    """A quarter turn takes x to y: of a flip after it, x would show."""
+    """A quarter turn moves x to y, so a flip after it would change x."""
     rigid = Rigid(math.pi / 2, 10.0, 20.0, "unmirrored", "stack")
     point = np.array([[100.0, 7.0]])
     np.testing.assert_allclose(Placement(False, 300.0, rigid)(point), [[10 - 7, 20 + 100]])

@@ -18,7 +18,7 @@ def shell(inner: float, outer: float, size: int) -> tuple[np.ndarray, np.ndarray
 
 
 def equations(labels: np.ndarray) -> tuple[sparse.csc_matrix, np.ndarray]:
-    """Matrix and right side of the cortex voxels in turn; boundary values on the voxels' faces."""
+    """Matrix and right side of the equations, with boundary values on the faces of the voxels."""
     labels = np.pad(labels, 1)
     cortex = np.argwhere(labels == 1)
     number = np.full(labels.shape, -1)
@@ -82,7 +82,7 @@ def bank(thickness: int, width: int) -> np.ndarray:
 
 
 def bridge() -> np.ndarray:
-    """A ribbon over white matter, with a bridge of 1 voxel to a lump far from any."""
+    """A ribbon over white matter, joined by a bridge of 1 voxel to a lump far from white matter."""
     labels = np.zeros((40, 30, 30), np.uint8)
     labels[:6], labels[6:12] = 2, 1
     labels[12:16, 15, 15] = 1
@@ -114,14 +114,14 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-4])
 def test_ends_within_its_tolerance(name: str, tolerance: float) -> None:
-    """Also where the cortex is thicker than the acceleration guesses."""
+    """Also where the cortex is thicker than the acceleration assumes."""
     error = np.abs(laplace_depth(SHAPES[name], tolerance) - converged(SHAPES[name])).max()
     assert error < tolerance
 
 
 @pytest.mark.parametrize("thickness", [30, 60, pytest.param(100, marks=pytest.mark.slow)])
 def test_thick_banks_end_within_tolerance(thickness: int) -> None:
-    """All around white matter the depth is 1; the thicker, the slower the iteration."""
+    """The depth around white matter is 1; thicker cortex converges more slowly."""
     labels = np.full((thickness + 2, 202, 202), 2, np.uint8)
     labels[1:-1, 1:-1, 1:-1] = 1
     depth = laplace_depth(labels, 1e-3, most_sweeps=3000)
@@ -129,7 +129,7 @@ def test_thick_banks_end_within_tolerance(thickness: int) -> None:
 
 
 def plain(labels: np.ndarray, sweeps: int) -> np.ndarray:
-    """The same relaxation in numpy, a half sweep after the other over the whole array."""
+    """The same relaxation in NumPy, with successive half sweeps over the whole array."""
     padded = np.pad(labels, 1)
     cortex = padded == 1
     depth = np.where(padded == 2, 2, np.where(cortex, 0.5, 0)).astype(np.float32)
@@ -170,13 +170,13 @@ def test_cortex_at_the_border_of_the_array() -> None:
 
 
 def test_order_in_memory_does_not_matter() -> None:
-    """Volumes read by nibabel are in Fortran order."""
+    """nibabel reads volumes in Fortran order."""
     labels, _ = shell(5.0, 9.0, 24)
     assert np.array_equal(laplace_depth(np.asfortranarray(labels)), laplace_depth(labels))
 
 
 def test_continued_through_the_faces() -> None:
-    """A slab, where the solution is linear: also half a voxel beyond it."""
+    """The solution in a slab is linear, also half a voxel beyond it."""
     labels = np.zeros((9, 5, 5), np.uint8)
     labels[3:7], labels[7:] = 1, 2
     whole = np.pad(labels, ((0, 0), (40, 40), (40, 40)), mode="edge")

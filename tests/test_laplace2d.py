@@ -52,7 +52,7 @@ def test_the_solution_meets_the_discrete_equation():
 
 @pytest.mark.parametrize("shape", [(1, 40), (37, 1), (50, 63), (64, 31), (90, 128)])
 def test_equals_a_direct_solver(shape):
-    """Masks of many pieces, with both kinds of borders, insulation and the image's own border."""
+    """Masks of many pieces, with both kinds of boundaries, insulation and the image border."""
     rng = np.random.default_rng(shape)
     unknown = ndimage.gaussian_filter(rng.normal(size=shape), 2) > -0.05
     values = rng.choice([0.0, 1.0, 0.3, np.nan], shape)
@@ -102,7 +102,7 @@ def test_a_walk_arrives_stops_at_its_limit_and_at_walls():
 
 @pytest.mark.parametrize("tolerance, most", [(1e-6, 5e-4), (3e-5, 6e-3)])
 def test_narrow_cortex_beside_lumps_is_solved_from_coarser_images(tolerance, most):
-    """Ribbons 6 px wide and lumps of 60; an image this large has coarser ones, with odd sides."""
+    """Ribbons of 6 px and lumps of 60 px, in an image whose coarser images have odd sides."""
     rng = np.random.default_rng(3)
     shape = (421, 503)
     narrow = np.abs(ndimage.gaussian_filter(rng.normal(size=shape), 10)) < 0.006

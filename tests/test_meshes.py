@@ -123,7 +123,7 @@ def test_damage_is_corrected(damage: str) -> None:
 
 
 def test_noise_is_corrected() -> None:
-    """A torus with random holes and bridges: marching cubes keeps what was corrected."""
+    """The correction of a torus with random holes and bridges survives marching cubes."""
     i, j, k = np.indices((48, 48, 24)) - np.array([23.6, 23.4, 11.7])[:, None, None, None]
     field = np.clip(0.5 + (5 - np.hypot(np.hypot(i, j) - 14, k)) / 8, 0, 1).astype(np.float32)
     wrong = np.random.default_rng(3).random(field.shape) < 0.02
@@ -136,7 +136,7 @@ def test_noise_is_corrected() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_nudge_settles_every_ambiguous_cell(seed: int) -> None:
-    """Euler number of the isosurface = that of the 6-connected solid, twice, for any solid."""
+    """The Euler number of the isosurface is twice that of the 6-connected solid, for any solid."""
     solid = np.pad(np.random.default_rng(seed).random((12, 12, 12)) < 0.4, 2)
     field = np.random.default_rng(seed + 100).random(solid.shape).astype(np.float32)
     faces = meshes.marching_cubes(topology.nudge(field, solid), 0.5)[1]

@@ -1,4 +1,4 @@
-"""The phantom against formulas: what the truth says must be what the images show."""
+"""The phantom compared with formulas, and its truth with its images."""
 
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from cytopipe.numerics.geometry import (
     ras_to_stack,
     stack_to_ras,
 )
+from cytopipe.numerics.slicing import plane_segments
 from cytopipe.phantom import run
+from cytopipe.phantom.anatomy import Hemisphere, tissue_volume
 from cytopipe.phantom.bending import draw_bend
 from cytopipe.phantom.brain import Brain, Template, make_brain
-from cytopipe.phantom.cutting import coverage, cut, label_volume
+from cytopipe.phantom.coverage import coverage
 from cytopipe.phantom.rendering import render
 from cytopipe.study.config import Phantom
 from cytopipe.study.sections import read_brains, read_sections
@@ -58,7 +60,7 @@ def test_the_jacobian_is_the_bends_derivative() -> None:
 @pytest.mark.parametrize("flip", [1, -1])
 def test_the_cut_of_a_ball_covers_a_circle(flip: int) -> None:
     surface = ball(20, (30, 31, 0), rings=100)
-    segments = cut(surface.vertices, surface.faces, 12.0)[:, ::flip]
+    segments = plane_segments(surface.vertices, surface.faces, 12.0)[:, ::flip]
     image = coverage(segments, 60, 64)
     assert image.sum() == pytest.approx(np.pi * 16**2, rel=2e-3)
     row, column = np.mgrid[:60, :64]
@@ -69,7 +71,7 @@ def test_the_cut_of_a_ball_covers_a_circle(flip: int) -> None:
 
 def test_coverage_of_a_window_is_the_window_of_the_coverage() -> None:
     surface = ball(20, (30, 31, 0))
-    segments = cut(surface.vertices, surface.faces, 3.0)
+    segments = plane_segments(surface.vertices, surface.faces, 3.0)
     whole = coverage(segments, 60, 64)
     part = coverage(segments - [17, 22], 20, 30)
     np.testing.assert_allclose(part, whole[22:42, 17:47], atol=1e-5)
@@ -77,11 +79,9 @@ def test_coverage_of_a_window_is_the_window_of_the_coverage() -> None:
 
 def test_labels_of_a_shell_follow_its_radii() -> None:
     pial, white = ball(20, (0, 0, 0), rings=100), ball(15, (0, 0, 0), rings=100)
-    shape = (45, 45, 45)
-    labels = label_volume(
-        [(pial.vertices, white.vertices, pial.faces)], np.full(3, -22.0), 1.0, shape
-    )
-    radius = np.sqrt(((np.stack(np.indices(shape), -1) - 22.0) ** 2).sum(-1))
+    tissue = tissue_volume([Hemisphere("L", pial.vertices, white.vertices, pial.faces)], 1.0)
+    labels = tissue.data
+    radius = np.linalg.norm(tissue.to_mm(np.stack(np.indices(labels.shape), -1)), axis=-1)
     for value, where in (
         (0, radius > 20.6),
         (1, (radius > 15.6) & (radius < 19.4)),
@@ -144,7 +144,7 @@ def test_what_the_scan_shows_lies_where_the_truth_says(study: Path, mirrored: bo
     area, moment = 0.0, np.zeros(2)
     for side in "LR":
         surface = surfaces.read(study / "truth" / "B01" / f"hemi-{side}_pial.surf.gii")
-        for a, b in cut(ras_to_stack(surface.vertices, "R"), surface.faces, row.z_um):
+        for a, b in plane_segments(ras_to_stack(surface.vertices, "R"), surface.faces, row.z_um):
             cross = a[0] * b[1] - a[1] * b[0]
             area += cross / 2
             moment += cross * (a + b) / 6

@@ -1,4 +1,4 @@
-"""What the phantom's people drew must be what its truth says."""
+"""The annotations of the phantom agree with its truth."""
 
 import dataclasses
 from pathlib import Path
@@ -15,9 +15,9 @@ from cytopipe.patches.contours import masks_of, rasterised
 from cytopipe.phantom.annotating import areas_at, contours_of, layer_thickness, outlines
 from cytopipe.phantom.brain import Brain, Template, dissect, make_brain
 from cytopipe.phantom.cytoarchitecture import LAYERS
-from cytopipe.phantom.handling import Handled
+from cytopipe.phantom.handling import ScannedSection
 from cytopipe.phantom.rendering import cell_positions, render
-from cytopipe.phantom.study import handle
+from cytopipe.phantom.study import scan_sections
 from cytopipe.study.annotations import read_cells, read_gray
 from cytopipe.study.config import LayerSplit, Phantom
 
@@ -48,7 +48,7 @@ def test_contours_enclose_the_areas_of_the_truth(study: Path, params: Phantom) -
 
 
 def around_cortex(
-    brain: Brain, template: Template, section: Handled, rows: int, columns: int
+    brain: Brain, template: Template, section: ScannedSection, rows: int, columns: int
 ) -> tuple[int, int]:
     """First row and column of a window of the scan in whose middle cortex stands upright."""
     coarse = section.scanned_at(256.0)
@@ -59,8 +59,8 @@ def around_cortex(
     return int(row * factor - rows / 2), int(column * factor - columns / 2)
 
 
-def mirrored_section(brain: Brain) -> Handled:
-    return next(section for section in handle(brain) if section.mirrored)
+def mirrored_section(brain: Brain) -> ScannedSection:
+    return next(section for section in scan_sections(brain) if section.mirrored)
 
 
 def test_contours_lie_on_a_mirrored_scan_as_the_file_shows_it(

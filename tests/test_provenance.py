@@ -1,4 +1,4 @@
-"""Every artifact tells what made it: to readers that are not ours, and in the same bytes."""
+"""Every file records how it was made, readable by other libraries, and in the same bytes."""
 
 import hashlib
 import html.parser
@@ -51,7 +51,7 @@ class Params:
 
 
 def of_midline(run: Callable[..., None]) -> Callable[..., None]:
-    """As if the function were one of the stage."""
+    """Make the function look like one of the stage."""
     run.__module__ = "cytopipe.midline"
     return provenance.recorded(run)
 
@@ -132,7 +132,7 @@ class Head(html.parser.HTMLParser):
 
 
 def foreign(path: Path) -> str:
-    """The JSON in a file, read with nothing of ours."""
+    """The JSON in a file, read without cytopipe."""
     kind = path.name.rpartition(".")[2]
     if path.name.endswith((".nii", ".nii.gz")):
         (extension,) = nib.load(path).header.extensions
@@ -194,7 +194,7 @@ def test_readers_that_are_not_ours_find_what_made_a_file(study: Path, kind: str)
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_bytes_follow_the_work_alone(study: Path, kind: str) -> None:
-    """Not the process, the time, the number of threads, or where the study lies."""
+    """The record has no process, time, number of threads or folder of the study."""
     content = make(kind, "a").read_bytes()
     assert make(kind, "b", threads=7).read_bytes() == content
     assert make(kind, "c", source=study / "source.parquet").read_bytes() == content
@@ -206,7 +206,7 @@ def test_bytes_follow_the_work_alone(study: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_brain_of_thousands_of_chunks_fits_in(study: Path, kind: str) -> None:
-    """HDF5 attributes, for one, end at 64 kB."""
+    """HDF5 attributes, for example, are limited to 64 kB."""
     chunks = [Path(f"results/segmentation/B01/{n:05d}.parquet") for n in range(2000)]
     made = make(kind, "a", source=chunks)
     assert len(foreign(made)) > 2**16
@@ -266,7 +266,7 @@ def test_content_is_read_as_before(study: Path) -> None:
 
 
 def test_scans_are_not_read_and_rows_of_the_sheet_are_counted(study: Path) -> None:
-    """Of 8 GB scans the size is known; 465 rows are a number and a digest."""
+    """Scans of 8 GB are recorded by size, and 465 rows by number and digest."""
     records: list[dict[str, Any]] = []
 
     @of_midline
@@ -348,7 +348,7 @@ def test_a_format_without_a_place_names_the_file_that_has_it(
     make(kind, ".").rename(holder)
     assert command_line.main(["provenance", "--json", name]) == 0
     said = capsys.readouterr()
-    assert f"{name}: its format has no place; this is of {holder}" in said.err
+    assert f"{name}: read from {holder}" in said.err
     assert json.loads(said.out)["stage"] == "midline"
 
 

@@ -1,4 +1,4 @@
-"""Every stage tells what it makes, by whatever way it is started."""
+"""Every stage records the provenance of its files, however it is started."""
 
 import importlib
 import inspect
@@ -43,7 +43,7 @@ def test_every_run_of_every_stage_says_what_it_writes() -> None:
 def test_a_rule_and_the_command_line_leave_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disc segmented by Snakemake and by hand; both know the scan, the rows and the params."""
+    """Snakemake and the command line record the scan, the rows and the params of a segmentation."""
     monkeypatch.chdir(tmp_path)
     rows, columns = np.mgrid[:200, :200]
     image = np.where(np.hypot(rows - 100, columns - 100) < 70, 110, 235).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Jobs of a study in Slurm's queue, by a squeue that answers what it is told."""
+"""Jobs of a study in Slurm's queue, with a fake squeue."""
 
 import importlib
 import os
@@ -28,7 +28,7 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of answers: squeue gives the first of them, and it is gone; scancel takes notes."""
+    """A folder of replies, each of which squeue prints once; scancel records its calls."""
     folder = tmp_path / "answers"
     programs = tmp_path / "programs"
     folder.mkdir()
@@ -45,7 +45,7 @@ def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answer(folder: Path, *jobs: tuple[str, str, str, Path]) -> None:
-    """Lay down what squeue answers next: number, state, comment and log of each job."""
+    """Set the next reply of squeue: number, state, comment and log of each job."""
     number = len(list(folder.iterdir()))
     widths = list(slurm.FIELDS.values())
     lines = [
@@ -141,7 +141,7 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_start_refuses_first_and_sweeps_then(tmp_path: Path, answers: Path) -> None:
-    """What lies unfinished may belong to a job that is still in the queue."""
+    """Unfinished files may belong to a job that is still in the queue."""
     mine = empty_study.write(tmp_path / "mine", {"B01": "seen"}, [15])
     left = mine / "results" / "segmentation" / "B01" / ".4194304-00000.parquet"
     left.parent.mkdir(parents=True)

@@ -9,9 +9,9 @@ from test_segmentation import PARAMS, lobed
 
 from cytopipe.numerics import clahe
 from cytopipe.numerics import filters as fast
+from cytopipe.numerics.bitmasks import dilated, pack, unpack
 from cytopipe.numerics.components import edges_between, filled, pieces, touching, without_small
 from cytopipe.numerics.histograms import histogram, mean
-from cytopipe.numerics.packed import dilated, pack, unpack
 from cytopipe.numerics.snakes import chan_vese
 from cytopipe.segmentation import background
 from cytopipe.segmentation.section import enhance, segment

@@ -63,7 +63,7 @@ def test_an_open_mesh_gives_open_polylines(sphere):
 
 
 def test_three_faces_on_an_edge_give_two_polylines():
-    """Of a mesh that is no manifold; no point is lost."""
+    """No point is lost if the mesh is not a manifold."""
     vertices = np.array([[0, 0, 0], [0, 0, 2], [1, 0, 1], [-1, 1, 1], [-1, -1, 1]], float)
     faces = np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4]], np.int32)
     lines = cut_mesh(vertices, faces, 2, np.array([0.6, 5.0, 1.4]))

@@ -1,4 +1,4 @@
-"""Where brains stand, on studies whose files the tests lay down stage by stage."""
+"""The progress of brains, on studies whose files the tests create stage by stage."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Study:
         self.manual.mkdir(parents=True)
 
     def finish(self, until: str) -> None:
-        """Lay down the files of every stage up to one."""
+        """Create the files of every stage up to one."""
         for name in STAGES[: STAGES.index(until) + 1]:
             for file, _ in self.stages[name].files:
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def test_a_missing_mask_waits_for_a_person(study: Study, capsys) -> None:
     whole.touch()
     said = study.says(capsys)
     assert "B01 (seen, 4 sections): waiting for a person at reconstruction\n" in said
-    assert "manual/B01/exclusion.seg.nrrd (or .nii.gz) is not there; mark what" in said
+    assert "manual/B01/exclusion.seg.nrrd (or .nii.gz) is missing; mark every" in said
     assert str(whole) in said and tissue.name not in said
     (study.manual / "exclusion.nii.gz").touch()
     assert "to run at reconstruction" in study.says(capsys)
@@ -137,7 +137,7 @@ def test_a_killed_job_is_known_from_snakemakes_own_log(study: Study, capsys) -> 
         f"    output: results/x.nii.gz, {output}\n    log: logs/a.log (check log file(s))\n"
     )
     said = study.says(capsys)
-    assert "failed at midsurface\n    its process was ended, perhaps for want of memory" in said
+    assert "failed at midsurface\n    its process was killed, perhaps for lack of memory" in said
 
 
 def test_a_run_in_progress(study: Study, capsys) -> None:

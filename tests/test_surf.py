@@ -1,4 +1,4 @@
-"""The SURF detector, its descriptors and RANSAC, against mahotas and known points."""
+"""The SURF detector, its descriptors and RANSAC, compared with mahotas and known points."""
 
 import numpy as np
 import pytest

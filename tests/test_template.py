@@ -1,4 +1,4 @@
-"""`cytopipe template`: tissue and areas of known maps, and the maps that nilearn ships."""
+"""`cytopipe template`: tissue and areas from known maps and from those of nilearn."""
 
 import nibabel as nib
 import numpy as np
@@ -99,10 +99,10 @@ def test_what_is_no_map_is_refused(study, capsys):
     for words, complaint in (
         (("colin27",), "--gray and --white"),
         (("colin27", "--t1", head), "3998 ml are above 0; give a brain without skull"),
-        (("colin27", "--t1", mask), "as a mask does"),
-        (("colin27", "--t1", head, "--gray", gray), "instead of"),
+        (("colin27", "--t1", mask), "like a mask"),
+        (("colin27", "--t1", head, "--gray", gray), "--t1 replaces"),
         (("icbm152_2009c", "--gray", gray, "--white", third), "0.3 to 0.3"),
-        (("icbm152_2009c", "--gray", gray, "--white", study / "small.nii.gz"), "different grids"),
+        (("icbm152_2009c", "--gray", gray, "--white", study / "small.nii.gz"), "grids differ"),
         (("icbm152_2009a", "--labels", gray), "--names"),
     ):
         assert run(study, *words) == 1

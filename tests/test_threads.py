@@ -1,4 +1,4 @@
-"""Every library computes on the threads of the job, in every stage and in every worker."""
+"""Every library uses the threads of the job, in every stage and worker."""
 
 import inspect
 import re
@@ -27,7 +27,7 @@ assert scipy.linalg and sklearn.cluster
 
 
 def taken(_: object = None) -> dict[str, int]:
-    """How many threads each library would take here."""
+    """The number of threads that each library would use here."""
     pools = {pool["filepath"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
     others = {
         "cv2": cv2.getNumThreads(),
@@ -39,7 +39,7 @@ def taken(_: object = None) -> dict[str, int]:
 
 @pytest.fixture
 def two_each() -> Iterator[None]:
-    """As on a machine of two cores where nobody was told anything."""
+    """A machine with two cores and no limits."""
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("numba started with one core")
     threads.use(2)
@@ -66,14 +66,14 @@ def test_a_stage_takes_the_threads_of_its_job(
 
 @pytest.mark.slow
 def test_a_worker_of_the_phantom_takes_one() -> None:
-    """A new process, which loads the libraries after it was told: they find it said."""
+    """A new process loads the libraries after the limit was set, and they respect it."""
     with ProcessPoolExecutor(1, get_context("spawn"), phantom_study._start_worker) as pool:
         found = pool.submit(taken).result()
     assert len(found) > 3 and set(found.values()) == {1}
 
 
 class Telling:
-    """A data set whose items are the threads of who reads them."""
+    """A data set whose items are the threads of the process that reads them."""
 
     def __getitem__(self, key: tuple[int, int]) -> torch.Tensor:
         return torch.tensor(sorted(set(taken().values())))

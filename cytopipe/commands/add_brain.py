@@ -1,4 +1,4 @@
-"""`python -m cytopipe add-brain`: the rows of a brain's scans, and what is odd about them."""
+"""`python -m cytopipe add-brain`: add the scans of a brain to a study, and report oddities."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import units
 from cytopipe.formats.images import Examination, examine
@@ -21,53 +22,49 @@ from cytopipe.study.sections import (
     read_sections,
 )
 
-_SHOWN = 12  # numbers or files named in a line
+_SHOWN = 12  # numbers or files per line
+Notes = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A scan and the pixel size and thickness that its row in sections.tsv gets."""
+    """A scan, with the pixel size and thickness for its row of sections.tsv."""
 
     scan: Scan
     spacing_um: float
     thickness_um: float
-    found: Examination | None
+    examination: Examination | None
 
 
 def run(arguments: list[str]) -> int:
-    """Write a brain's rows of config/sections.tsv and config/brains.tsv; say what was found."""
-    parser = argparse.ArgumentParser("cytopipe add-brain", description=run.__doc__)
+    """Add the rows of a brain to config/sections.tsv and config/brains.tsv, and print a summary."""
+    parser = study_parser("add-brain", run)
     parser.add_argument("brain", help="its name: letters, digits, _ and -")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", type=Path, help="folder of its scans")
-    source.add_argument("--bids", type=Path, help="BIDS data set, or the folder of a subject of it")
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
+    source.add_argument("--images", type=Path, help="the folder of the scans")
+    source.add_argument("--bids", type=Path, help="a BIDS data set, or the folder of a subject")
     parser.add_argument("--role", choices=ROLES, default="unseen", help="unseen by default")
-    parser.add_argument("--spacing-um", type=float, help="pixel size; else what the files say")
-    parser.add_argument("--thickness-um", type=float, help="of a section; else what a table says")
+    parser.add_argument("--spacing-um", type=float, help="pixel size; by default from the files")
+    parser.add_argument("--thickness-um", type=float, help="of a section; by default from a table")
     parser.add_argument(
-        "--pattern", help="of the names, as B21_{section}_*.tif; else by what differs between names"
+        "--pattern", help="of the names, as B21_{section}_*.tif; by default from their differences"
     )
     parser.add_argument(
         "--table", type=Path, help="CSV or TSV with columns section, image; instead of names"
     )
     parser.add_argument(
-        "--background",
-        choices=BACKGROUNDS,
-        default="bright",
-        help="of the scans; bright by default",
+        "--background", choices=BACKGROUNDS, default="bright", help="bright by default"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what was found, write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the summary, write nothing")
     options = parser.parse_args(arguments)
 
     known = check_new(options.study, options.brain)
     found, notes = find_scans(options)
-    numbers = [scan.section for scan in found]
     check_doubled(found)
     rows, more = measured(found, options.spacing_um, options.thickness_um)
-    more.append(("background", ground(rows, options.background)))
+    more.append(("background", background_note(rows, options.background)))
     print(f"{options.brain}: {len(rows)} scans under {options.bids or options.images}")
-    for name, text in [*order_notes(numbers), *notes, *more]:
+    for name, text in [*order_notes([scan.section for scan in found]), *notes, *more]:
         print(f"  {name:<12}{text}")
     if options.dry_run:
         print("nothing was written (--dry-run)")
@@ -82,29 +79,29 @@ def run(arguments: list[str]) -> int:
 
 
 def check_new(study: Path, brain: str) -> bool:
-    """Whether brains.tsv has the brain already; raises InputError if it has sections."""
+    """Whether brains.tsv contains the brain already; raises InputError if it has sections."""
     if not brain or not all(c.isascii() and (c.isalnum() or c in "_-") for c in brain):
-        raise InputError(f"brain {brain!r}: use letters, digits, _ and - alone")
+        raise InputError(f"brain {brain!r}: use only letters, digits, _ and -")
     sheet = study / "config" / "sections.tsv"
     if sheet.exists():
         have = sum(section.brain == brain for section in read_sections(sheet))
         if have:
             raise InputError(
-                f"{sheet}: brain {brain} has {have} rows already; to add it anew remove them, else "
-                "edit them by hand, or give another name"
+                f"{sheet}: brain {brain} has {have} rows already; remove them to add it again, "
+                "edit them, or give another name"
             )
     table = study / "config" / "brains.tsv"
     return table.exists() and brain in read_brains(table)
 
 
-def find_scans(options: argparse.Namespace) -> tuple[list[Scan], list[tuple[str, str]]]:
-    """The brain's scans by the source that was given, and what is to be said about it."""
+def find_scans(options: argparse.Namespace) -> tuple[list[Scan], Notes]:
+    """The scans of the brain, and notes about their source."""
     left_out: list[Path] = []
     notes = []
     if options.bids and options.pattern:
-        raise InputError("--pattern: names of a BIDS data set have a form; use --images or --table")
+        raise InputError("--pattern: BIDS fixes the names; use --images or --table")
     if options.table and options.pattern:
-        raise InputError("--pattern and --table both say the numbers; give one of them")
+        raise InputError("--pattern and --table both give the numbers; use one of them")
     if options.table:
         folder = options.images or bids.subject_of(options.bids, options.brain)[1]
         found, left_out, unused = scans.from_table(scans.images_in(folder), options.table)
@@ -122,137 +119,134 @@ def find_scans(options: argparse.Namespace) -> tuple[list[Scan], list[tuple[str,
 
 
 def check_doubled(found: list[Scan]) -> None:
-    """Raises InputError if two files are one section, or one file is two."""
-    for names, what in (
-        (Counter(scan.section for scan in found), "section"),
-        (Counter(scan.path for scan in found), "file"),
-    ):
-        twice = [name for name, count in names.items() if count > 1]
+    """Raise InputError if two files have the same section, or two sections the same file."""
+    for attribute, what in (("section", "section"), ("path", "file")):
+        counts = Counter(getattr(scan, attribute) for scan in found)
+        twice = [value for value, count in counts.items() if count > 1]
         if twice:
-            of = [s for s in found if twice[0] in (s.section, s.path)]
-            told = ", ".join(f"{s.path.name} (section {s.section})" for s in of[:4])
+            same = [scan for scan in found if getattr(scan, attribute) == twice[0]]
+            names = ", ".join(f"{scan.path.name} (section {scan.section})" for scan in same[:4])
             raise InputError(
-                f"{of[0].path.parent}: {len(twice)} {what}s are there twice: {told}; remove or "
-                "rename one of each, or give --table that says which counts"
+                f"{same[0].path.parent}: {len(twice)} {what}s are there twice: {names}; remove or "
+                "rename one of each, or choose with --table"
             )
 
 
-def order_notes(numbers: list[int]) -> list[tuple[str, str]]:
-    """Range, step, gaps and order of section numbers, in words."""
+def order_notes(numbers: list[int]) -> Notes:
+    """Notes on the range, step, gaps and order of section numbers."""
     step, gaps = scans.step_of(numbers), scans.missing(numbers)
-    odd = [n for n in numbers if step and (n - min(numbers)) % step]
     notes = [
         ("numbers", f"{min(numbers)} to {max(numbers)}, mostly in steps of {step}"),
         ("missing", f"{len(gaps)}: {_some(gaps)}" if gaps else "none"),
         ("doubled", "none"),
     ]
-    if odd:
+    if odd := [n for n in numbers if step and (n - min(numbers)) % step]:
         notes.append(("off step", f"{len(odd)}: {_some(odd)}"))
-    falling = scans.out_of_order(numbers)
-    if falling:
+    if falling := scans.out_of_order(numbers):
         notes.append(("order", f"{len(falling)} numbers fall in the list: {_some(falling)}"))
     return notes
 
 
 def measured(
     found: list[Scan], spacing_um: float | None, thickness_um: float | None
-) -> tuple[list[Row], list[tuple[str, str]]]:
-    """Pixel size and thickness of every scan, from what is given and what the files say.
+) -> tuple[list[Row], Notes]:
+    """Pixel size and thickness of every scan, from the options and the files.
 
     Raises
     ------
     InputError
-        If nothing says them, if what says them disagrees, or if they cannot be true.
+        If they are unknown, contradictory or implausible.
     """
     for name, value in (("--spacing-um", spacing_um), ("--thickness-um", thickness_um)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} {value:g}: give a positive number of um")
-    looked, broken = {}, {}
+    scans_read, errors = {}, {}
     for scan in found:
         try:
-            looked[scan.path] = examine(scan.path)
+            scans_read[scan.path] = examine(scan.path)
         except InputError as error:
-            broken[scan.path] = str(error)
-    if not looked:
-        raise InputError(f"none of {len(found)} files can be read: {next(iter(broken.values()))}")
+            errors[scan.path] = str(error)
+    if not scans_read:
+        raise InputError(f"none of {len(found)} files can be read: {next(iter(errors.values()))}")
     spacings = {
-        scan.path: _spacing(scan, looked[scan.path], spacing_um)
+        scan.path: _spacing(scan, scans_read[scan.path], spacing_um)
         for scan in found
-        if scan.path in looked
+        if scan.path in scans_read
     }
     used = Counter(value for value, _ in spacings.values())
+    sources = Counter(source for _, source in spacings.values())
     usual = spacing_um or used.most_common(1)[0][0]
     rows = []
-    for scan in found:
+    for scan in sorted(found, key=lambda scan: scan.section):
         value = spacings.get(scan.path, (scan.spacing_um or usual, ""))[0]
-        rows.append(Row(scan, value, _thickness(scan, thickness_um), looked.get(scan.path)))
-    return sorted(rows, key=lambda row: row.scan.section), [
-        (
-            "spacing",
-            _told(used) + f" um a pixel, from {_told(Counter(s for _, s in spacings.values()))}",
-        ),
-        ("thickness", _told(Counter(row.thickness_um for row in rows)) + " um"),
-        ("formats", _told(Counter(it.format for it in looked.values()))),
-        ("unreadable", f"{len(broken)}" + "".join(f"\n    {text}" for text in broken.values())),
+        rows.append(Row(scan, value, _thickness(scan, thickness_um), scans_read.get(scan.path)))
+    return rows, [
+        ("spacing", f"{_counted(used)} um a pixel, from {_counted(sources)}"),
+        ("thickness", _counted(Counter(row.thickness_um for row in rows)) + " um"),
+        ("formats", _counted(Counter(scan.format for scan in scans_read.values()))),
+        ("unreadable", "\n    ".join([f"{len(errors)}", *errors.values()])),
     ]
 
 
-def ground(rows: list[Row], given: str) -> str:
-    """Whether the scans' ground looks as it was given, in words."""
+def background_note(rows: list[Row], background: str) -> str:
+    """The background, and which scans seem to have another."""
     other = [
-        row.scan.section for row in rows if row.found and row.found.background not in ("", given)
+        row.scan.section
+        for row in rows
+        if row.examination and row.examination.background not in ("", background)
     ]
     if not other:
-        return given
-    found = "dark" if given == "bright" else "bright"
+        return background
+    opposite = "dark" if background == "bright" else "bright"
     return (
-        f"{given}, but {len(other)} look {found}: {_some(other)}; give --background {found}, or "
-        "correct `background` of their rows"
+        f"{background}, but {len(other)} look {opposite}: {_some(other)}; give --background "
+        f"{opposite}, or correct `background` of their rows"
     )
 
 
-def _spacing(scan: Scan, found: Examination, given_um: float | None) -> tuple[float, str]:
-    """Pixel size of a scan, and what says so."""
-    said = {} if given_um is None else {"--spacing-um": given_um}
+def _spacing(scan: Scan, examination: Examination, option_um: float | None) -> tuple[float, str]:
+    """Pixel size of a scan, and its source."""
+    tags_um = None
+    spacings = {} if option_um is None else {"--spacing-um": option_um}
     if scan.spacing_um is not None:
-        said[scan.source] = scan.spacing_um
-    if found.spacing_um is not None and found.spacing_from != "resolution tags":
-        said[f"{found.spacing_from} metadata"] = found.spacing_um
-    if not found.pixels_square:
+        spacings[scan.source] = scan.spacing_um
+    if examination.spacing_from == "resolution tags":
+        tags_um = examination.spacing_um
+    elif examination.spacing_um is not None:
+        spacings[f"{examination.spacing_from} metadata"] = examination.spacing_um
+    if not examination.pixels_square:
         raise InputError(f"{scan.path}: its metadata give pixels that are not square; resample it")
-    if not said:
-        tags = found.spacing_um
-        remedy = f"; its resolution tags say {tags:g} um, if they are right" if tags else ""
+    if not spacings:
+        remedy = f"; its resolution tags say {tags_um:g} um, if they are right" if tags_um else ""
         raise InputError(f"{scan.path}: nothing says its pixel size; give --spacing-um{remedy}")
-    (source, value), *others = said.items()
-    for other, it in others:
-        if not units.agree(it, value):
-            why = units.explain_mismatch(it, value)
+    (source, value), *others = spacings.items()
+    for other, other_um in others:
+        if not units.agree(other_um, value):
             raise InputError(
-                f"{scan.path}: {other} says {it:g} um a pixel, {source} says {value:g}"
-                + (f": {why}" if why else "")
-                + f"; give --spacing-um as it is, or correct {other}"
+                f"{scan.path}: {other} says {other_um:g} um a pixel, {source} says {value:g}"
+                f"{_why(other_um, value)}; give the true --spacing-um, or correct {other}"
             )
-    level = found.levels[0]
+    level = examination.levels[0]
     if impossible := units.implausible_size(level.width, level.height, value):
         raise InputError(f"{scan.path}: {impossible}; correct {source}, or give --spacing-um")
-    if found.spacing_from == "resolution tags" and found.spacing_um:
-        agrees = units.agree(found.spacing_um, value)
-        why = units.explain_mismatch(found.spacing_um, value)
-        told = "" if agrees else f" (against the resolution tags' {found.spacing_um:g} um"
-        return value, source + (told + (f", {why})" if why else ")") if told else "")
+    if tags_um and not units.agree(tags_um, value):
+        source += f" (the resolution tags say {tags_um:g} um{_why(tags_um, value)})"
     return value, source
 
 
-def _thickness(scan: Scan, given_um: float | None) -> float:
-    said = scan.thickness_um
-    if given_um is not None and said is not None and not units.agree(said, given_um):
-        why = units.explain_mismatch(said, given_um)
+def _why(other_um: float, value_um: float) -> str:
+    why = units.explain_mismatch(other_um, value_um)
+    return f": {why}" if why else ""
+
+
+def _thickness(scan: Scan, option_um: float | None) -> float:
+    own = scan.thickness_um
+    if option_um is not None and own is not None and not units.agree(own, option_um):
         raise InputError(
-            f"{scan.path}: {scan.source} says sections of {said:g} um, --thickness-um "
-            f"{given_um:g}" + (f": {why}" if why else "") + "; correct one of them"
+            f"{scan.path}: {scan.source} says sections of {own:g} um, --thickness-um "
+            f"{option_um:g}{_why(own, option_um)}; correct one of them"
         )
-    value = given_um if given_um is not None else said
+    value = option_um if option_um is not None else own
     if value is None:
         raise InputError(f"{scan.path}: nothing says how thick sections are; give --thickness-um")
     if impossible := units.implausible_thickness(value):
@@ -261,12 +255,12 @@ def _thickness(scan: Scan, given_um: float | None) -> float:
 
 
 def write(study: Path, brain: str, role: str, cells: list[dict[str, str]], known: bool) -> None:
-    """Append the rows to both tables, whole or not at all; what stands there stays as it is."""
-    wanted = [*REQUIRED, *(name for name in OPTIONAL if any(row.get(name) for row in cells))]
+    """Append the rows to both tables, completely or not at all; existing rows stay as they are."""
+    columns = [*REQUIRED, *(name for name in OPTIONAL if any(row.get(name) for row in cells))]
     sheet, table = (study / "config" / f"{name}.tsv" for name in ("sections", "brains"))
-    sections = _appended(sheet, wanted, cells)
+    sections = _appended(sheet, columns, cells)
     brains = _appended(table, ["brain", "role"], [] if known else [{"brain": brain, "role": role}])
-    # the brain's own row first: what is cut off between the two is added by running this again
+    # brains.tsv first: if this is interrupted between the two, it can be run again
     with atomic_write(sheet) as beside:
         beside.write_bytes(sections)
         read_sections(beside)
@@ -279,7 +273,7 @@ def _cells(study: Path, brain: str, row: Row, background: str) -> dict[str, str]
     image = row.scan.path.absolute()
     inside = image.is_relative_to(study.absolute())
     words = {None: "", True: "yes", False: "no"}
-    copied = row.found is not None and row.found.needs_copy != ""
+    copied = row.examination is not None and row.examination.needs_copy != ""
     return {
         "brain": brain,
         "section": str(row.scan.section),
@@ -288,27 +282,28 @@ def _cells(study: Path, brain: str, row: Row, background: str) -> dict[str, str]
         "thickness_um": f"{row.thickness_um:.6g}",
         "mirrored": words[row.scan.mirrored],
         "excluded": words[row.scan.excluded],
-        # only where the file's name says something else
-        "levels": words[not copied] if row.found and copied != needs_pyramid(image.name) else "",
+        # only if it contradicts the name of the file
+        "levels": words[not copied]
+        if row.examination and copied != needs_pyramid(image.name)
+        else "",
         "background": "" if background == "bright" else background,
         "notes": row.scan.notes,
     }
 
 
-def _appended(path: Path, wanted: list[str], rows: list[dict[str, str]]) -> bytes:
-    """A table with rows at its end, in its columns and its way of ending lines.
+def _appended(path: Path, columns: list[str], rows: list[dict[str, str]]) -> bytes:
+    """The content of a table with rows appended, in its column order and with its line ends.
 
-    Columns that it lacks are added to its header; rows that were there are too short then, and
-    short rows are read as having nothing there.
+    Missing columns are added to the header; readers take the cells that short rows lack as empty.
     """
-    content = path.read_bytes() if path.exists() else ("\t".join(wanted) + "\n").encode()
+    content = path.read_bytes() if path.exists() else ("\t".join(columns) + "\n").encode()
     end = b"\r\n" if b"\r\n" in content else b"\n"
     if not content.endswith(b"\n"):
         content += end
     lines = content.split(b"\n")
     header = next(n for n, x in enumerate(lines) if x.strip() and not x.startswith(b"#"))
     names = [name.strip().strip('"') for name in lines[header].decode("utf-8-sig").split("\t")]
-    new = [name for name in wanted if name not in names]
+    new = [name for name in columns if name not in names]
     if new:
         kept = lines[header].rstrip(b"\r")
         lines[header] = kept + "".join(f"\t{name}" for name in new).encode() + end[:-1]
@@ -323,9 +318,9 @@ def _some(items: list[int] | list[str]) -> str:
     return shown + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
 
 
-def _told(counts: Counter[float] | Counter[str]) -> str:
-    """Values and, where there are several, how often each."""
-    told = [(f"{value:g}" if isinstance(value, float) else value) for value in counts]
-    if len(told) == 1:
-        return told[0]
-    return ", ".join(f"{t} ({n})" for t, n in zip(told, counts.values(), strict=True))
+def _counted(counts: Counter[float] | Counter[str]) -> str:
+    """The values and, if there are several, their counts."""
+    texts = [(f"{value:g}" if isinstance(value, float) else value) for value in counts]
+    if len(texts) == 1:
+        return texts[0]
+    return ", ".join(f"{text} ({n})" for text, n in zip(texts, counts.values(), strict=True))

@@ -1,12 +1,12 @@
-"""`python -m cytopipe audit`: sections out of order or face down, told from their images alone."""
+"""`python -m cytopipe audit`: find sections out of order or face down from their images alone."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 from cytopipe import logs, open_study, threads
 from cytopipe.alignment.audit import from_files
+from cytopipe.commands.study_parser import config_of, study_parser
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats.tables import AuditRow
 from cytopipe.study import config as study_config
@@ -16,14 +16,13 @@ COLUMNS = ("section", "finding", "confidence", "remedy")
 
 
 def run(arguments: list[str]) -> int:
-    """Say which sections of a brain are mirrored, swapped, or belong elsewhere, and how sure it is.
+    """List sections of a brain that seem mirrored, swapped or misplaced, with a confidence.
 
-    Works on the segmentation's results, before or after the alignment, some 4 seconds a section;
-    changes nothing. A person looks at what it names and decides.
+    Reads the results of the segmentation, takes about 4 seconds per section, and changes nothing. A
+    person examines the sections and decides.
     """
-    parser = argparse.ArgumentParser("cytopipe audit", description=run.__doc__)
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
-    parser.add_argument("--brain", required=True, help="of brains.tsv")
+    parser = study_parser("audit", run)
+    parser.add_argument("--brain", required=True, help="a brain of brains.tsv")
     parser.add_argument("--table", type=Path, help="also write the findings here, tab-separated")
     options = parser.parse_args(arguments)
     logs.configure(None)
@@ -49,12 +48,10 @@ def rows_of(study: Path, brain: str) -> list[AuditRow]:
     Raises
     ------
     InputError
-        For a brain that is not there or not segmented.
+        If the brain does not exist or is not segmented.
     """
     threads.use(1)
-    config_path = study / "config" / "config.yaml"
-    if not config_path.exists():
-        raise InputError(f"{study} has no config/config.yaml; name a study with --study")
+    config_path = config_of(study)
     config = study_config.check(study_config.read(config_path), str(config_path))
     results = open_study(study).brain(brain)
     segmented = {row.section: (row, path) for row, path in results.segmentation}

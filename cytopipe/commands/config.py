@@ -1,4 +1,4 @@
-"""`python -m cytopipe config`: what the config may say."""
+"""`python -m cytopipe config`: the values that a config may have."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from cytopipe.study import config as study_config
 
 
 def run(arguments: list[str]) -> int:
-    """Print what the config may say: for a person, an editor, or config.yaml itself."""
+    """Print the values that a config may have: as tables, a schema, or config.yaml itself."""
     sections = [*study_config.Config.model_fields, study_config.NOT_IN_A_STUDY]
     parser = argparse.ArgumentParser("cytopipe config", description=run.__doc__)
     form = parser.add_mutually_exclusive_group(required=True)

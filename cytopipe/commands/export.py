@@ -1,22 +1,17 @@
 """`python -m cytopipe export`: results of a study in the formats of other tools."""
 
-import argparse
 import importlib
 from pathlib import Path
 
 from cytopipe import export, open_study
+from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError, atomic_folder
 
 
 def run(arguments: list[str]) -> int:
     """Write results of a study in the format of another tool, into a new folder."""
     formats = "\n".join(f"  {name:13}{meaning}" for name, meaning in export.FORMATS.items())
-    parser = argparse.ArgumentParser(
-        "cytopipe export",
-        description=f"{run.__doc__}\n\n{formats}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
+    parser = study_parser("export", run, f"\n\n{formats}")
     parser.add_argument("--format", required=True, choices=list(export.FORMATS))
     parser.add_argument("--brain", help="one brain; all of config/brains.tsv by default")
     parser.add_argument("--to", type=Path, required=True, help="folder to make")
@@ -29,8 +24,8 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--reach-mm",
         type=float,
-        help="gifti, nifti, bids: how far a point stands for its surroundings; "
-        "half the distance of sections and 2 mm by default",
+        help="gifti, nifti, bids: largest distance from a point to a vertex or voxel that gets its "
+        "value; half the distance of sections plus 2 mm by default",
     )
     options = parser.parse_args(arguments)
     for name in ("components", "clusters", "reach_mm"):

@@ -12,7 +12,7 @@ from cytopipe.study import config as study_config
 def run(arguments: list[str]) -> int:
     """Make a study whose truth is known."""
     parser = argparse.ArgumentParser("cytopipe phantom", description=run.__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="folder to make")
+    parser.add_argument("--study", type=Path, required=True, help="the folder to create")
     parser.add_argument("--preset", type=Path, required=True, help="YAML, with a `phantom` section")
     options = parser.parse_args(arguments)
     logs.configure(None)
@@ -23,23 +23,23 @@ def run(arguments: list[str]) -> int:
             f"{options.preset}: has no `phantom` section; start from "
             f"{shipped('config/presets/demo.yaml')}"
         )
-    wanted = preset.pop(study_config.NOT_IN_A_STUDY)
-    study_config.check_section("phantom", wanted, str(options.preset))
+    values = preset.pop(study_config.NOT_IN_A_STUDY)
+    study_config.check_section("phantom", values, str(options.preset))
 
     from cytopipe import phantom as maker
 
-    maker.run(study=options.study, params=study_config.Phantom(**wanted))
+    maker.run(study=options.study, params=study_config.Phantom(**values))
     write_config(options.study, preset, str(options.preset))
     return 0
 
 
 def write_config(study: Path, preset: dict[str, Any], origin: str) -> None:
-    """Write the study's config/config.yaml: the repository's with the values of `preset`.
+    """Write config/config.yaml of the study: that of the repository with the values of `preset`.
 
     Raises
     ------
     InputError
-        If the two do not make a valid config.
+        If the result is not valid.
     """
     import yaml
 

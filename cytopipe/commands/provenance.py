@@ -1,38 +1,41 @@
-"""`python -m cytopipe provenance FILE`: what made a file."""
+"""`python -m cytopipe provenance FILE`: how a file was made."""
 
 import argparse
 import html
 import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cytopipe import provenance
 from cytopipe.files import InputError, require
+from cytopipe.provenance import KEY
+
+_SUFFIXES = (
+    *(".gii", ".h5", ".html", ".nii", ".npz", ".parquet", ".pt", ".safetensors", ".tif", ".tsv"),
+    ".yaml",
+)
+_COMMENT_CODE = 6  # of a NIfTI extension
 
 
 def run(arguments: list[str]) -> int:
-    """Print what made a file: stage, versions, params and inputs, as the file itself says."""
+    """Print how a file was made: stage, versions, params and inputs, as recorded in the file."""
     parser = argparse.ArgumentParser("cytopipe provenance", description=run.__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--json", action="store_true", help="as the file holds it")
+    parser.add_argument("--json", action="store_true", help="print the record as JSON")
     options = parser.parse_args(arguments)
     path = require(options.file, "give the path of a file that cytopipe wrote")
     holder = holder_of(path)
     if holder != path:
-        print(
-            f"{path}: its format has no place; this is of {holder}, of the same job",
-            file=sys.stderr,
-        )
+        print(f"{path}: read from {holder}, which the same job wrote", file=sys.stderr)
     record = read(holder)
     print(json.dumps(record, sort_keys=True) if options.json else described(record))
     return 0
 
 
 def holder_of(path: Path) -> Path:
-    """The file that tells the provenance of one: itself, or that beside it of the same job."""
+    """The file with the provenance of a file: itself, or one that the same job wrote."""
     if path.suffix == ".npy":
         return path.with_name(f"{path.stem.removesuffix('-projected')}.parquet")
     if path.name == "README.md":
@@ -50,14 +53,14 @@ def read(path: Path) -> dict[str, Any]:
     """
     require(path, "run the stage that writes it")
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix not in _READERS:
+    if suffix not in _SUFFIXES:
         raise InputError(
-            f"{path}: has no provenance; cytopipe writes it into {' '.join(sorted(_READERS))}"
+            f"{path}: has no provenance; cytopipe writes it into {' '.join(_SUFFIXES)}"
         )
     try:
-        text = _READERS[suffix](path)
+        text = _text_in(path, suffix)
         record = json.loads(text) if text else None
-    except Exception as error:  # any library's own error type: named and passed on
+    except Exception as error:  # each library has its own error types
         raise InputError(f"{path}: not readable as {suffix} ({error})") from error
     if not isinstance(record, dict):
         raise InputError(
@@ -68,7 +71,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def described(record: dict[str, Any]) -> str:
-    """A record for a person to read."""
+    """A record as readable text."""
     lines = [
         f"stage     {record['stage']}, version {record['version']}",
         f"cytopipe  {record['cytopipe']}",
@@ -79,22 +82,17 @@ def described(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _items(value: dict[str, Any] | list[Any]) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(f"{key}: ", item) for key, item in value.items()]
-    return [("- ", item) for item in value]
-
-
 def _indented(value: dict[str, Any] | list[Any], depth: int = 1) -> list[str]:
     lines = []
-    for name, item in _items(value):
-        start = "  " * depth + name
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        start = "  " * depth + (f"{key}: " if isinstance(value, dict) else "- ")
         if isinstance(item, dict) and "path" in item:
             digest = f"  sha256 {item['sha256']}" if "sha256" in item else ""
             size = f"  {item['bytes']} bytes" if "bytes" in item else ""
             lines.append(start + item["path"] + digest + size)
         elif isinstance(item, dict | list) and any(
-            isinstance(inner, dict | list) for _, inner in _items(item)
+            isinstance(inner, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
         ):
             lines += [start.rstrip(), *_indented(item, depth + 1)]
         else:
@@ -102,84 +100,46 @@ def _indented(value: dict[str, Any] | list[Any], depth: int = 1) -> list[str]:
     return lines
 
 
-def _parquet(path: Path) -> str | None:
-    import pyarrow.parquet as pq
+def _text_in(path: Path, suffix: str) -> str | None:
+    """The provenance in a file, as JSON. Libraries are imported for the formats that need them."""
+    if suffix == ".parquet":
+        import pyarrow.parquet as pq
 
-    found = (pq.read_schema(path).metadata or {}).get(provenance.KEY.encode())
-    return found.decode() if found else None
+        return ((pq.read_schema(path).metadata or {}).get(KEY.encode()) or b"").decode()
+    if suffix in (".nii", ".gii"):
+        import nibabel as nib
 
+        image = nib.load(path)
+        if suffix == ".gii":
+            return image.meta.get(KEY)
+        comments = (e.text for e in image.header.extensions if e.get_code() == _COMMENT_CODE)
+        return next(filter(None, map(provenance.from_line, comments)), None)
+    if suffix == ".tif":
+        import tifffile
 
-def _nifti(path: Path) -> str | None:
-    import nibabel as nib
+        with tifffile.TiffFile(path) as tif:
+            return provenance.from_line(tif.pages[0].software)
+    if suffix == ".h5":
+        import h5py
 
-    for extension in nib.load(path).header.extensions:
-        if extension.get_code() == 6:
-            text = provenance.from_line(extension.text)
-            if text:
-                return text
-    return None
+        with h5py.File(path) as file:
+            return file[KEY][0].decode() if KEY in file else None
+    if suffix == ".safetensors":
+        from safetensors import safe_open
 
+        with safe_open(path, "np") as file:
+            return (file.metadata() or {}).get(KEY)
+    if suffix == ".pt":
+        from cytopipe.learning import checkpoints
 
-def _gifti(path: Path) -> str | None:
-    import nibabel as nib
+        return checkpoints.load(path).get(KEY)
+    if suffix == ".npz":
+        import numpy as np
 
-    return nib.load(path).meta.get(provenance.KEY)
-
-
-def _tiff(path: Path) -> str | None:
-    import tifffile
-
-    with tifffile.TiffFile(path) as tif:
-        return provenance.from_line(tif.pages[0].software)
-
-
-def _hdf5(path: Path) -> str | None:
-    import h5py
-
-    with h5py.File(path) as file:
-        return file[provenance.KEY][0].decode() if provenance.KEY in file else None
-
-
-def _safetensors(path: Path) -> str | None:
-    from safetensors import safe_open
-
-    with safe_open(path, "np") as file:
-        return (file.metadata() or {}).get(provenance.KEY)
-
-
-def _torch(path: Path) -> str | None:
-    from cytopipe.learning import checkpoints
-
-    return checkpoints.load(path).get(provenance.KEY)
-
-
-def _npz(path: Path) -> str | None:
-    import numpy as np
-
-    with np.load(path) as arrays:
-        return str(arrays[provenance.KEY]) if provenance.KEY in arrays else None
-
-
-def _comment(path: Path) -> str | None:
+        with np.load(path) as arrays:
+            return str(arrays[KEY]) if KEY in arrays else None
+    if suffix == ".html":
+        tag = re.search(f'<meta name="{KEY}" content="([^"]*)">', path.read_text())
+        return html.unescape(tag[1]) if tag else None
     lines = (line.removeprefix("# ") for line in path.read_text().splitlines())
     return next(filter(None, map(provenance.from_line, lines)), None)
-
-
-def _html(path: Path) -> str | None:
-    found = re.search(f'<meta name="{provenance.KEY}" content="([^"]*)">', path.read_text())
-    return html.unescape(found[1]) if found else None
-
-
-_READERS: dict[str, Callable[[Path], str | None]] = {
-    ".parquet": _parquet,
-    ".nii": _nifti,
-    ".gii": _gifti,
-    ".tif": _tiff,
-    ".h5": _hdf5,
-    ".safetensors": _safetensors,
-    ".pt": _torch,
-    ".npz": _npz,
-    ".tsv": _comment,
-    ".yaml": _comment,
-    ".html": _html,
-}

@@ -1,29 +1,24 @@
 """`python -m cytopipe queue`: the Slurm jobs of a study that are still in the queue."""
 
-import argparse
 import time
-from pathlib import Path
 
 from cytopipe.cluster import slurm
-from cytopipe.files import InputError
+from cytopipe.commands.study_parser import config_of, study_parser
 
 WAIT_S = 10.0
 
 
 def run(arguments: list[str]) -> int:
-    """List the Slurm jobs of a study; the exit status is 1 while there are any.
+    """List the Slurm jobs of a study; the exit status is 1 if there are any.
 
-    A second start of Snakemake beside them would do their work once more, into the same files.
+    If Snakemake were started beside them, it would do their work again, into the same files.
     """
-    parser = argparse.ArgumentParser("cytopipe queue", description=run.__doc__)
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
+    parser = study_parser("queue", run)
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--wait", action="store_true", help="return when all of them have ended")
     either.add_argument("--cancel", action="store_true", help="cancel them and wait for their end")
     options = parser.parse_args(arguments)
-    if not (options.study / "config" / "config.yaml").exists():
-        raise InputError(f"{options.study} has no config/config.yaml; name a study with --study")
-
+    config_of(options.study)
     jobs = slurm.jobs_of(options.study)
     print(slurm.listed(options.study, jobs))
     if jobs and options.cancel:

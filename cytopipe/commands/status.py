@@ -1,6 +1,5 @@
-"""`python -m cytopipe status`: where each brain of a study stands, and whom it waits for."""
+"""`python -m cytopipe status`: the progress of each brain of a study."""
 
-import argparse
 import re
 import sys
 from collections import Counter
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError
 from cytopipe.formats import tables, truth_table
 from cytopipe.study import config as study_config
@@ -23,15 +23,16 @@ from cytopipe.study.sections import (
 
 DONE, RUNNING, WAITING, FAILED, OPEN = "done", "running", "waiting for a person", "failed", "to run"
 _SHOWN = 12
-# what a log ends with if its process did not (logs.to), after the time of day
+# the last message of a process that failed (see logs.configure), after the time
 _END = re.compile(r"^\d\d:\d\d:\d\d (error: .*|stopped by an error)$", re.MULTILINE)
+_TISSUE = re.compile(r"tissue\.nii\.gz")
 _SURFACE = re.compile(r"hemi-[LR]_(mid|pial|white)(\.surf\.gii|\.obj)")
 _RULE_FAILED = re.compile(r"^Error in rule \w+:\n(?: +.*\n)*? +output: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of one brain: the files that it leaves, and the log of each."""
+    """A stage of one brain: its results, and the log of each."""
 
     name: str
     files: list[tuple[Path, Path]]
@@ -42,29 +43,20 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a brain stands.
-
-    Attributes
-    ----------
-    state : one of DONE, RUNNING, WAITING, FAILED, OPEN.
-    stage : the first that is not done, "" if all are.
-    reason : why, and what to do.
-    """
+class Progress:
+    """DONE, RUNNING, WAITING, FAILED or OPEN; the first stage that is not done; and the reason."""
 
     state: str
-    stage: str
-    reason: str
+    stage: str = ""
+    reason: str = ""
 
 
 def run(arguments: list[str]) -> int:
-    """Say where each brain stands (done, running, waiting for a person, failed, to run) and why.
+    """Print whether each brain is done, running, waiting for a person, failed or to run, and why.
 
-    Whether what is done is still up to date, `snakemake -n` says.
+    `snakemake -n` shows whether results are out of date.
     """
-    parser = argparse.ArgumentParser("cytopipe status", description=run.__doc__)
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
-    study: Path = parser.parse_args(arguments).study
+    study: Path = study_parser("status", run).parse_args(arguments).study
     if (study / "config" / "config.yaml").exists():
         config = study_config.read(study / "config" / "config.yaml")
         study_config.check(config, str(study / "config" / "config.yaml"))
@@ -85,30 +77,29 @@ def run(arguments: list[str]) -> int:
 def lines_of(
     study: Path, brain: str, role: str, sections: list[Section], config: dict[str, Any]
 ) -> list[str]:
-    """A brain's line and, under it, what a person should know."""
-    found = stages_of(study, brain, sections, config)
-    standing = standing_of(study, brain, found, config)
-    at = f" at {standing.stage}" if standing.stage else ""
-    lines = [f"{brain} ({role}, {len(sections)} sections): {standing.state}{at}"]
-    if standing.reason:
-        lines.append(f"    {standing.reason}")
-    if standing.state != DONE:
+    """The line of a brain, followed by indented notes."""
+    stages = stages_of(study, brain, sections, config)
+    progress = progress_of(study, brain, stages, config)
+    at = f" at {progress.stage}" if progress.stage else ""
+    notes = [progress.reason] if progress.reason else []
+    if progress.state != DONE:
         counts = [
             f"{stage.name} {len(stage.files) - len(stage.missing)}/{len(stage.files)}"
-            for stage in found
+            for stage in stages
             if stage.files
         ]
-        lines.append(f"    files: {', '.join(counts)}")
-    lines += [f"    {text}" for text in ready_made(study / "manual" / brain)]
-    lines += [f"    {text}" for text in section_notes(study, brain, found)]
-    lines += [f"    {text}" for text in failed_checks(study, brain)]
-    return lines
+        notes.append(f"files: {', '.join(counts)}")
+    notes += ready_made(study / "manual" / brain)
+    notes += section_notes(study, brain, stages)
+    notes += failed_checks(study, brain)
+    head = f"{brain} ({role}, {len(sections)} sections): {progress.state}{at}"
+    return [head, *(f"    {note}" for note in notes)]
 
 
 def stages_of(
     study: Path, brain: str, sections: list[Section], config: dict[str, Any]
 ) -> list[Stage]:
-    """What the rules of the workflow write for one brain, in the chain's order."""
+    """The results of the workflow for one brain, in the order of the stages."""
     results, logs = study / "results", study / "logs"
     span = config["study"]["chunk_span"]
     chunks = list(dict.fromkeys(chunk_of(section.section, span) for section in sections))
@@ -143,72 +134,68 @@ def stages_of(
 
 
 def ready_made(manual: Path) -> list[str]:
-    """Which files of a person take the place of what stages would make."""
+    """Notes on files in `manual` that replace the results of stages."""
     names = sorted(path.name for path in manual.glob("*") if path.is_file())
-    tissue = [name for name in names if name == "tissue.nii.gz"]
-    surfaces = [name for name in names if _SURFACE.fullmatch(name)]
-    return [
-        f"ready-made {what}, in place of {stage}: {', '.join(files)} in {manual}"
-        for what, stage, files in (
-            ("tissue", "the stacked sections", tissue),
-            ("surfaces", "those at half depth", surfaces),
-        )
-        if files
-    ]
+    notes = []
+    for what, replaced, pattern in (
+        ("tissue", "the stacked sections", _TISSUE),
+        ("surfaces", "those at half depth", _SURFACE),
+    ):
+        if files := ", ".join(filter(pattern.fullmatch, names)):
+            notes.append(f"ready-made {what}, in place of {replaced}: {files} in {manual}")
+    return notes
 
 
-def standing_of(study: Path, brain: str, stages: list[Stage], config: dict[str, Any]) -> Standing:
-    """The first stage that is not done says where a brain stands."""
+def progress_of(study: Path, brain: str, stages: list[Stage], config: dict[str, Any]) -> Progress:
+    """The progress of a brain, from the first stage that is not done."""
     stage = next((stage for stage in stages if stage.missing), None)
     if stage is None:
-        return Standing(DONE, "", "")
+        return Progress(DONE)
     whole = study / "results" / "reconstruction" / brain / "whole.nii.gz"
     manual = study / "manual" / brain
-    wanted = config["study"]["missing_exclusion"] == "stop"
+    required = config["study"]["missing_exclusion"] == "stop"
     drawn = any((manual / f"exclusion{end}").exists() for end in (".nii.gz", ".seg.nrrd"))
-    if stage.name == "reconstruction" and whole.exists() and wanted and not drawn:
+    if stage.name == "reconstruction" and whole.exists() and required and not drawn:
         proposed = study / "results" / "coordinates" / brain / "proposed-exclusion.nii.gz"
         start = f", starting from {proposed}" if proposed.exists() else ""
-        return Standing(
+        return Progress(
             WAITING,
             stage.name,
-            f"{manual / 'exclusion.seg.nrrd'} (or .nii.gz) is not there; mark what is no cortex on "
-            f"{whole}{start}, or set study.missing_exclusion to go_on (docs/new-brain.md)",
+            f"{manual / 'exclusion.seg.nrrd'} (or .nii.gz) is missing; mark everything that is not "
+            f"cortex on {whole}{start}, or set study.missing_exclusion to go_on "
+            "(docs/new-brain.md)",
         )
-    broken = failed_files(study)
+    failed = failed_files(study)
     for file, log in stage.missing:
-        end = end_of(log)
-        if end or file.relative_to(study).as_posix() in broken:
-            said = end or "its process was ended, perhaps for want of memory"
-            return Standing(FAILED, stage.name, f"{said} (log: {log})")
+        error = error_in(log)
+        if error or file.relative_to(study).as_posix() in failed:
+            reason = error or "its process was killed, perhaps for lack of memory"
+            return Progress(FAILED, stage.name, f"{reason} (log: {log})")
     started = [log for _, log in stage.missing if log.exists()]
     if started and any((study / ".snakemake" / "locks").glob("*")):
-        return Standing(RUNNING, stage.name, f"{last_line(started[-1])} (log: {started[-1]})")
-    return Standing(OPEN, stage.name, "")
+        return Progress(RUNNING, stage.name, f"{last_line(started[-1])} (log: {started[-1]})")
+    return Progress(OPEN, stage.name)
 
 
-def end_of(log: Path) -> str:
-    """Why a log's process ended early: its last error, "" if it tells of none."""
-    if not log.exists():
+def error_in(log: Path) -> str:
+    """The error that ended a process, from its log; "" if there is none."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    ends = list(_END.finditer(text))
+    if not ends:
         return ""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    found = list(_END.finditer(text))
-    if not found:
-        return ""
-    if found[-1][1].startswith("error: "):
-        return text[found[-1].start(1) + len("error: ") :].strip()
-    # a traceback follows; its last line says what it was
-    return last_line(log)
+    if ends[-1][1].startswith("error: "):
+        return text[ends[-1].start(1) + len("error: ") :].strip()
+    return last_line(log)  # of the traceback
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says something, without the time."""
+    """The last line of a log, without the time."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return re.sub(r"^\d\d:\d\d:\d\d ", "", lines[-1]) if lines else "has just started"
 
 
 def failed_files(study: Path) -> set[str]:
-    """Outputs of the jobs that failed in the latest run of Snakemake."""
+    """Outputs of the jobs that failed in the last run of Snakemake."""
     runs = sorted((study / ".snakemake" / "log").glob("*.snakemake.log"))
     if not runs:
         return set()
@@ -217,7 +204,7 @@ def failed_files(study: Path) -> set[str]:
 
 
 def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
-    """Sections that are not ok, and proposals that a person has not answered."""
+    """Notes on sections that are not ok, and on proposals without an answer."""
     notes = []
     statuses: dict[int, str] = {}
     try:
@@ -232,30 +219,27 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
         proposed = stack.with_name("proposed-sections.tsv")
         answered = study / "manual" / brain / "sections.tsv"
         audited = stack.with_name("audit-sections.tsv")
-        given = _sections_in(answered)
-        open_numbers = _sections_in(proposed) - given
-        open_findings = _sections_in(audited) - given
+        answers = _sections_in(answered)
+        proposals = _sections_in(proposed) - answers
+        findings = _sections_in(audited) - answers
     except InputError as error:
         return [str(error)]
     for status in Counter(statuses.values()):
         if status != "ok":
-            numbers = sorted(number for number, it in statuses.items() if it == status)
+            numbers = sorted(number for number, own in statuses.items() if own == status)
             shown = ", ".join(map(str, numbers[:_SHOWN])) + (" ..." * (len(numbers) > _SHOWN))
             notes.append(f"{len(numbers)} {status}: {shown}")
-    if open_numbers:
-        notes.append(
-            f"{len(open_numbers)} proposals to look at: {proposed}; answers go to {answered}"
-        )
-    if open_findings:
-        notes.append(
-            f"{len(open_findings)} findings of the audit to look at: {audited}; answers go to "
-            f"{answered}"
-        )
+    for unanswered, what, path in (
+        (proposals, "proposals", proposed),
+        (findings, "findings of the audit", audited),
+    ):
+        if unanswered:
+            notes.append(f"{len(unanswered)} {what} to look at: {path}; answers go to {answered}")
     return notes
 
 
 def failed_checks(study: Path, brain: str) -> list[str]:
-    """What the coordinates stage found wrong with the way to the template."""
+    """Failed checks of the transform to the template."""
     path = study / "results" / "coordinates" / brain / "checks.parquet"
     if not path.exists():
         return []
@@ -271,6 +255,5 @@ def failed_checks(study: Path, brain: str) -> list[str]:
 
 
 def _sections_in(path: Path) -> set[str]:
-    if not path.exists():
-        return set()
-    return {row["section"] for _, row in read_tsv(path, ("section",), COLUMNS[1:])}
+    rows = read_tsv(path, ("section",), COLUMNS[1:]) if path.exists() else []
+    return {row["section"] for _, row in rows}

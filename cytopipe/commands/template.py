@@ -1,10 +1,9 @@
-"""`python -m cytopipe template`: a known reference brain in the form that a study takes.
+"""`python -m cytopipe template`: convert a reference brain to the template of a study.
 
-Tissue labels come from maps of gray and white matter, areas from a volume of labels or one
-probability map for each. Files of nilearn are installed with it; all others are the lab's.
+Tissue labels come from maps of gray and white matter. Areas come from label volumes or from one
+probability map per area. The lab supplies the files, except those that are installed with nilearn.
 """
 
-import argparse
 import re
 import xml.etree.ElementTree as ET
 from importlib.resources import files
@@ -15,58 +14,55 @@ import pandas as pd
 from numpy.typing import NDArray
 from skimage.filters import threshold_multiotsu
 
+from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError, atomic_write, require
 from cytopipe.formats import volumes
 from cytopipe.formats.atlas import Atlas
 from cytopipe.formats.volumes import Volume, labels_at
-from cytopipe.numerics.geometry import Floats
 
 NAMES = ("icbm152_2009a", "icbm152_2009c", "colin27")
 _SHIPPED = "data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
-# a volume with a skull is larger, one of another unit or animal far off
+# plausible volumes of a human brain without skull. Chosen, not measured
 _BRAIN_ML = (700.0, 2500.0)
 _SIDE = re.compile(r"[\s_-]+(left|right|lh|rh|l|r)(\s+hemisphere)?$", re.IGNORECASE)
-# a label with this share of its voxels on one side belongs to that hemisphere
+# a label with this share of its voxels on one side belongs to it. Chosen, not measured
 _ONE_SIDE = 0.95
 
 
 def run(arguments: list[str]) -> int:
-    """Write template/tissue.nii.gz and, of the maps of an atlas, atlas.nii.gz and areas.tsv."""
-    parser = argparse.ArgumentParser("cytopipe template", description=run.__doc__)
+    """Write template/tissue.nii.gz and, if there is an atlas, atlas.nii.gz and areas.tsv."""
+    parser = study_parser("template", run)
     parser.add_argument("name", choices=NAMES, help="icbm152_2009a needs no files")
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
     parser.add_argument("--gray", type=Path, help="probability map of gray matter, NIfTI")
-    parser.add_argument("--white", type=Path, help="the same of white matter")
+    parser.add_argument("--white", type=Path, help="probability map of white matter, NIfTI")
     parser.add_argument("--t1", type=Path, help="instead of both: T1 of the brain without skull")
     parser.add_argument(
-        "--labels", type=Path, nargs="+", help="volume of labels, or left and right"
+        "--labels", type=Path, nargs="+", help="label volume, or one for each hemisphere"
     )
-    parser.add_argument("--probabilities", type=Path, help="instead: a 4D volume, a map an area")
-    parser.add_argument(
-        "--names", type=Path, nargs="+", help="their names: .tsv, .csv or .xml each"
-    )
+    parser.add_argument("--probabilities", type=Path, help="instead: 4D volume, one map per area")
+    parser.add_argument("--names", type=Path, nargs="+", help="their names: .tsv, .csv or .xml")
     parser.add_argument(
         "--min-probability", type=float, default=0.25, help="of an area in --probabilities; 0.25"
     )
     options = parser.parse_args(arguments)
     folder = options.study / "template"
-    require(options.study, "make the study's folder first")
-    given = [options.gray, options.white, options.t1]
+    require(options.study, "create the folder of the study first")
+    maps = [options.gray, options.white, options.t1]
     wants_atlas = bool(options.labels or options.probabilities)
     if bool(options.names) != wants_atlas or (options.labels and options.probabilities):
         raise InputError("an atlas is --names with either --labels or --probabilities; give both")
 
     path = folder / "tissue.nii.gz"
-    # a template that a lab corrected is not made again for an atlas that comes later
-    if wants_atlas and path.exists() and not any(given):
+    # keep a template, which may have been corrected, if an atlas is added later
+    if wants_atlas and path.exists() and not any(maps):
         tissue = volumes.read_tissue(path)
         print(f"{path}: kept")
     else:
         _free(path)
-        tissue = _tissue(options.name, *given)
+        tissue = _tissue(options.name, *maps)
         volumes.write(tissue, path)
         print(f"{path}: gray {_ml(tissue, 1):.0f} ml, white {_ml(tissue, 2):.0f} ml")
-    said = [f"  name: {options.name}", "  tissue: template/tissue.nii.gz"]
+    values = [f"  name: {options.name}", "  tissue: template/tissue.nii.gz"]
     if wants_atlas:
         atlas = (
             atlas_of_labels(options.labels, options.names)
@@ -74,18 +70,15 @@ def run(arguments: list[str]) -> int:
             else atlas_of_maps(options.probabilities, options.names[0], options.min_probability)
         )
         _write_atlas(atlas, tissue, folder)
-        said += ["  atlas: template/atlas.nii.gz", "  areas: template/areas.tsv"]
-    print("\n".join(["in config/config.yaml:", "template:", *said]))
+        values += ["  atlas: template/atlas.nii.gz", "  areas: template/areas.tsv"]
+    print("\n".join(["in config/config.yaml:", "template:", *values]))
     return 0
 
 
 def tissue_of_maps(gray: Volume, white: Volume) -> Volume:
-    """Labels of the most probable of gray, white and all else, whose probability is the rest.
+    """Labels of the most probable of background, gray and white; the first wins if they are equal.
 
-    Parameters
-    ----------
-    gray, white : probabilities from 0 to 1 on one grid. Of equals the first of background, gray and
-        white wins.
+    `gray` and `white` are probabilities from 0 to 1 on one grid; the background has the rest.
     """
     background = 1 - gray.data - white.data
     labels = np.argmax(np.stack([background, gray.data, white.data]), axis=0)
@@ -93,10 +86,10 @@ def tissue_of_maps(gray: Volume, white: Volume) -> Volume:
 
 
 def tissue_of_t1(t1: Volume) -> Volume:
-    """Labels of three classes of brightness (Otsu, over all voxels above 0) of a T1 without skull.
+    """Labels from three classes of brightness (Otsu, over voxels above 0) of a T1 without skull.
 
-    The darkest class, fluid, is background. Cruder than `tissue_of_maps`: deep nuclei are as bright
-    as white matter.
+    The darkest class, fluid, becomes background. This is cruder than `tissue_of_maps`, because deep
+    nuclei are as bright as white matter.
     """
     brain = t1.data > 0
     labels = np.zeros(t1.data.shape, np.uint8)
@@ -105,15 +98,15 @@ def tissue_of_t1(t1: Volume) -> Volume:
 
 
 def atlas_of_labels(paths: list[Path], tables: list[Path]) -> Atlas:
-    """An atlas of label volumes of one grid, such as one a hemisphere, and a table for each.
+    """An atlas from label volumes on one grid, such as one per hemisphere, and a table for each.
 
-    Labels of a later volume are raised above those of the earlier, whose voxels win. Labels that no
-    table names are left out.
+    Labels of a later volume are raised above those of earlier ones, whose voxels win. Labels
+    without a name are left out.
 
     Raises
     ------
     InputError
-        If a file is none, grids differ, or the names' sides contradict the voxels'.
+        If a file is invalid, if the grids differ, or if a name contradicts the side of its voxels.
     """
     if len(paths) != len(tables):
         raise InputError(f"--labels are {len(paths)} files, --names {len(tables)}; give one each")
@@ -123,11 +116,9 @@ def atlas_of_labels(paths: list[Path], tables: list[Path]) -> Atlas:
     for path, table in zip(paths, tables, strict=True):
         volume = volumes.read(path)
         if volume.data.ndim != 3 or not np.array_equal(volume.data, np.rint(volume.data)):
-            raise InputError(f"{path}: no volume of labels; maps are given by --probabilities")
+            raise InputError(f"{path}: not a label volume; use --probabilities for maps")
         if data is not None and not _same_grid(volume, Volume(data, affine)):
-            raise InputError(
-                f"{path}: of another grid than {paths[0]}; resample it by nearest voxel"
-            )
+            raise InputError(f"{path}: its grid differs from {paths[0]}; resample by nearest voxel")
         here = volume.data.astype(np.int32)
         own = _names(table, ("label", "index"))
         absent = sorted(set(np.unique(here).tolist()) - {0, *own})
@@ -139,26 +130,27 @@ def atlas_of_labels(paths: list[Path], tables: list[Path]) -> Atlas:
         here[here > 0] += raised
         data = here if data is None else np.where(data > 0, data, here)
         affine = volume.affine
-    assert data is not None  # argparse wants one at least
+    assert data is not None  # argparse requires at least one
     return _sided(Volume(data, affine), names, tables[0])
 
 
 def atlas_of_maps(path: Path, table: Path, min_probability: float) -> Atlas:
-    """An atlas whose label is 1 + the index of the map of the largest probability at a voxel.
+    """An atlas with the label 1 + index of the map with the largest probability at each voxel.
 
-    Of equal maps the first wins; below `min_probability` (0 to 1) is no area. Maps whose index
-    (from 0) the table does not name, such as fibre tracts, are left out before they are compared.
+    The first of equal maps wins. Voxels below `min_probability` (0 to 1) get no label. Maps whose
+    index (from 0) is not in the table, such as fibre tracts, are ignored.
 
     Raises
     ------
     InputError
-        If a file is none, an index has no map, or the names' sides contradict the voxels'.
+        If a file is invalid, if an index has no map, or if a name contradicts the side of its
+        voxels.
     """
     if not 0 <= min_probability <= 1:
         raise InputError(f"--min-probability is {min_probability}; give a number from 0 to 1")
     maps = volumes.read(path)
     if maps.data.ndim != 4:
-        raise InputError(f"{path}: of shape {maps.data.shape}; probabilities are 4D, a map an area")
+        raise InputError(f"{path}: has the shape {maps.data.shape}; give 4D, one map per area")
     full = _full_scale(maps, path)
     names = _names(table, ("index",))
     beyond = sorted(index for index in names if index >= maps.data.shape[3])
@@ -170,7 +162,7 @@ def atlas_of_maps(path: Path, table: Path, min_probability: float) -> Atlas:
     labels = np.zeros(maps.data.shape[:3], np.int32)
     best = np.zeros(maps.data.shape[:3], np.float32)
     for index in sorted(names):
-        # one at a time: the maps of an atlas fill a memory as floating point
+        # one at a time: all maps as floating point may not fit into memory
         here = maps.data[..., index].astype(np.float32) / full
         better = (here > best) & (here >= min_probability)
         labels[better], best[better] = index + 1, here[better]
@@ -180,21 +172,19 @@ def atlas_of_maps(path: Path, table: Path, min_probability: float) -> Atlas:
 
 def _tissue(name: str, gray: Path | None, white: Path | None, t1: Path | None) -> Volume:
     if t1 is not None and (gray or white):
-        raise InputError(
-            "--t1 stands instead of --gray and --white; give the maps, they are better"
-        )
+        raise InputError("--t1 replaces --gray and --white; use only the maps, they are better")
     if t1 is not None:
         volume = volumes.read(t1)
         volume_ml = _ml(Volume(volume.data > 0, volume.affine), 1)
         if volume.data.ndim != 3 or not _BRAIN_ML[0] < volume_ml < _BRAIN_ML[1]:
             raise InputError(
-                f"{t1}: of shape {volume.data.shape}, {volume_ml:.0f} ml are above 0; give a brain "
-                "without skull and with 0 around it (of mricron's Colin 27: ch2bet.nii.gz)"
+                f"{t1}: has the shape {volume.data.shape}, {volume_ml:.0f} ml are above 0; give a "
+                "brain without skull, and 0 around it (of mricron's Colin 27: ch2bet.nii.gz)"
             )
         try:
             return tissue_of_t1(volume)
         except ValueError as error:
-            raise InputError(f"{t1}: holds too few values, as a mask does; give a T1") from error
+            raise InputError(f"{t1}: has too few values, like a mask; give a T1") from error
     if name == "icbm152_2009a" and gray is None and white is None:
         shipped = [_SHIPPED.format(kind) for kind in ("gm", "wm")]
         gray, white = (Path(str(files("nilearn.datasets").joinpath(file))) for file in shipped)
@@ -203,36 +193,36 @@ def _tissue(name: str, gray: Path | None, white: Path | None, t1: Path | None) -
         raise InputError(f"{name}: give its maps with --gray and --white, or --t1 without skull")
     maps = _probabilities(gray), _probabilities(white)
     if not _same_grid(*maps):
-        raise InputError(f"{gray} and {white}: of different grids; take both from one template")
+        raise InputError(f"{gray} and {white}: grids differ; take both from one template")
     return tissue_of_maps(*maps)
 
 
 def _probabilities(path: Path) -> Volume:
-    """A volume from 0 to 1, of one that ends at 1, 100 or 255."""
+    """Read a volume and scale it to 0 to 1."""
     volume = volumes.read(path)
     scaled = volume.data.astype(np.float32) / _full_scale(volume, path)
     return Volume(np.clip(scaled, 0, 1), volume.affine)
 
 
 def _full_scale(volume: Volume, path: Path) -> float:
-    """What stands for certain in probabilities: 1, 100 or 255."""
+    """The value of probability 1: 1, 100 or 255."""
     lowest, highest = float(np.min(volume.data)), float(np.max(volume.data))
     full = [scale for scale in (1.0, 100.0, 255.0) if 0.9 * scale < highest < 1.01 * scale]
     if not full or lowest < -0.01 * full[0]:
         raise InputError(
-            f"{path}: holds {lowest:g} to {highest:g}; a map of probabilities goes from 0 to 1, "
-            "100 or 255"
+            f"{path}: has values from {lowest:g} to {highest:g}; probabilities go from 0 to 1, 100 "
+            "or 255"
         )
     return full[0]
 
 
 def _names(path: Path, columns: tuple[str, ...]) -> dict[int, str]:
-    """Names by label, of a table (one of `columns`, and `name`) or the XML of Julich-Brain."""
+    """Names by label, from a table (one of `columns`, and `name`) or the XML of Julich-Brain."""
     require(path, "check --names")
     if path.suffix == ".xml":
         try:
-            found = ET.parse(path).getroot().findall(".//Structure")
-            rows = [(it.get("grayvalue", ""), (it.text or "").strip()) for it in found]
+            nodes = ET.parse(path).getroot().findall(".//Structure")
+            rows = [(node.get("grayvalue", ""), (node.text or "").strip()) for node in nodes]
         except ET.ParseError as error:
             raise InputError(f"{path}: not readable XML ({error}); get it again") from error
     else:
@@ -246,7 +236,7 @@ def _names(path: Path, columns: tuple[str, ...]) -> dict[int, str]:
     for label, name in rows:
         if not label.strip().isdigit() or int(label) in names or not name.strip():
             raise InputError(
-                f"{path}: label {label!r}, name {name!r}; give a number once, and a name"
+                f"{path}: label {label!r}, name {name!r}; give unique numbers and names"
             )
         names[int(label)] = name.strip()
     if not names:
@@ -255,7 +245,7 @@ def _names(path: Path, columns: tuple[str, ...]) -> dict[int, str]:
 
 
 def _sided(labels: Volume, names: dict[int, str], table: Path) -> Atlas:
-    """Hemispheres by the end of a name, which goes, or else by where the label's voxels lie."""
+    """Hemispheres by the ending of a name, which is removed, or by the position of the voxels."""
     index = np.argwhere(labels.data > 0)
     right = labels.to_mm(index)[:, 0] > 0
     values = labels.data[tuple(index.T)]
@@ -276,7 +266,7 @@ def _sided(labels: Volume, names: dict[int, str], table: Path) -> Atlas:
             if (share if side == "R" else 1 - share) < 0.5:
                 raise InputError(
                     f"{table}: {name!r} has {100 * share:.0f} % of its voxels at the right; the "
-                    "volume is mirrored or the table another one's: get both from one source"
+                    "volume is mirrored or has another table: get both from one source"
                 )
         plain[label] = name[: ending.start()] if ending else name
         sides[label] = side
@@ -307,12 +297,13 @@ def _write_atlas(atlas: Atlas, tissue: Volume, folder: Path) -> None:
 
 def _free(path: Path) -> None:
     if path.exists():
-        raise InputError(f"{path}: is there already; delete it, or rename it, to make it again")
+        raise InputError(f"{path}: exists already; delete it or rename it")
 
 
 def _same_grid(one: Volume, other: Volume) -> bool:
-    affine: Floats = other.affine
-    return one.data.shape == other.data.shape and np.allclose(one.affine, affine, atol=1e-4)
+    return one.data.shape == other.data.shape and bool(
+        np.allclose(one.affine, other.affine, atol=1e-4)
+    )
 
 
 def _ml(volume: Volume, label: int) -> float:

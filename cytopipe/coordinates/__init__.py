@@ -33,8 +33,8 @@ from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.atlas import read_atlas
 from cytopipe.formats.transforms import PointTransform, affine_transform, has_inverted_field
 from cytopipe.formats.volumes import Volume, regular_affine
-from cytopipe.numerics import chain as frames
-from cytopipe.numerics.chain import Chain
+from cytopipe.numerics import frames
+from cytopipe.numerics.frames import Chain
 from cytopipe.numerics.geometry import ImageRight, stack_to_ras
 from cytopipe.study import masks
 from cytopipe.study.config import Coordinates

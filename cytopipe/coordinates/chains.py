@@ -11,8 +11,8 @@ from cytopipe.formats import anchorings, transforms
 from cytopipe.formats.anchorings import Anchoring, Target
 from cytopipe.formats.tables import StackRow
 from cytopipe.formats.transforms import PointTransform
-from cytopipe.numerics import chain as frames
-from cytopipe.numerics.chain import Chain, Link
+from cytopipe.numerics import frames
+from cytopipe.numerics.frames import Chain, Link
 from cytopipe.numerics.geometry import Floats, ImageRight
 from cytopipe.study import transform_table
 from cytopipe.study.sections import STACK

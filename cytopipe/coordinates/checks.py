@@ -17,8 +17,8 @@ from cytopipe.coordinates.direction import Overlap, tissue_points_mm
 from cytopipe.formats.tables.brains import FAILED, OK, CheckRow
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.formats.volumes import Volume
-from cytopipe.numerics.chain import Chain
 from cytopipe.numerics.components import Mask
+from cytopipe.numerics.frames import Chain
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
 
 # a point returns if it ends this near to its start; a field is inverted to 0.005 mm

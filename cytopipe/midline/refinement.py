@@ -19,8 +19,8 @@ from scipy import ndimage
 from cytopipe.numerics.components import Mask, touching
 from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.laplace2d import REACHED, interpolate, solve_laplace, walk
+from cytopipe.numerics.neighbours import beside, count, nearest
 from cytopipe.numerics.thinning import thin
-from cytopipe.numerics.windows import beside, count, nearest
 
 GRAY, WHITE = 1, 2
 

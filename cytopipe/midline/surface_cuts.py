@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.formats.surfaces import Surface
-from cytopipe.numerics.geometry import Floats, ImageRight, ras_to_stack
+from cytopipe.numerics.geometry import Floats, ImageRight, ras_to_stack, unit
 from cytopipe.numerics.meshes import vertex_normals
-from cytopipe.numerics.slicing import cut_mesh, resample, unit
+from cytopipe.numerics.slicing import cut_mesh, resample
 
 
 @dataclass(frozen=True)

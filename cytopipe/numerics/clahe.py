@@ -1,8 +1,8 @@
-"""Contrast limited adaptive histogram equalization, bit for bit that of scikit-image.
+"""Contrast limited adaptive histogram equalization, bit for bit as in scikit-image.
 
-`skimage.exposure.equalize_adapthist` (Zuiderveld 1994) is the definition; its result on uint8
-images is reproduced exactly, its intermediate arrays of all pixels times four neighbours are not.
-OpenCV's CLAHE is another thing: it takes a number of tiles, and a limit on another scale.
+The result on uint8 images is that of `skimage.exposure.equalize_adapthist` (Zuiderveld 1994), but
+without its intermediate arrays of all pixels times four neighbours. OpenCV's CLAHE differs: it
+takes a number of tiles, and a limit on another scale.
 """
 
 import cv2
@@ -11,8 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 BINS = 256
-# skimage works on 2**14 gray values between its two bins' look-ups
-GRAY_VALUES = 1 << 14
+GRAY_VALUES = 1 << 14  # as in scikit-image
 
 
 def equalize(
@@ -24,12 +23,12 @@ def equalize(
     ----------
     image : (rows, columns).
     kernel_px : edge of a tile in PIXELS.
-    clip_limit : largest share of a tile's pixels that one of the 256 bins may hold; what is above
-        is spread over all bins. scikit-image's default, 0.01, caps the gain of contrast at 2.56.
+    clip_limit : largest share of a tile's pixels that one of the 256 bins may hold; the excess is
+        spread over all bins. scikit-image's default, 0.01, limits the gain of contrast to 2.56.
 
     Returns
     -------
-    (rows, columns) between 0 and 1, both reached. A constant image has no contrast: all zeros.
+    (rows, columns), from 0 to 1; all zeros if the image is constant.
     """
     low, high, _, _ = cv2.minMaxLoc(image)
     if low == high:
@@ -40,7 +39,7 @@ def equalize(
     for histogram in histograms.reshape(-1, BINS):
         _clip(histogram, limit)
     maps = np.cumsum(histograms, axis=-1) * ((GRAY_VALUES - 1) / kernel_px**2)
-    # whole gray values, held as floats for the blending
+    # integer gray values, as floats for the blending
     maps = np.floor(np.minimum(maps, GRAY_VALUES - 1))
     blended = np.empty(image.shape, np.int16)
     least, most = _blend(binned, maps, kernel_px, blended)
@@ -51,7 +50,7 @@ def equalize(
 
 
 def _bin_of_gray(low: int, high: int) -> NDArray[np.uint8]:
-    """Bin of each of the 256 gray values after stretching [low, high], with skimage's rounding."""
+    """Bin of each gray value after stretching [low, high], with skimage's rounding."""
     gray = np.clip(np.arange(256) * 257, low * 257, high * 257)
     stretched = np.round((gray - low * 257.0) / ((high - low) * 257.0) * (GRAY_VALUES - 1))
     return (stretched.astype(np.int64) // (1 + GRAY_VALUES // BINS)).astype(np.uint8)
@@ -59,7 +58,7 @@ def _bin_of_gray(low: int, high: int) -> NDArray[np.uint8]:
 
 @njit(cache=True)
 def _reflected(i: int, n: int) -> int:
-    """Index into n items of position i >= 0 of their reflection without repeated edges."""
+    """Index into n items of position i >= 0 if they are reflected without repeating the edges."""
     if n == 1:
         return 0
     i %= 2 * (n - 1)
@@ -68,7 +67,7 @@ def _reflected(i: int, n: int) -> int:
 
 @njit(cache=True)
 def _tile_histograms(binned: NDArray[np.uint8], kernel: int) -> NDArray[np.int64]:
-    """Histograms of all tiles; the last ones are completed by reflection."""
+    """Histograms of all tiles; reflection completes the last ones."""
     rows, columns = binned.shape
     down, across = -(-rows // kernel), -(-columns // kernel)
     histograms = np.zeros((down, across, BINS), np.int64)
@@ -96,7 +95,7 @@ def _clip(histogram: NDArray[np.int64], limit: int) -> None:
     share = excess // bins
     upper = limit - share
     for i in range(bins):
-        # a bin raised here may pass `upper`; it is then capped in the next loop, not in this one
+        # a bin raised here may exceed `upper`; the next loop caps it
         if histogram[i] < upper:
             histogram[i] += share
             excess -= share
@@ -123,12 +122,9 @@ def _clip(histogram: NDArray[np.int64], limit: int) -> None:
 
 @njit(cache=True)
 def _blend(
-    binned: NDArray[np.uint8],
-    maps: NDArray[np.float64],
-    kernel: int,
-    blended: NDArray[np.int16],
+    binned: NDArray[np.uint8], maps: NDArray[np.float64], kernel: int, blended: NDArray[np.int16]
 ) -> tuple[int, int]:
-    """Map each pixel by the four nearest tiles, weighted bilinearly; the least and the most."""
+    """Map each pixel by the four nearest tiles, weighted bilinearly; return minimum and maximum."""
     rows, columns = binned.shape
     half = kernel // 2
     down, across, _ = maps.shape

@@ -1,7 +1,7 @@
-"""Connected components of masks in the plane; neighbours share an edge (connectivity 4).
+"""Connected components of 2D masks; neighbours share an edge (connectivity 4).
 
-A row of a mask is a few runs of pixels; runs, not pixels, are joined (union-find). The results are
-those of scikit-image's `label`, `remove_small_objects` and `remove_small_holes`.
+Union-find joins runs of pixels, of which a row has only a few. The results equal those of
+scikit-image's `label`, `remove_small_objects` and `remove_small_holes`.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pieces:
-    """What is known of the components of a mask; arrays have an entry a component.
+    """The components of a mask; arrays other than `labels` have one entry per component.
 
     Attributes
     ----------
-    labels : (rows, columns), the component's number, -1 outside the mask.
-    area : pixels.
-    outline : pixel edges to anything else, the image's border included.
-    against : those of them with a pixel of another mask on the far side.
-    total : sum of an image over the pixels.
+    labels : (rows, columns), the number of the component; -1 outside the mask.
+    area : number of pixels.
+    outline : number of pixel edges between the component and its surroundings or the image border.
+    against : number of those edges that border on another mask.
+    total : sum of an image over the component.
     """
 
     labels: NDArray[np.int32]
@@ -35,12 +35,12 @@ class Pieces:
 
 
 def without_small(mask: Mask, max_px: float) -> Mask:
-    """`mask` without its components of at most `max_px` pixels (skimage: remove_small_objects)."""
+    """Remove components of at most `max_px` pixels (skimage: remove_small_objects)."""
     return np.asarray(_select(mask, mask, max_px, False))
 
 
 def filled(mask: Mask, max_px: float) -> Mask:
-    """`mask` with its holes of at most `max_px` pixels filled (skimage: remove_small_holes)."""
+    """Fill holes of at most `max_px` pixels (skimage: remove_small_holes)."""
     return ~without_small(~mask, max_px)
 
 
@@ -58,17 +58,11 @@ def connected_to_border(mask: Mask) -> Mask:
 
 
 def pieces(mask: Mask, other: Mask, image: NDArray[np.uint8]) -> Pieces:
-    """Measure the components of `mask`: against `other`, and over `image` (see `Pieces`)."""
+    """Measure the components of `mask`, with `other` and `image` as described in `Pieces`."""
     starts, ends, first, roots = _runs(mask)
     _, numbers = np.unique(roots, return_inverse=True)
-    labels = np.full(mask.shape, -1, np.int32)
-    _paint(starts, ends, first, numbers.astype(np.int32), labels)
-    return Pieces(labels, *_measure(labels, other, image, int(numbers.max(initial=-1)) + 1))
-
-
-def edges_between(first: Mask, second: Mask) -> int:
-    """Number of pixel edges that part a pixel of `first` from one of `second`."""
-    return int(_edges_between(first, second))
+    count = int(numbers.max(initial=-1)) + 1
+    return Pieces(*_measure(starts, ends, first, numbers, count, other, image))
 
 
 @njit(cache=True, inline="always")
@@ -81,7 +75,7 @@ def _root(parents: Ints, i: int) -> int:
 
 @njit(cache=True)
 def _runs(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32], Ints, Ints]:
-    """Runs of a mask: first column, column after the last, first run of each row, root run."""
+    """Runs of a mask: first column, column after the last, first run of each row, and root run."""
     rows, columns = mask.shape
     room = rows * ((columns + 1) // 2)
     starts, ends = np.empty(room, np.int32), np.empty(room, np.int32)
@@ -118,7 +112,7 @@ def _runs(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32], Ints, Ints]
 
 @njit(cache=True)
 def _select(mask: Mask, seeds: Mask, max_px: float, seeded: bool) -> Mask:
-    """Components with a seed, or, not `seeded`, with more than `max_px` pixels."""
+    """Components with more than `max_px` seeds if `seeded`, else with more than `max_px` pixels."""
     starts, ends, first, roots = _runs(mask)
     score = np.zeros(len(roots), np.int64)
     for y in range(mask.shape[0]):
@@ -137,22 +131,12 @@ def _select(mask: Mask, seeds: Mask, max_px: float, seeded: bool) -> Mask:
 
 
 @njit(cache=True)
-def _paint(
-    starts: NDArray[np.int32],
-    ends: NDArray[np.int32],
-    first: Ints,
-    numbers: NDArray[np.int32],
-    labels: NDArray[np.int32],
-) -> None:
+def _measure(starts, ends, first, numbers, count, other, image):  # type: ignore[no-untyped-def]
+    """The fields of `Pieces`, from the runs of a mask and the number of each run's component."""
+    labels = np.full(other.shape, -1, np.int32)
     for y in range(labels.shape[0]):
         for i in range(first[y], first[y + 1]):
             labels[y, starts[i] : ends[i]] = numbers[i]
-
-
-@njit(cache=True)
-def _measure(
-    labels: NDArray[np.int32], other: Mask, image: NDArray[np.uint8], count: int
-) -> tuple[Ints, Ints, Ints, Ints]:
     area, outline = np.zeros(count, np.int64), np.zeros(count, np.int64)
     against, total = np.zeros(count, np.int64), np.zeros(count, np.int64)
     rows, columns = labels.shape
@@ -170,11 +154,12 @@ def _measure(
                 elif labels[v, u] < 0:
                     outline[label] += 1
                     against[label] += other[v, u]
-    return area, outline, against, total
+    return labels, area, outline, against, total
 
 
 @njit(cache=True)
-def _edges_between(first: Mask, second: Mask) -> int:
+def edges_between(first: Mask, second: Mask) -> int:
+    """Number of pixel edges between `first` and `second`."""
     rows, columns = first.shape
     count = 0
     for y in range(rows):

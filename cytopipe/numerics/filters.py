@@ -1,4 +1,4 @@
-"""Rank and mean filters of integer images, as scipy.ndimage computes them, at OpenCV's speed."""
+"""Filters with the results of scipy.ndimage and scikit-image, computed by OpenCV."""
 
 import cv2
 import numpy as np
@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 
 
 def odd_size(length_um: float, spacing_um: float) -> int:
-    """The odd number of pixels nearest to a length; at least 1, where a filter does nothing.
+    """The odd number of pixels nearest to a length, at least 1.
 
-    Rounding to odd keeps a filter centred. The floor of 1 matters at coarse spacings: five pixels
-    of 64 um cover 320 um, and five pixels of 256 um would close every sulcus.
+    An odd size keeps a filter centred. Size 1 leaves the image as it is, which matters at coarse
+    spacings: five pixels of 64 um cover 320 um, but five pixels of 256 um would close every sulcus.
     """
     return max(1, 2 * round((length_um / spacing_um - 1) / 2) + 1)
 
@@ -17,10 +17,10 @@ def odd_size(length_um: float, spacing_um: float) -> int:
 def minimum_maximum_mean(
     image: NDArray[np.uint8] | NDArray[np.uint16], size: int
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """A minimum, then a maximum, then a mean filter of one odd size.
+    """Apply a minimum, a maximum and a mean filter of one odd size.
 
-    Identical to scipy.ndimage's `minimum_filter`, `maximum_filter` and `uniform_filter` in their
-    default mode on unsigned integers; there the mean is truncated after each axis, rows first.
+    The result equals that of scipy.ndimage's `minimum_filter`, `maximum_filter` and
+    `uniform_filter` in their default mode, which truncates the mean after each axis, rows first.
     """
     if size == 1:
         return image
@@ -35,7 +35,7 @@ def minimum_maximum_mean(
 
 
 def gaussian(image: NDArray[np.float64], sigma_px: float) -> NDArray[np.float64]:
-    """Gaussian blur as `skimage.filters.gaussian` (truncated at 4 sigma, edges repeated)."""
+    """`skimage.filters.gaussian`: truncated at 4 sigma, edges repeated."""
     radius = int(4 * sigma_px + 0.5)
     if radius == 0:
         return image

@@ -1,15 +1,13 @@
-"""The frames of the chain and the rigid transforms between them, written once.
+"""The frames of the pipeline and the rigid transforms between them.
 
-pixel     (column, row) at a stated level, 0-based, integer = pixel centre.
-section   (x, y) um, x to the right and y down as the image file shows it; the origin is the centre
-          of the first pixel of level 0 (full resolution).
-unmirrored
-          the section frame after a face-down scan has been flipped left to right; equal to the
-          section frame for all other sections.
-stack     (x, y, z) um of the rigidly aligned brain: x and y of the centre section, z the section
-          number times the section thickness (posterior to anterior).
-stack_ras (R, A, S) mm: the stack frame as volumes and surfaces of it are written.
-template  (R, A, S) mm in a named template.
+pixel      (column, row) at a stated level, 0-based, integer = pixel centre.
+section    (x, y) um, x to the right and y down as in the image file; the origin is the centre of
+           the first pixel of level 0 (full resolution).
+unmirrored the section frame, flipped left to right if the section was scanned face down.
+stack      (x, y, z) um of the rigidly aligned brain: x and y of the centre section, z the section
+           number times the section thickness (posterior to anterior).
+stack_ras  (R, A, S) mm: the stack frame in which its volumes and surfaces are written.
+template   (R, A, S) mm in a named template.
 """
 
 from dataclasses import dataclass, replace
@@ -23,23 +21,29 @@ ImageRight = Literal["R", "L"]
 
 
 class FrameError(ValueError):
-    """Transforms of frames that do not meet were composed."""
+    """Transforms were composed whose frames do not meet."""
+
+
+def unit(vectors: Floats) -> Floats:
+    """Scale vectors (..., 3) to length 1; a zero vector stays zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0))
 
 
 def pixels_to_section(pixels: Floats, spacing_um: float, full_spacing_um: float) -> Floats:
-    """Section coordinates in um of pixel centres of a level.
+    """Section coordinates (..., 2) in um of pixel centres of a level.
 
     Parameters
     ----------
     pixels : (..., 2) column, row at the level.
     spacing_um : pixel size of the level.
-    full_spacing_um : pixel size of level 0, whose first pixel's centre is the origin.
+    full_spacing_um : pixel size of level 0; the centre of its first pixel is the origin.
     """
     return (np.asarray(pixels, np.float64) + 0.5) * spacing_um - 0.5 * full_spacing_um
 
 
 def section_to_pixels(points_um: Floats, spacing_um: float, full_spacing_um: float) -> Floats:
-    """Fractional (column, row) at a level of points in the section frame; inverse of the above."""
+    """Fractional (column, row) at a level of section points; inverse of `pixels_to_section`."""
     return (np.asarray(points_um, np.float64) + 0.5 * full_spacing_um) / spacing_um - 0.5
 
 
@@ -50,13 +54,13 @@ def resample_labels(
     new_spacing_um: float,
     full_spacing_um: float,
 ) -> NDArray[np.uint8]:
-    """Labels on another grid of the same section, by the nearest pixel; 0 outside.
+    """Resample the labels of a section to another grid, by the nearest pixel; 0 outside.
 
     Parameters
     ----------
     labels : (rows, columns) with pixels of `spacing_um`.
-    shape : rows and columns of the result, with pixels of `new_spacing_um`. No scale is taken
-        from it: a grid of a rounded size is not stretched.
+    shape : rows and columns of the result, with pixels of `new_spacing_um`. It sets the extent
+        only, so that a rounded size does not stretch the labels.
     full_spacing_um : pixel size of level 0, as in `pixels_to_section`.
     """
     if labels.shape == shape and spacing_um == new_spacing_um:
@@ -74,8 +78,7 @@ def resample_labels(
 def mirror(points_um: Floats, width_um: float) -> Floats:
     """Flip section points left to right; its own inverse.
 
-    `width_um` is the distance between the centres of the first and the last column of level 0,
-    (columns - 1) x full spacing.
+    `width_um` is the distance between the centres of the first and the last column of level 0.
     """
     flipped = np.array(points_um, np.float64)
     flipped[..., 0] = width_um - flipped[..., 0]
@@ -85,8 +88,8 @@ def mirror(points_um: Floats, width_um: float) -> Floats:
 def stack_to_ras(points_um: Floats, image_right: ImageRight) -> Floats:
     """(R, A, S) mm of points (x, y, z) um in the stack frame.
 
-    `image_right` names the side of the brain at the right of an unmirrored image. With "L" the
-    result is seen from in front, which a single section cannot tell: the study must say.
+    `image_right` is the side of the brain at the right of an unmirrored image. The study must state
+    it, because a section does not show whether it is seen from behind ("R") or from in front ("L").
     """
     points = np.asarray(points_um, np.float64) / 1000
     sign = 1.0 if image_right == "R" else -1.0
@@ -102,15 +105,10 @@ def ras_to_stack(points_mm: Floats, image_right: ImageRight) -> Floats:
 
 @dataclass(frozen=True)
 class Rigid:
-    """A rotation and a shift that move POINTS from one plane frame to another.
+    """A rotation and a shift that move POINTS between two frames, e.g. "B01/0420" and "stack".
 
     target = R(angle) source + shift, with R = [[cos, -sin], [sin, cos]] acting on (x, y), y down.
     The determinant is +1 by construction: a mirrored section is flipped before (`mirror`).
-
-    Attributes
-    ----------
-    angle_rad, x_um, y_um : rotation and shift.
-    source, target : names of the frames, e.g. "B01/0420" and "stack".
     """
 
     angle_rad: float
@@ -118,6 +116,14 @@ class Rigid:
     y_um: float
     source: str
     target: str
+
+    @classmethod
+    def onto(
+        cls, angle_rad: float, point_um: Floats, target_um: Floats, source: str, target: str
+    ) -> "Rigid":
+        """The rotation by an angle that moves `point_um` onto `target_um`."""
+        x, y = target_um - cls(angle_rad, 0.0, 0.0, source, target)(point_um)
+        return cls(angle_rad, float(x), float(y), source, target)
 
     @property
     def rotation(self) -> Floats:
@@ -137,7 +143,7 @@ class Rigid:
         Raises
         ------
         FrameError
-            If `after` does not start in the frame where `self` ends.
+            If `after` does not start where `self` ends.
         """
         if self.target != after.source:
             raise FrameError(
@@ -155,25 +161,20 @@ class Rigid:
 
 
 def unmirror(rigid: Rigid, source_width_um: float, target_width_um: float) -> Rigid:
-    """The transform between two planes that are both seen from behind: mirror, `rigid`, mirror.
+    """The transform between two planes if both are mirrored: mirror, `rigid`, mirror.
 
-    Two reflections and a rotation are a rotation again, by the opposite angle.
+    It is a rotation by the opposite angle.
     """
-    turn = Rigid(-rigid.angle_rad, 0.0, 0.0, rigid.source, rigid.target)
     x = target_width_um - (np.cos(rigid.angle_rad) * source_width_um + rigid.x_um)
     y = np.sin(rigid.angle_rad) * source_width_um + rigid.y_um
-    return replace(turn, x_um=float(x), y_um=float(y))
+    return replace(rigid, angle_rad=-rigid.angle_rad, x_um=float(x), y_um=float(y))
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a section as scanned lies in another plane frame: the flip, if any, then a rigid.
+    """The position of a scanned section in the stack: a flip if `mirrored`, then `rigid`.
 
-    Attributes
-    ----------
-    mirrored : the section was scanned face down and is flipped before `rigid`.
-    width_um : of the section, as in `mirror`; not used where `mirrored` is False.
-    rigid : unmirrored section to the other frame, most often the stack.
+    `width_um` is that of `mirror`; it is used only if the section is mirrored.
     """
 
     mirrored: bool
@@ -181,11 +182,11 @@ class Placement:
     rigid: Rigid
 
     def __call__(self, points_um: Floats) -> Floats:
-        """Stack (x, y) um, (..., 2), of points (x, y) um of the section as scanned."""
+        """Move points (..., 2) um of the scanned section to the stack."""
         return self.rigid(mirror(points_um, self.width_um) if self.mirrored else points_um)
 
     def back(self, points_um: Floats) -> Floats:
-        """Points (x, y) um of the section as scanned, (..., 2), of stack (x, y) um."""
+        """Move points (..., 2) um of the stack to the scanned section."""
         points = self.rigid.inverse()(points_um)
         return mirror(points, self.width_um) if self.mirrored else points
 
@@ -200,18 +201,15 @@ def fit_rigid(points: Floats, targets: Floats, source: str, target: str) -> Rigi
     Raises
     ------
     ValueError
-        For fewer than two points or points that coincide: no rotation is defined.
+        If there are fewer than two points, or if they coincide: the rotation is then undefined.
     """
     points, targets = np.asarray(points, np.float64), np.asarray(targets, np.float64)
     if len(points) < 2:
         raise ValueError(f"a rigid fit needs two points, not {len(points)}")
     centre, target_centre = points.mean(0), targets.mean(0)
     p, q = points - centre, targets - target_centre
-    # in the plane the optimal proper rotation has this angle; no SVD, never a reflection
+    # the optimal rotation in the plane has this angle; unlike an SVD it cannot be a reflection
     dot, cross = float((p * q).sum()), float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum())
     if np.hypot(dot, cross) == 0:
         raise ValueError("a rigid fit needs points that do not coincide")
-    angle = float(np.arctan2(cross, dot))
-    turn = Rigid(angle, 0.0, 0.0, source, target)
-    shift = target_centre - turn(centre)
-    return Rigid(angle, float(shift[0]), float(shift[1]), source, target)
+    return Rigid.onto(float(np.arctan2(cross, dot)), centre, target_centre, source, target)

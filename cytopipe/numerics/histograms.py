@@ -1,4 +1,4 @@
-"""Histograms of masked images, without a copy of the pixels."""
+"""Histogram and mean of an image inside a mask, without copying the pixels."""
 
 import numpy as np
 from numba import njit
@@ -10,7 +10,7 @@ BINS = 256
 
 @njit(cache=True)
 def histogram(image: NDArray[np.uint16], mask: Mask) -> NDArray[np.int64]:
-    """Pixels of `mask` in each of 256 equal bins of the range of 16 bits."""
+    """Number of pixels in each of 256 equal bins of the 16-bit range."""
     counts = np.zeros(BINS, np.int64)
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
@@ -20,7 +20,7 @@ def histogram(image: NDArray[np.uint16], mask: Mask) -> NDArray[np.int64]:
 
 @njit(cache=True)
 def mean(image: NDArray[np.uint8] | NDArray[np.uint16], mask: Mask) -> float:
-    """Mean of an image over `mask`; NaN over nothing."""
+    """Mean of an image over `mask`; NaN if the mask is empty."""
     total, count = 0, 0
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):

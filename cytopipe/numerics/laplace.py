@@ -1,7 +1,7 @@
 """Cortical depth: Laplace's equation between the pial surface and the white matter.
 
-The depth of the papers (Leprince et al., ISBI 2015, cited in CytoNet section 3.2) is the harmonic
-function of the cortex that is 0 outside the brain and 1 in the white matter.
+The depth (Leprince et al., ISBI 2015, cited in CytoNet section 3.2) is the harmonic function in the
+cortex that is 0 outside the brain and 1 in the white matter.
 """
 
 from typing import Any
@@ -10,12 +10,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cytopipe.numerics.relaxation import BLOCK, omegas, sweep
+from cytopipe.numerics.relaxation import equations, line_width, omegas, sweep
 
-# spectral radius of Jacobi's iteration assumed for the acceleration: that of a ribbon some ten
-# voxels thick; a guess too high costs few sweeps, one too low many
+# spectral radius of Jacobi's iteration in a ribbon some ten voxels thick
 RHO = 0.992
-ROUND = 10  # half sweeps that follow each other a plane apart, between two looks at the residual
+ROUND = 10  # half sweeps between two checks of the residual. Chosen, not measured
 
 
 def laplace_depth(
@@ -25,28 +24,28 @@ def laplace_depth(
 
     Parameters
     ----------
-    labels : (i, j, k) 0 outside, 1 cortex, 2 white matter, on an isotropic grid. What lies beyond
+    labels : (i, j, k) 0 outside, 1 cortex, 2 white matter, on an isotropic grid. Everything beyond
         the array is outside.
-    tolerance : the iteration ends when the error is below this everywhere (see `_error`). Where
-        cortex is T voxels thick, single precision leaves an error of some 2e-8 T^2.
-    most_sweeps : the iteration ends here in any case: cortex without white matter nearby (a lump)
+    tolerance : the iteration ends when the error is below this everywhere (see `_error`). Where the
+        cortex is T voxels thick, single precision leaves an error of about 2e-8 T^2.
+    most_sweeps : the iteration ends here in any case: cortex far from white matter (a lump)
         converges slowly and has no meaningful depth.
 
     Returns
     -------
-    (i, j, k) depth: 0 outside, 1 in white matter, between the two in the cortex.
+    (i, j, k) depth: 0 outside, 1 in white matter, in between in the cortex.
 
     Notes
     -----
     The boundary values hold on the FACES between voxels: a neighbour beyond a boundary of value b
-    stands for 2 b - u, the linear continuation of u. Values fixed at the neighbours' centres would
-    make the cortex a voxel thicker, which shifts 0.5 inwards at gyral crowns: on the phantom at
-    1.4 mm the 95th percentile of the mid-surface's error falls from 0.82 to 0.71 voxels.
-    Single precision suffices: the error of the sum of six values below 1 is far under `tolerance`.
+    counts as 2 b - u, the linear continuation of u. Values at the neighbours' centres would make
+    the cortex a voxel thicker, which shifts 0.5 inwards at gyral crowns: on the phantom at 1.4 mm,
+    values on the faces lower the 95th percentile of the mid-surface error from 0.82 to 0.71 voxels.
     """
     labels = np.ascontiguousarray(labels)
-    red, black = _pack(labels, 0), _pack(labels, 1)
-    shape = _framed(labels)
+    planes, lines, columns = labels.shape
+    shape = planes + 2, lines + 2, line_width(columns)
+    red, black = _pack(labels, 0, shape), _pack(labels, 1, shape)
     steps = np.uint64(shape[1] * shape[2]), np.uint64(shape[2])
     series = omegas(RHO, 2 * most_sweeps)
     before = np.inf
@@ -61,10 +60,10 @@ def laplace_depth(
 
 
 def continued(depth: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Depth with one layer of voxels beyond the cortex, continued linearly through its borders.
+    """The depth, continued linearly into the voxels beside the cortex.
 
-    A voxel outside gets minus the mean of its neighbours in the cortex, one in white matter 2
-    minus that mean, so that interpolation between voxels meets 0 and 1 at the faces.
+    A voxel outside gets minus the mean of its neighbours in the cortex, and one in white matter
+    gets 2 minus that mean, so that interpolation between voxels meets 0 and 1 at the faces.
     """
     cortex = np.pad(labels == 1, 1)
     values = np.where(cortex, np.pad(depth, 1), np.float32(0))
@@ -81,13 +80,12 @@ def continued(depth: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[
 
 
 def _error(residual: float, before: float, omega: float) -> float:
-    """Error of a solution, of its residual now and ROUND half sweeps ago.
+    """Upper estimate of the error of a solution, from its residual now and ROUND half sweeps ago.
 
-    What Jacobi's iteration shrinks by r in a sweep has a residual of 1 - r of its error. The
-    acceleration shrinks what has r below RHO by omega - 1; what is slower (cortex thicker than the
-    guess) shrinks to s, from which r follows: s + omega - 1 = omega r sqrt(s) (Young). The slowest
-    is what is left at the end, since all else shrinks faster. Cautious: what is quicker than the
-    guess has a residual of more than 1 - RHO of its error, some hundred times more in a ribbon.
+    A component that Jacobi's iteration shrinks by r per sweep has a residual of 1 - r of its error.
+    The acceleration shrinks components with r below RHO by omega - 1. A slower one (cortex thicker
+    than assumed) shrinks by s with s + omega - 1 = omega r sqrt(s) (Young), from which r follows.
+    The slowest component remains at the end.
     """
     if residual == 0:
         return 0.0
@@ -97,34 +95,22 @@ def _error(residual: float, before: float, omega: float) -> float:
     return float(residual / (1 - max(RHO, (shrinks + omega - 1) / (omega * np.sqrt(shrinks)))))
 
 
-def _framed(labels: NDArray[np.uint8]) -> tuple[int, int, int]:
-    """Shape of a colour's field."""
-    planes, lines, columns = labels.shape
-    # a block more: the right neighbours of the last field
-    return planes + 2, lines + 2, (columns // 2 + 2 + 2 * BLOCK - 1) // BLOCK * BLOCK
+def _pack(labels: NDArray[np.uint8], colour: int, shape: tuple[int, int, int]) -> tuple[Any, ...]:
+    """One colour of the checkerboard (see `cytopipe.numerics.relaxation`).
 
-
-def _pack(labels: NDArray[np.uint8], colour: int) -> tuple[Any, ...]:
-    """The voxels of one colour of the checkerboard (see `cytopipe.numerics.relaxation`).
-
-    Voxel (i, j, k) of the array, which gets a frame of one voxel, is number (k + 1) // 2 of line
-    (i + 1, j + 1) of the colour (i + j + k + 1) % 2. Its field is 0.5 in the cortex, and in white
-    matter 2 b = 2, for the - u of each boundary is in the weights: 1 over the number of
-    neighbours plus the number of those beyond a boundary.
+    Voxel (i, j, k) belongs to line (i + 1, j + 1) of the colour (i + j + k + 1) % 2. The field is
+    0.5 in the cortex and 2 b = 2 in white matter; the term - u of each boundary is in the weights:
+    1 over the number of neighbours plus the number of neighbours beyond a boundary.
     """
-    # made here: numpy asks for large pages, numba does not, which takes twice as long
-    field = np.zeros(_framed(labels), np.float32)
-    holds = np.zeros((*field.shape[:2], field.shape[2] // BLOCK), np.bool_)
-    _fill(labels, colour, field, holds)
-    blocks = np.empty(np.count_nonzero(holds), np.uint64)
-    weights = np.zeros((len(blocks), BLOCK), np.float32)
-    starts = _equations(labels, colour, holds, blocks, weights)
-    return field.reshape(-1), blocks, weights, starts
+    # numpy uses large pages and numba does not, which would take twice as long
+    field, inverse = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    _fill(labels, colour, field, inverse)
+    return field.reshape(-1), *equations(inverse, colour, 1)
 
 
 @njit(cache=True)
-def _fill(labels: Any, colour: int, field: Any, holds: Any) -> None:
-    """The field, and which blocks hold cortex."""
+def _fill(labels: Any, colour: int, field: Any, inverse: Any) -> None:
+    """Fill the field and the weights of a colour."""
     planes, lines, columns = labels.shape
     for i in range(planes):
         for j in range(lines):
@@ -134,45 +120,20 @@ def _fill(labels: Any, colour: int, field: Any, holds: Any) -> None:
                     field[i + 1, j + 1, number] = 2
                 elif labels[i, j, k] == 1:
                     field[i + 1, j + 1, number] = 0.5
-                    holds[i + 1, j + 1, number // BLOCK] = True
-
-
-@njit(cache=True)
-def _equations(labels: Any, colour: int, holds: Any, blocks: Any, weights: Any) -> Any:
-    """Fill `blocks` and `weights`; returns where each line's blocks start."""
-    planes, lines, columns = labels.shape
-    starts = np.empty((planes, lines + 1), np.int64)
-    block = 0
-    for i in range(planes):
-        for j in range(lines):
-            starts[i, j] = block
-            odd = (i + j + colour) & 1
-            for place in range(holds.shape[2]):
-                if not holds[i + 1, j + 1, place]:
-                    continue
-                blocks[block] = (
-                    2 * BLOCK * (((i + 1) * holds.shape[1] + j + 1) * holds.shape[2] + place) + odd
-                )
-                for lane in range(BLOCK):
-                    k = 2 * (place * BLOCK + lane) + odd - 1
-                    if 0 <= k < columns and labels[i, j, k] == 1:
-                        beyond = (
-                            (i == 0 or labels[i - 1, j, k] != 1)
-                            + (i == planes - 1 or labels[i + 1, j, k] != 1)
-                            + (j == 0 or labels[i, j - 1, k] != 1)
-                            + (j == lines - 1 or labels[i, j + 1, k] != 1)
-                            + (k == 0 or labels[i, j, k - 1] != 1)
-                            + (k == columns - 1 or labels[i, j, k + 1] != 1)
-                        )
-                        weights[block, lane] = np.float32(1) / np.float32(6 + beyond)
-                block += 1
-        starts[i, lines] = block
-    return starts
+                    beyond = (
+                        (i == 0 or labels[i - 1, j, k] != 1)
+                        + (i == planes - 1 or labels[i + 1, j, k] != 1)
+                        + (j == 0 or labels[i, j - 1, k] != 1)
+                        + (j == lines - 1 or labels[i, j + 1, k] != 1)
+                        + (k == 0 or labels[i, j, k - 1] != 1)
+                        + (k == columns - 1 or labels[i, j, k + 1] != 1)
+                    )
+                    inverse[i + 1, j + 1, number] = np.float32(1) / np.float32(6 + beyond)
 
 
 @njit(cache=True)
 def _unpack(red: Any, black: Any, labels: Any, depth: Any) -> None:
-    """Fill the array of the depth."""
+    """Fill the depth from both colours."""
     planes, lines, columns = labels.shape
     for i in range(planes):
         for j in range(lines):

@@ -1,8 +1,8 @@
 """The Laplace equation on the pixels of a mask, and walks along its gradient.
 
-Finite volumes: a boundary lies on the faces BETWEEN pixels, half a pixel from the centre of the
-last unknown, which makes the solution in a strip of n pixels exact instead of shifted by half a
-pixel (a twentieth of the depth at ten pixels of cortex).
+Boundaries lie on the faces BETWEEN pixels (finite volumes), half a pixel from the centre of the
+last unknown. The solution in a strip of n pixels is then exact, not shifted by half a pixel, which
+would be a twentieth of the depth if the cortex is ten pixels thick.
 """
 
 from typing import Any
@@ -12,40 +12,38 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cytopipe.numerics.components import touching
-from cytopipe.numerics.relaxation import BLOCK, omegas, sweep
+from cytopipe.numerics.geometry import Floats
+from cytopipe.numerics.relaxation import equations, line_width, omegas, sweep
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 REACHED, LIMIT, FLAT, WALL = 0, 1, 2, 3
-ROUND = 8  # half sweeps between two looks at the residual
-COARSEST_PX = 64  # an image with a shorter side is solved from a guess of 0.5
+ROUND = 8  # half sweeps between two checks of the residual. Chosen, not measured
+COARSEST_PX = 64  # no image is halved to a shorter side than this. Chosen, not measured
 
 
 def solve_laplace(
     unknown: Mask, values: Floats, centred: Mask, tolerance: float = 3e-5, max_sweeps: int = 3000
 ) -> NDArray[np.float32]:
-    """Solve the Laplace equation by red-black over-relaxation, from the solution at half the size.
-
-    The guess from coarser images leaves to the sweeps what is local.
+    """Solve the Laplace equation by red-black over-relaxation, starting from half the resolution.
 
     Parameters
     ----------
     unknown : (rows, columns) pixels to solve for.
-    values : (rows, columns) Dirichlet value of the other pixels; NaN insulates (no flux), and so
+    values : (rows, columns) Dirichlet values of the other pixels; NaN insulates (no flux), and so
         does the border of the image.
-    centred : (rows, columns) pixels whose value holds at their centre; the value of the others
-        holds on the face towards the unknown.
-    tolerance : sweeps end when no pixel is off its neighbours' mean by more than this; the error
-        of the solution is some ten times as large, and up to 200 times in lumps of 50 to 100 px
-        beside cortex that is much narrower.
-    max_sweeps : they end here in any case.
+    centred : (rows, columns) pixels whose value holds at their centre; the values of the others
+        hold on the face towards the unknown.
+    tolerance : sweeps end when no pixel differs from the mean of its neighbours by more than this.
+        The error of the solution is about ten times as large, and up to 200 times in lumps of 50 to
+        100 px beside much narrower cortex.
+    max_sweeps : sweeps end here in any case.
 
     Returns
     -------
-    (rows, columns) solution at unknown pixels; the value at centred pixels beside them; at the
-    other neighbours the value that puts the Dirichlet value on the face by linear
-    interpolation; NaN elsewhere and in pieces that touch no boundary.
+    (rows, columns) the solution at unknown pixels. Centred pixels beside them keep their value; the
+    other neighbours get the value that puts the Dirichlet value on the face by linear
+    interpolation. NaN elsewhere and in pieces that touch no boundary.
     """
     known = np.where(unknown, np.nan, values)
     return np.asarray(_solve(np.ascontiguousarray(unknown), known, centred, tolerance, max_sweeps))
@@ -63,16 +61,11 @@ def _solve(unknown: Mask, known: Floats, centred: Mask, tolerance: float, max_sw
     # a sulcus, are a few times as wide as the mean, 2 area / border; the guess is good there
     width = max(3.0, 2 * 2 * np.count_nonzero(unknown) / max(1, contacts))
     series = omegas(np.cos(np.pi / width), 2 * max_sweeps)
-    steps = (np.uint64(_width(unknown.shape[1])),)
+    steps = (np.uint64(line_width(unknown.shape[1])),)
     for half in range(0, 2 * max_sweeps, ROUND):
         if sweep(reds, blacks, steps, series[half : half + ROUND]) < tolerance:
             break
     return _unpack(reds[0], blacks[0], unknown, known, centred)
-
-
-def interpolate(field: NDArray[np.float32], points_px: Floats) -> Floats:
-    """Bilinear value of the field at (n, 2) column, row; corners that are NaN are left out."""
-    return np.asarray(_interpolate(field, np.asarray(points_px, np.float64)))
 
 
 def walk(
@@ -83,20 +76,21 @@ def walk(
     limits_px: Floats,
     step_px: float = 0.2,
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Carry points along the gradient of the field until its value is `target`.
+    """Move points along the gradient of the field until its value is `target`.
 
     Parameters
     ----------
-    field : as from `solve_laplace`.
-    allowed : pixels in which points may be; a step that would leave them is not made.
+    field : from `solve_laplace`.
+    allowed : pixels that points may not leave.
     points_px : (n, 2) column, row; inside `allowed`.
-    target : value to reach, uphill or downhill. With the highest value of the field (a ridge)
+    target : value to reach, uphill or downhill. If it is the highest value of the field (a ridge),
         a walk ends where the field stops rising.
     limits_px : (n,) longest path of each point.
 
     Returns
     -------
-    (n, 2) where the walks ended, and how: REACHED, LIMIT, FLAT (no gradient) or WALL.
+    (n, 2) the ends of the walks, and (n,) why they ended: REACHED, LIMIT, FLAT (no gradient) or
+    WALL.
     """
     ends = np.array(points_px, np.float64)
     how = np.zeros(len(ends), np.int64)
@@ -106,10 +100,10 @@ def walk(
 
 @njit(cache=True)
 def _coarser(unknown: Any, known: Any, centred: Any) -> Any:
-    """The equations of an image of half the size, of two by two pixels each.
+    """The equations at half the resolution, from two by two pixels each.
 
-    A pixel is centred where one of the four is; unknown where at least three are, so that a sulcus
-    one pixel wide stays open; known otherwise. A known value is the mean of what is known.
+    A pixel is centred if one of the four is. It is unknown if at least three are, so that a sulcus
+    one pixel wide stays open. Otherwise its value is the mean of the known ones.
     """
     rows, columns = (unknown.shape[0] + 1) // 2, (unknown.shape[1] + 1) // 2
     half = np.zeros((rows, columns), np.bool_)
@@ -139,7 +133,7 @@ def _coarser(unknown: Any, known: Any, centred: Any) -> Any:
 
 @njit(cache=True)
 def _borders(unknown: Any, known: Any) -> Any:
-    """The unknown pixels beside a known one, and the number of such faces."""
+    """The unknown pixels beside a known one, and the number of faces between them."""
     rows, columns = unknown.shape
     borders = np.zeros_like(unknown)
     contacts = 0
@@ -156,22 +150,14 @@ def _borders(unknown: Any, known: Any) -> Any:
 
 
 @njit(cache=True)
-def _width(columns: int) -> int:
-    """Fields of a row of one colour: a block more, for the neighbours of the last field."""
-    return (columns // 2 + 2 + 2 * BLOCK - 1) // BLOCK * BLOCK
-
-
-@njit(cache=True)
 def _pack(unknown: Any, known: Any, centred: Any, guess: Any) -> Any:
     """The two colours of the checkerboard (see `cytopipe.numerics.relaxation`).
 
-    Pixel (row, column) of the image, which gets a frame of one pixel, is number
-    (column + 1) // 2 of row + 1 of the colour (row + column) % 2. Its field is the guess where it
-    is unknown, else what it adds to a neighbour's sum.
+    Pixel (row, column) belongs to line row + 1 of the colour (row + column) % 2. The field is the
+    guess at unknown pixels, and elsewhere the pixel's contribution to a neighbour's sum.
     """
     rows, columns = unknown.shape
-    width = _width(columns)
-    field = np.zeros((2, rows + 2, width), np.float32)
+    field = np.zeros((2, rows + 2, 1, line_width(columns)), np.float32)
     inverse = np.zeros_like(field)
     for y in range(rows):
         for x in range(columns):
@@ -179,7 +165,7 @@ def _pack(unknown: Any, known: Any, centred: Any, guess: Any) -> Any:
             if not unknown[y, x]:
                 if not np.isnan(known[y, x]):
                     weight = 1 if centred[y, x] else 2
-                    field[colour, y + 1, place] = weight * known[y, x]
+                    field[colour, y + 1, 0, place] = weight * known[y, x]
                 continue
             weights = 0
             for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
@@ -190,18 +176,18 @@ def _pack(unknown: Any, known: Any, centred: Any, guess: Any) -> Any:
                     weights += 1
                 elif not np.isnan(known[v, u]):
                     weights += 1 if centred[v, u] else 2
-            field[colour, y + 1, place] = _finer(guess, y, x)
+            field[colour, y + 1, 0, place] = _finer(guess, y, x)
             if weights > 0:
-                inverse[colour, y + 1, place] = np.float32(1) / np.float32(weights)
+                inverse[colour, y + 1, 0, place] = np.float32(1) / np.float32(weights)
     return (
-        (field[0].reshape(-1), *_blocks(inverse[0], 0)),
-        (field[1].reshape(-1), *_blocks(inverse[1], 1)),
+        (field[0].reshape(-1), *equations(inverse[0], 0, 0)),
+        (field[1].reshape(-1), *equations(inverse[1], 1, 0)),
     )
 
 
 @njit(cache=True)
 def _finer(guess: Any, y: int, x: int) -> Any:
-    """Value at a pixel of an image of half the size, bilinear, without pixels of no value."""
+    """Bilinear value at a pixel from the image of half the resolution; NaN pixels are ignored."""
     total = weights = np.float32(0)
     for v, down in ((y >> 1, 3), ((y >> 1) + 2 * (y & 1) - 1, 1)):
         for u, across in ((x >> 1, 3), ((x >> 1) + 2 * (x & 1) - 1, 1)):
@@ -213,30 +199,8 @@ def _finer(guess: Any, y: int, x: int) -> Any:
 
 
 @njit(cache=True)
-def _blocks(inverse: Any, colour: int) -> Any:
-    """Blocks, weights and starts of colour 0 or 1.
-
-    Left neighbours have the field's own number in odd rows of the framed image if 0, in even if 1.
-    """
-    rows, width = inverse.shape
-    blocks = np.empty(inverse.size // BLOCK, np.uint64)
-    weights = np.empty((inverse.size // BLOCK, BLOCK), np.float32)
-    starts = np.empty((rows - 2, 2), np.int64)
-    count = 0
-    for row in range(1, rows - 1):
-        starts[row - 1, 0] = count
-        for first in range(0, width, BLOCK):
-            if inverse[row, first : first + BLOCK].any():
-                blocks[count] = 2 * (row * width + first) + ((row + colour) & 1)
-                weights[count] = inverse[row, first : first + BLOCK]
-                count += 1
-        starts[row - 1, 1] = count
-    return blocks[:count].copy(), weights[:count].copy(), starts
-
-
-@njit(cache=True)
 def _unpack(reds: Any, blacks: Any, solved: Any, known: Any, centred: Any) -> Any:
-    """The image of the solution, with the values beyond its borders (see `solve_laplace`)."""
+    """The solution, with the values beside it (see `solve_laplace`)."""
     rows, columns = solved.shape
     red, black = reds.reshape(rows + 2, -1), blacks.reshape(rows + 2, -1)
     image = np.full((rows, columns), np.nan, np.float32)
@@ -275,7 +239,8 @@ def _value(field: Any, x: float, y: float) -> float:
 
 
 @njit(cache=True)
-def _interpolate(field: Any, points: Any) -> Any:
+def interpolate(field: NDArray[np.float32], points: Floats) -> Floats:
+    """Bilinear value of the field at points (n, 2), as column, row in pixels; NaN is ignored."""
     values = np.empty(points.shape[0])
     for i in range(points.shape[0]):
         values[i] = _value(field, points[i, 0], points[i, 1])
@@ -284,7 +249,7 @@ def _interpolate(field: Any, points: Any) -> Any:
 
 @njit(cache=True)
 def _difference(field: Any, row: int, column: int, down: int, right: int) -> float:
-    """Central difference; a neighbour without a value takes the pixel's own (no flux)."""
+    """Central difference; a neighbour without a value gets the pixel's own (no flux)."""
     rows, columns = field.shape
     own = before = after = np.float64(field[row, column])
     if np.isnan(own):
@@ -300,7 +265,7 @@ def _difference(field: Any, row: int, column: int, down: int, right: int) -> flo
 
 @njit(cache=True)
 def _slope(field: Any, allowed: Any, x: float, y: float) -> Any:
-    """Gradient along x and y, bilinear between the allowed ones of four pixels."""
+    """Gradient along x and y, bilinear between those of the four pixels that are allowed."""
     rows, columns = allowed.shape
     left, top = int(np.floor(x)), int(np.floor(y))
     gx = gy = weights = 0.0
@@ -324,15 +289,7 @@ def _is_allowed(allowed: Any, x: float, y: float) -> bool:
 
 
 @njit(cache=True)
-def _walk(
-    field: Any,
-    allowed: Any,
-    points: Any,
-    target: float,
-    limits: Any,
-    step: float,
-    how: Any,
-) -> None:
+def _walk(field, allowed, points, target, limits, step, how):  # type: ignore[no-untyped-def]
     for i in range(points.shape[0]):
         x, y, gone = points[i, 0], points[i, 1], 0.0
         value = _value(field, x, y)
@@ -361,13 +318,13 @@ def _walk(
                 break
             after = _value(field, to_x, to_y)
             if (after - value) * uphill <= 0:
-                # over the ridge, or round the last bit of one
+                # beyond the ridge, or at its end
                 how[i] = REACHED if abs(value - target) < 0.1 else FLAT
                 break
             if (after - target) * uphill >= 0:
                 share = (target - value) / (after - value)
                 near_x, near_y = x + share * (to_x - x), y + share * (to_y - y)
-                # between two allowed points there may lie the corner of a pixel that is not
+                # a corner of a forbidden pixel may lie between two allowed points
                 if _is_allowed(allowed, near_x, near_y):
                     x, y = near_x, near_y
                 elif share > 0.5:

@@ -1,20 +1,18 @@
-"""Red-black successive over-relaxation of Laplace's equation, in the plane and in space.
+"""Red-black successive over-relaxation of Laplace's equation in 2D and 3D.
 
-Fields of the two colours of a checkerboard are stored apart, so that what a half sweep reads and
-writes is contiguous. A colour is a tuple
+The two colours of a checkerboard are stored apart, so that a half sweep reads and writes contiguous
+memory. Item x of a line gets number (x + 1) // 2 in its colour. A colour is a tuple
 
-    field    float32, framed by fields that never change
-    blocks   uint64, of each BLOCK fields in a row with an unknown: twice the number of the first,
-             plus 1 where the left neighbour of a field has the field's own number, else the right
-             one has
-    weights  (blocks, BLOCK) float32, 1 over the sum of the weights of a field's neighbours; 0
-             where the field is known
-    starts   (layers, lines + 1) int64, where the blocks of each line of a layer start and the last
-             ones end; in space a layer is a plane, in the plane it is a row, which is one line
+    field    float32, framed by items that never change
+    blocks   uint64, for each BLOCK items in a line with an unknown: twice the number of the first,
+             plus 1 if the left neighbour of an item has the item's own number, else the right one
+    weights  (blocks, BLOCK) float32, 1 over the sum of the weights of an item's neighbours; 0
+             where the item is known
+    starts   (layers, lines + 1) int64, where the blocks of each line of a layer start, and where
+             the last ones end; a layer is a plane in 3D, and a single line in 2D
 
-The inner loop is written as LLVM's instructions on vectors: numba tests at every block of a plain
-loop whether its arrays overlap, and makes a loop that also looks for the largest residual one of
-scalars.
+The inner loop is written in LLVM's vector instructions. In a plain loop, numba would test at every
+block whether the arrays overlap, and would not vectorise the search for the largest residual.
 """
 
 from typing import Any
@@ -25,19 +23,17 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-BLOCK = 8  # fields of a row that are worked on together; a vector of most processors
-STRIP = 64  # lines of a layer, more than half sweeps at a time: what these need of it fits into L2
+BLOCK = 8  # items per vector instruction, the width of most processors
+# lines of a layer that fit into the L2 cache; must exceed the number of half sweeps at a time
+STRIP = 64
 
 
 @njit(cache=True)
 def omegas(radius: float, count: int) -> Any:
-    """Relaxation of each half sweep with Chebyshev acceleration (Numerical Recipes, 20.5.1).
+    """Relaxation of each of `count` half sweeps, Chebyshev accelerated (Numerical Recipes, 20.5.1).
 
-    Parameters
-    ----------
-    radius : spectral radius of Jacobi's iteration, as guessed: too high a guess costs few sweeps,
-        one too low many.
-    count : of half sweeps: the first is plain, the second starts the series.
+    `radius` is a guess of the spectral radius of Jacobi's iteration: a guess that is too high costs
+    few sweeps, one that is too low costs many.
     """
     series = np.ones(count, np.float32)
     for half in range(1, count):
@@ -47,17 +43,52 @@ def omegas(radius: float, count: int) -> Any:
 
 
 @njit(cache=True)
-def sweep(red: Any, black: Any, steps: Any, omegas: Any) -> Any:
-    """A half sweep for each of `omegas`, red first; returns the largest residual in the last two.
+def line_width(length: int) -> int:
+    """Items of one colour in a line, with a block more for the neighbours of the last item."""
+    return (length // 2 + 2 + 2 * BLOCK - 1) // BLOCK * BLOCK
 
-    A half sweep follows its predecessor one layer behind, and one line behind in a strip of lines,
-    which gives what one after the other gives, with all between them still in the processor's
-    cache.
+
+@njit(cache=True)
+def equations(inverse: Any, colour: int, margin: int) -> Any:
+    """The blocks, weights and starts of a colour.
+
+    Parameters
+    ----------
+    inverse : (layers + 2, lines + 2 `margin`, width) float32, the framed weights.
+    colour : parity, 0 or 1, of layer + line where right neighbours have an item's own number.
+    """
+    layers, lines, width = inverse.shape
+    blocks = np.empty(inverse.size // BLOCK, np.uint64)
+    weights = np.empty((inverse.size // BLOCK, BLOCK), np.float32)
+    starts = np.empty((layers - 2, lines - 2 * margin + 1), np.int64)
+    count = 0
+    for layer in range(1, layers - 1):
+        for line in range(margin, lines - margin):
+            starts[layer - 1, line - margin] = count
+            for first in range(0, width, BLOCK):
+                holds_unknown = False
+                for item in range(first, first + BLOCK):
+                    holds_unknown |= inverse[layer, line, item] > 0
+                if holds_unknown:
+                    number = (layer * lines + line) * width + first
+                    blocks[count] = 2 * number + ((layer + line + colour) & 1)
+                    weights[count] = inverse[layer, line, first : first + BLOCK]
+                    count += 1
+        starts[layer - 1, -1] = count
+    return blocks[:count].copy(), weights[:count].copy(), starts
+
+
+@njit(cache=True)
+def sweep(red: Any, black: Any, steps: Any, omegas: Any) -> Any:
+    """Do a half sweep for each of `omegas`, red first; return the largest residual of the last two.
+
+    A half sweep follows its predecessor one layer behind, and one line behind in a strip of lines.
+    The result is that of successive half sweeps, but the data stay in the processor's cache.
 
     Parameters
     ----------
     red, black : colours.
-    steps : tuple of uint64, how far the neighbours along the other axes than the row's are.
+    steps : tuple of uint64, the distance in the field to the neighbours in other lines and layers.
     omegas : (half sweeps,) float32, at least two.
     """
     reds, red_blocks, red_weights, red_starts = red
@@ -86,26 +117,16 @@ def sweep(red: Any, black: Any, steps: Any, omegas: Any) -> Any:
 
 
 @intrinsic
-def _relax(
-    typing_context: Any,
-    own: Any,
-    other: Any,
-    blocks: Any,
-    weights: Any,
-    start: Any,
-    end: Any,
-    steps: Any,
-    omega: Any,
-    largest: Any,
-) -> Any:
+def _relax(  # type: ignore[no-untyped-def]
+    typing_context, own, other, blocks, weights, start, end, steps, omega, largest
+):
     """Half a sweep over blocks `start` to `end` of one colour.
 
-    For each field of a block: change = weight * (sum of its neighbours) - field;
-    field += omega * change; where the weight is 0 nothing changes. `largest`, (BLOCK,) float32, is
-    raised to the largest change, as a plain step makes it, of each place in a block.
+    change = weight * (sum of the neighbours) - item, and item += omega * change where the weight is
+    not 0. `largest`, (BLOCK,) float32, is raised to the largest change at each place in a block.
     """
-    given = (own, other, blocks, weights, start, end, steps, omega, largest)
-    return types.void(*given), _generate
+    arguments = (own, other, blocks, weights, start, end, steps, omega, largest)
+    return types.void(*arguments), _generate
 
 
 def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -122,7 +143,7 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
         return builder.load(at(place, index), align=4)
 
     def pair(before: Any, after: Any) -> Any:
-        """Sum of the neighbours that far to both sides."""
+        """Sum of the neighbours at these distances to both sides."""
         first_before, first_after = builder.sub(first, before), builder.add(first, after)
         return builder.fadd(load(1, first_before), load(1, first_after))
 

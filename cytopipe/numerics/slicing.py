@@ -1,7 +1,8 @@
-"""Plane cuts of a triangle mesh, chained exactly into polylines.
+"""Plane cuts of a triangle mesh, as segments or chained into polylines.
 
-A cut passes through mesh edges; two faces that share a crossed edge share a point of the cut.
-Chaining therefore compares vertex numbers, never coordinates: nothing depends on a tolerance.
+A cut passes through mesh edges, and two faces that share a crossed edge share a point of the cut.
+Chaining therefore compares vertex numbers, not coordinates, and needs no tolerance. A vertex that
+lies exactly on a plane counts as above it, so that no cut is degenerate.
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from cytopipe.numerics.geometry import Floats
+
 Ints = NDArray[np.int64]
+
+
+def _between(first: NDArray[Any], second: NDArray[Any], share: Floats) -> Floats:
+    share = share.reshape(-1, *[1] * (first.ndim - 1))
+    return np.asarray((1 - share) * first + share * second, np.float64)
 
 
 @dataclass(frozen=True)
@@ -22,9 +29,9 @@ class Polyline:
     Attributes
     ----------
     points : (n, 3) in the frame of the mesh.
-    edges : (n, 2) the mesh vertices between which each point lies.
-    weights : (n,) share of the second of the two vertices, 0 to 1.
-    closed : the last point is joined to the first (which is not repeated).
+    edges : (n, 2) the mesh vertices on both sides of each point.
+    weights : (n,) weight of the second of the two vertices, 0 to 1.
+    closed : whether the last point is joined to the first, which is not repeated.
     """
 
     points: Floats
@@ -33,15 +40,12 @@ class Polyline:
     closed: bool
 
     def interpolate(self, values: NDArray[Any]) -> Floats:
-        """Values at the points, linear along mesh edges, of (vertices, ...) values."""
-        share = self.weights.reshape(-1, *[1] * (values.ndim - 1))
-        return np.asarray(
-            (1 - share) * values[self.edges[:, 0]] + share * values[self.edges[:, 1]], np.float64
-        )
+        """Interpolate values (vertices, ...) of the mesh linearly at the points."""
+        return _between(values[self.edges[:, 0]], values[self.edges[:, 1]], self.weights)
 
     @property
     def lengths(self) -> Floats:
-        """Lengths of its segments; with the closing one when closed."""
+        """Lengths of the segments, including the closing one."""
         ends = np.roll(self.points, -1, axis=0)
         lengths = np.linalg.norm(ends - self.points, axis=1)
         return np.asarray(lengths if self.closed else lengths[:-1])
@@ -50,34 +54,25 @@ class Polyline:
 def cut_mesh(
     vertices: Floats, faces: NDArray[np.int32], axis: int, levels: Floats
 ) -> list[list[Polyline]]:
-    """Cut a mesh by the planes `axis` = level.
+    """Cut a mesh by the planes `axis` = level into polylines.
 
     Parameters
     ----------
-    vertices : (n, 3).
-    faces : (m, 3). With consistently oriented faces all polylines run the same way round.
+    faces : (m, 3). If they are oriented consistently, all polylines run the same way round.
     axis : 0, 1 or 2, the normal of the planes.
     levels : (k,) positions of the planes along `axis`, in any order.
 
     Returns
     -------
-    The polylines of each level. A closed mesh gives closed polylines only. A vertex that lies
-    exactly on a plane counts as above it, so that no cut is degenerate.
+    The polylines of each level. A closed mesh gives closed polylines only.
     """
-    levels = np.asarray(levels, np.float64)
+    vertices, levels = np.ascontiguousarray(vertices, np.float64), np.asarray(levels, np.float64)
     order = np.argsort(levels, kind="stable")
-    heights = np.ascontiguousarray(vertices[:, axis], np.float64)
-    faces = np.ascontiguousarray(faces, np.int32)
-    start = np.zeros(len(levels) + 1, np.int64)
-    _count_segments(heights, faces, levels[order], start)
-    start = np.cumsum(start)
-    segments = np.empty((int(start[-1]), 2, 2), np.int64)
-    _fill_segments(heights, faces, levels[order], start[:-1].copy(), segments)
-    ends = segments.reshape(-1, 2)
-    nodes, offsets, closed, planes = _chain(ends, start)
+    ends, starts = _segments(vertices[:, axis], faces, levels[order])
+    nodes, offsets, closed, planes = _chain(ends, starts)
     edges = ends[nodes]
     level = np.repeat(levels[order][planes], np.diff(offsets))
-    points, weights = _points(np.ascontiguousarray(vertices, np.float64), axis, edges, level)
+    points, weights = _points(vertices, axis, edges, level)
     cuts: list[list[Polyline]] = [[] for _ in levels]
     for piece, plane in enumerate(planes):
         part = slice(offsets[piece], offsets[piece + 1])
@@ -86,13 +81,23 @@ def cut_mesh(
     return cuts
 
 
+def plane_segments(vertices: Floats, faces: NDArray[np.int32], level: float) -> Floats:
+    """Segments (n, 2, 2) in which the plane z = level cuts a mesh, as start and end (x, y).
+
+    The segments of a closed, consistently oriented mesh form closed loops of one direction.
+    """
+    vertices = np.ascontiguousarray(vertices, np.float64)
+    edges, _ = _segments(vertices[:, 2], faces, np.array([level]))
+    points, _ = _points(vertices, 2, edges, np.full(len(edges), level))
+    return np.asarray(points[:, :2].reshape(-1, 2, 2))
+
+
 @dataclass(frozen=True)
 class Places:
     """Places along a polyline, each between two of its points.
 
     Attributes
     ----------
-    polyline : on which they lie.
     before, after : (n,) numbers of the points on both sides.
     share : (n,) position between the two, 0 to 1.
     """
@@ -106,19 +111,17 @@ class Places:
         return len(self.share)
 
     def interpolate(self, values: NDArray[Any]) -> Floats:
-        """Values at the places of (vertices, ...) values of the mesh."""
+        """Interpolate values (vertices, ...) of the mesh linearly at the places."""
         at_points = self.polyline.interpolate(values)
-        share = self.share.reshape(-1, *[1] * (values.ndim - 1))
-        return np.asarray((1 - share) * at_points[self.before] + share * at_points[self.after])
+        return _between(at_points[self.before], at_points[self.after], self.share)
 
 
 def resample(polyline: Polyline, spacing: float) -> Places:
     """Evenly spaced places along a polyline, as close to `spacing` as its length allows.
 
-    The length L is divided into n = round(L / spacing) equal parts with a place in the middle of
-    each; a polyline shorter than half a spacing gets none. A closed polyline is divided from
-    its point of smallest first coordinate, so that the phase is the geometry's and not
-    the mesh numbering's.
+    The polyline is divided into round(length / spacing) equal parts, with a place in the middle of
+    each. Division of a closed polyline starts at the point with the smallest first coordinate, so
+    that the places do not depend on the numbering of the mesh.
     """
     size = len(polyline.points)
     first = int(np.lexsort(polyline.points.T[::-1])[0]) if polyline.closed else 0
@@ -133,48 +136,39 @@ def resample(polyline: Polyline, spacing: float) -> Places:
     return Places(polyline, turn[segment], turn[(segment + 1) % size], share)
 
 
-def unit(vectors: Floats) -> Floats:
-    """(n, 3) vectors of length 1; a zero vector stays zero."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0))
-
-
 @njit(cache=True)
-def _count_segments(heights: Any, faces: Any, levels: Any, counts: Any) -> None:
-    """counts[k + 1] becomes the number of faces that level k crosses."""
-    for face in range(faces.shape[0]):
-        a, b, c = heights[faces[face, 0]], heights[faces[face, 1]], heights[faces[face, 2]]
-        first = np.searchsorted(levels, min(a, b, c), side="right")
-        last = np.searchsorted(levels, max(a, b, c), side="right")
-        for level in range(first, last):
-            counts[level + 1] += 1
+def _segments(heights: Any, faces: Any, levels: Any) -> Any:
+    """The edges (2 s, 2) at both ends of s segments, and where the segments of each level start.
 
-
-@njit(cache=True)
-def _fill_segments(heights: Any, faces: Any, levels: Any, position: Any, ends: Any) -> None:
-    """Two edges of each segment: by which the face's outline rises through the level, and sinks.
-
-    The neighbour over an edge runs through it the other way round.
+    The outline of a face rises through the level at the first edge, and sinks at the second.
     """
+    starts = np.zeros(levels.size + 1, np.int64)
+    crossed = np.empty((faces.shape[0], 2), np.int64)
     for face in range(faces.shape[0]):
         a, b, c = heights[faces[face, 0]], heights[faces[face, 1]], heights[faces[face, 2]]
-        first = np.searchsorted(levels, min(a, b, c), side="right")
-        last = np.searchsorted(levels, max(a, b, c), side="right")
-        for level in range(first, last):
+        crossed[face, 0] = np.searchsorted(levels, min(a, b, c), side="right")
+        crossed[face, 1] = np.searchsorted(levels, max(a, b, c), side="right")
+        for level in range(crossed[face, 0], crossed[face, 1]):
+            starts[level + 1] += 1
+    starts = np.cumsum(starts)
+    position = starts.copy()
+    edges = np.empty((2 * starts[-1], 2), np.int64)
+    for face in range(faces.shape[0]):
+        for level in range(crossed[face, 0], crossed[face, 1]):
             segment = position[level]
             position[level] += 1
             for corner in range(3):
                 u, v = faces[face, corner], faces[face, (corner + 1) % 3]
                 below_u, below_v = heights[u] < levels[level], heights[v] < levels[level]
                 if below_u != below_v:
-                    end = 0 if below_u else 1
-                    ends[segment, end, 0] = min(u, v)
-                    ends[segment, end, 1] = max(u, v)
+                    end = 2 * segment + (0 if below_u else 1)
+                    edges[end, 0], edges[end, 1] = min(u, v), max(u, v)
+    return edges, starts
 
 
 @njit(cache=True)
 def _points(vertices: Any, axis: int, edges: Any, levels: Any) -> Any:
-    """Where edges (n, 2) meet their levels (n,): points and shares of the second vertex."""
+    """Where edges (n, 2) meet their levels (n,): points and weights of the second vertex."""
     points, weights = np.empty((len(edges), 3)), np.empty(len(edges))
     for i in range(len(edges)):
         u, v = edges[i]
@@ -188,9 +182,9 @@ def _points(vertices: Any, axis: int, edges: Any, levels: Any) -> Any:
 
 @njit(cache=True)
 def _partners(ends: Any, partner: Any, table: Any) -> None:
-    """The end of another segment on the same edge, -1 where there is none.
+    """Find the end of another segment on the same edge; -1 if there is none.
 
-    `table` is an empty hash table of a power of two of places, and is left empty.
+    `table` is an empty hash table whose size is a power of two; it is left empty.
     """
     last = np.int64(table.size - 1)
     for end in range(ends.shape[0]):
@@ -199,7 +193,7 @@ def _partners(ends: Any, partner: Any, table: Any) -> None:
         while table[place] >= 0 and (ends[table[place], 0] != u or ends[table[place], 1] != v):
             place = (place + 1) & last
         other = table[place]
-        # of more than two on an edge, of a mesh that is no manifold, the first two are joined
+        # an edge of a mesh that is not a manifold may have more than two: the first two are joined
         if other < 0 or partner[other] >= 0:
             table[place] = end
         else:
@@ -211,9 +205,8 @@ def _partners(ends: Any, partner: Any, table: Any) -> None:
 def _chain(ends: Any, starts: Any) -> Any:
     """Join segments of one plane that share an edge.
 
-    `ends` holds the edges of ends 2 s and 2 s + 1 of segment s; `starts` the first segment of
-    each plane. Returns the ends in the order of the polylines, where each polyline starts,
-    whether it is closed, and its plane.
+    `ends` and `starts` come from `_segments`. Returns the ends in the order of the polylines, where
+    each polyline starts, whether it is closed, and its plane.
     """
     total = ends.shape[0]
     partner = np.full(total, -1, np.int64)

@@ -1,29 +1,20 @@
-"""Morphological active contours without edges (Marquez-Neila et al. 2014), 64 pixels a word.
+"""Morphological active contours without edges (Marquez-Neila et al. 2014), 64 pixels per word.
 
-The result is that of `skimage.segmentation.morphological_chan_vese` with lambda1 = lambda2 = 1,
-pixel for pixel. Three things make it fast: smoothing is a handful of bit operations on a word of 64
-pixels; the image is looked at only where the contour runs; the sums of the two regions are updated
-by the pixels that changed. Gray values are integers, so that sums are exact in any order.
+The result equals `skimage.segmentation.morphological_chan_vese` with lambda1 = lambda2 = 1, pixel
+for pixel. It is faster because it smooths 64 pixels at a time, reads the image only along the
+contour, and updates the sums of the two regions only for pixels that changed. Gray values are
+integers, so the sums are exact in any order.
 
-scikit-image alternates its two smoothing operators through a state that outlives the call; here
-each call starts with the same one, as a fresh import of scikit-image does.
+scikit-image alternates its two smoothing operators through a state that outlives the call. Here
+each call starts with the same operator, like the first call of scikit-image.
 """
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cytopipe.numerics.packed import (
-    ALL,
-    ONE,
-    Words,
-    from_left,
-    from_right,
-    last_word,
-    pack,
-    position,
-    unpack,
-)
+from cytopipe.numerics import bitmasks
+from cytopipe.numerics.bitmasks import ALL, ONE, Words, from_left, from_right, last_word, position
 
 
 def chan_vese(
@@ -34,24 +25,24 @@ def chan_vese(
     Parameters
     ----------
     image : (rows, columns).
-    initial : (rows, columns), the inside to start from.
-    iterations : steps of the contour, each moving it by a pixel at most.
-    smoothing : curvature steps after each; more make a smoother contour.
+    initial : (rows, columns), the initial inside.
+    iterations : steps of the contour, which move it by at most one pixel each.
+    smoothing : curvature steps after each iteration; more give a smoother contour.
 
     Returns
     -------
     (rows, columns), the inside.
     """
-    evolved = _evolve(image, pack(initial), iterations, smoothing)
-    return unpack(evolved, image.shape[1])
+    evolved = _evolve(image, bitmasks.pack(initial), iterations, smoothing)
+    return bitmasks.unpack(evolved, image.shape[1])
 
 
 @njit(cache=True)
 def _smooth(words: Words, out: Words, last: np.uint64, grow: bool) -> None:
-    """One operator of curvature over the four straight segments of three pixels.
+    """Apply a curvature operator over the four straight segments of three pixels.
 
-    `grow`: the least of the dilations by them (skimage's inf_sup), else the largest of the
-    erosions (sup_inf). Beyond the image there is nothing, as in scipy's binary morphology.
+    If `grow`, the intersection of the four dilations (skimage's inf_sup), else the union of the
+    four erosions (sup_inf). Pixels beyond the image are not set, as in scipy's binary morphology.
     """
     rows, count = words.shape
     for y in range(1, rows - 1):
@@ -76,13 +67,9 @@ def _smooth(words: Words, out: Words, last: np.uint64, grow: bool) -> None:
 
 @njit(cache=True)
 def _attach(
-    words: Words,
-    out: Words,
-    image: NDArray[np.uint16],
-    outside_mean: float,
-    inside_mean: float,
+    words: Words, out: Words, image: NDArray[np.uint16], outside_mean: float, inside_mean: float
 ) -> None:
-    """Give each pixel on the contour, where the gradient is not zero, to the nearer mean."""
+    """Assign each pixel on the contour, where the gradient is not zero, to the nearer mean."""
     rows, columns = image.shape
     count = words.shape[1]
     last = last_word(columns)
@@ -90,7 +77,7 @@ def _attach(
     for y in range(1, rows + 1):
         for k in range(1, count - 1):
             here = words[y, k]
-            # the gradient is one-sided at the image's border: a missing neighbour is the pixel
+            # the gradient is one-sided at the image border: the pixel replaces a missing neighbour
             up = words[y - 1, k] if y > 1 else here
             down = words[y + 1, k] if y < rows else here
             left = from_left(here, words[y, k - 1])
@@ -119,7 +106,7 @@ def _attach(
 def _change(
     before: Words, after: Words, image: NDArray[np.uint16], total: int, number: int
 ) -> tuple[int, int]:
-    """Sum and number of the pixels inside `after`, given those inside `before`."""
+    """Update the sum and number of the pixels inside from `before` to `after`."""
     rows, count = after.shape
     for y in range(1, rows - 1):
         for k in range(1, count - 1):
@@ -140,10 +127,7 @@ def _change(
 @njit(cache=True)
 def _evolve(image: NDArray[np.uint16], initial: Words, iterations: int, smoothing: int) -> Words:
     last = last_word(image.shape[1])
-    everything = 0
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            everything += int(image[y, x])
+    everything = np.int64(image.sum())
     current = initial.copy()
     moved = np.zeros_like(initial)
     smoothed = np.zeros_like(initial)

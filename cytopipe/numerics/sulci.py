@@ -1,9 +1,9 @@
-"""Fused banks of sulci found on a label volume and carved open, about one voxel wide.
+"""Detect fused banks of sulci in a label volume and separate them by about one voxel.
 
-After the anatomically consistent enhancement (ACE) of CRUISE: Han, Pham, Tosun, Rettmann, Xu,
-Prince, NeuroImage 23 (2004) 997, section on ACE. There a distance from the white matter grows
-through gray matter and the voxels where fronts of two banks meet are thinned out. Here the labels
-alone are known, without a membership of fluid: the speed is 1 in the whole cortex.
+This follows the anatomically consistent enhancement (ACE) of CRUISE: Han, Pham, Tosun, Rettmann,
+Xu, Prince, NeuroImage 23 (2004) 997. Fronts start at the white matter and grow through gray matter;
+the voxels where the fronts of two banks meet are removed. CRUISE slows the fronts in fluid. Labels
+carry no such information, so the speed is 1 in the whole cortex.
 """
 
 import numpy as np
@@ -13,18 +13,18 @@ from scipy import ndimage
 
 from cytopipe import logs
 
-# a meeting of fronts counts as one of banks from this share of the usual thickness on: below it
-# lie the walls of a fundus, which meet beneath it in every open sulcus
+# share of the usual thickness from which on two fronts are those of two banks. Nearer to the white
+# matter, the walls of a fundus meet beneath every open sulcus. Chosen, not measured
 SHARE = 0.8
-# how much the distance falls to both sides together, in voxels a step: 2 for fronts head on,
-# 0 for one front; two voxels that share the ridge have 1
+# fall of the distance to both sides together, in voxels per step: 2 if fronts meet head on, 1 at
+# two voxels that share the ridge, 0 within one front. Chosen, not measured
 FALL = 0.4
-# a meeting that stays this near the outside is the fundus of an open sulcus, or a dent
+# a ridge that stays this near the outside is the fundus of an open sulcus, or a dent. Chosen, not
+# measured
 DEEPER_VOXELS = 2
 FARTHEST = np.float32(1e6)
-# a brain needs 2 or 3; each round goes around some bends of a way
-MOST_ROUNDS = 100
-SETTLED = 1e-3  # voxels
+MOST_ROUNDS = 100  # a brain needs 2 or 3; winding paths need more
+SETTLED = 1e-3  # voxels; chosen, not measured
 
 _ALL = [(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)]
 _STEPS = np.array([step for step in _ALL if step > (0, 0, 0)], np.int64)
@@ -32,7 +32,7 @@ _LENGTHS = np.linalg.norm(_STEPS, axis=1).astype(np.float32)
 
 
 def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Length of the shortest way to the white matter inside the cortex, in voxels.
+    """Length of the shortest path to the white matter through the cortex, in voxels.
 
     Parameters
     ----------
@@ -40,12 +40,13 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     Returns
     -------
-    (i, j, k) from the face of the white matter to a voxel's centre; 0 in white matter, 1e6 outside
-    and where no way leads. First order, by sweeps in the eight directions (Zhao, Mathematics of
-    Computation 74 (2005) 603) until nothing changes; the log says where `MOST_ROUNDS` do not do.
+    (i, j, k) from the face of the white matter to the centre of a voxel; 0 in white matter, 1e6
+    outside and where there is no path. Computed to first order by sweeps in the eight directions
+    (Zhao, Mathematics of Computation 74 (2005) 603) until nothing changes; the log warns if that
+    takes more than `MOST_ROUNDS`.
     """
-    padded = np.ascontiguousarray(np.pad(labels, 1))
-    # the centres of white voxels lie half a voxel behind their faces
+    padded = np.pad(labels, 1)
+    # the centres of white voxels lie half a voxel behind the faces
     distance = np.where(padded == 2, np.float32(-0.5), FARTHEST)
     for _ in range(MOST_ROUNDS):
         change = 0.0
@@ -63,17 +64,13 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def fused_banks(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Cortex voxels midway between two banks of a sulcus that touch.
-
-    Parameters
-    ----------
-    labels : (i, j, k) 0 outside, 1 cortex, 2 white matter, on an isotropic grid.
+    """Cortex voxels midway between two touching banks, from labels as in `distance_from_white`.
 
     Returns
     -------
-    (i, j, k) where fronts from the white matter meet, at `SHARE` of the usual thickness or farther
-    (the median distance along the outside), connected to the outside and more than `DEEPER_VOXELS`
-    deep: one voxel wide on flat banks, up to two at mouth and fundus.
+    (i, j, k) where fronts from the white matter meet at `SHARE` of the usual thickness (the median
+    distance along the outside) or more, in pieces that are connected to the outside and more than
+    `DEEPER_VOXELS` deep: one voxel wide on flat banks, up to two at mouth and fundus.
     """
     distance = distance_from_white(labels)
     touching = ndimage.binary_dilation(labels == 0) & (labels == 1) & (distance < FARTHEST)
@@ -90,14 +87,9 @@ def fused_banks(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(np.isin(pieces, kept))
 
 
-def open_sulci(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`labels` with the voxels between fused banks (`fused_banks`) as outside."""
-    return np.where(fused_banks(labels), 0, labels).astype(labels.dtype)
-
-
 @njit(cache=True)
 def _sweep(distance, labels, si, sj, sk):  # type: ignore[no-untyped-def]
-    """Update all cortex voxels in one direction; the largest change."""
+    """Update all cortex voxels in one direction; return the largest change."""
     ni, nj, nk = labels.shape
     largest = np.float32(0)
     for a in range(1, ni - 1):
@@ -131,7 +123,7 @@ def _sweep(distance, labels, si, sj, sk):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _ridge(distance, nearest, fall, steps, lengths):  # type: ignore[no-untyped-def]
-    """Voxels highest along one of 13 lines through them, falling steeply to both sides."""
+    """Voxels that are highest along one of 13 lines, with a steep fall to both sides."""
     ni, nj, nk = distance.shape
     ridge = np.zeros(distance.shape, np.uint8)
     for i in range(1, ni - 1):
@@ -143,7 +135,7 @@ def _ridge(distance, nearest, fall, steps, lengths):  # type: ignore[no-untyped-
                 for s in range(len(steps)):
                     a, b, c = steps[s]
                     one, other = distance[i + a, j + b, k + c], distance[i - a, j - b, k - c]
-                    # of two equals the first alone: the ridge is one voxel wide on flat banks
+                    # of two equals only the first counts: the ridge is one voxel wide on flat banks
                     if one > here or other >= here:
                         continue
                     if 2 * here - one - other >= fall * lengths[s]:

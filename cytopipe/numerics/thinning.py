@@ -1,4 +1,4 @@
-"""Skeleton of a mask by thinning from its border inwards."""
+"""Skeletons of masks."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ Mask = NDArray[np.bool_]
 
 
 def thin(mask: Mask) -> Mask:
-    """Skeleton of (rows, columns) pixels, one pixel wide and connected as the mask is.
+    """Skeleton of a mask (rows, columns), one pixel wide and connected like the mask.
 
-    By Guo and Hall, Parallel thinning with two-subiteration algorithms, Comm. ACM 32(3), 1989: what
-    `skimage.morphology.thin` gives. Only pixels beside one that was removed are looked at again.
+    Equals `skimage.morphology.thin` (Guo and Hall, Parallel thinning with two-subiteration
+    algorithms, Comm. ACM 32(3), 1989), but revisits only pixels beside a removed one.
     """
     framed = np.pad(np.asarray(mask, np.uint8), 1)
     _thin(framed.reshape(-1), framed.shape[1], _removable())
@@ -21,9 +21,9 @@ def thin(mask: Mask) -> Mask:
 
 
 def _removable() -> NDArray[np.bool_]:
-    """(2, 256) whether each of the two steps takes a pixel, by which of its neighbours are set.
+    """Whether each of the two steps removes a pixel, (2, 256), by the code of its neighbours.
 
-    Bit k is neighbour k + 1 of the paper: east, north-east and so on counter-clockwise.
+    Bit k of the code is neighbour k + 1 of the paper: east, north-east and on counter-clockwise.
     """
     table = np.zeros((2, 256), bool)
     for code in range(256):
@@ -39,10 +39,10 @@ def _removable() -> NDArray[np.bool_]:
 
 @njit(cache=True)
 def _thin(image: Any, width: int, removable: Any) -> None:
-    """Take away pixels of a flat, framed image until neither step finds one."""
+    """Remove pixels from a flattened, framed image until neither step removes any."""
     around = np.array([1, 1 - width, -width, -1 - width, -1, width - 1, width, width + 1])
     pixels = np.flatnonzero(image)
-    # of each step: what it has to look at, marked in `waits`
+    # the pixels that each step still has to visit; `waits` marks them
     queues, lengths = np.empty((2, pixels.size), np.int64), np.zeros(2, np.int64)
     waits, gone = np.zeros((2, image.size), np.bool_), np.empty(pixels.size, np.int64)
     for pixel in pixels:

@@ -1,6 +1,6 @@
-"""The unbent brain: surfaces, corpus callosum, areas; the phantom's template is made of it."""
+"""Surfaces, corpus callosum and areas of a brain, and the volumes made from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
@@ -15,17 +15,24 @@ from scipy.spatial import cKDTree
 
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, volumes
-from cytopipe.phantom.cutting import label_volume
+from cytopipe.numerics import meshes
+from cytopipe.numerics.geometry import Floats
+from cytopipe.numerics.slicing import plane_segments
+from cytopipe.phantom.coverage import coverage
+from cytopipe.study.config import Phantom
 
-Floats = NDArray[np.float64]
-
-# mm; where pial surface and white matter nearly meet there is no cortex: the medial wall
+# where pial surface and white matter are closer, there is no cortex: the medial wall. Chosen, not
+# measured
 WALL_MM = 0.7
+# the corpus callosum ends this far from the midline of the template. Chosen, not measured
+CALLOSUM_MM = 3.0
+# empty rim of the volumes
+MARGIN_MM = 4.0
 
 
 @dataclass(frozen=True)
 class Hemisphere:
-    """Pial and white vertices (n, 3) in RAS mm, in correspondence, and their faces (m, 3)."""
+    """Corresponding pial and white vertices (n, 3) in RAS mm, and their faces (m, 3)."""
 
     side: str
     pial: Floats
@@ -38,11 +45,11 @@ class Hemisphere:
 
     @property
     def cortex(self) -> NDArray[np.bool_]:
-        """Vertices with cortex, the medial wall left out."""
+        """Vertices (n,) that are not medial wall."""
         return np.asarray(np.linalg.norm(self.pial - self.white, axis=1) > WALL_MM)
 
     def surface(self, kind: str) -> surfaces.Surface:
-        """The surface "pial", "white" or "mid"; mid is the mean of the other two."""
+        """The surface "pial", "white" or "mid", the mean of the other two."""
         return surfaces.Surface(getattr(self, kind), self.faces)
 
 
@@ -51,17 +58,15 @@ def load_hemispheres(folder: str) -> list[Hemisphere]:
 
     Parameters
     ----------
-    folder : "fsaverage5" for the surfaces that nilearn ships, or a path.
+    folder : a path, or "fsaverage5" for the surfaces that nilearn ships.
 
     Raises
     ------
     InputError
-        If a surface is missing or pial and white vertices do not correspond.
+        If a surface is missing, or if pial and white vertices do not correspond.
     """
-    if folder == "fsaverage5":
-        base = Path(str(files("nilearn.datasets").joinpath("data/fsaverage5")))
-    else:
-        base = Path(folder)
+    shipped = str(files("nilearn.datasets").joinpath("data/fsaverage5"))
+    base = Path(shipped if folder == "fsaverage5" else folder)
     hemispheres = []
     for side, name in (("L", "left"), ("R", "right")):
         pial = surfaces.read(base / f"pial_{name}.gii.gz")
@@ -71,7 +76,7 @@ def load_hemispheres(folder: str) -> list[Hemisphere]:
                 f"{base}: pial_{name} and white_{name} have different triangles; the phantom "
                 "needs surfaces with matching vertices"
             )
-        # a sliver of cortex along the rim of the medial wall would be noise in every score
+        # a sliver of cortex along the medial wall would add noise to every score
         wall = np.linalg.norm(pial.vertices - white.vertices, axis=1) <= WALL_MM
         outside = np.where(wall[:, None], white.vertices, pial.vertices)
         hemispheres.append(Hemisphere(side, outside, white.vertices, pial.faces))
@@ -79,12 +84,11 @@ def load_hemispheres(folder: str) -> list[Hemisphere]:
 
 
 def parcel_distances(hemispheres: list[Hemisphere], count: int) -> list[Floats]:
-    """Distance mm of each vertex to the middle of each parcel, (n, count), left then right.
+    """Distances in mm (n, count) of each vertex to the centre of each parcel, left then right.
 
-    A point of the cortex belongs to the parcel whose middle is nearest. The parcels are this
-    phantom's own: geodesic Voronoi cells around `count` vertices of the left mid-surface that lie
-    as far apart as possible; a right vertex has the distances of the left vertex nearest to its
-    mirror image, smoothed. On the medial wall distances are infinite.
+    The parcels are geodesic Voronoi cells around `count` vertices of the left mid-surface that lie
+    as far apart as possible. A right vertex gets the distances of the left vertex nearest to its
+    mirror image, smoothed. Distances on the medial wall are infinite.
     """
     left, right = hemispheres
     graph = _edge_graph(left)
@@ -108,17 +112,17 @@ def parcel_distances(hemispheres: list[Hemisphere], count: int) -> list[Floats]:
 
 
 def _edge_graph(hemisphere: Hemisphere) -> sparse.csr_matrix:
-    faces, points = hemisphere.faces, hemisphere.mid
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    keep = hemisphere.cortex[edges].all(1)
-    a, b = edges[keep].T
-    length = np.linalg.norm(points[a] - points[b], axis=1)
-    # every edge is met twice, once in each direction
-    return sparse.csr_matrix((length, (a, b)), shape=(len(points), len(points)))
+    """Lengths of the edges between vertices of the cortex."""
+    points = hemisphere.mid
+    pairs, _ = meshes.edges(hemisphere.faces)
+    a, b = pairs[hemisphere.cortex[pairs].all(1)].T
+    lengths = np.linalg.norm(points[a] - points[b], axis=1)
+    graph = sparse.csr_matrix((lengths, (a, b)), shape=(len(points), len(points)))
+    return graph + graph.T
 
 
 def area_names(count: int) -> pd.DataFrame:
-    """The table of areas: label, name (the same on both sides), hemisphere."""
+    """The table of areas: label, name (the same on both sides) and hemisphere."""
     rows = [
         (number + shift, f"P{number:02d}", side)
         for side, shift in (("L", 0), ("R", count))
@@ -127,69 +131,64 @@ def area_names(count: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "name", "hemisphere"])
 
 
-def in_callosum(
-    points_mm: Floats, line_mm: Sequence[Sequence[float]], radius_mm: float
-) -> NDArray[np.bool_]:
-    """Whether template points lie in the corpus callosum.
+def in_callosum(points_mm: Floats, params: Phantom, margin_mm: float = 0.0) -> NDArray[np.bool_]:
+    """Whether template points (..., 3) lie in the corpus callosum, or within a margin around it.
 
-    It is a slab of white matter across the midline, at most 3 mm to either side: everything within
-    `radius_mm` of a line in the sagittal plane, given by its (A, S) corners.
+    It is the part within `CALLOSUM_MM` of the midline and `callosum_radius_mm` of a line in the
+    sagittal plane.
     """
     inside = np.zeros(points_mm.shape[:-1], bool)
-    near = np.abs(points_mm[..., 0]) < 3
-    if len(line_mm) < 2 or not near.any():
-        return inside
+    near = np.abs(points_mm[..., 0]) < CALLOSUM_MM
     points = points_mm[near][:, 1:]
     distance = np.full(len(points), np.inf)
-    corners = np.asarray(line_mm, np.float64)
-    for start, end in pairwise(corners):
+    for start, end in pairwise(np.asarray(params.callosum_mm, np.float64)):
         along = end - start
         share = np.clip((points - start) @ along / (along @ along), 0, 1)
         distance = np.minimum(
             distance, np.linalg.norm(points - start - share[:, None] * along, axis=1)
         )
-    inside[near] = distance < radius_mm
+    inside[near] = distance < params.callosum_radius_mm + margin_mm
     return inside
 
 
-def grid_around(
-    hemispheres: list[Hemisphere], voxel_mm: float, margin_mm: float = 4.0
-) -> tuple[Floats, tuple[int, int, int]]:
-    """Origin (RAS mm of the first voxel's centre) and shape of a grid that holds the brain."""
-    points = np.concatenate([hemisphere.pial for hemisphere in hemispheres])
-    origin = np.floor((points.min(0) - margin_mm) / voxel_mm) * voxel_mm
-    size = np.ceil((points.max(0) + margin_mm - origin) / voxel_mm).astype(int) + 1
-    return origin, (int(size[0]), int(size[1]), int(size[2]))
+def tissue_volume(hemispheres: list[Hemisphere], voxel_mm: float) -> volumes.Volume:
+    """Labels 0 outside, 1 between pial surface and white matter, 2 white matter, on a RAS grid.
 
-
-def tissue_volume(
-    hemispheres: list[Hemisphere],
-    voxel_mm: float,
-    to_template: Callable[[Floats], Floats],
-    line_mm: Sequence[Sequence[float]],
-    radius_mm: float,
-) -> volumes.Volume:
-    """Tissue labels with the corpus callosum (see `in_callosum`) around surfaces in RAS mm.
-
-    `to_template` moves points of the surfaces' frame to the template.
+    A voxel gets a label if more than half of its face in the coronal plane has it.
     """
-    origin, shape = grid_around(hemispheres, voxel_mm)
-    labels = label_volume(
-        [(h.pial, h.white, h.faces) for h in hemispheres], origin, voxel_mm, shape
-    )
-    affine = volumes.regular_affine(voxel_mm, origin)
-    volume = volumes.Volume(labels, affine)
-    if line_mm:
-        # a bend moves the midline by less than 15 mm: other planes cannot hold callosum
-        middle = sum((h.pial[:, 0].min() + h.pial[:, 0].max()) / 4 for h in hemispheres)
-        for i in range(shape[0]):
-            if abs(origin[0] + i * voxel_mm - middle) > 15:
-                continue
-            outside = np.argwhere(labels[i] == 0)
-            at = volume.to_mm(np.insert(outside, 0, i, axis=1))
-            joined = in_callosum(to_template(at), line_mm, radius_mm)
-            labels[i][tuple(outside[joined].T)] = 2
-    return volume
+    points = np.concatenate([hemisphere.pial for hemisphere in hemispheres])
+    origin = np.floor((points.min(0) - MARGIN_MM) / voxel_mm) * voxel_mm
+    shape = np.ceil((points.max(0) + MARGIN_MM - origin) / voxel_mm).astype(int) + 1
+    labels = np.zeros(shape, np.uint8)
+    for hemisphere in hemispheres:
+        for value, vertices in ((1, hemisphere.pial), (2, hemisphere.white)):
+            # (column, row, height) = (R, S, A) in voxels
+            turned = ((vertices - origin) / voxel_mm)[:, [0, 2, 1]]
+            lowest, highest = turned[:, 2].min(), turned[:, 2].max()
+            for a in range(int(np.ceil(lowest)), int(highest) + 1):
+                segments = plane_segments(turned, hemisphere.faces, float(a))
+                inside = coverage(segments, shape[2], shape[0]) > 0.5
+                labels[:, a, :][inside.T & (labels[:, a, :] < value)] = value
+    return volumes.Volume(labels, volumes.regular_affine(voxel_mm, origin))
+
+
+def add_callosum(
+    tissue: volumes.Volume,
+    hemispheres: list[Hemisphere],
+    to_template: Callable[[Floats], Floats],
+    params: Phantom,
+) -> None:
+    """Label the corpus callosum as white matter, in place.
+
+    `to_template` moves points from the frame of the tissue to the template.
+    """
+    # a bend moves the midline by less than 15 mm: other planes cannot contain callosum
+    middle = sum((h.pial[:, 0].min() + h.pial[:, 0].max()) / 4 for h in hemispheres)
+    for i, plane in enumerate(tissue.data):
+        if abs(tissue.affine[0, 3] + i * tissue.affine[0, 0] - middle) <= 15:
+            outside = np.argwhere(plane == 0)
+            at = to_template(tissue.to_mm(np.insert(outside, 0, i, axis=1)))
+            plane[tuple(outside[in_callosum(at, params)].T)] = 2
 
 
 def area_volume(
@@ -200,9 +199,8 @@ def area_volume(
 ) -> volumes.Volume:
     """Area label of each gray voxel: that of the nearest point of the cortex.
 
-    Labels are 1 to count on the left, count + 1 to 2 count on the right. Voxels within
-    `reach_voxels` of the gray matter take the area of a neighbour, so that a point just beside it
-    has one too.
+    Labels are 1 to count on the left and count + 1 to 2 count on the right. Voxels within
+    `reach_voxels` of the gray matter get the area of a neighbour, for points just beside it.
     """
     points, areas = [], []
     for side, (hemisphere, distance) in enumerate(zip(hemispheres, distances, strict=True)):
@@ -224,7 +222,7 @@ def area_volume(
     return volumes.Volume(atlas, tissue.affine)
 
 
-# ten points of a triangle, some 1 mm apart in fsaverage5
+# ten points of a triangle, about 1 mm apart in fsaverage5
 _BARYCENTRIC = (
     np.array([(i + 1 / 3, j + 1 / 3, 3 - i - j + 1 / 3) for i in range(4) for j in range(4 - i)])
     / 4

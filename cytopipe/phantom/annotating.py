@@ -1,8 +1,7 @@
-"""What a lab's people would have drawn or measured: areas, patches with layers, thickness.
+"""Annotations as people of a lab would make them, but taken from the truth and free of errors.
 
 `areas/{brain}/{section}.geojson`, `layers/` with layers.tsv, images, masks and cells, and
-`thickness/{brain}/` with the mid-surface in template RAS mm and the thickness of each layer. All of
-it is taken from the truth, without the errors of a hand.
+`thickness/{brain}/` with the mid-surface in template RAS mm and the thickness of each layer.
 """
 
 from pathlib import Path
@@ -16,37 +15,37 @@ from skimage.measure import find_contours
 
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces
+from cytopipe.formats.volumes import labels_at
+from cytopipe.numerics.geometry import Floats
 from cytopipe.phantom.anatomy import Hemisphere, area_names
 from cytopipe.phantom.brain import Brain, Template, dissect
 from cytopipe.phantom.cytoarchitecture import LAYERS
-from cytopipe.phantom.handling import Handled
+from cytopipe.phantom.handling import ScannedSection
 from cytopipe.phantom.rendering import cell_positions, render
 from cytopipe.phantom.structure import stream
 from cytopipe.study import annotations
 from cytopipe.study.annotations import Contour, Polygon
 
-Floats = NDArray[np.float64]
-
-# mm2; a person draws no smaller piece, and around no smaller hole: tunnels are drawn over
+# smaller pieces and holes, such as tunnels, are not drawn. Chosen, not measured
 SMALLEST_MM2 = 1.0
-# pixels by which a drawn line may leave the pixels' outline
+# distance by which a drawn line may leave the outline of the pixels
 _TOLERANCE_PX = 0.35
-# a patch's middle lies in mid-cortex
+# depths at which the centre of a patch lies
 _MIDDLE = (0.4, 0.6)
-# steps along a line from the pial surface to the white matter
-_STEPS = 101
+# points along a line from the pial surface to the white matter
+_POINTS = 101
 
 
 def annotate(
-    brain: Brain, template: Template, handled: list[Handled], folder: Path
+    brain: Brain, template: Template, sections: list[ScannedSection], folder: Path
 ) -> pd.DataFrame:
-    """Write a brain's annotations; returns its rows of layers.tsv.
+    """Write the annotations of a brain; return its rows of layers.tsv.
 
-    Contours are those of every `annotated_every`-th good section. Of `layer_patches` each brain has
-    its share.
+    Every `annotated_every`-th good section has contours. The `layer_patches` are divided evenly
+    between the brains.
     """
     params = brain.params
-    good = [section for section in handled if section.condition == "good"]
+    good = [section for section in sections if section.condition == "good"]
     for section in good[:: params.annotated_every]:
         contours = contours_of(brain, template, section)
         path = folder / "areas" / brain.name / f"{section.section:05d}.geojson"
@@ -57,14 +56,14 @@ def annotate(
     return _write_patches(brain, template, good, count, folder / "layers")
 
 
-def contours_of(brain: Brain, template: Template, section: Handled) -> list[Contour]:
+def contours_of(brain: Brain, template: Template, section: ScannedSection) -> list[Contour]:
     """Outlines of the areas on a section, left and right under one name, in the order of labels.
 
-    Drawn as a person does: the outer boundary of each connected piece, and of a hole that cannot be
-    overlooked (white matter in a ring of cortex).
+    They consist of the outer boundary of each connected piece and of its large holes (white matter
+    in a ring of cortex).
     """
     params = brain.params
-    # coarser than level 0 where that is very fine: a hand does not follow cells
+    # coarser than level 0 if that is very fine: drawn lines do not follow cells
     spacing_um = max(params.spacing_um, params.truth_spacing_um / 2)
     area = dissect(brain, template, section.whole(spacing_um), section).area
     boxes = ndimage.find_objects(area)
@@ -86,12 +85,12 @@ def outlines(mask: NDArray[np.bool_], smallest_px: float, factor: float) -> list
 
     Parameters
     ----------
-    smallest_px : pieces and holes of less area are left out.
-    factor : pixels of level 0 that a pixel is wide; the result is in those, from the corner of the
-        first pixel.
+    smallest_px : smaller pieces and holes are left out.
+    factor : width of a pixel in pixels of level 0. The outlines are in pixels of level 0, from the
+        corner of the first one.
     """
     pieces, count = ndimage.label(mask)
-    found = []
+    polygons = []
     for number, place in enumerate(ndimage.find_objects(pieces, count), start=1):
         piece = np.pad(pieces[place] == number, 1)
         if piece.sum() < smallest_px:
@@ -107,17 +106,17 @@ def outlines(mask: NDArray[np.bool_], smallest_px: float, factor: float) -> list
                 rings.append((size, (closed + corner + 0.5) * factor))
         rings.sort(key=lambda sized: -sized[0])
         if rings:
-            found.append(tuple(ring for _, ring in rings))
-    return found
+            polygons.append(tuple(ring for _, ring in rings))
+    return polygons
 
 
 def _write_patches(
-    brain: Brain, template: Template, good: list[Handled], count: int, folder: Path
+    brain: Brain, template: Template, good: list[ScannedSection], count: int, folder: Path
 ) -> pd.DataFrame:
-    """Patches at random places in mid-cortex of random good sections; every third is cut to size.
+    """Write patches at random places in mid-cortex of random good sections.
 
-    Rendered as the sections are, at a finer pixel. A third has sides of a half to the whole of the
-    others', as if fitted around what a person could annotate.
+    They are rendered like the sections, at a finer pixel size. The sides of every third patch are
+    shortened to half or more, as if it had been fitted to what a person could annotate.
     """
     params = brain.params
     rng = stream(params.seed, brain.name, 8)
@@ -126,7 +125,7 @@ def _write_patches(
     rows = []
     middles: dict[int, NDArray[np.int64]] = {}
     for number, wanted in enumerate(chosen.tolist()):
-        # at the very pole nothing has a middle: the next section then
+        # sections at the very pole have no mid-cortex: the next one is used
         for which in [*range(wanted, len(good)), *range(wanted)]:
             if which not in middles:
                 middles[which] = _middle_of_cortex(brain, template, good[which])
@@ -165,15 +164,17 @@ def _write_patches(
     return pd.DataFrame(rows)
 
 
-def _middle_of_cortex(brain: Brain, template: Template, section: Handled) -> NDArray[np.int64]:
-    """Row and column (n, 2) of the truth's pixels in mid-cortex."""
+def _middle_of_cortex(
+    brain: Brain, template: Template, section: ScannedSection
+) -> NDArray[np.int64]:
+    """Row and column (n, 2) of the pixels of the truth that lie in mid-cortex."""
     whole = section.whole(brain.params.truth_spacing_um)
     depth = dissect(brain, template, whole, section).depth
     return np.argwhere((depth > _MIDDLE[0]) & (depth < _MIDDLE[1]))
 
 
 def write_thickness(brain: Brain, template: Template, folder: Path) -> None:
-    """Write the mid-surfaces in template RAS mm and the layers' thickness (mm, NaN on the wall)."""
+    """Write the mid-surfaces in template RAS mm and the thickness of the layers in mm."""
     for hemisphere in brain.hemispheres:
         side = hemisphere.side
         mid = surfaces.Surface(brain.bend.to_template(hemisphere.mid), hemisphere.faces)
@@ -185,40 +186,34 @@ def write_thickness(brain: Brain, template: Template, folder: Path) -> None:
 
 
 def layer_thickness(brain: Brain, template: Template, hemisphere: Hemisphere) -> Floats:
-    """Thickness (vertices, 6) mm of each layer in the bent brain.
+    """Thickness (vertices, 6) in mm of each layer in the bent brain; NaN on the medial wall.
 
-    Measured as the paper does (section 3.7): the distance of corresponding vertices of the layers'
-    surfaces, along the line from a pial vertex to its white one. Layers begin at depths of the
-    Laplacian field, which is not linear along that line. NaN on the medial wall, where there is no
-    cortex.
+    As in the paper (section 3.7) it is the distance of corresponding vertices of the layers'
+    surfaces, along the line from a pial vertex to its white vertex. Layers begin at depths of the
+    Laplacian field, which is not linear along that line.
     """
-    share = np.linspace(0, 1, _STEPS)
+    share = np.linspace(0, 1, _POINTS)
     pial, white = hemisphere.pial, hemisphere.white
     lines = pial[:, None] * (1 - share[:, None]) + white[:, None] * share[:, None]
     index = brain.depth.to_indices(lines.reshape(-1, 3)).T
     depth = ndimage.map_coordinates(brain.depth.data, index, order=1, mode="nearest")
-    depth = np.maximum.accumulate(np.clip(depth.reshape(len(pial), _STEPS), 0, 1), axis=1)
+    depth = np.maximum.accumulate(np.clip(depth.reshape(len(pial), _POINTS), 0, 1), axis=1)
     borders = template.areas.border[areas_at(brain, template, hemisphere.mid)]
-    # where each border is met: between the last step above it and the next
-    met = np.stack([_met(depth, border) for border in borders[:, 1:-1].T], axis=1)
-    edges = np.pad(met, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1)))
+    inner = np.stack([_crossing(depth, border) for border in borders[:, 1:-1].T], axis=1)
+    edges = np.pad(inner, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1)))
     length_mm = np.linalg.norm(pial - white, axis=1, keepdims=True)
     return np.where(hemisphere.cortex[:, None], np.diff(edges, axis=1) * length_mm, np.nan)
 
 
-def _met(depth: Floats, border: NDArray[np.float32]) -> Floats:
-    """Share of the line at which a depth that only grows reaches `border`, one a row."""
-    after = np.clip((depth < border[:, None]).sum(1), 1, _STEPS - 1)
+def _crossing(depth: Floats, border: NDArray[np.float32]) -> Floats:
+    """Share of each line (row) at which its increasing depth reaches its border."""
+    after = np.clip((depth < border[:, None]).sum(1), 1, _POINTS - 1)
     rows = np.arange(len(depth))
     low, high = depth[rows, after - 1], depth[rows, after]
     part = np.clip((border - low) / np.maximum(high - low, 1e-6), 0, 1)
-    return np.asarray((after - 1 + part) / (_STEPS - 1))
+    return np.asarray((after - 1 + part) / (_POINTS - 1))
 
 
 def areas_at(brain: Brain, template: Template, points_mm: Floats) -> NDArray[np.int64]:
     """Area label of the voxel at each point (n, 3) in true stack RAS mm; 0 outside the atlas."""
-    index = np.rint(template.atlas.to_indices(brain.bend.to_template(points_mm))).astype(int)
-    inside = ((index >= 0) & (index < template.atlas.data.shape)).all(1)
-    labels = np.zeros(len(index), np.int64)
-    labels[inside] = template.atlas.data[tuple(index[inside].T)]
-    return labels
+    return labels_at(template.atlas, brain.bend.to_template(points_mm))

@@ -1,35 +1,28 @@
-"""A brain's own shape: a known smooth map from its stack to the template, and its inverse."""
+"""The individual shape of a brain: a known smooth map from its stack to the template."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from cytopipe.numerics.geometry import Floats, unit
 
 
 @dataclass(frozen=True)
 class Bend:
-    """Stack RAS mm to template RAS mm as a formula; the inverse by iteration.
+    """A map from stack to template RAS mm, whose inverse is found by iteration.
 
-    template = scale * (stack - offset) + sum over waves of amplitude sin(frequency . p + phase),
-    with p = stack - offset.
+    template = scale * p + sum over waves of amplitude sin(frequency . p + phase), with p = stack -
+    offset.
 
-    Attributes
-    ----------
-    scale : (3,) factors near 1.
-    amplitudes : (n, 3) mm.
-    frequencies : (n, 3) rad/mm.
-    phases : (n,) rad.
-    offset : (3,) mm, moves the bent brain to where a stack's coordinates are positive.
+    The offset moves the bent brain to where the coordinates of a stack are positive.
     """
 
-    scale: Floats
-    amplitudes: Floats
-    frequencies: Floats
-    phases: Floats
-    offset: Floats
+    scale: Floats  # (3,) factors near 1
+    amplitudes: Floats  # (n, 3) mm
+    frequencies: Floats  # (n, 3) rad/mm
+    phases: Floats  # (n,) rad
+    offset: Floats  # (3,) mm
 
     def to_template(self, points_mm: Floats) -> Floats:
         """Template RAS mm of (..., 3) points in true stack RAS mm."""
@@ -64,10 +57,8 @@ class Bend:
         return np.asarray(np.linalg.det(matrices + np.diag(self.scale)))
 
     def moved_by(self, offset: Floats) -> "Bend":
-        """The same bend for a brain that lies `offset` further on in the stack."""
-        return Bend(
-            self.scale, self.amplitudes, self.frequencies, self.phases, self.offset + offset
-        )
+        """The same bend for a brain shifted by `offset` in the stack."""
+        return replace(self, offset=self.offset + offset)
 
 
 def draw_bend(
@@ -78,13 +69,13 @@ def draw_bend(
     reach_mm: float = 110.0,
     waves: int = 12,
 ) -> Bend:
-    """A random bend whose Jacobian stays above 0.5 within `reach_mm` of the origin.
+    """A random bend whose Jacobian stays between 0.5 and 2 within `reach_mm` of the origin.
 
     Parameters
     ----------
     amplitude_mm : root mean square length of the displacement.
     wavelengths_mm : shortest and longest; amplitudes grow with the wavelength.
-    scale : factors are drawn from 1 - scale to 1 + scale, each axis on its own.
+    scale : the factor of each axis is drawn from 1 - scale to 1 + scale.
 
     Raises
     ------
@@ -94,9 +85,9 @@ def draw_bend(
     grid = np.stack(np.meshgrid(*[np.arange(-reach_mm, reach_mm + 1, 11.0)] * 3), axis=-1)
     for _ in range(100):
         lengths = rng.uniform(wavelengths_mm[0], wavelengths_mm[1], waves)
-        directions = _unit(rng.normal(size=(waves, 3)))
-        amplitudes = _unit(rng.normal(size=(waves, 3))) * lengths[:, None]
-        # a sine's mean square is a half
+        directions = unit(rng.normal(size=(waves, 3)))
+        amplitudes = unit(rng.normal(size=(waves, 3))) * lengths[:, None]
+        # the mean square of a sine is a half
         amplitudes *= amplitude_mm / np.sqrt((amplitudes**2).sum() / 2)
         bend = Bend(
             rng.uniform(1 - scale, 1 + scale, 3),
@@ -116,7 +107,3 @@ def draw_bend(
         f"no smooth bend of {amplitude_mm} mm with wavelengths {wavelengths_mm} mm; "
         "lower bend_mm or lengthen bend_wavelengths_mm"
     )
-
-
-def _unit(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))

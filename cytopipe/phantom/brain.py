@@ -1,4 +1,4 @@
-"""One phantom brain: its bent surfaces, the truth in three dimensions, and any window of it."""
+"""One phantom brain: its bent surfaces, its true volumes, and the anatomy of any window."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,20 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cytopipe.formats import volumes
-from cytopipe.numerics.geometry import ImageRight, ras_to_stack, stack_to_ras
+from cytopipe.numerics.geometry import Floats, ImageRight, ras_to_stack, stack_to_ras
 from cytopipe.numerics.laplace import laplace_depth
-from cytopipe.phantom.anatomy import Hemisphere, in_callosum, tissue_volume
+from cytopipe.numerics.slicing import plane_segments
+from cytopipe.phantom.anatomy import (
+    CALLOSUM_MM,
+    Hemisphere,
+    add_callosum,
+    in_callosum,
+    tissue_volume,
+)
 from cytopipe.phantom.bending import Bend, draw_bend
-from cytopipe.phantom.cutting import coverage, cut
+from cytopipe.phantom.coverage import coverage
 from cytopipe.phantom.cytoarchitecture import Areas
-from cytopipe.phantom.handling import Handled, Window, torn_away
+from cytopipe.phantom.handling import ScannedSection, Window, torn_away
 from cytopipe.phantom.structure import (
     ISLANDS_MM,
     PITCH_MM,
@@ -28,13 +35,12 @@ from cytopipe.phantom.structure import (
 )
 from cytopipe.study.config import Phantom
 
-Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Template:
-    """What all brains have in common: the unbent surfaces, the areas, their architecture."""
+    """What all brains share: the unbent surfaces, the atlas and the architecture of its areas."""
 
     hemispheres: list[Hemisphere]
     atlas: volumes.Volume
@@ -43,13 +49,10 @@ class Template:
 
 @dataclass(frozen=True)
 class Brain:
-    """A bent brain in its true stack.
+    """A bent brain in the RAS mm of its true stack.
 
-    Attributes
-    ----------
-    hemispheres : surfaces in true stack RAS mm.
-    tissue : labels 0, 1, 2 of the undamaged anatomy with its corpus callosum, true stack RAS mm.
-    depth : Laplacian depth on the same grid, 0 outside and 1 in white matter.
+    `tissue` has the labels 0, 1, 2 of the undamaged anatomy with its corpus callosum, and `depth`
+    the Laplacian depth on the same grid, 0 outside and 1 in white matter.
     """
 
     name: str
@@ -71,20 +74,15 @@ def make_brain(name: str, template: Template, params: Phantom) -> Brain:
     step_mm = params.section_step * params.thickness_um / 1000
     outline = np.concatenate([bend.to_stack(h.pial) for h in template.hemispheres])
     low, high = outline.min(0), outline.max(0)
-    # the hindmost 0.6 of a step lie before the first section; R, A and -S are positive
+    # the hindmost 0.6 of a step lies before the first section; R, A and -S are positive
     right = 10 - low[0] if params.image_right == "R" else -10 - high[0]
     bend = bend.moved_by(np.array([right, 0.4 * step_mm - low[1], -10 - high[2]]))
     hemispheres = [
         Hemisphere(h.side, bend.to_stack(h.pial), bend.to_stack(h.white), h.faces)
         for h in template.hemispheres
     ]
-    tissue = tissue_volume(
-        hemispheres,
-        params.depth_voxel_mm,
-        bend.to_template,
-        params.callosum_mm,
-        params.callosum_radius_mm,
-    )
+    tissue = tissue_volume(hemispheres, params.depth_voxel_mm)
+    add_callosum(tissue, hemispheres, bend.to_template, params)
     points = np.concatenate([h.pial for h in hemispheres])
     size = np.abs(ras_to_stack(points, params.image_right)).max(0) / 1000 + 10
     return Brain(
@@ -94,30 +92,23 @@ def make_brain(name: str, template: Template, params: Phantom) -> Brain:
         tissue,
         volumes.Volume(laplace_depth(tissue.data), tissue.affine),
         Grain(params.seed, name, (float(size[0]), float(size[1])), params.texture_length_mm),
-        draw_vessels(
-            stream(params.seed, name, 2), size, params.vessels_per_cm2, params.vessel_radius_mm
-        ),
-        draw_damage(
-            stream(params.seed, name, 3),
-            hemispheres,
-            params.bridges,
-            params.tunnels,
-            params.damage_radius_mm,
-        ),
+        draw_vessels(stream(params.seed, name, 2), size, params),
+        draw_damage(stream(params.seed, name, 3), hemispheres, params),
         params,
     )
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What the pixels of a window hold, (rows, columns) each.
+    """The anatomy of each pixel of a window, (rows, columns) each.
 
     Attributes
     ----------
-    tissue, white : share of the pixel inside the brain's surface and inside the white matter.
+    tissue, white : share of the pixel inside the surface of the brain and inside the white matter.
     depth : Laplacian depth in gray matter, NaN elsewhere.
-    area, layer : label and 1 to 6 in gray matter, 0 elsewhere.
-    cover : share of the gray matter under cell bodies; diameter_um : of the cells.
+    area, layer : label of the area, and layer 1 to 6, in gray matter; 0 elsewhere.
+    cover : share of the gray matter under cell bodies.
+    diameter_um : mean diameter of the cells.
     """
 
     tissue: Image
@@ -130,21 +121,21 @@ class Anatomy:
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """0 background, 1 gray matter, 2 white matter: what most of the pixel is."""
+        """The majority of each pixel: 0 background, 1 gray matter, 2 white matter."""
         labels = (self.tissue > 0.5).astype(np.uint8)
         labels[(self.white > 0.5) | ((labels > 0) & (self.white > self.tissue / 2))] = 2
         return labels
 
 
-def dissect(brain: Brain, template: Template, window: Window, section: Handled) -> Anatomy:
-    """What is left of the tissue in a window of a section, with its bridges and tunnels."""
+def dissect(brain: Brain, template: Template, window: Window, section: ScannedSection) -> Anatomy:
+    """The anatomy in a window of a section, after damage."""
     shape = (window.rows, window.columns)
     tissue, white = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     side = brain.params.image_right
     for hemisphere in brain.hemispheres:
         for target, vertices in ((tissue, hemisphere.pial), (white, hemisphere.white)):
             plane = ras_to_stack(vertices, side)
-            segments = window.to_pixels(cut(plane, hemisphere.faces, window.z_um))
+            segments = window.to_pixels(plane_segments(plane, hemisphere.faces, window.z_um))
             target += coverage(segments, *shape)
     np.minimum(tissue, 1, out=tissue)
     np.minimum(white, 1, out=white)
@@ -187,9 +178,9 @@ def dissect(brain: Brain, template: Template, window: Window, section: Handled) 
 
 
 def coordinate_nodes(brain: Brain, window: Window) -> tuple[Floats, int]:
-    """Template RAS mm at every n-th pixel (rows, columns, 3), some 1 mm apart, and n.
+    """Template RAS mm (rows, columns, 3) at every n-th pixel, about 1 mm apart, and n.
 
-    The nodes reach beyond the window, so that every pixel lies between four of them.
+    The nodes extend beyond the window, so that every pixel lies between four of them.
     """
     pixel_um = float(np.sqrt(abs(np.linalg.det(window.matrix))))
     pitch = max(1, round(1000 / pixel_um))
@@ -201,14 +192,14 @@ def coordinate_nodes(brain: Brain, window: Window) -> tuple[Floats, int]:
 def template_coordinates(
     brain: Brain, window: Window, rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> Floats:
-    """Template RAS mm of pixels, (rows, columns, 3), by the formula of the bend."""
+    """Template RAS mm (rows, columns, 3) of pixels, by the formula of the bend."""
     pixels = np.stack(np.meshgrid(columns, rows), axis=-1).astype(np.float64)
     points = stack_to_ras(window.to_stack(pixels), brain.params.image_right)
     return brain.bend.to_template(points)
 
 
 def plane_in_window(plane: Image, window: Window) -> Image:
-    """A field of the stack's plane (grid of `PITCH_MM`) at the pixels of a window."""
+    """Interpolate a field on the grid of `PITCH_MM` at the pixels of a window."""
     matrix = np.concatenate([window.matrix, window.shift[:, None]], axis=1) / (1000 * PITCH_MM)
     return np.asarray(
         cv2.warpAffine(
@@ -225,25 +216,17 @@ def plane_in_window(plane: Image, window: Window) -> Image:
 def _callosum(
     brain: Brain, window: Window, nodes: Floats, pitch: int, tissue: Image
 ) -> NDArray[np.bool_]:
+    """Pixels in the corpus callosum; the formula is evaluated near the midline only."""
     joined = np.zeros(tissue.shape, bool)
-    params = brain.params
-    # only pixels near the midline are worth the formula
-    near = np.abs(nodes[..., 0]) < 3 + 2
-    if not in_callosum(
-        nodes * [0.0, 1, 1], params.callosum_mm, params.callosum_radius_mm + 3
-    ).any():
+    if not in_callosum(nodes * [0.0, 1, 1], brain.params, margin_mm=3).any():
         return joined
-    close = cv2.resize(
-        near.astype(np.uint8), None, fx=pitch, fy=pitch, interpolation=cv2.INTER_NEAREST
-    )
-    close = close[: tissue.shape[0], : tissue.shape[1]].astype(bool) & (tissue < 1)
-    row, column = np.nonzero(close)
+    near = np.abs(nodes[..., 0]) < CALLOSUM_MM + 2
+    close = near.repeat(pitch, axis=0).repeat(pitch, axis=1)[: window.rows, : window.columns]
+    row, column = np.nonzero(close & (tissue < 1))
     points = stack_to_ras(
-        window.to_stack(np.stack([column, row], axis=-1).astype(np.float64)), params.image_right
+        window.to_stack(np.stack([column, row], axis=-1)), brain.params.image_right
     )
-    inside = in_callosum(
-        brain.bend.to_template(points), params.callosum_mm, params.callosum_radius_mm
-    )
+    inside = in_callosum(brain.bend.to_template(points), brain.params)
     joined[row[inside], column[inside]] = True
     return joined
 
@@ -257,9 +240,7 @@ def _capsules(capsules_mm: Floats, window: Window, side: ImageRight) -> Image:
         ],
         axis=1,
     )
-    return paint_capsules(
-        capsules_um, window.z_um, window.matrix, window.shift, window.rows, window.columns
-    )
+    return paint_capsules(capsules_um, window)
 
 
 @njit(cache=True)
@@ -294,7 +275,7 @@ def _look_up(  # type: ignore[no-untyped-def]
     diameters,
     island_strengths,
 ):
-    """Depth, area, layer, coverage and cell diameter of every pixel with gray matter in it."""
+    """Depth, area, layer, coverage and cell diameter of every pixel with gray matter."""
     rows, columns = gray.shape
     depth = np.full(gray.shape, np.nan, np.float32)
     area = np.zeros(gray.shape, np.uint8)
@@ -307,7 +288,7 @@ def _look_up(  # type: ignore[no-untyped-def]
         for c in range(columns):
             if gray[r, c] <= 0:
                 continue
-            if own[r, c] < 0.01:  # a bridge: tissue that belongs to no layer
+            if own[r, c] < 0.01:  # a bridge has no layers
                 cover[r, c] = 0.2
                 continue
             d = _trilinear(depths, to_voxel[0] + c * right + r * down)
@@ -335,7 +316,7 @@ def _look_up(  # type: ignore[no-untyped-def]
             while at < 5 and d >= borders[label, at + 1]:
                 at += 1
             depth[r, c], area[r, c], layer[r, c] = d, label, at + 1
-            # layers pass into one another over some 4 % of the depth
+            # layers merge into one another over 4 % of the depth
             to_next = (
                 min(1.0, max(0.0, 0.5 + (d - borders[label, at + 1]) / 0.04)) if at < 5 else 0.0
             )
@@ -349,7 +330,7 @@ def _look_up(  # type: ignore[no-untyped-def]
             if to_last > 0:
                 mean += to_last * covers[label, at - 1]
                 size += to_last * diameters[label, at - 1]
-            # inside an area: upper layers gain what lower ones lose, over some 40 mm
+            # inside an area, upper layers gain what lower ones lose, over about 40 mm
             drift = (
                 np.sin(0.11 * point[0] + 0.06 * point[1])
                 + np.sin(0.09 * point[1] - 0.08 * point[2] + 1)

@@ -1,11 +1,11 @@
 """Layers and areas: how much of a section the cell bodies cover, and how large they are.
 
-Six layers lie between the pial surface (depth 0) and the white matter (depth 1). An area has its
-own relative thickness, coverage (share of the section's area under cell bodies) and cell diameter
-of each layer. The types follow von Economo: koniocortex with a broad, dense layer IV; granular
-association cortex; dysgranular cortex; agranular motor cortex without layer IV and with large
-pyramids in V; limbic cortex with a broad layer I and islands in II. Every area is scaled to the
-same mean coverage: the mean gray value alone does not tell the areas apart.
+Six layers lie between the pial surface (depth 0) and the white matter (depth 1). Each area has its
+own relative thickness, coverage (share of the section under cell bodies) and cell diameter in each
+layer. The types follow von Economo: koniocortex with a broad, dense layer IV; granular association
+cortex; dysgranular cortex; agranular motor cortex with hardly any layer IV and large pyramids in V;
+limbic cortex with a broad layer I and islands in II. All areas have the same mean coverage, so that
+the mean gray value does not distinguish them.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe.numerics.geometry import Floats
+
+# the numbers of this module are chosen after von Economo's descriptions, not measured
 LAYERS = 6
 MEAN_COVERAGE = 0.22
 WHITE_COVERAGE, WHITE_DIAMETER_UM = 0.06, 6.0
@@ -20,50 +23,44 @@ WHITE_COVERAGE, WHITE_DIAMETER_UM = 0.06, 6.0
 # diffuse stain of the tissue between the cells, in units of the stain of a cell body
 NEUROPIL_GRAY, NEUROPIL_WHITE = 0.44, 0.27
 
-# relative thickness, coverage, diameter um of layers I to VI; strength of islands in II and III
-_TYPES: dict[str, tuple[list[float], list[float], list[float], float]] = {
-    "koniocortex": (
+# rows: koniocortex, granular, dysgranular, agranular, limbic and polar; columns: layers I to VI
+_RELATIVE_THICKNESS = np.array(
+    [
         [0.10, 0.09, 0.24, 0.25, 0.14, 0.18],
-        [0.09, 0.30, 0.20, 0.36, 0.11, 0.25],
-        [7, 8, 10, 7, 12, 10],
-        0.05,
-    ),
-    "granular": (
         [0.10, 0.10, 0.30, 0.15, 0.17, 0.18],
-        [0.09, 0.28, 0.20, 0.34, 0.16, 0.22],
-        [7, 9, 12, 8, 13, 11],
-        0.12,
-    ),
-    "dysgranular": (
         [0.10, 0.10, 0.34, 0.08, 0.20, 0.18],
-        [0.09, 0.26, 0.28, 0.24, 0.17, 0.19],
-        [7, 9, 14, 9, 15, 11],
-        0.18,
-    ),
-    "agranular": (
         [0.10, 0.08, 0.36, 0.03, 0.25, 0.18],
-        [0.09, 0.22, 0.25, 0.22, 0.27, 0.16],
-        [7, 10, 16, 10, 20, 13],
-        0.08,
-    ),
-    "limbic": (
         [0.16, 0.12, 0.24, 0.05, 0.23, 0.20],
-        [0.10, 0.36, 0.17, 0.15, 0.33, 0.18],
-        [7, 11, 12, 9, 15, 11],
-        0.35,
-    ),
-    "polar": (
         [0.10, 0.13, 0.25, 0.18, 0.12, 0.22],
+    ]
+)
+_COVERAGE = np.array(
+    [
+        [0.09, 0.30, 0.20, 0.36, 0.11, 0.25],
+        [0.09, 0.28, 0.20, 0.34, 0.16, 0.22],
+        [0.09, 0.26, 0.28, 0.24, 0.17, 0.19],
+        [0.09, 0.22, 0.25, 0.22, 0.27, 0.16],
+        [0.10, 0.36, 0.17, 0.15, 0.33, 0.18],
         [0.09, 0.32, 0.16, 0.28, 0.26, 0.22],
+    ]
+)
+_DIAMETER_UM = np.array(
+    [
+        [7, 8, 10, 7, 12, 10],
+        [7, 9, 12, 8, 13, 11],
+        [7, 9, 14, 9, 15, 11],
+        [7, 10, 16, 10, 20, 13],
+        [7, 11, 12, 9, 15, 11],
         [7, 8, 11, 8, 12, 10],
-        0.25,
-    ),
-}
+    ]
+)
+# strength of the islands in layers II and III
+_ISLANDS = np.array([0.05, 0.12, 0.18, 0.08, 0.35, 0.25])
 
 
 @dataclass(frozen=True)
 class Areas:
-    """Tables with a row an area label; row 0 serves gray matter without an area.
+    """Tables with one row per area label; row 0 is for gray matter without an area.
 
     Attributes
     ----------
@@ -80,39 +77,29 @@ class Areas:
 
 
 def make_areas(seed: int, count: int, contrast: float) -> Areas:
-    """The architecture of `count` areas, the same left and right.
+    """The architecture of `count` areas, the same on both sides.
 
     Parameters
     ----------
     seed : of the variation between areas of one type.
-    contrast : 1 for the types as tabulated, 0 for areas that are all alike.
+    contrast : 1 for the types as tabulated, 0 for identical areas.
     """
     rng = np.random.default_rng([seed, 0xA4EA])
-    types = list(_TYPES.values())
-    fractions, coverages, diameters, islands = [], [], [], []
-    common = [np.mean([np.asarray(t[k]) for t in types], axis=0) for k in range(3)]
-    for number in range(count):
-        kind = types[number % len(types)]
-        vary = rng.normal(size=(3, LAYERS))
-        # layer I varies little: its light band is part of every area
-        vary[:, 0] *= 0.3
-        fractions.append(common[0] + contrast * (kind[0] - common[0] + 0.1 * common[0] * vary[0]))
-        coverages.append(common[1] + contrast * (kind[1] - common[1] + 0.1 * common[1] * vary[1]))
-        diameters.append(common[2] + contrast * (kind[2] - common[2] + 0.1 * common[2] * vary[2]))
-        islands.append(contrast * kind[3])
-    return _tables(
-        np.asarray(fractions), np.asarray(coverages), np.asarray(diameters), np.asarray(islands)
-    )
+    types = np.stack([_RELATIVE_THICKNESS, _COVERAGE, _DIAMETER_UM], axis=1)
+    kinds = np.arange(count) % len(types)
+    common = types.mean(0)
+    vary = rng.normal(size=(count, 3, LAYERS))
+    # layer I varies little: its light band is part of every area
+    vary[:, :, 0] *= 0.3
+    tables = common + contrast * (types[kinds] - common + 0.1 * common * vary)
+    return _tables(tables[:, 0], tables[:, 1], tables[:, 2], contrast * _ISLANDS[kinds])
 
 
 def individual_areas(areas: Areas, rng: np.random.Generator, share: float) -> Areas:
-    """The areas of one brain, which differ from those of the population.
+    """The areas of one brain, varied from those of the population.
 
-    Parameters
-    ----------
-    areas : of the population.
-    share : standard deviation, of its logarithm, of each layer's relative thickness, coverage and
-        cell diameter; 0 leaves all brains alike.
+    `share` is the standard deviation of the logarithms of each layer's relative thickness, coverage
+    and cell diameter.
     """
     if share == 0:
         return areas
@@ -129,12 +116,12 @@ def individual_areas(areas: Areas, rng: np.random.Generator, share: float) -> Ar
 
 
 def _tables(
-    thickness: NDArray[np.float64],
-    coverage: NDArray[np.float64],
-    diameter_um: NDArray[np.float64],
-    islands: NDArray[np.float64],
+    thickness: Floats,
+    coverage: Floats,
+    diameter_um: Floats,
+    islands: Floats,
 ) -> Areas:
-    """Areas of layers of relative thickness, all scaled to the same mean coverage."""
+    """Areas from the relative thickness of layers, scaled to the same mean coverage."""
     thickness = thickness / thickness.sum(1, keepdims=True)
     inner = (thickness[:, 1:] * coverage[:, 1:]).sum(1)
     wanted = MEAN_COVERAGE - thickness[:, 0] * coverage[:, 0]
@@ -145,6 +132,6 @@ def _tables(
     return Areas(*(_with_mean(table) for table in (border, coverage, diameter_um, islands)))
 
 
-def _with_mean(table: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Rows: the mean (for label 0), the left areas, the right areas."""
+def _with_mean(table: Floats) -> NDArray[np.float32]:
+    """Rows for the mean (label 0), the left areas and the right areas."""
     return np.concatenate([table.mean(0, keepdims=True), table, table]).astype(np.float32)

@@ -6,17 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.numerics.geometry import Rigid, mirror, pixels_to_section
-
-Floats = NDArray[np.float64]
+from cytopipe.numerics.geometry import Floats, Rigid, mirror, pixels_to_section
+from cytopipe.study.config import Phantom
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of pixels and where they lie in the true stack.
+    """A rectangle of pixels and its position in the true stack.
 
-    The stack position in um of pixel (column, row) of the window is matrix @ pixel + shift; for a
-    mirrored section the matrix has a negative determinant.
+    Pixel (column, row) lies at matrix @ pixel + shift, in um. The determinant of the matrix is
+    negative if the section is mirrored.
     """
 
     rows: int
@@ -26,18 +25,18 @@ class Window:
     z_um: float
 
     def to_stack(self, pixels: Floats) -> Floats:
-        """(..., 3) um in the true stack of (..., 2) pixels (column, row) of the window."""
+        """Stack position (..., 3) in um of pixels (..., 2), as (column, row)."""
         plane = np.asarray(pixels, np.float64) @ self.matrix.T + self.shift
         return np.concatenate([plane, np.full((*plane.shape[:-1], 1), self.z_um)], axis=-1)
 
     def to_pixels(self, points_um: Floats) -> Floats:
-        """(column, row) of stack points' first two coordinates; inverse of `to_stack`."""
+        """Pixels (..., 2), as (column, row), of stack points; inverse of `to_stack`."""
         inverse = np.linalg.inv(self.matrix)
         return (np.asarray(points_um, np.float64)[..., :2] - self.shift) @ inverse.T
 
 
 @dataclass(frozen=True)
-class Handled:
+class ScannedSection:
     """One section as it lies on the slide.
 
     Attributes
@@ -45,10 +44,9 @@ class Handled:
     rigid : UNMIRRORED section um to true stack um.
     rows, columns : size of the scan at full resolution.
     tear : (distance um, direction rad): the part of the stack's plane that lies further than
-        `distance` in this direction is gone; None for a whole section.
+        `distance` in this direction is missing; None if the section is not torn.
     """
 
-    brain: str
     section: int
     condition: str
     mirrored: bool
@@ -68,12 +66,12 @@ class Handled:
         return (self.rows - 1) * self.spacing_um
 
     def size_at(self, spacing_um: float) -> tuple[int, int]:
-        """Rows and columns at a coarser spacing; a part of a pixel at the end counts."""
+        """Rows and columns at a coarser spacing, rounded up."""
         factor = spacing_um / self.spacing_um
         return int(np.ceil(self.rows / factor - 1e-6)), int(np.ceil(self.columns / factor - 1e-6))
 
     def window(self, spacing_um: float, row: int, column: int, rows: int, columns: int) -> Window:
-        """The window of the scanned image at `spacing_um` that starts at (row, column)."""
+        """The window of the scan at `spacing_um` that starts at (row, column)."""
         corners = np.array([[column, row], [column + 1, row], [column, row + 1]], np.float64)
         points = pixels_to_section(corners, spacing_um, self.spacing_um)
         if self.mirrored:
@@ -83,13 +81,13 @@ class Handled:
         return Window(rows, columns, matrix, origin, self.z_um)
 
     def whole(self, spacing_um: float) -> Window:
-        """The whole scanned image at `spacing_um`."""
+        """The whole scan at `spacing_um`."""
         return self.window(spacing_um, 0, 0, *self.size_at(spacing_um))
 
-    def scanned_at(self, spacing_um: float) -> "Handled":
-        """The same section as if scanned at another resolution, its first pixel's corner in place.
+    def scanned_at(self, spacing_um: float) -> "ScannedSection":
+        """The same section, scanned at another resolution.
 
-        The origin of the section frame, the first pixel's middle, moves.
+        The corner of the first pixel stays in place, so its centre, which is the origin, moves.
         """
         corner = self.rigid(np.full(2, 0.5 * (spacing_um - self.spacing_um)))
         factor = self.spacing_um / spacing_um
@@ -103,18 +101,19 @@ class Handled:
 
 
 def draw_conditions(
-    rng: np.random.Generator, count: int, mirrored: int, others: dict[str, int]
+    rng: np.random.Generator, count: int, params: Phantom
 ) -> tuple[list[str], NDArray[np.bool_]]:
-    """The condition of each of `count` sections and which are mirrored.
+    """The condition of each of `count` sections, and whether it is mirrored.
 
-    Special sections are chosen among the middle 70 %, at least two apart, never the centre one.
+    Special sections are at least two apart and lie in the middle 70 %, but not at the centre.
 
     Raises
     ------
     InputError
         If there are too few sections for so many special ones.
     """
-    wanted = ["mirrored"] * mirrored + [name for name, n in others.items() for _ in range(n)]
+    special = ("mirrored", "torn", "blank", "missing", "dirty")
+    wanted = [name for name in special for _ in range(getattr(params, name))]
     low, high = int(0.15 * count), int(np.ceil(0.85 * count))
     allowed = [n for n in range(low, high) if abs(n - (count - 1) / 2) > 1.5]
     conditions = ["good"] * count
@@ -135,50 +134,41 @@ def draw_conditions(
 
 
 def draw_placement(
-    rng: np.random.Generator,
-    centre_um: Floats,
-    canvas_um: Floats,
-    spacing_um: float,
-    rotation_deg: float,
-    shift_mm: float,
-    names: tuple[str, str],
+    rng: np.random.Generator, centre_um: Floats, canvas_um: Floats, name: str, params: Phantom
 ) -> tuple[Rigid, int, int]:
-    """A section's transform to the stack, and the rows and columns of its scan.
+    """The transform of the section `name` to the stack, and the rows and columns of its scan.
 
-    The middle of the scan lies within `shift_mm` of the brain's middle, turned by up to
-    `rotation_deg`; the size of the scan differs by a few pixels from section to section.
+    The middle of the scan lies within `shift_mm` of the middle of the brain, turned by up to
+    `rotation_deg`. The size of the scan differs by a few pixels from section to section.
     """
+    spacing_um = params.spacing_um
     columns, rows = (int(side / spacing_um) + int(rng.integers(0, 24)) for side in canvas_um)
-    angle = float(np.deg2rad(rng.uniform(-rotation_deg, rotation_deg)))
-    target = centre_um + rng.uniform(-shift_mm, shift_mm, 2) * 1000
-    turn = Rigid(angle, 0.0, 0.0, *names)
+    angle = float(np.deg2rad(rng.uniform(-params.rotation_deg, params.rotation_deg)))
+    target = centre_um + rng.uniform(-params.shift_mm, params.shift_mm, 2) * 1000
     middle = np.array([columns - 1, rows - 1]) * spacing_um / 2
-    shift = target - turn(middle)
-    return Rigid(angle, float(shift[0]), float(shift[1]), *names), rows, columns
+    return Rigid.onto(angle, middle, target, name, "stack"), rows, columns
 
 
-def canvas_size(
-    outline_um: Floats, rotation_deg: float, shift_mm: float, margin_mm: float
-) -> Floats:
-    """Width and height um of a scan that holds (n, 2) points however they are turned."""
+def canvas_size(outline_um: Floats, params: Phantom) -> Floats:
+    """Width and height in um of a scan that holds points (n, 2) at all rotations."""
     size = np.zeros(2)
     middle = (outline_um.min(0) + outline_um.max(0)) / 2
-    for angle in np.deg2rad(np.linspace(-rotation_deg, rotation_deg, 7)):
+    for angle in np.deg2rad(np.linspace(-params.rotation_deg, params.rotation_deg, 7)):
         turned = Rigid(float(angle), 0.0, 0.0, "a", "b")(outline_um - middle)
         size = np.maximum(size, 2 * np.abs(turned).max(0))
-    return size + 2000 * (shift_mm + margin_mm)
+    return size + 2000 * (params.shift_mm + params.margin_mm)
 
 
 def draw_tear(rng: np.random.Generator, tissue_um: Floats, share: float) -> tuple[float, float]:
-    """A line beyond which `share` of the tissue points (n, 2) lie: (distance um, direction)."""
-    # from the outer side: left or right, some 30 degrees up or down
+    """A line beyond which `share` of the tissue points (n, 2) lie: (distance um, direction rad)."""
+    # from the left or right, up to 30 degrees from above or below
     direction = float(rng.choice([0.0, np.pi]) + np.deg2rad(rng.uniform(-30, 30)))
     along = tissue_um @ np.array([np.cos(direction), np.sin(direction)])
     return float(np.quantile(along, 1 - share)), direction
 
 
 def torn_away(window: Window, tear: tuple[float, float]) -> NDArray[np.bool_]:
-    """Pixels of the part that is gone; its edge is ragged by some 2 mm."""
+    """Pixels of the missing part, whose edge is ragged by about 2 mm."""
     columns, rows = np.arange(window.columns), np.arange(window.rows)
     x = window.matrix[0, 0] * columns + window.matrix[0, 1] * rows[:, None] + window.shift[0]
     y = window.matrix[1, 0] * columns + window.matrix[1, 1] * rows[:, None] + window.shift[1]

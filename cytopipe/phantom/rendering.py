@@ -1,13 +1,12 @@
 """From tissue to gray values: cells, stain, vessels, light, dirt.
 
-A cell body is a disc that takes `stain` from the light; between cells lies a faint neuropil. At
-pixels above `cells_below_um` the number of cells in a pixel is drawn from a Poisson distribution
-and the covered area from their sizes; at finer pixels every cell is drawn where it lies. Means and
-variances of the two agree, so that the same generator serves every resolution.
+A cell body is a disc that absorbs `stain`, and the neuropil between cells absorbs less. Above a
+pixel size of `cells_below_um`, the number of cells in a pixel is drawn from a Poisson distribution,
+and the covered area from their sizes. At finer pixels every cell is drawn at its position. Both
+have the same means and variances.
 
-Noise depends on (seed, brain, section, pixel) and cells on (seed, brain, section, tile): not on the
-order or the size of the windows in which a section is rendered. `cell_positions` takes the same
-numbers: for a pixel's count as many positions in it, of drawn cells their middles.
+Noise depends on (seed, brain, section, pixel) and cells on (seed, brain, section, tile), not on the
+order or size of the windows in which a section is rendered.
 """
 
 import zlib
@@ -16,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cytopipe.numerics.geometry import Floats
 from cytopipe.phantom.brain import Anatomy, Brain, Template, dissect, plane_in_window
 from cytopipe.phantom.cytoarchitecture import (
     NEUROPIL_GRAY,
@@ -23,67 +23,61 @@ from cytopipe.phantom.cytoarchitecture import (
     WHITE_COVERAGE,
     WHITE_DIAMETER_UM,
 )
-from cytopipe.phantom.handling import Handled, Window
+from cytopipe.phantom.handling import ScannedSection, Window
 from cytopipe.phantom.structure import GRAIN_MM, paint_discs, stream
 
 Image = NDArray[np.float32]
 
-# share of the light that a filled vessel, a speck of dust, the rim of a bubble take
-FILLED, DUST, RIM = 0.6, 0.7, 0.25
-TILE_UM = 256.0
+# share of the light that an open and a filled vessel, dust and the rim of a bubble absorb. Chosen,
+# not measured
+OPEN, FILLED, DUST, RIM = 0.03, 0.6, 0.7, 0.25
+TILE_UM = 256.0  # cells are drawn tile by tile
 LARGEST_CELL_UM = 40.0
+# mean squared diameter of cells, relative to the mean diameter, whose diameters are uniform between
+# 0.6 and 1.4 of the mean; and the relative variance of their areas
+MEAN_SQUARE = (1.4**3 - 0.6**3) / 2.4
+AREA_VARIANCE = (1.4**5 - 0.6**5) / 4 / MEAN_SQUARE**2 - 1
 
 
 def render(
     brain: Brain,
     template: Template,
-    section: Handled,
+    section: ScannedSection,
     row: int,
     column: int,
     rows: int,
     columns: int,
 ) -> NDArray[np.uint8]:
-    """The gray values of a window of a section's scan at full resolution, (rows, columns)."""
+    """Gray values (rows, columns) of a window of a scan at full resolution."""
     spacing_um = section.spacing_um
     fine = spacing_um <= brain.params.cells_below_um
-    # cells whose middle lies just outside reach into the window
+    # cells just outside extend into the window
     halo = int(np.ceil(LARGEST_CELL_UM / spacing_um)) if fine else 0
     window = section.window(
         spacing_um, row - halo, column - halo, rows + 2 * halo, columns + 2 * halo
     )
-    shape = (window.rows, window.columns)
-    key = _key(brain.params.seed, brain.name, section.section)
-    light = np.zeros(shape, np.float32)
+    key = _key(brain, section)
+    light = np.zeros((window.rows, window.columns), np.float32)
     tissue = dissect(brain, template, window, section)
     if tissue.tissue.any():
-        light = _absorbed(brain, section, window, tissue, key, row - halo, column - halo, fine)
+        cells = (_draw_cells if fine else _count_cells)(
+            *_population(tissue), spacing_um, key, row - halo, column - halo
+        )
+        light = _absorbed(brain, window, tissue, cells)
     image = _scan(brain, section, light, row - halo, column - halo, key)
     return np.ascontiguousarray(image[halo : halo + rows, halo : halo + columns])
 
 
-def _absorbed(
-    brain: Brain,
-    section: Handled,
-    window: Window,
-    tissue: Anatomy,
-    key: int,
-    row: int,
-    column: int,
-    fine: bool,
-) -> Image:
-    """Light taken by tissue and vessels, in gray values of an average stain."""
+def _absorbed(brain: Brain, window: Window, tissue: Anatomy, cells: Image) -> Image:
+    """Light absorbed by tissue and vessels, in gray values of an average stain."""
     gray = tissue.tissue - tissue.white
-    draw = _draw_cells if fine else _count_cells
-    cells = draw(*_population(tissue), section.spacing_um, key, row, column)
     neuropil = gray * np.float32(NEUROPIL_GRAY) + tissue.white * np.float32(NEUROPIL_WHITE)
     grain = plane_in_window(brain.grain.plane(window.z_um, GRAIN_MM), window)
     light = neuropil + cells
     light += np.float32(brain.params.texture) * np.clip(grain, -2.5, 2.5) * tissue.tissue
     discs, filled = brain.vessels.at(window.z_um)
-    for chosen, content in ((~filled, 0.03), (filled, FILLED)):
-        lumen = paint_discs(
-            discs[chosen], window.z_um, window.matrix, window.shift, window.rows, window.columns
-        )
+    for chosen, content in ((~filled, OPEN), (filled, FILLED)):
+        lumen = paint_discs(discs[chosen], window)
         light += lumen * (tissue.tissue * np.float32(content) - light) * (tissue.tissue > 0)
     return light * np.float32(brain.params.stain)
 
@@ -91,32 +85,30 @@ def _absorbed(
 def cell_positions(
     brain: Brain,
     template: Template,
-    section: Handled,
+    section: ScannedSection,
     row: int,
     column: int,
     rows: int,
     columns: int,
-) -> NDArray[np.float64]:
-    """The cell bodies that `render` shows in the same window, (n, 2) x, y um from its first pixel.
+) -> Floats:
+    """Centres (n, 2) of the cells that `render` shows in the same window.
 
-    (0, 0) is the centre of the first pixel. Where cells are drawn these are their middles; where
-    they are counted, a pixel has as many as its count (rounded, where that is normal and not
-    Poisson), at places in it that are drawn at random. Cells under a vessel are left out.
+    They are x, y in um from the centre of the first pixel. Cells that are only counted lie at
+    random places in their pixel. Cells under a vessel are left out.
     """
     spacing_um = section.spacing_um
     window = section.window(spacing_um, row, column, rows, columns)
-    key = _key(brain.params.seed, brain.name, section.section)
+    key = _key(brain, section)
     tissue = dissect(brain, template, window, section)
-    find = _find_cells if spacing_um <= brain.params.cells_below_um else _place_cells
-    found = find(*_population(tissue), spacing_um, key, row, column)[:, :2]
-    discs, _ = brain.vessels.at(window.z_um)
-    lumen = paint_discs(discs, window.z_um, window.matrix, window.shift, rows, columns)
-    at = np.clip(np.rint(found).astype(int), 0, [columns - 1, rows - 1])
-    return np.asarray(found[lumen[at[:, 1], at[:, 0]] < 0.5] * spacing_um)
+    place = _find_cells if spacing_um <= brain.params.cells_below_um else _place_cells
+    cells = place(*_population(tissue), spacing_um, key, row, column)[:, :2]
+    lumen = paint_discs(brain.vessels.at(window.z_um)[0], window)
+    pixels = np.clip(np.rint(cells).astype(int), 0, [columns - 1, rows - 1])
+    return np.asarray(cells[lumen[pixels[:, 1], pixels[:, 0]] < 0.5] * spacing_um)
 
 
 def _population(tissue: Anatomy) -> tuple[Image, Image]:
-    """Share of each pixel that cells should cover, and their mean diameter um."""
+    """Expected share of each pixel under cells, and their mean diameter in um."""
     gray = tissue.tissue - tissue.white
     cover = gray * tissue.cover + tissue.white * np.float32(WHITE_COVERAGE)
     white_wins = tissue.white > gray
@@ -125,9 +117,9 @@ def _population(tissue: Anatomy) -> tuple[Image, Image]:
 
 
 def _scan(
-    brain: Brain, section: Handled, light: Image, row: int, column: int, key: int
+    brain: Brain, section: ScannedSection, light: Image, row: int, column: int, key: int
 ) -> NDArray[np.uint8]:
-    """Stain and light of this section, dirt, the camera's noise; digitised."""
+    """Apply the stain, illumination and dirt of a section and the noise of the camera."""
     params = brain.params
     of_brain = stream(params.seed, brain.name, 4)
     rng = stream(params.seed, brain.name, 5, section.section)
@@ -148,8 +140,10 @@ def _scan(
     return _digitise(image, np.float32(1.5), key, row, column)
 
 
-def _soil(image: Image, section: Handled, rng: np.random.Generator, row: int, column: int) -> None:
-    """Dust, a few blobs and an air bubble, in the scan's own frame."""
+def _soil(
+    image: Image, section: ScannedSection, rng: np.random.Generator, row: int, column: int
+) -> None:
+    """Add dust, a few blobs and an air bubble, in the frame of the scan."""
     size = np.array([section.columns, section.rows]) * section.spacing_um
     dust = np.concatenate(
         [
@@ -158,24 +152,22 @@ def _soil(image: Image, section: Handled, rng: np.random.Generator, row: int, co
         ]
     )
     bubble = np.append(rng.uniform(0.3, 0.7, 2) * size, rng.uniform(4000, 8000))[None]
-    frame = np.eye(2) * section.spacing_um, np.array([column, row]) * section.spacing_um
-
-    def painted(discs: NDArray[np.float64]) -> Image:
-        return paint_discs(discs, 0.0, *frame, *image.shape)
-
-    inner = bubble - [[0, 0, 350.0]]
-    image *= 1 - np.float32(DUST) * painted(dust)
-    image *= 1 - np.float32(RIM) * (painted(bubble) - painted(inner))
-    image += np.float32(8) * painted(inner)
+    rows, columns = image.shape
+    shift = np.array([column, row]) * section.spacing_um
+    window = Window(rows, columns, np.eye(2) * section.spacing_um, shift, 0.0)
+    inner = paint_discs(bubble - [[0, 0, 350.0]], window)
+    image *= 1 - np.float32(DUST) * paint_discs(dust, window)
+    image *= 1 - np.float32(RIM) * (paint_discs(bubble, window) - inner)
+    image += np.float32(8) * inner
 
 
-def _key(seed: int, brain: str, section: int) -> int:
-    return zlib.crc32(f"{seed}/{brain}/{section}".encode())
+def _key(brain: Brain, section: ScannedSection) -> int:
+    return zlib.crc32(f"{brain.params.seed}/{brain.name}/{section.section}".encode())
 
 
 @njit(cache=True, inline="always")
 def _hash(a, b, c, d):  # type: ignore[no-untyped-def]
-    """A uniform number in (0, 1) of four integers (splitmix64; Steele et al., OOPSLA 2014)."""
+    """A uniform number in (0, 1) from four integers (splitmix64; Steele et al., OOPSLA 2014)."""
     state = np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(d)
     for part in (np.uint64(b), np.uint64(c)):
         state = (state ^ part) * np.uint64(0xBF58476D1CE4E5B9)
@@ -191,13 +183,13 @@ def _hash(a, b, c, d):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _normal(a, b, c, d):  # type: ignore[no-untyped-def]
-    """A standard normal number of four integers (Box and Muller)."""
+    """A standard normal number from four integers (Box and Muller)."""
     return np.sqrt(-2 * np.log(_hash(a, b, c, d))) * np.cos(2 * np.pi * _hash(a, b, c, d + 1))
 
 
 @njit(cache=True)
 def _cell_count(expected, key, row, column):  # type: ignore[no-untyped-def]
-    """Number of cells in a pixel, of a Poisson distribution; above 30 a normal one, not rounded."""
+    """Number of cells in a pixel, drawn from a Poisson distribution, or from a normal above 30."""
     if expected > 30:
         return max(0.0, expected + np.sqrt(expected) * _normal(key, row, column, 0))
     left = _hash(key, row, column, 0)
@@ -212,29 +204,24 @@ def _cell_count(expected, key, row, column):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _count_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignore[no-untyped-def]
-    """Share of each pixel under cell bodies, from the number of cells that fall on it.
+    """Share of each pixel under cell bodies, from the number of cells in it.
 
-    Cells overlap: n a of them, thrown at random, cover 1 - exp(-n a). A pixel's count is Poisson,
-    the area of its cells normal about the mean for that count.
+    Cells overlap: n of area a, at random places, cover 1 - exp(-n a). The count of a pixel is
+    Poisson, and the area of its cells normal about the mean for that count.
     """
     out = np.zeros(cover.shape, np.float32)
     pixel = spacing_um * spacing_um
-    # mean and relative variance of the area of discs with diameters of 0.6 to 1.4 times the mean
-    second = (1.4**3 - 0.6**3) / 2.4
-    spread = (1.4**5 - 0.6**5) / 4 / second**2 - 1
     for r in range(cover.shape[0]):
         for c in range(cover.shape[1]):
             wanted = cover[r, c]
             if wanted <= 0:
                 continue
-            cell = np.pi / 4 * diameter[r, c] ** 2 * second
+            cell = np.pi / 4 * diameter[r, c] ** 2 * MEAN_SQUARE
             crowd = -np.log(1 - min(wanted, 0.9))
             expected = crowd * pixel / cell
             count = _cell_count(expected, key, row0 + r, column0 + c)
-            area = (
-                max(0.0, count + np.sqrt(count * spread) * _normal(key, row0 + r, column0 + c, 2))
-                * cell
-            )
+            spread = np.sqrt(count * AREA_VARIANCE)
+            area = max(0.0, count + spread * _normal(key, row0 + r, column0 + c, 2)) * cell
             # linear in the area: the mean over pixels stays exactly `wanted`
             out[r, c] = max(0.0, wanted + (1 - wanted) * (area / pixel - crowd))
     return out
@@ -242,36 +229,40 @@ def _count_cells(cover, diameter, spacing_um, key, row0, column0):  # type: igno
 
 @njit(cache=True)
 def _place_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignore[no-untyped-def]
-    """Column and row (n, 2) of the cells that `_count_cells` counts, anywhere in their pixels."""
-    found = []
-    second = (1.4**3 - 0.6**3) / 2.4
+    """Column and row (n, 2) of the cells of `_count_cells`, at random places in their pixels."""
+    cells = []
     for r in range(cover.shape[0]):
         for c in range(cover.shape[1]):
             if cover[r, c] <= 0:
                 continue
             crowd = -np.log(1 - min(cover[r, c], 0.9))
-            expected = crowd * spacing_um * spacing_um / (np.pi / 4 * diameter[r, c] ** 2 * second)
+            cell = np.pi / 4 * diameter[r, c] ** 2 * MEAN_SQUARE
+            expected = crowd * spacing_um * spacing_um / cell
             for n in range(int(_cell_count(expected, key, row0 + r, column0 + c) + 0.5)):
                 x = c - 0.5 + _hash(key, row0 + r, column0 + c, 2 * n + 1000)
                 y = r - 0.5 + _hash(key, row0 + r, column0 + c, 2 * n + 1001)
-                found.append((x, y))
-    out = np.empty((len(found), 2))
-    for n in range(len(found)):
-        out[n, 0], out[n, 1] = found[n]
+                cells.append((x, y, 0.0))
+    return _array(cells)
+
+
+@njit(cache=True)
+def _array(cells):  # type: ignore[no-untyped-def]
+    out = np.empty((len(cells), 3))
+    for n in range(len(cells)):
+        out[n, 0], out[n, 1], out[n, 2] = cells[n]
     return out
 
 
 @njit(cache=True)
 def _find_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignore[no-untyped-def]
-    """Column, row and radius (n, 3), in pixels, of the cells whose middles lie in the window.
+    """Column, row and radius (n, 3), in pixels, of the cells centred in the window.
 
-    Tile by tile: candidates at the highest density, thinned to the local one.
+    Each tile gets candidates at the highest density, which are thinned to the local density.
     """
-    found = []
+    cells = []
     rows, columns = cover.shape
-    second = (1.4**3 - 0.6**3) / 2.4
     # no area is denser than cells of 5 um that cover half of the section
-    densest = -np.log(0.5) / (np.pi / 4 * 25 * second)
+    densest = -np.log(0.5) / (np.pi / 4 * 25 * MEAN_SQUARE)
     candidates = int(densest * TILE_UM * TILE_UM)
     first_row = int(np.floor(row0 * spacing_um / TILE_UM))
     last_row = int(np.floor((row0 + rows) * spacing_um / TILE_UM))
@@ -286,15 +277,13 @@ def _find_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignor
                 if r < 0 or c < 0 or r >= rows or c >= columns or cover[r, c] <= 0:
                     continue
                 mean = diameter[r, c]
-                density = -np.log(1 - min(cover[r, c], 0.9)) / (np.pi / 4 * mean * mean * second)
+                cell = np.pi / 4 * mean * mean * MEAN_SQUARE
+                density = -np.log(1 - min(cover[r, c], 0.9)) / cell
                 if _hash(key, tr, tc, 8 * n + 1002) * densest > density:
                     continue
                 radius = 0.5 * mean * (0.6 + 0.8 * _hash(key, tr, tc, 8 * n + 1003)) / spacing_um
-                found.append((x, y, radius))
-    out = np.empty((len(found), 3))
-    for n in range(len(found)):
-        out[n, 0], out[n, 1], out[n, 2] = found[n]
-    return out
+                cells.append((x, y, radius))
+    return _array(cells)
 
 
 @njit(cache=True)
@@ -310,7 +299,7 @@ def _draw_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignor
             for j in range(max(0, int(c - radius) - 1), min(columns, int(c + radius) + 3)):
                 distance = np.sqrt((i - y) ** 2 + (j - x) ** 2)
                 part = min(1.0, max(0.0, 0.5 + radius - distance))
-                # light passes through both of two cells that overlap at their fringe
+                # light passes through both of two cells that overlap at their edges
                 out[i, j] = 1 - (1 - out[i, j]) * (1 - part) if part < 1 else 1.0
     return out
 

@@ -1,12 +1,11 @@
-"""What passes through neighbouring sections: vessels and a slowly changing stain; and damage.
+"""Structure that runs through neighbouring sections (vessels, grain of the stain), and damage.
 
-A modelling choice: without structure that continues from section to section, anatomy alone limits
-the alignment of neighbours to some 0.4 mm for each mm between them, and no method could do better.
-Real sections have such structure in their vessels and in the stain's grain.
+The continuing structure is a modelling choice. Without it, anatomy alone limits the alignment of
+neighbours to about 0.4 mm per mm between them. Real sections have it in their vessels and in the
+grain of the stain.
 """
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,19 +15,23 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from cytopipe.numerics import meshes
+from cytopipe.numerics.geometry import Floats, unit
 from cytopipe.phantom.anatomy import Hemisphere
+from cytopipe.phantom.handling import Window
+from cytopipe.study.config import Phantom
 
-Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
 
+# grid of the random fields, and standard deviations in the plane of the stain's grain and of cell
+# islands. All are chosen, not measured
 PITCH_MM = 0.25
-# standard deviations in the plane; stain's grain, then islands of cells
 GRAIN_MM = (0.5, 1.0)
 ISLANDS_MM = (0.25,)
 
 
 def stream(seed: int, brain: str, *key: int) -> np.random.Generator:
-    """A random stream of its own for each brain and purpose, whatever else is drawn."""
+    """An independent random stream for each brain and purpose."""
     return np.random.default_rng([seed, zlib.crc32(brain.encode()), *key])
 
 
@@ -36,11 +39,7 @@ def stream(seed: int, brain: str, *key: int) -> np.random.Generator:
 class Grain:
     """Random fields in the stack, continuous in three dimensions, of mean 0 and variance 1.
 
-    Attributes
-    ----------
-    seed, brain : name the random stream.
-    size_mm : (x, y) extent of the stack.
-    length_mm : distance across the sections at which the correlation has fallen to 1/e.
+    Across the sections the correlation falls to 1/e within `length_mm`.
     """
 
     seed: int
@@ -49,8 +48,9 @@ class Grain:
     length_mm: float
 
     def plane(self, z_um: float, sigmas_mm: tuple[float, ...]) -> Image:
-        """The field at one section on a grid of `PITCH_MM`, the origin at pixel (0, 0)."""
-        # nodes as far apart as their Gaussian weights are wide; correlation exp(-(d / length)^2)
+        """The field at one section on a grid of `PITCH_MM`, with the origin at pixel (0, 0)."""
+        # the distance of the nodes equals the width of their Gaussian weights, which gives a
+        # correlation of exp(-(d / length)^2)
         step = self.length_mm / 2
         middle = z_um / 1000 / step
         nodes = np.arange(int(np.floor(middle)) - 3, int(np.floor(middle)) + 5)
@@ -68,7 +68,7 @@ def _node(grain: Grain, node: int, sigmas_mm: tuple[float, ...]) -> Image:
     for sigma_mm in sigmas_mm:
         sigma = sigma_mm / PITCH_MM
         white = rng.standard_normal(shape, np.float32)
-        # a band: what is much slower than the grain belongs to the stain's gradient
+        # a band: the stain's gradient covers what is much slower than the grain
         band = ndimage.gaussian_filter(white, sigma) - ndimage.gaussian_filter(white, 2 * sigma)
         plane += band / band.std()
     return plane / np.float32(plane.std())
@@ -83,7 +83,7 @@ class Vessels:
     paths : (n, 10) x, y, z mm of the middle; slopes in x and y; amplitudes of the bends in x and
         y; wave number rad/mm; phase; half length mm.
     radius_mm : (n,) in the middle; the ends taper.
-    filled : (n,) bool, dark content instead of an open lumen.
+    filled : (n,) whether the content is dark, instead of an open lumen.
     """
 
     paths: Floats
@@ -91,7 +91,7 @@ class Vessels:
     filled: NDArray[np.bool_]
 
     def at(self, z_um: float) -> tuple[Floats, NDArray[np.bool_]]:
-        """(n, 3) x um, y um, radius um of the vessels met by a section, and which are filled."""
+        """The vessels in a section: (n, 3) x, y and radius in um, and (n,) whether it is filled."""
         x, y, z, slope_x, slope_y, bend_x, bend_y, wave, phase, half = self.paths.T
         along = z_um / 1000 - z
         turn = wave * along + phase
@@ -108,17 +108,13 @@ class Vessels:
         return discs[met] * 1000, self.filled[met]
 
 
-def draw_vessels(
-    rng: np.random.Generator, size_mm: Floats, per_cm2: float, radius_mm: Sequence[float]
-) -> Vessels:
-    """Vessels in a box of (x, y, z) mm, on average `per_cm2` in a section."""
+def draw_vessels(rng: np.random.Generator, size_mm: Floats, params: Phantom) -> Vessels:
+    """Vessels in a box of (x, y, z) mm, on average `vessels_per_cm2` in a section."""
     mean_length = 26.0
-    count = int(per_cm2 / 100 * size_mm[0] * size_mm[1] * (size_mm[2] + mean_length) / mean_length)
-    middle = rng.uniform(0, 1, (count, 3)) * (size_mm + [0, 0, mean_length]) - [
-        0,
-        0,
-        mean_length / 2,
-    ]
+    area_cm2 = params.vessels_per_cm2 / 100 * size_mm[0] * size_mm[1]
+    count = int(area_cm2 * (size_mm[2] + mean_length) / mean_length)
+    along = np.array([0, 0, mean_length])
+    middle = rng.uniform(0, 1, (count, 3)) * (size_mm + along) - along / 2
     wave = 2 * np.pi / rng.uniform(30, 60, (count, 1))
     paths = np.concatenate(
         [
@@ -132,7 +128,7 @@ def draw_vessels(
         axis=1,
     )
     # many small, few large
-    low, high = radius_mm
+    low, high = params.vessel_radius_mm
     radius = low + (high - low) * rng.uniform(0, 1, count) ** 2
     return Vessels(paths, radius, rng.uniform(size=count) < 0.3)
 
@@ -145,18 +141,12 @@ class Damage:
     tunnels: Floats
 
 
-def draw_damage(
-    rng: np.random.Generator,
-    hemispheres: list[Hemisphere],
-    bridges: int,
-    tunnels: int,
-    radius_mm: Sequence[float],
-) -> Damage:
-    """Bridges across narrow sulci and tunnels across thin gyri, (n, 7): start, end, radius."""
+def draw_damage(rng: np.random.Generator, hemispheres: list[Hemisphere], params: Phantom) -> Damage:
+    """Bridges across narrow sulci and tunnels through thin gyri, (n, 7): start, end, radius."""
     over_gap: list[Floats] = []
     through_gyrus: list[Floats] = []
     for hemisphere in hemispheres:
-        outward = vertex_normals(hemisphere.pial, hemisphere.faces)
+        outward = meshes.vertex_normals(hemisphere.pial, hemisphere.faces)
         cortex = np.flatnonzero(hemisphere.cortex)
         points, normals = hemisphere.pial[cortex], outward[cortex]
         pairs = cKDTree(points).query_pairs(9.0, output_type="ndarray")
@@ -170,56 +160,38 @@ def draw_damage(
             (through_gyrus, facing & (lean < -0.8) & (length > 5.0)),
         ):
             ends.append(np.concatenate([points[a], points[b]], axis=1)[chosen])
-    low, high = radius_mm
+    low, high = params.damage_radius_mm
 
     def capsules(ends: list[Floats], count: int, beyond_mm: float) -> Floats:
         pool = np.concatenate(ends)
         chosen = pool[rng.choice(len(pool), min(count, len(pool)), replace=False)]
         start, end = chosen[:, :3], chosen[:, 3:]
-        along = (end - start) / np.linalg.norm(end - start, axis=1, keepdims=True)
+        along = unit(end - start)
         radius = rng.uniform(low, high, (len(chosen), 1))
         return np.concatenate([start - beyond_mm * along, end + beyond_mm * along, radius], axis=1)
 
-    return Damage(capsules(over_gap, bridges, 0.3), capsules(through_gyrus, tunnels, 1.5))
+    return Damage(
+        capsules(over_gap, params.bridges, 0.3), capsules(through_gyrus, params.tunnels, 1.5)
+    )
 
 
-def vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
-    """Outward unit normals, each the area-weighted mean of its faces' normals."""
-    a, b, c = vertices[faces].transpose(1, 0, 2)
-    across = np.cross(b - a, c - a)
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], across)
-    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12))
-
-
-def paint_capsules(
-    capsules_um: Floats, z_um: float, matrix: Floats, shift: Floats, rows: int, columns: int
-) -> Image:
-    """Coverage of a window's pixels by capsules, (rows, columns).
-
-    Parameters
-    ----------
-    capsules_um : (n, 7) start, end and radius in the stack frame.
-    matrix, shift : stack um of a pixel (column, row) = matrix @ pixel + shift.
-    """
-    image = np.zeros((rows, columns), np.float32)
-    reach = capsules_um[:, 6]
+def paint_capsules(capsules_um: Floats, window: Window) -> Image:
+    """Coverage of the pixels of a window by capsules (n, 7): start, end and radius in the stack."""
+    image = np.zeros((window.rows, window.columns), np.float32)
+    z_um, reach = window.z_um, capsules_um[:, 6]
     near = (np.minimum(capsules_um[:, 2], capsules_um[:, 5]) - reach < z_um) & (
         np.maximum(capsules_um[:, 2], capsules_um[:, 5]) + reach > z_um
     )
     if near.any():
-        _paint(image, capsules_um[near], z_um, matrix, shift, np.linalg.inv(matrix))
+        inverse = np.linalg.inv(window.matrix)
+        _paint(image, capsules_um[near], z_um, window.matrix, window.shift, inverse)
     return image
 
 
-def paint_discs(
-    discs_um: Floats, z_um: float, matrix: Floats, shift: Floats, rows: int, columns: int
-) -> Image:
-    """Coverage of a window's pixels by discs (n, 3) x, y, radius um in the stack frame."""
-    centres = np.insert(discs_um[:, :2], 2, z_um, axis=1)
-    capsules = np.concatenate([centres, centres, discs_um[:, 2:]], axis=1)
-    return paint_capsules(capsules, z_um, matrix, shift, rows, columns)
+def paint_discs(discs_um: Floats, window: Window) -> Image:
+    """Coverage of the pixels of a window by discs (n, 3): x, y and radius in the stack."""
+    centres = np.insert(discs_um[:, :2], 2, window.z_um, axis=1)
+    return paint_capsules(np.concatenate([centres, centres, discs_um[:, 2:]], axis=1), window)
 
 
 @njit(cache=True)
@@ -231,7 +203,7 @@ def _paint(image, capsules, z, matrix, shift, inverse) -> None:  # type: ignore[
         dx, dy, dz = capsules[n, 3] - sx, capsules[n, 4] - sy, capsules[n, 5] - sz
         radius = capsules[n, 6]
         squared = dx * dx + dy * dy + dz * dz
-        # the window's part near the capsule
+        # the part of the window near the capsule
         c0, r0, c1, r1 = 1e18, 1e18, -1e18, -1e18
         for end in range(2):
             x, y = sx + end * dx - shift[0], sy + end * dy - shift[1]

@@ -1,8 +1,8 @@
-"""The phantom's study folder: images, tables, template and, beside them, the truth."""
+"""The study folder of the phantom: images, tables, template and the truth."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from cytopipe import logs, threads
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import images, surfaces, tables, volumes
-from cytopipe.numerics.geometry import ras_to_stack
+from cytopipe.numerics.geometry import Floats, ras_to_stack
+from cytopipe.numerics.slicing import plane_segments
 from cytopipe.phantom.anatomy import (
+    add_callosum,
     area_names,
     area_volume,
     load_hemispheres,
@@ -27,10 +29,9 @@ from cytopipe.phantom.anatomy import (
 )
 from cytopipe.phantom.annotating import annotate
 from cytopipe.phantom.brain import Brain, Template, dissect, make_brain, template_coordinates
-from cytopipe.phantom.cutting import cut
 from cytopipe.phantom.cytoarchitecture import individual_areas, make_areas
 from cytopipe.phantom.handling import (
-    Handled,
+    ScannedSection,
     canvas_size,
     draw_conditions,
     draw_placement,
@@ -40,50 +41,46 @@ from cytopipe.phantom.rendering import render
 from cytopipe.phantom.structure import stream
 from cytopipe.study.config import Phantom
 
-Floats = NDArray[np.float64]
-
 
 def run(*, study: Path, params: Phantom) -> None:
     """Make the study: images, sections.tsv, brains.tsv, template, annotations, truth.
 
-    truth/truth.yaml is written last; where it lists the same parameters, nothing is done.
+    truth/truth.yaml is written last. If it exists and lists the same parameters, nothing is done.
 
     Raises
     ------
     InputError
-        If the folder holds a phantom of other parameters.
+        If the folder contains a phantom with other parameters.
     """
     record = study / "truth" / "truth.yaml"
-    content = _record(params)
+    content = yaml.safe_dump(_record(params))
     if record.exists():
-        if yaml.safe_load(record.read_text()) == content:
+        if yaml.safe_load(record.read_text()) == yaml.safe_load(content):
             logs.info(f"{study}: the phantom is complete, nothing to do")
             return
         raise InputError(
-            f"{record}: this study holds a phantom of other parameters; remove the folders images, "
-            f"template, annotations and truth of {study} to make it anew, or choose another folder"
+            f"{record}: this study contains a phantom with other parameters; remove the folders "
+            f"images, template, annotations and truth of {study}, or choose another folder"
         )
     threads.use(1)
     template = make_template(study / "template", params)
-    made: list[Made] = []
+    make = partial(_make_brain, study, template, params)
     if params.workers > 1:
-        # spawn: nothing of the parent's threads or caches is carried over
+        # spawned processes inherit neither threads nor caches
         with ProcessPoolExecutor(params.workers, get_context("spawn"), _start_worker) as pool:
-            jobs = [
-                pool.submit(_make_sections, study, name, template, params) for name in params.brains
-            ]
-            made = [job.result() for job in jobs]
+            tables_of_brains = list(pool.map(make, params.brains))
     else:
-        made = [_make_sections(study, name, template, params) for name in params.brains]
-    sheet = pd.concat([brain.sections for brain in made])
+        tables_of_brains = list(map(make, params.brains))
+    sections, layer_patches = zip(*tables_of_brains, strict=True)
+    sheet = pd.concat(sections)
     _write_tsv(sheet, study / "config" / "sections.tsv")
     if params.layer_patches:
-        layers = pd.concat([brain.layer_patches for brain in made])
+        layers = pd.concat(layer_patches)
         _write_tsv(layers, study / "annotations" / "layers" / "layers.tsv")
     roles = pd.DataFrame(params.brains.items(), columns=["brain", "role"])
     _write_tsv(roles, study / "config" / "brains.tsv")
     with atomic_write(record) as beside:
-        beside.write_text(yaml.safe_dump(content, sort_keys=False))
+        beside.write_text(content)
     logs.info(f"{study}: {len(params.brains)} phantom brains, {len(sheet)} sections")
 
 
@@ -95,14 +92,12 @@ def _start_worker() -> None:
 def _record(params: Phantom) -> dict[str, object]:
     from cytopipe.phantom import VERSION
 
-    content: dict[str, object] = {
+    return {
         "truth_spacing_um": params.truth_spacing_um,
         "coordinates_spacing_um": params.coordinates_spacing_um,
         "version": VERSION,
         "phantom": params.content(),
     }
-    loaded: dict[str, object] = yaml.safe_load(yaml.safe_dump(content))
-    return loaded
 
 
 def _write_tsv(frame: pd.DataFrame, path: Path) -> None:
@@ -111,22 +106,17 @@ def _write_tsv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def make_template(folder: Path, params: Phantom) -> Template:
-    """Write the template's volumes and table; return what the brains need of it."""
+    """Write the volumes and the table of the template; return the template."""
     logs.info("phantom: template and areas")
     hemispheres = load_hemispheres(params.surfaces)
     distances = parcel_distances(hemispheres, params.areas)
-
-    def still(points: Floats) -> Floats:
-        return points
-
-    coarse = tissue_volume(
-        hemispheres, params.template_voxel_mm, still, params.callosum_mm, params.callosum_radius_mm
-    )
+    coarse = tissue_volume(hemispheres, params.template_voxel_mm)
+    add_callosum(coarse, hemispheres, lambda points: points, params)
     volumes.write(coarse, folder / "tissue.nii.gz")
     volumes.write(area_volume(hemispheres, distances, coarse, 1), folder / "atlas.nii.gz")
     _write_tsv(area_names(params.areas), folder / "areas.tsv")
-    # the areas of the sections are looked up in finer voxels than the atlas has
-    fine = tissue_volume(hemispheres, params.template_voxel_mm / 2, still, [], 0.0)
+    # the sections take their areas from finer voxels than those of the atlas
+    fine = tissue_volume(hemispheres, params.template_voxel_mm / 2)
     return Template(
         hemispheres,
         area_volume(hemispheres, distances, fine, 2),
@@ -134,25 +124,19 @@ def make_template(folder: Path, params: Phantom) -> Template:
     )
 
 
-@dataclass(frozen=True)
-class Made:
-    """A brain's rows of sections.tsv and of layers.tsv."""
-
-    sections: pd.DataFrame
-    layer_patches: pd.DataFrame
-
-
-def _make_sections(study: Path, name: str, template: Template, params: Phantom) -> Made:
-    """Make one brain: its volumes, its sections, its annotations, its truth."""
+def _make_brain(
+    study: Path, template: Template, params: Phantom, name: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make one brain; return its rows of sections.tsv and of layers.tsv."""
     logs.info(f"phantom: brain {name}, surfaces and depth")
     own = individual_areas(template.areas, stream(params.seed, name, 10), params.individuality)
     template = replace(template, areas=own)
     brain = make_brain(name, template, params)
     truth = study / "truth" / name
     _write_anatomy(brain, truth)
-    handled = handle(brain)
+    sections = scan_sections(brain)
     rows = []
-    for section in logs.progress(handled, len(handled), f"phantom: sections of {name}"):
+    for section in logs.progress(sections, len(sections), f"phantom: sections of {name}"):
         if section.condition == "missing":
             continue
         image = Path("images") / name / f"{name}_{section.section:05d}.ome.tif"
@@ -165,70 +149,43 @@ def _make_sections(study: Path, name: str, template: Template, params: Phantom) 
             params.coarsest_um,
         )
         rows.append((name, section.section, str(image), params.spacing_um, params.thickness_um))
-    rows_of_truth = [_truth_row(brain, section) for section in handled]
+    rows_of_truth = [_truth_row(brain, section) for section in sections]
     tables.write_rows(tables.TruthSectionRow, rows_of_truth, truth / "sections.parquet")
     logs.info(f"phantom: annotations of {name}")
-    return Made(
-        pd.DataFrame(rows, columns=["brain", "section", "image", "spacing_um", "thickness_um"]),
-        annotate(brain, template, handled, study / "annotations"),
-    )
+    columns = ["brain", "section", "image", "spacing_um", "thickness_um"]
+    layer_patches = annotate(brain, template, sections, study / "annotations")
+    return pd.DataFrame(rows, columns=columns), layer_patches
 
 
-def handle(brain: Brain) -> list[Handled]:
-    """All sections of a brain, from the occipital pole on, and what has happened to each."""
+def scan_sections(brain: Brain) -> list[ScannedSection]:
+    """All sections of a brain from the occipital pole on, as they lie on the slides."""
     params = brain.params
     outline = np.concatenate([ras_to_stack(h.pial, params.image_right) for h in brain.hemispheres])
     step_um = params.section_step * params.thickness_um
     numbers = params.section_step * np.arange(1, int(outline[:, 2].max() // step_um) + 1)
-    conditions, mirrored = draw_conditions(
-        stream(params.seed, brain.name, 6),
-        len(numbers),
-        params.mirrored,
-        {
-            "torn": params.torn,
-            "blank": params.blank,
-            "missing": params.missing,
-            "dirty": params.dirty,
-        },
-    )
-    plane = outline[:, :2]
-    canvas = canvas_size(plane, params.rotation_deg, params.shift_mm, params.margin_mm)
+    conditions, mirrored = draw_conditions(stream(params.seed, brain.name, 6), len(numbers), params)
+    plane, spacing_um = outline[:, :2], params.spacing_um
+    canvas = canvas_size(plane, params)
     centre = (plane.min(0) + plane.max(0)) / 2
     sections = []
     for number, condition, flipped in zip(numbers.tolist(), conditions, mirrored, strict=True):
         rng = stream(params.seed, brain.name, 7, number)
         z_um = number * params.thickness_um
-        rigid, rows, columns = draw_placement(
-            rng,
-            centre,
-            canvas,
-            params.spacing_um,
-            params.rotation_deg,
-            params.shift_mm,
-            (f"{brain.name}/{number:05d}", "stack"),
-        )
+        name = f"{brain.name}/{number:05d}"
+        rigid, rows, columns = draw_placement(rng, centre, canvas, name, params)
         tear = draw_tear(rng, _rim(brain, z_um), params.torn_share) if condition == "torn" else None
         sections.append(
-            Handled(
-                brain.name,
-                number,
-                condition,
-                bool(flipped),
-                z_um,
-                rigid,
-                rows,
-                columns,
-                params.spacing_um,
-                tear,
+            ScannedSection(
+                number, condition, bool(flipped), z_um, rigid, rows, columns, spacing_um, tear
             )
         )
     return sections
 
 
 def _rim(brain: Brain, z_um: float) -> Floats:
-    """Points (n, 2) along the pial contours of a section, stack um."""
+    """Points (n, 2) along the pial contours of a section, in stack um."""
     contours = [
-        cut(ras_to_stack(h.pial, brain.params.image_right), h.faces, z_um)
+        plane_segments(ras_to_stack(h.pial, brain.params.image_right), h.faces, z_um)
         for h in brain.hemispheres
     ]
     return np.concatenate(contours).mean(1)
@@ -249,17 +206,15 @@ def _write_anatomy(brain: Brain, folder: Path) -> None:
             )
 
 
-def _write_truth_pages(brain: Brain, template: Template, section: Handled, folder: Path) -> None:
-    """What each pixel of the scan shows, and where in the template it lies."""
+def _write_truth_pages(
+    brain: Brain, template: Template, section: ScannedSection, folder: Path
+) -> None:
+    """Write the anatomy of each pixel of a scan, and its template coordinates."""
     params = brain.params
     window = section.whole(params.truth_spacing_um)
     tissue = dissect(brain, template, window, section)
-    pages: list[NDArray[Any]] = [
-        tissue.labels,
-        tissue.area,
-        tissue.layer,
-        tissue.depth.astype(np.float16),
-    ]
+    depth = tissue.depth.astype(np.float16)
+    pages: list[NDArray[Any]] = [tissue.labels, tissue.area, tissue.layer, depth]
     _write_pages(pages, folder / f"{section.section:05d}.tif")
     grid = section.whole(params.coordinates_spacing_um)
     at = template_coordinates(brain, grid, np.arange(grid.rows), np.arange(grid.columns))
@@ -275,7 +230,7 @@ def _write_pages(pages: Sequence[NDArray[Any]], path: Path) -> None:
             tif.write(page, compression="zlib", photometric="minisblack", metadata=None)
 
 
-def _truth_row(brain: Brain, section: Handled) -> tables.TruthSectionRow:
+def _truth_row(brain: Brain, section: ScannedSection) -> tables.TruthSectionRow:
     return tables.TruthSectionRow(
         brain=brain.name,
         section=section.section,

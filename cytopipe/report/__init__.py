@@ -166,7 +166,7 @@ def run(
     audits : AuditRow of each brain; empty without audits.
     metrics : MetricRow of each run.
     scores : ScoreRow of each task and run.
-    figures : {task}/{run}/figures.html of each task and run; the page links to them.
+    figures : the pages {task}/{run}/figures.html of the evaluation, to which the page links.
     table : the truth table of a phantom, or None.
     page : written; it links to all other pages.
     """

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe.numerics.bitmasks import dilated
 from cytopipe.numerics.components import (
     Mask,
     connected_to_border,
@@ -13,7 +14,6 @@ from cytopipe.numerics.components import (
     touching,
 )
 from cytopipe.numerics.histograms import histogram, mean
-from cytopipe.numerics.packed import dilated
 from cytopipe.numerics.snakes import chan_vese
 from cytopipe.segmentation.background import otsu, slide_level
 from cytopipe.study.config import Segmentation

@@ -1,11 +1,11 @@
-"""`python -m cytopipe check`: everything that can be known before a run, in one table."""
+"""`python -m cytopipe check`: find problems of a study before a run."""
 
-import argparse
 from collections import Counter
 from pathlib import Path
 
 from cytopipe.commands.check import estimate, manual, scans, template
 from cytopipe.commands.check.findings import COLUMNS, ERROR, NOTE, OK, WARNING, Finding, of_error
+from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError, atomic_write
 from cytopipe.study import config as study_config
 from cytopipe.study.sections import check_brains, read_brains, read_sections
@@ -15,12 +15,11 @@ _SHOWN = 20  # errors or warnings of one kind on the terminal
 
 def run(arguments: list[str]) -> int:
     """Check a study: config, tables, every scan, manual files, template, time, memory and disk."""
-    parser = argparse.ArgumentParser("cytopipe check", description=run.__doc__)
-    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
+    parser = study_parser("check", run)
     parser.add_argument("--table", type=Path, help="write all findings there (tab-separated)")
     options = parser.parse_args(arguments)
 
-    findings = look(options.study)
+    findings = check_study(options.study)
     if options.table:
         rows = ["\t".join(COLUMNS), *("\t".join(finding.cells()) for finding in findings)]
         with atomic_write(options.table) as beside:
@@ -36,8 +35,8 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def look(study: Path) -> list[Finding]:
-    """All findings; those of the config and the tables alone where these cannot be read."""
+def check_study(study: Path) -> list[Finding]:
+    """All findings; if the config or the tables cannot be read, only that."""
     path = study / "config" / "config.yaml"
     try:
         config = study_config.read(path)
@@ -47,30 +46,30 @@ def look(study: Path) -> list[Finding]:
         check_brains(sections, roles)
     except InputError as error:
         return [of_error(error, "config")]
-    # what is left out of everything may be broken
+    # excluded scans may be broken
     used = [section for section in sections if not section.excluded]
-    looked, findings = scans.look(study, used)
-    findings += scans.numbers(sections)
-    findings += scans.resolution(looked, config)
-    findings += manual.look(study, sections, looked, config)
-    findings += template.look(study, config)
-    findings += estimate.look(study, looked, config)
+    scanned, findings = scans.examine_scans(study, used)
+    findings += scans.check_numbers(sections)
+    findings += scans.check_resolution(scanned, config)
+    findings += manual.check_manual(study, sections, scanned, config)
+    findings += template.check_template(study, config)
+    findings += estimate.check_resources(study, scanned, config)
     text = f"{len(roles)} brains, {len(sections)} sections, {len(sections) - len(used)} excluded"
     return [Finding(OK, "config", text), *findings]
 
 
 def report(findings: list[Finding]) -> None:
-    """Print what needs a person first, then a summary of the rest."""
+    """Print errors and warnings first, then a summary of the rest."""
     for level in (ERROR, WARNING):
         for subject in dict.fromkeys(f.subject for f in findings if f.level == level):
-            found = [f for f in findings if (f.level, f.subject) == (level, subject)]
-            for finding in found[:_SHOWN]:
+            alike = [f for f in findings if (f.level, f.subject) == (level, subject)]
+            for finding in alike[:_SHOWN]:
                 where = " ".join(str(word) for word in (finding.brain, finding.section) if word)
                 print(f"{level}: {subject}{f' of {where}' if where else ''}: {finding.finding}")
                 if finding.remedy:
                     print(f"    {finding.remedy}")
-            if len(found) > _SHOWN:
-                print(f"    and {len(found) - _SHOWN} more of this kind; see --table")
+            if len(alike) > _SHOWN:
+                print(f"    and {len(alike) - _SHOWN} more of this kind; see --table")
     good = Counter(f.subject for f in findings if f.level == OK)
     print("in order: " + ", ".join(f"{count} {subject}" for subject, count in good.items()))
     for finding in findings:

@@ -1,8 +1,8 @@
-"""How long a run takes, how much memory and disk it wants: from measured seconds a pixel or voxel.
+"""Estimate time, memory and disk of a run from measured seconds per pixel or voxel.
 
-Measured on the demo's phantom, on one core at about 3 GHz; the rates of memory of large volumes are
-those that the rules ask for. A real study may be off by a factor of two. Networks are not
-estimated: their time is that of the GPU (benchmarks/).
+The rates were measured on the demo's phantom, on one core at about 3 GHz; the memory of large
+volumes is what the rules request. A real study may differ by a factor of two. Networks are not
+included, because their time depends on the GPU (benchmarks/).
 """
 
 import math
@@ -14,134 +14,122 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe.commands.check.findings import ERROR, NOTE, WARNING, Finding
-from cytopipe.commands.check.scans import Looked
-from cytopipe.study.sections import chunk_of, needs_pyramid
+from cytopipe.commands.check.scans import Scanned
+from cytopipe.formats.images import Examination
+from cytopipe.study.sections import Section, chunk_of, needs_pyramid
 
 _MB = 1e6
-# CPU seconds and MB above a process' 300 MB, by million pixels or voxels
+# CPU seconds, and MB above the 300 MB of a process, per million pixels or voxels
 _COPY_S, _COPY_BYTES = 0.04, 0.8
-_SEGMENTATION_S, _SEGMENTATION_MB = 0.4, 45
-_PAIR_S, _PAIR_MB = 1.2, 60
-_VOLUME_S, _VOLUME_MB = 0.2, 12
-_MIDSURFACE_S, _MIDSURFACE_MB = 10.0, 90
-_MIDLINE_S, _MIDLINE_MB = 0.5, 30
-_COORDINATES_S, _COORDINATES_MB = 40.0, 300
-_REPORT_S = 0.16  # a section
+_RATES = {
+    "segmentation": (0.4, 45.0),
+    "alignment": (1.2, 60.0),
+    "reconstruction": (0.2, 12.0),
+    "midsurface": (10.0, 90.0),
+    "midline": (0.5, 30.0),
+    "coordinates": (40.0, 300.0),
+}
+_REPORT_S = 0.16  # per section
 _PROCESS_S, _PROCESS_MB = 2.0, 300
-# labels, tables and surfaces of a section or voxel on disk, compressed
+# compressed labels, tables and surfaces per pixel or voxel
 _LABEL_BYTES, _VOXEL_BYTES = 0.05, 0.5
-# a brain on its slide, and how much of a volume's box the sections fill
+# a volume is at least this large in each direction
 _SMALLEST_BOX_MM = 1.0
+
+Scan = tuple[Section, Examination]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage of all brains takes.
-
-    Attributes
-    ----------
-    jobs, seconds : how many, and how long all of them together on one core.
-    memory_mb : of the largest job.
-    disk_mb : what it leaves behind.
-    """
+    """The cost of a stage for all brains."""
 
     name: str
     jobs: int
-    seconds: float
-    memory_mb: float
-    disk_mb: float
+    seconds: float  # of all jobs together on one core
+    memory_mb: float  # of the largest job
+    disk_mb: float  # of the results
 
 
-def stages(looked: list[Looked], config: Mapping[str, Any]) -> list[Stage]:
+def stages(scanned: list[Scanned], config: Mapping[str, Any]) -> list[Stage]:
     """Time, memory and disk of the stages up to the points, from the sizes of the scans."""
-    read = [it for it in looked if it.found is not None]
-    brains: dict[str, list[Looked]] = {}
-    for it in read:
-        brains.setdefault(it.section.brain, []).append(it)
-    chunks = {
-        (it.section.brain, chunk_of(it.section.section, config["study"]["chunk_span"]))
-        for it in read
-    }
+    scans = [(scan.section, scan.examination) for scan in scanned if scan.examination is not None]
+    brains: dict[str, list[Scan]] = {}
+    for section, scan in scans:
+        brains.setdefault(section.brain, []).append((section, scan))
+    span = config["study"]["chunk_span"]
+    chunks = len({(section.brain, chunk_of(section.section, span)) for section, _ in scans})
     copies = [
-        it.found.levels[0].height * it.found.levels[0].width / 1e6
-        for it in read
-        if it.found is not None
-        and needs_pyramid(it.section.image, it.section.levels, it.section.background)
+        _pixels(section, scan, section.spacing_um)
+        for section, scan in scans
+        if needs_pyramid(section.image, section.levels, section.background)
     ]
-    segmented = [_pixels(it, config["segmentation"]["spacing_um"]) for it in read]
-    aligned = [_pixels(it, config["alignment"]["spacing_um"]) for it in read]
-    volumes = [_voxels(rows, config["reconstruction"]["voxel_mm"]) for rows in brains.values()]
-    registered = [
-        _voxels(rows, config["coordinates"]["registration_mm"]) for rows in brains.values()
-    ]
-    pairs = config["alignment"]["neighbours"] * sum(aligned)
-    most = {
-        name: max(sizes, default=0.0)
-        for name, sizes in (
-            ("copies", copies),
-            ("segmented", segmented),
-            ("aligned", aligned),
-            ("volumes", volumes),
-            ("registered", registered),
-        )
-    }
-    found = [
+    segmented = [_pixels(*scan, config["segmentation"]["spacing_um"]) for scan in scans]
+    aligned = [_pixels(*scan, config["alignment"]["spacing_um"]) for scan in scans]
+    volumes = [_voxels(scans, config["reconstruction"]["voxel_mm"]) for scans in brains.values()]
+    registration_mm = config["coordinates"]["registration_mm"]
+    registered = [_voxels(scans, registration_mm) for scans in brains.values()]
+    voxels_mb = sum(volumes) * _VOXEL_BYTES
+    table_mb = 0.1 * len(scans)
+    pairs = config["alignment"]["neighbours"]
+    return [
         Stage(
             "pyramids",
             len(copies),
             sum(copies) * _COPY_S,
-            # a band at a time, but all of a PNG or JPEG
+            # one band at a time, but all of a PNG or JPEG
             4000 if copies else 0,
             sum(copies) * _COPY_BYTES * 4 / 3,
         ),
-        _stage("segmentation", len(chunks), sum(segmented), _SEGMENTATION_S,
-               most["segmented"] * _SEGMENTATION_MB, sum(segmented) * _LABEL_BYTES),
-        _stage("alignment", len(chunks) + len(brains), pairs, _PAIR_S,
-               most["aligned"] * _PAIR_MB, 0.1 * len(read)),
-        _stage("reconstruction", 2 * len(brains), sum(volumes), _VOLUME_S,
-               most["volumes"] * _VOLUME_MB, 2 * sum(volumes) * _VOXEL_BYTES),
-        _stage("midsurface", len(brains), sum(volumes), _MIDSURFACE_S,
-               most["volumes"] * _MIDSURFACE_MB, 4 * sum(volumes) * _VOXEL_BYTES),
-        _stage("midline", len(chunks), sum(segmented), _MIDLINE_S,
-               most["segmented"] * _MIDLINE_MB, 0.1 * len(read)),
-        _stage("coordinates", len(brains), sum(registered), _COORDINATES_S,
-               most["registered"] * _COORDINATES_MB, 12 * sum(registered)),
-        _stage("report", len(brains) + 1, len(read), _REPORT_S, 700, 0.1 * len(read)),
-    ]  # fmt: skip
-    return found
-
-
-def _stage(
-    name: str, jobs: int, size: float, seconds: float, memory_mb: float, disk_mb: float
-) -> Stage:
-    return Stage(name, jobs, jobs * _PROCESS_S + size * seconds, _PROCESS_MB + memory_mb, disk_mb)
-
-
-def _pixels(it: Looked, spacing_um: float) -> float:
-    """Million pixels of a section at a spacing."""
-    assert it.found is not None
-    full = it.found.levels[0]
-    return full.height * full.width * (it.section.spacing_um / spacing_um) ** 2 / 1e6
-
-
-def _voxels(rows: list[Looked], voxel_mm: float) -> float:
-    """Million voxels of the box around a brain; scans are some wider than the brain."""
-    sizes_mm = [
-        (full.height * it.section.spacing_um / 1000, full.width * it.section.spacing_um / 1000)
-        for it in rows
-        if it.found is not None
-        for full in [it.found.levels[0]]
+        _stage("segmentation", chunks, segmented, sum(segmented) * _LABEL_BYTES),
+        _stage("alignment", chunks + len(brains), aligned, table_mb, pairs),
+        _stage("reconstruction", 2 * len(brains), volumes, 2 * voxels_mb),
+        _stage("midsurface", len(brains), volumes, 4 * voxels_mb),
+        _stage("midline", chunks, segmented, table_mb),
+        _stage("coordinates", len(brains), registered, 12 * sum(registered)),
+        Stage(
+            "report",
+            len(brains) + 1,
+            (len(brains) + 1) * _PROCESS_S + len(scans) * _REPORT_S,
+            _PROCESS_MB + 700,
+            table_mb,
+        ),
     ]
-    numbers = [it.section.section for it in rows]
-    length_mm = (max(numbers) - min(numbers)) * rows[0].section.thickness_um / 1000
-    height_mm, width_mm = (max(size) for size in zip(*sizes_mm, strict=True))
-    edges = [max(edge, _SMALLEST_BOX_MM) for edge in (height_mm, width_mm, length_mm)]
-    return math.prod(edge / voxel_mm for edge in edges) / 1e6
 
 
-def look(study: Path, looked: list[Looked], config: Mapping[str, Any]) -> list[Finding]:
-    """A row a stage, the sum, and whether memory and disk of this machine are enough."""
-    found = stages(looked, config)
+def _stage(name: str, jobs: int, sizes: list[float], disk_mb: float, repeats: int = 1) -> Stage:
+    """A stage that works `repeats` times on images or volumes of these sizes, in millions."""
+    seconds, memory_mb = _RATES[name]
+    return Stage(
+        name,
+        jobs,
+        jobs * _PROCESS_S + repeats * sum(sizes) * seconds,
+        _PROCESS_MB + max(sizes, default=0.0) * memory_mb,
+        disk_mb,
+    )
+
+
+def _pixels(section: Section, scan: Examination, spacing_um: float) -> float:
+    """Million pixels of a section at a spacing."""
+    full = scan.levels[0]
+    return full.height * full.width * (section.spacing_um / spacing_um) ** 2 / 1e6
+
+
+def _voxels(scans: list[Scan], voxel_mm: float) -> float:
+    """Million voxels of the box around a brain; scans are slightly wider than the brain."""
+    numbers = [section.section for section, _ in scans]
+    edges_mm = [
+        max(scan.levels[0].height * section.spacing_um / 1000 for section, scan in scans),
+        max(scan.levels[0].width * section.spacing_um / 1000 for section, scan in scans),
+        (max(numbers) - min(numbers)) * scans[0][0].thickness_um / 1000,
+    ]
+    return math.prod(max(edge, _SMALLEST_BOX_MM) / voxel_mm for edge in edges_mm) / 1e6
+
+
+def check_resources(
+    study: Path, scanned: list[Scanned], config: Mapping[str, Any]
+) -> list[Finding]:
+    """One row per stage, the sum, and whether memory and disk of this machine suffice."""
+    costs = stages(scanned, config)
     findings = [
         Finding(
             NOTE,
@@ -149,36 +137,36 @@ def look(study: Path, looked: list[Looked], config: Mapping[str, Any]) -> list[F
             f"{stage.name}: {stage.jobs} jobs, {hours(stage.seconds)} on one core, "
             f"{stage.memory_mb / 1000:.1f} GB of memory, {stage.disk_mb / 1000:.2f} GB of disk",
         )
-        for stage in found
+        for stage in costs
         if stage.jobs
     ]
-    seconds = sum(stage.seconds for stage in found)
-    needed_mb = sum(stage.disk_mb for stage in found)
+    seconds = sum(stage.seconds for stage in costs)
+    needed_mb = sum(stage.disk_mb for stage in costs)
     cores = os.cpu_count() or 1
     text = (
         f"up to the points: {hours(seconds)} on one core, {hours(seconds / cores)} on the {cores} "
-        f"of this machine, {needed_mb / 1000:.1f} GB of disk; networks come on top"
+        f"of this machine, {needed_mb / 1000:.1f} GB of disk; networks are not included"
     )
     findings.append(Finding(NOTE, "estimate", text))
     free_mb = shutil.disk_usage(study).free / _MB
     if needed_mb > free_mb:
         text = f"{needed_mb / 1000:.1f} GB are needed, {free_mb / 1000:.1f} GB are free"
-        remedy = "free some, or put results/ on a larger disk (a link)"
+        remedy = "free some, or link results/ to a larger disk"
         findings.append(Finding(ERROR, "disk", text, remedy))
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _MB
-    most = max(found, key=lambda stage: stage.memory_mb)
+    most = max(costs, key=lambda stage: stage.memory_mb)
     if most.memory_mb > memory_mb:
         text = (
             f"{most.name} needs {most.memory_mb / 1000:.1f} GB of memory, this machine has "
             f"{memory_mb / 1000:.1f}"
         )
-        remedy = "run it on a larger one (snakemake --profile slurm), or take larger voxels"
+        remedy = "use a larger machine (snakemake --profile slurm) or larger voxels"
         findings.append(Finding(WARNING, "memory", text, remedy))
     return findings
 
 
 def hours(seconds: float) -> str:
-    """A length of time for people."""
+    """A duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -1,6 +1,9 @@
-"""What the parts of the check find: a row of its table each."""
+"""Findings of the check, one row of its table each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from cytopipe.files import InputError
 
 ERROR, WARNING, NOTE, OK = "error", "warning", "note", "ok"
 COLUMNS = ("level", "brain", "section", "subject", "finding", "remedy")
@@ -8,14 +11,13 @@ COLUMNS = ("level", "brain", "section", "subject", "finding", "remedy")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is known before a run.
+    """One finding before a run.
 
     Attributes
     ----------
     level : error (a run would fail or be wrong), warning (look at it), note, or ok.
-    subject : what it is about: scan, numbers, spacing, manual, template, disk, time, ...
-    finding, remedy : what was found, and what to do about it.
-    brain, section : of what, "" for the study or a whole brain.
+    subject : scan, numbers, spacing, manual, template, disk, ...
+    brain, section : "" for findings about the study or a whole brain.
     """
 
     level: str
@@ -26,11 +28,21 @@ class Finding:
     section: int | str = ""
 
     def cells(self) -> list[str]:
-        """In the order of COLUMNS, without what would break a table."""
+        """The cells in the order of COLUMNS, without line breaks and tabs."""
         return [" ".join(str(getattr(self, name)).split()) for name in COLUMNS]
 
 
 def of_error(error: Exception, subject: str, brain: str = "", section: int | str = "") -> Finding:
-    """The finding that an InputError makes; its message names the remedy after a semicolon."""
-    said, _, remedy = str(error).partition("; ")
-    return Finding(ERROR, subject, said, remedy, brain, section)
+    """The finding for an InputError, whose message names the remedy after a semicolon."""
+    finding, _, remedy = str(error).partition("; ")
+    return Finding(ERROR, subject, finding, remedy, brain, section)
+
+
+def of_check(
+    check: Callable[[], str], subject: str, brain: str, section: int | str = ""
+) -> Finding:
+    """An OK finding with the text that `check` returns, or the error that it raises."""
+    try:
+        return Finding(OK, subject, check(), "", brain, section)
+    except InputError as error:
+        return of_error(error, subject, brain, section)

@@ -1,15 +1,16 @@
-"""What a person laid down under manual/, and what a person is asked for."""
+"""Files that people put into manual/, and those that they are asked for."""
 
 import itertools
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
-from cytopipe.commands.check.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
-from cytopipe.commands.check.scans import Looked
+from cytopipe.commands.check.findings import NOTE, OK, WARNING, Finding, of_check, of_error
+from cytopipe.commands.check.scans import Scanned
 from cytopipe.coordinates.chains import read_supplied_transforms
 from cytopipe.files import InputError
 from cytopipe.formats import transforms, volumes
@@ -24,10 +25,10 @@ TISSUE = "tissue.nii.gz"
 MASKS = ("exclusion.nii.gz", "exclusion.seg.nrrd")
 
 
-def look(
-    study: Path, sections: list[Section], looked: list[Looked], config: Mapping[str, Any]
+def check_manual(
+    study: Path, sections: list[Section], scanned: list[Scanned], config: Mapping[str, Any]
 ) -> list[Finding]:
-    """Every file under manual/: known by its name, readable, on the right grid."""
+    """Check the name, readability and grid of every file under manual/."""
     brains = list(dict.fromkeys(section.brain for section in sections))
     findings = []
     for folder in sorted((study / "manual").glob("*")):
@@ -36,7 +37,7 @@ def look(
             findings.append(Finding(WARNING, "manual", f"{folder}: there is no such brain", remedy))
     for brain in brains:
         own = [section for section in sections if section.brain == brain]
-        shapes = _shapes(looked, brain, float(config["segmentation"]["spacing_um"]))
+        shapes = _shapes(scanned, brain, float(config["segmentation"]["spacing_um"]))
         findings += _of_brain(study, brain, own, shapes, config)
     return findings
 
@@ -60,7 +61,10 @@ def _of_brain(
         if path.is_dir() or path.name.startswith("."):
             continue
         if name.startswith("segmentation/"):
-            findings.append(_segmentation(path, brain, shapes))
+            number = path.stem if path.suffix == ".tif" and len(path.stem) == 5 else ""
+            section = int(number) if number.isdigit() else -1
+            labels = partial(_segmentation, path, section, shapes)
+            findings.append(of_check(labels, "manual", brain, section if section in shapes else ""))
         elif name not in known and path not in chained:
             named = ", ".join(
                 [*known[: -len(surfaces)], "hemi-{L,R}_{mid,pial,white}{.surf.gii,.obj}"]
@@ -78,14 +82,15 @@ def _of_brain(
     findings.append(_mask(study, brain, config))
     findings += _ready_made(folder, brain)
     if (folder / given).exists():
-        findings.append(_transform(folder / given, brain, config))
+        transform = partial(_transform, folder / given, brain, config)
+        findings.append(of_check(transform, "manual", brain))
     return findings
 
 
 def _chains(
     study: Path, brain: str, table: Path, sections: list[Section], config: Mapping[str, Any]
 ) -> tuple[list[Path], list[Finding]]:
-    """The files that transforms.tsv names, and whether all that it says can be followed."""
+    """The files that transforms.tsv names, and whether its transforms can be read."""
     if not table.exists():
         return [], []
     settings = config["coordinates"]
@@ -93,7 +98,7 @@ def _chains(
     named: list[Path] = []
     try:
         named = transform_table.files_of(table)
-        found = read_supplied_transforms(
+        chains = read_supplied_transforms(
             table,
             brain,
             config["template"]["name"],
@@ -103,22 +108,16 @@ def _chains(
         )
     except InputError as error:
         return named, [of_error(error, "manual", brain)]
-    own = len({*found.sections, *found.anchored})
-    text = f"{table}: {'a transform of the brain, ' if found.whole else ''}{own} sections with one"
+    own = len({*chains.sections, *chains.anchored})
+    text = f"{table}: {'a transform of the brain, ' if chains.whole else ''}{own} sections with one"
     return named, [Finding(OK, "manual", text, "", brain)]
 
 
 def _ready_made(folder: Path, brain: str) -> list[Finding]:
-    """Tissue and surfaces that take the place of ours; whether they fit the run will see."""
+    """Supplied tissue and surfaces; the run itself checks whether they fit."""
     findings = []
     if (folder / TISSUE).exists():
-        try:
-            found = volumes.read_tissue(folder / TISSUE)
-            shape = " x ".join(map(str, found.data.shape))
-            text = f"{folder / TISSUE}: takes the place of the stacked sections, {shape} voxels"
-            findings.append(Finding(OK, "manual", text, "", brain))
-        except InputError as error:
-            findings.append(of_error(error, "manual", brain))
+        findings.append(of_check(partial(_tissue, folder / TISSUE), "manual", brain))
     paths = sorted(folder.glob("hemi-*"))
     for side in SIDES:
         try:
@@ -132,73 +131,63 @@ def _ready_made(folder: Path, brain: str) -> list[Finding]:
     return findings
 
 
-def _transform(path: Path, brain: str, config: Mapping[str, Any]) -> Finding:
-    """A given transform: readable, with numbers, and not of the other hand."""
+def _tissue(path: Path) -> str:
+    shape = " x ".join(map(str, volumes.read_tissue(path).data.shape))
+    return f"{path}: takes the place of the stacked sections, {shape} voxels"
+
+
+def _transform(path: Path, brain: str, config: Mapping[str, Any]) -> str:
+    """Check that a supplied transform is readable and preserves handedness."""
     moves = config["coordinates"]["given_moves"]
-    try:
-        found = transforms.read(path, brain, config["template"]["name"], moves)
-    except InputError as error:
-        return of_error(error, "manual", brain)
-    # a field is not known outside its grid: the first of these points that it covers
+    transform = transforms.read(path, brain, config["template"]["name"], moves)
+    # a displacement field is known on its grid only: use the points that it covers
     steps = np.concatenate([np.zeros((1, 3)), np.eye(3)])
     axes = [np.arange(-100.0, 101.0, 20.0)] * 3
     starts = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 1, 3)
-    moved = found((starts + steps).reshape(-1, 3)).reshape(-1, 4, 3)
+    moved = transform((starts + steps).reshape(-1, 3)).reshape(-1, 4, 3)
     known = moved[np.isfinite(moved).all(axis=(1, 2))]
     if not len(known):
-        text = f"{path}: gives no number for any point within 100 mm of the origin"
-        remedy = "write the transform again; it takes the stack's RAS mm (ITK: LPS)"
-        return Finding(ERROR, "manual", text, remedy, brain)
-    hand = np.linalg.det(known[:, 1:] - known[:, :1])
-    if np.median(hand) <= 0:
-        text = f"{path}: left-handed, it turns the brain into its mirror image"
-        remedy = "write it again; between LPS and RAS two axes change their sign, not one"
-        return Finding(ERROR, "manual", text, remedy, brain)
-    return Finding(OK, "manual", f"{path}: moves {moves}", "", brain)
+        raise InputError(
+            f"{path}: gives no number for any point within 100 mm of the origin; "
+            "write the transform again; it takes the stack's RAS mm (ITK: LPS)"
+        )
+    if np.median(np.linalg.det(known[:, 1:] - known[:, :1])) <= 0:
+        raise InputError(
+            f"{path}: left-handed, it turns the brain into its mirror image; "
+            "write it again; between LPS and RAS two axes change their sign, not one"
+        )
+    return f"{path}: moves {moves}"
 
 
-def _shapes(looked: list[Looked], brain: str, spacing_um: float) -> dict[int, tuple[int, int]]:
+def _shapes(scanned: list[Scanned], brain: str, spacing_um: float) -> dict[int, tuple[int, int]]:
     """Rows and columns of the labels of each section, as `Pyramid.read_at` makes them."""
     shapes = {}
-    for it in looked:
-        if it.section.brain == brain and it.found is not None:
-            full = it.found.levels[0]
-            factor = spacing_um / it.section.spacing_um
-            shapes[it.section.section] = (
+    for scan in scanned:
+        if scan.section.brain == brain and scan.examination is not None:
+            full = scan.examination.levels[0]
+            factor = spacing_um / scan.section.spacing_um
+            shapes[scan.section.section] = (
                 int(np.floor(full.height / factor + 0.5)),
                 int(np.floor(full.width / factor + 0.5)),
             )
     return shapes
 
 
-def _segmentation(path: Path, brain: str, shapes: Mapping[int, tuple[int, int]]) -> Finding:
-    number = path.name.removesuffix(".tif")
-    section = int(number) if number.isdigit() and len(number) == 5 else -1
-    if path.suffix != ".tif" or section not in shapes:
-        return Finding(
-            ERROR,
-            "manual",
-            f"{path}: there is no such section",
-            "name it by the section's number, five digits, as 00420.tif",
-            brain,
+def _segmentation(path: Path, section: int, shapes: Mapping[int, tuple[int, int]]) -> str:
+    if section not in shapes:
+        raise InputError(
+            f"{path}: there is no such section; name it by the section's number, five digits, as "
+            "00420.tif"
         )
-    try:
-        shape = _shape(path)
-        labels = read_manual(path, shape)
-    except InputError as error:
-        return of_error(error, "manual", brain, section)
-    # the exact size depends on the levels' rounding: a pixel more or less may be right
+    labels = read_manual(path, _shape(path))
+    # the exact size depends on how the levels were rounded: allow a difference of one pixel
     rows, columns = shapes[section]
     if max(abs(labels.shape[0] - rows), abs(labels.shape[1] - columns)) > 1:
-        return Finding(
-            ERROR,
-            "manual",
-            f"{path}: is of shape {labels.shape}, the section's labels of {shapes[section]}",
-            "correct a copy of the section's page of results/segmentation",
-            brain,
-            section,
+        raise InputError(
+            f"{path}: has the shape {labels.shape}, the section's labels have {shapes[section]}; "
+            "correct a copy of the section's page of results/segmentation"
         )
-    return Finding(OK, "manual", f"{path}: {rows} x {columns} labels", "", brain, section)
+    return f"{path}: {rows} x {columns} labels"
 
 
 def _shape(path: Path) -> tuple[int, ...]:
@@ -210,39 +199,39 @@ def _shape(path: Path) -> tuple[int, ...]:
 
 
 def _mask(study: Path, brain: str, config: Mapping[str, Any]) -> Finding:
-    """The mask of what is no cortex: there, readable, and on the brain where that is known."""
+    """Check the mask of everything that is not cortex, and its position if the volume exists."""
     folder = study / "manual" / brain
-    found = [folder / name for name in MASKS if (folder / name).exists()]
+    paths = [folder / name for name in MASKS if (folder / name).exists()]
     whole = study / "results" / "reconstruction" / brain / "whole.nii.gz"
-    if len(found) > 1:
-        text = f"{found[0]} and {found[1].name}: two masks"
-        return Finding(ERROR, "mask", text, "delete one of them", brain)
-    if not found:
-        if config["study"]["missing_exclusion"] == "go_on":
-            return Finding(NOTE, "mask", "no mask: all tissue stays", "", brain)
-        return Finding(
-            WARNING,
-            "mask",
-            f"{folder / MASKS[1]} (or .nii.gz): not there; the run stops at the reconstruction",
-            f"draw it on {whole} once that is made (docs/new-brain.md), or set "
-            "study.missing_exclusion to go_on",
-            brain,
-        )
-    try:
-        segments = masks.read_mask(found[0])
-    except InputError as error:
-        return of_error(error, "mask", brain)
+    if paths:
+        return of_check(partial(_drawn_mask, paths, whole), "mask", brain)
+    if config["study"]["missing_exclusion"] == "go_on":
+        return Finding(NOTE, "mask", "no mask: all tissue stays", "", brain)
+    return Finding(
+        WARNING,
+        "mask",
+        f"{folder / MASKS[1]} (or .nii.gz): not there; the run stops at the reconstruction",
+        f"draw it on {whole} when that exists (docs/new-brain.md), or set "
+        "study.missing_exclusion to go_on",
+        brain,
+    )
+
+
+def _drawn_mask(paths: list[Path], whole: Path) -> str:
+    path, *others = paths
+    if others:
+        raise InputError(f"{path} and {others[0].name}: two masks; delete one of them")
+    segments = masks.read_mask(path)
     names = ", ".join(segment.name for segment in segments)
     if not whole.exists():
-        return Finding(OK, "mask", f"{found[0]}: {names}", "", brain)
+        return f"{path}: {names}"
     tissue = volumes.read_tissue(whole)
     indices = np.argwhere(tissue.data > 0)
     points = tissue.to_mm(indices[:: max(1, len(indices) // 200_000)])
     share = float(np.any([segment.holds(points) for segment in segments], axis=0).mean())
-    text = f"{found[0]}: {names}: leave out {100 * share:.1f} % of the tissue"
+    text = f"{path}: {names}: removes {100 * share:.1f} % of the tissue"
     if share == 0:
-        return Finding(ERROR, "mask", text, f"draw it on {whole}", brain)
+        raise InputError(f"{text}; draw it on {whole}")
     if share > 0.6:
-        remedy = "remove the segment of the cortex, or turn the mask around"
-        return Finding(ERROR, "mask", text, remedy, brain)
-    return Finding(OK, "mask", text, "", brain)
+        raise InputError(f"{text}; remove the segment of the cortex, or invert the mask")
+    return text

@@ -1,4 +1,4 @@
-"""The template, its atlas and its mask: readable, and in one place."""
+"""Check that the template, its atlas and its mask are readable and in the same place."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +13,13 @@ from cytopipe.formats.volumes import Volume, labels_at
 from cytopipe.study import masks
 
 _SAMPLED = 200_000
-# of an atlas' labelled voxels; maps reach beyond the cortex, and templates differ a little
+# least share of an atlas on gray matter; maps extend beyond the cortex, and templates differ a
+# little. Chosen, not measured
 _MOSTLY = 0.5
 
 
-def look(study: Path, config: Mapping[str, Any]) -> list[Finding]:
-    """Read what the template section names, and see whether it lies in one place."""
+def check_template(study: Path, config: Mapping[str, Any]) -> list[Finding]:
+    """Read the files that the section `template` names, and compare their positions."""
     section = config["template"]
     paths = {key: study / section[key] for key in ("tissue", "atlas", "areas", "exclusion")
              if section[key] is not None}  # fmt: skip
@@ -44,7 +45,7 @@ def look(study: Path, config: Mapping[str, Any]) -> list[Finding]:
             segments = masks.read_mask(paths["exclusion"])
             drawn = [segment.labels for segment in segments]
             names = ", ".join(segment.name for segment in segments)
-            share = min(_inside(it, tissue, gray_only=False) for it in drawn)
+            share = min(_inside(labels, tissue, gray_only=False) for labels in drawn)
             text = f"{paths['exclusion']}: {names}, {100 * share:.0f} % on the template's tissue"
             findings.append(_judged(text, share))
     except InputError as error:
@@ -57,15 +58,15 @@ def _judged(text: str, share: float) -> Finding:
         remedy = "give volumes of one template: the two lie in different places"
         return Finding(ERROR, "template", text, remedy)
     if share < _MOSTLY:
-        return Finding(WARNING, "template", text, "look whether both are of the same template")
+        return Finding(WARNING, "template", text, "check that both are of the same template")
     return Finding(OK, "template", text)
 
 
 def _inside(labels: Volume, tissue: Volume, gray_only: bool = True) -> float:
-    """Share of the labelled voxels that lie on the template's gray matter, or on its tissue."""
+    """Share of the labelled voxels on the gray matter of the template, or on all its tissue."""
     indices = np.argwhere(labels.data > 0)
     if not len(indices):
         return 0.0
     points = labels.to_mm(indices[:: max(1, len(indices) // _SAMPLED)])
-    found = labels_at(tissue, points)
-    return float((found == 1 if gray_only else found > 0).mean())
+    matter = labels_at(tissue, points)
+    return float((matter == 1 if gray_only else matter > 0).mean())

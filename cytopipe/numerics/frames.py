@@ -1,7 +1,7 @@
-"""A way from one named frame to another, link by link, that can be followed in both directions.
+"""Named frames, and chains of transforms that move POINTS from one frame to another and back.
 
-Each link says the frame that it starts from and the one that it leads to, with their units; links
-that do not meet are refused. A chain moves POINTS. The frames are those of `numerics.geometry`.
+A chain consists of links. Each link names the frames at its two ends, with their units, and only
+links that meet can be chained. The frames are those of `numerics.geometry`.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,7 @@ from cytopipe.numerics.geometry import (
 
 @dataclass(frozen=True)
 class Frame:
-    """Coordinates by name.
-
-    Attributes
-    ----------
-    name : e.g. "section B01/420", "stack B01", "colin27".
-    unit : px, um, voxels or mm.
-    axes : what the coordinates are, e.g. "R, A, S".
-    """
+    """A frame such as "section B01/420" (x, y um) or "colin27" (R, A, S mm)."""
 
     name: str
     unit: str
@@ -43,7 +36,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Link:
-    """Carries points from one frame to another, and back; NaN where it does not reach."""
+    """Moves points from one frame to another and back; NaN outside its domain."""
 
     source: Frame
     target: Frame
@@ -53,19 +46,19 @@ class Link:
 
 @dataclass(frozen=True)
 class Chain:
-    """Links one after the other.
+    """Links that follow one another.
 
     Raises
     ------
     FrameError
-        If a link does not start in the frame where the one before it ends, or there is none.
+        If there are no links, or if a link does not start in the frame where the previous one ends.
     """
 
     links: tuple[Link, ...]
 
     def __post_init__(self) -> None:
         if not self.links:
-            raise FrameError("a chain of no links leads nowhere")
+            raise FrameError("a chain needs at least one link")
         for before, after in pairwise(self.links):
             if before.target != after.source:
                 raise FrameError(
@@ -82,23 +75,19 @@ class Chain:
         return self.links[-1].target
 
     def __call__(self, points: Floats) -> Floats:
-        """Points of the last frame, (n, 2) or (n, 3), of points of the first."""
+        """Move points (n, 2) or (n, 3) from the first frame to the last."""
         for link in self.links:
             points = link.forward(points)
         return points
 
     def back(self, points: Floats) -> Floats:
-        """Points of the first frame of points of the last one."""
+        """Move points from the last frame to the first."""
         for link in reversed(self.links):
             points = link.backward(points)
         return points
 
-    def then(self, after: "Chain") -> "Chain":
-        """The chain that follows `self` first and `after` second."""
-        return Chain(self.links + after.links)
-
     def since(self, source: Frame) -> "Chain":
-        """The part that starts in one of the frames on the way."""
+        """The part of the chain that starts in the frame `source`."""
         starts = [link.source for link in self.links]
         if source not in starts:
             raise FrameError(f"{self} does not pass through {source}")
@@ -121,12 +110,12 @@ def stack(name: str) -> Frame:
 
 
 def ras(name: str) -> Frame:
-    """The frame of a template, or of a stack as its volumes are written."""
+    """The frame of a template, or of the volumes of a stack."""
     return Frame(name, "mm", "R, A, S")
 
 
 def from_pixels(name: str, spacing_um: float, full_spacing_um: float) -> Link:
-    """Pixels of a level to the section frame."""
+    """From the pixels of a level to the section frame."""
     return Link(
         pixel(name, spacing_um),
         section(name),
@@ -136,7 +125,7 @@ def from_pixels(name: str, spacing_um: float, full_spacing_um: float) -> Link:
 
 
 def into_stack(name: str, brain: str, placement: Placement, z_um: float) -> Link:
-    """The section frame to the stack; back, a point is dropped onto the section's plane."""
+    """From the section frame to the stack; the inverse projects onto the section's plane."""
 
     def forward(points: Floats) -> Floats:
         placed = placement(points)
@@ -151,7 +140,7 @@ def into_stack(name: str, brain: str, placement: Placement, z_um: float) -> Link
 
 
 def into_ras(brain: str, image_right: ImageRight) -> Link:
-    """The stack to the frame in which its volumes are written."""
+    """From the stack to the frame of its volumes."""
     return Link(
         stack(brain),
         ras(brain),

@@ -1,7 +1,7 @@
-"""Masks with 64 pixels a word, and what is fast on them.
+"""Masks that store 64 pixels per word.
 
-Pixel x of a row is bit x % 64 of word x // 64 + 1: a frame of empty words and rows runs around, so
-that neighbours need no test for the image's border.
+Pixel x of a row is bit x % 64 of word x // 64 + 1. Empty words and rows frame the image, so that
+the loops over neighbours need no test for its border.
 """
 
 import math
@@ -19,7 +19,7 @@ _TOP = np.uint64(63)
 
 
 def pack(mask: Mask) -> Words:
-    """(rows, columns) as (rows + 2, words + 2)."""
+    """Pack a mask (rows, columns) into words (rows + 2, words + 2)."""
     rows, columns = mask.shape
     count = -(-columns // 64)
     words = np.zeros((rows + 2, count + 2), np.uint64)
@@ -30,33 +30,33 @@ def pack(mask: Mask) -> Words:
 
 
 def unpack(words: Words, columns: int) -> Mask:
-    """Inverse of `pack` for masks of `columns` columns."""
+    """Inverse of `pack`, for a mask with `columns` columns."""
     inside = np.ascontiguousarray(words[1:-1, 1:-1]).view(np.uint8)
     return np.unpackbits(inside, axis=1, count=columns, bitorder="little").view(np.bool_)
 
 
 @njit(cache=True)
 def last_word(columns: int) -> np.uint64:
-    """The bits of a row's last word that are pixels of the image."""
+    """The bits of the last word in a row that are pixels of the image."""
     used = np.uint64(columns & 63)
     return (ONE << used) - ONE if used else ALL
 
 
 @njit(cache=True, inline="always")
 def from_left(word: np.uint64, before: np.uint64) -> np.uint64:
-    """At each pixel, its left neighbour."""
+    """The left neighbour of each pixel."""
     return (word << ONE) | (before >> _TOP)
 
 
 @njit(cache=True, inline="always")
 def from_right(word: np.uint64, after: np.uint64) -> np.uint64:
-    """At each pixel, its right neighbour."""
+    """The right neighbour of each pixel."""
     return (word >> ONE) | (after << _TOP)
 
 
 @njit(cache=True, inline="always")
 def position(bit: np.uint64) -> int:
-    """Position of the only bit that is set: the number of bits below it."""
+    """Position of the only bit that is set."""
     x = bit - ONE
     x = x - ((x >> ONE) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -65,12 +65,9 @@ def position(bit: np.uint64) -> int:
 
 
 def dilated(mask: Mask, radius_px: float) -> Mask:
-    """All pixels of the image at most `radius_px` from one of `mask`, centre to centre.
-
-    As `scipy.ndimage.distance_transform_edt(~mask) <= radius_px`.
-    """
+    """The mask dilated by a disc: `scipy.ndimage.distance_transform_edt(~mask) <= radius_px`."""
     reach = math.floor(radius_px)
-    # half the width of the disc's row at each height
+    # half the width of the disc at each height
     widths = np.array([math.isqrt(math.floor(radius_px**2) - h * h) for h in range(reach + 1)])
     return unpack(_dilate(pack(mask), mask.shape[1], widths), mask.shape[1])
 
@@ -82,7 +79,7 @@ def _dilate(words: Words, columns: int, widths: NDArray[np.int64]) -> Words:
     wide, wider = words.copy(), np.zeros_like(words)
     out = np.zeros_like(words)
     for width in range(widths[0] + 1):
-        # `wide` is the mask, dilated along its rows by `width`: laid where the disc is so wide
+        # `wide` is the mask dilated along its rows by `width`; it goes where the disc is that wide
         for height in range(len(widths)):
             if widths[height] != width:
                 continue

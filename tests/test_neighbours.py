@@ -1,10 +1,10 @@
-"""What lies near single pixels, beside the library's passes over the whole image."""
+"""Searches around single pixels, compared with passes over the whole image by scipy."""
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from cytopipe.numerics.windows import beside, count, nearest
+from cytopipe.numerics.neighbours import beside, count, nearest
 
 
 @pytest.mark.parametrize("seed", range(5))

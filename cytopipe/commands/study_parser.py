@@ -1,0 +1,28 @@
+"""What the commands on a study share: the option `--study`, and its config."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from cytopipe.files import InputError
+
+
+def study_parser(
+    command: str, run: Callable[[list[str]], int], more: str = ""
+) -> argparse.ArgumentParser:
+    """A parser with the option `--study`, described by the docstring of `run` and by `more`."""
+    parser = argparse.ArgumentParser(
+        f"cytopipe {command}",
+        description=f"{run.__doc__}{more}",
+        formatter_class=argparse.RawDescriptionHelpFormatter if more else argparse.HelpFormatter,
+    )
+    parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
+    return parser
+
+
+def config_of(study: Path) -> Path:
+    """The path of a study's config; raises InputError if the folder is not a study."""
+    path = study / "config" / "config.yaml"
+    if not path.exists():
+        raise InputError(f"{study} has no config/config.yaml; name a study with --study")
+    return path
