@@ -236,7 +236,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         ready_tissue(np.full((9, 9, 9), 3, np.uint8)),
         CHECK,
         "B01.tissue.nii.gz: .*values 3 to 3",
-        "holds 0 .background., 1",
+        "contains only 0 .background., 1",
     ),
     "probabilities for tissue": (
         ready_tissue(np.full((9, 9, 9), 0.4, np.float32)),
@@ -315,7 +315,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         template("tissue", np.full((9, 9, 9), 5, np.int16)),
         CHECK,
         "values 5 to 5",
-        "holds 0",
+        "contains only 0",
     ),
     # a brain that is added
     "no image in the folder": (

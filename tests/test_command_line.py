@@ -48,7 +48,7 @@ def test_help_describes_every_option_of_a_stage(stage: str, capsys) -> None:
         options = re.split(r"\n  (?=--)", told.partition("\noptions:\n")[2].partition("\n\n")[0])
         for option in options[1:]:
             # behind the name and its placeholder, on this line or the next
-            assert re.search(r"\S(  +|\n +)\w", option), f"{command}: {option}"
+            assert re.search(r"\S(  +|\n +)\S", option), f"{command}: {option}"
         if "--config" in told:
             assert "values of the config:" in told
 
