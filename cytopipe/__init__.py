@@ -7,6 +7,7 @@ from cytopipe import compiled
 
 if TYPE_CHECKING:
     from cytopipe.learning.models import Model
+    from cytopipe.study.results import Study
 
 __version__ = "0.1.0"
 
@@ -27,7 +28,31 @@ def load_model(folder: Path | str, device: str = "cpu") -> "Model":
     InputError
         If a file is missing or damaged.
     """
-    # here, so that a stage without networks does not wait for torch
+    # imported here, so that a stage without networks does not wait for torch
     from cytopipe.learning import models
 
     return models.load_model(folder, device)
+
+
+def open_study(path: Path | str = ".") -> "Study":
+    """Open a study, to read its config, its brains and their results.
+
+    Parameters
+    ----------
+    path : the study's folder, which holds `config/`, `manual/` and `results/`.
+
+    Raises
+    ------
+    InputError
+        If the config or a table of the study is missing or wrong. A missing result is reported
+        when it is used.
+
+    Examples
+    --------
+    >>> study = cytopipe.open_study("demo")
+    >>> study.brain("B01").points
+    """
+    # imported here: the config needs pydantic, the results nibabel and SimpleITK
+    from cytopipe.study import results
+
+    return results.open_study(path)

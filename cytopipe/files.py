@@ -54,6 +54,35 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_folder(path: Path, replace: bool) -> Iterator[Path]:
+    """Yield a new folder beside `path`; rename it to `path` when the block succeeds.
+
+    Parameters
+    ----------
+    replace : delete an earlier folder `path` at the end. Otherwise `path` must be new or empty.
+
+    Raises
+    ------
+    InputError
+        If `path` must not be replaced, if the folder cannot be written, or if the disk is full.
+    """
+    if not replace and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: already exists and is not empty; remove it or choose another")
+    _writable(path.parent)
+    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        with full_disk_named(path):
+            yield beside
+        if replace and path.exists():
+            shutil.rmtree(path)
+        os.replace(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
     """Where a disk is full, raise an InputError that names `path` and says what to do."""
     try:

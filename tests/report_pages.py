@@ -25,7 +25,7 @@ PARAMS = Report(
 
 
 def write_brain_page(
-    files: dict[str, Path], root: Path, earlier: Path | None = None, given: Sequence[Path] = ()
+    files: dict[str, Path], root: Path, earlier: Path | None = None, supplied: Sequence[Path] = ()
 ) -> Path:
     """B01.html and what lies beside it under `root`, of the results of `write_results`."""
     scanned = {int(p.name[:5]): p for p in sorted(files["labels.tif"].parent.glob("*.ome.tif"))}
@@ -50,7 +50,7 @@ def write_brain_page(
         checks=files["checks.parquet"],
         template=files["tissue.nii.gz"],
         supplied_tissue=[],
-        supplied_surfaces=list(given),
+        supplied_surfaces=list(supplied),
         earlier=earlier,
         max_rotation_deg=60,
         numbers=root / "B01.tsv",

@@ -13,14 +13,14 @@ sys.path.insert(0, str(ROOT / "docs"))
 import generate
 
 
-def test_the_examples_of_the_api_run(tmp_path: Path) -> None:
+def test_the_examples_of_the_api_run(shell_study_folder: Path, tmp_path: Path) -> None:
     failed, tried = doctest.testfile(
         str(ROOT / "docs" / "api.md"),
         module_relative=False,
-        globs={"folder": tmp_path / "model"},
+        globs={"folder": tmp_path / "model", "study_folder": shell_study_folder},
         optionflags=doctest.ELLIPSIS,
     )
-    assert tried > 5
+    assert tried > 20
     assert failed == 0
 
 

@@ -10,8 +10,7 @@ import pytest
 from cytopipe import __main__ as command_line
 from cytopipe import export
 from cytopipe.export import nifti
-from cytopipe.export.folder import whole_folder
-from cytopipe.files import InputError
+from cytopipe.files import InputError, atomic_folder
 from cytopipe.formats import tables
 
 
@@ -67,7 +66,7 @@ def test_a_missing_input_is_named_and_nothing_is_written(
         ("nifti", "midsurface/B01/depth.nii.gz", "no depth of B01"),
         ("gifti", "midsurface/B01/hemi-R_mid.surf.gii", "no surfaces of B01"),
         ("gifti", "coordinates/B01/to-shells.h5", "run snakemake --until coordinates"),
-        ("geojson", "segmentation/B01/00000.tif", "no segmentation of B01"),
+        ("geojson", "segmentation/B01/00000.tif", "no labels of B01"),
         ("csv", "alignment/B01/stack.parquet", "run snakemake --until alignment"),
     ],
 )
@@ -106,12 +105,13 @@ def test_a_folder_that_is_not_empty_is_left_alone(
 
 
 def test_a_folder_is_complete_or_absent(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "out") as beside:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "out", replace=False) as beside:
         (beside / "half").write_text("written")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="is there already"), whole_folder(tmp_path / "file"):
+    refused = pytest.raises(InputError, match="already exists")
+    with refused, atomic_folder(tmp_path / "file", replace=False):
         pass
 
 

@@ -12,7 +12,7 @@ import pytest
 from export_study import STACK_VOXEL_MM, export
 from shell_study import CENTRES, HALF_MM, MIDDLE_MM, shells, template_of
 
-from cytopipe.commands.export import brains_of
+from cytopipe import open_study
 from cytopipe.export import neuroglancer
 from cytopipe.export.neuroglancer import Property, write_points, write_tissue
 from cytopipe.formats import tables, volumes
@@ -169,8 +169,8 @@ def test_tissue_that_fills_its_grid_keeps_all_voxels(
     tissue = rng.integers(0, 3, (40, 3, 35)).astype(np.uint8)
     affine = volumes.regular_affine(0.3, np.array([-6.0, 0.3, -0.9]))
     volumes.write(volumes.Volume(tissue, affine), tmp_path / "tissue.nii.gz")
-    brain = brains_of(shell_study_folder, "B01", None)[0]
-    files = replace(brain.files, tissue=tmp_path / "tissue.nii.gz")
+    brain = open_study(shell_study_folder).brain("B01")
+    files = {**brain.files, "tissue": tmp_path / "tissue.nii.gz"}
     write_tissue(replace(brain, files=files), tmp_path / "layer")
     written, low_mm, edge_mm = read_segmentation(tmp_path / "layer")
     # the corner of the first voxel, and each voxel eight times

@@ -14,10 +14,10 @@ from nilearn import plotting, surface
 from shell_study import BALL, CENTRES, HALF_MM, MIDDLE_MM, PIAL_MM, WHITE_MM, ball, template_of
 
 from cytopipe import __main__ as command_line
-from cytopipe.commands.export import brains_of
+from cytopipe import open_study
 from cytopipe.export.gifti import to_template
 from cytopipe.export.nearest_point import default_reach_mm, nearest_on_surface
-from cytopipe.formats import transforms
+from cytopipe.formats import tables, transforms
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import stack_to_ras
 from cytopipe.numerics.meshes import vertex_normals
@@ -39,7 +39,7 @@ def exported(shell_study_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def arcs_mm(study: Path, hemisphere: str) -> tuple[np.ndarray, np.ndarray]:
     """Distance on the sphere from each vertex to each usable point, and the points' areas."""
-    brain = brains_of(study, "B01", None)[0]
+    brain = open_study(study).brain("B01")
     own = brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool)
     towards = (brain.stack_mm[own] - CENTRES[hemisphere]) / HALF_MM
     cosine = np.clip(BALL.vertices @ towards.T, -1, 1)
@@ -87,7 +87,7 @@ def test_areas_extend_as_far_as_points_reach(
     exported: Path, shell_study_folder: Path, hemisphere: str
 ) -> None:
     arc_mm, areas = arcs_mm(shell_study_folder, hemisphere)
-    reach_mm = default_reach_mm(brains_of(shell_study_folder, "B01", None)[0])
+    reach_mm = default_reach_mm(open_study(shell_study_folder).brain("B01"))
     assert reach_mm == pytest.approx(2.0 / 2 + 2.0)
     path = exported / f"B01_hemi-{hemisphere}_areas.label.gii"
     keys = surface.load_surf_data(str(path))
@@ -228,14 +228,14 @@ def test_distances_along_the_surface_are_the_shortest(shell_study_folder: Path) 
 def test_uncovered_vertices_are_moved_by_the_affine_and_marked(
     shell_study_folder: Path, tmp_path: Path
 ) -> None:
-    brain = brains_of(shell_study_folder, "B01", None)[0]
+    brain = open_study(shell_study_folder).brain("B01")
     # a field that covers only R < -16 and shifts by 2 mm to the right
     shape, affine = (20, 60, 60), np.eye(4)
     affine[:3, 3] = (-35.0, 0.0, -50.0)
     field = np.broadcast_to(np.array([2.0, 0, 0]), (*shape, 3))
     only = transforms.field_transform(field, affine, "B01", "shells")
     transforms.write(only, tmp_path / "field.h5")
-    brain = replace(brain, files=replace(brain.files, transform=tmp_path / "field.h5"))
+    brain = replace(brain, files={**brain.files, "transform": tmp_path / "field.h5"})
     truth = ball("L", MIDDLE_MM)
     moved, uncovered = to_template(brain, truth)
     np.testing.assert_array_equal(uncovered, truth.vertices[:, 0] > -16)
@@ -244,13 +244,17 @@ def test_uncovered_vertices_are_moved_by_the_affine_and_marked(
     np.testing.assert_allclose(moved.vertices[uncovered], by_affine[uncovered])
 
 
-def test_normals_are_converted_to_ras_like_positions(shell_study_folder: Path) -> None:
-    brain = brains_of(shell_study_folder, "B01", None)[0]
+def test_normals_are_converted_to_ras_like_positions(
+    shell_study_folder: Path, tmp_path: Path
+) -> None:
+    brain = open_study(shell_study_folder).brain("B01")
     centres = np.array([CENTRES[h] for h in brain.points["hemisphere"]])
     np.testing.assert_allclose(brain.normals, (brain.stack_mm - centres) / HALF_MM, atol=1e-6)
     stack_um = brain.points[["x_stack_um", "y_stack_um", "z_stack_um"]].to_numpy()
     np.testing.assert_allclose(brain.stack_mm, stack_to_ras(stack_um, "R"))
     # from the front, the image's right is the brain's left
-    other = replace(brain, image_right="L")
+    rows = [replace(row, image_right="L") for row in brain.stack]
+    tables.write_rows(tables.StackRow, rows, tmp_path / "stack.parquet")
+    other = replace(brain, files={**brain.files, "stack": tmp_path / "stack.parquet"})
     np.testing.assert_array_equal(other.stack_mm, brain.stack_mm * (-1, 1, 1))
     np.testing.assert_array_equal(other.normals, brain.normals * (-1, 1, 1))

@@ -23,6 +23,7 @@ from cytopipe.report import (
     study_page,
     thumbnails,
 )
+from cytopipe.study.results import BrainResults
 from cytopipe.truth.scoring import judged
 
 # --- thumbnails
@@ -177,9 +178,9 @@ def test_a_brain_s_files_are_the_same_when_made_again(
 
 def test_the_page_says_what_is_ready_made(pages: dict[str, Path], tmp_path: Path) -> None:
     assert "Supplied files" not in pages["B01.html"].read_text()
-    given = [tmp_path / name for name in ("tissue.nii.gz", "hemi-L_mid.surf.gii")]
-    text = write_brain_page(pages, tmp_path, given=given).read_text()
-    named = [f"<code>manual/B01/{path.name}</code>" for path in given]
+    supplied = [tmp_path / name for name in ("tissue.nii.gz", "hemi-L_mid.surf.gii")]
+    text = write_brain_page(pages, tmp_path, supplied=supplied).read_text()
+    named = [f"<code>manual/B01/{path.name}</code>" for path in supplied]
     assert re.search(rf"Supplied files that replace .*:\n{named[0]}, {named[1]}\.</p>", text)
 
 
@@ -243,11 +244,12 @@ def test_failed_checks_of_the_way_to_the_template_stand_out(
     text = page.read_text()
     assert re.search(r'class="missed">0\.02 share</td>.*at least 0\.95', text)
     assert "turn &lt;it&gt;" in text and text.index("on its side") < text.index("folded tissue")
-    stack = tables.read_rows(tables.StackRow, pages["stack.parquet"])
-    meshes = tables.read_rows(tables.SurfaceRow, pages["surfaces.parquet"])
-    points = tables.read(tables.PointRow, pages["points.parquet"])
+    names = {"stack": "stack", "surface_table": "surfaces", "points": "points", "checks": "checks"}
+    good_files = {name: pages[f"{file}.parquet"] for name, file in names.items()}
+    bad_files = good_files | {"checks": tmp_path / "checks.parquet"}
     counts = [
-        study_page.brain_cells(stack, meshes, points, checks)[-1] for checks in (good, [*good, bad])
+        study_page.brain_cells(BrainResults("B01", [], files))[-1]
+        for files in (good_files, bad_files)
     ]
     assert counts == [{"text": "0", "bad": False}, {"text": "1", "bad": True}]
     assert study_page.BRAIN_COLUMNS[-1] == "failed checks"
@@ -323,7 +325,7 @@ def test_what_stands_out_is_far_on_the_worse_side() -> None:
     frame.loc[8, "residual_um"] = -40
     frame.loc[9, "overlap"] = -40  # low is worse
     frame.loc[10, "points"] = -40  # a pole has few: not judged
-    found = section_numbers.standing_out(frame)
+    found = section_numbers.outliers(frame)
     assert {s: names for s, names in found.items() if names} == {7: ["residual_um"], 9: ["overlap"]}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from shell_study import CENTRES, MIDDLE_MM, ball
 
-from cytopipe.files import InputError
+from cytopipe.files import InputError, atomic_folder
 from cytopipe.formats.volumes import Volume, regular_affine
 from cytopipe.numerics import meshes
 from cytopipe.numerics.geometry import Rigid, mirror
@@ -77,13 +77,13 @@ def test_paths_are_the_outlines_to_half_a_pixel() -> None:
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    with bundle.whole_folder(tmp_path / "B01") as folder:
+    with atomic_folder(tmp_path / "B01", replace=True) as folder:
         (folder / "old").touch()
-    with pytest.raises(RuntimeError), bundle.whole_folder(tmp_path / "B01") as folder:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "B01", replace=True) as folder:
         (folder / "half").touch()
         raise RuntimeError
     assert [path.name for path in tmp_path.rglob("*")] == ["B01", "old"]
-    with bundle.whole_folder(tmp_path / "B01") as folder:
+    with atomic_folder(tmp_path / "B01", replace=True) as folder:
         (folder / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["B01", "new"]
 
@@ -91,7 +91,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     told = pytest.raises(InputError, match=r"B01: could not be written .*make room")
-    with told, bundle.whole_folder(tmp_path / "B01"):
+    with told, atomic_folder(tmp_path / "B01", replace=True):
         raise full
     assert list(tmp_path.iterdir()) == []
 
@@ -105,9 +105,9 @@ def test_the_other_hand_is_laid_where_its_outline_fits(flipped: bool) -> None:
     back = Rigid(np.radians(-21), 9000, -4000, "fixed", "moving")
     moved = back(fixed.points_um)
     moving = other_handedness.Outline(mirror(moved, 90_000) if flipped else moved, 90_000, 1000)
-    rigid, dice = other_handedness.lay(fixed, moving, flipped, np.radians(60))
+    rigid, dice = other_handedness.align_outlines(fixed, moving, flipped, np.radians(60))
     assert np.degrees(rigid.angle_rad) == pytest.approx(21, abs=1.5)
     off = rigid(moved) - fixed.points_um
     assert np.linalg.norm(off, axis=1).max() < 2000 and dice > 0.9
     # an L is not its own mirror image
-    assert other_handedness.lay(fixed, moving, not flipped, np.radians(60))[1] < 0.85
+    assert other_handedness.align_outlines(fixed, moving, not flipped, np.radians(60))[1] < 0.85

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.export.brain import Brain
+from cytopipe.study.results import BrainResults
 
 NO_AREA = "no area"
 _GOLDEN = 0.618034  # steps of the golden ratio: successive areas get very different hues
@@ -32,7 +32,7 @@ class Areas:
         return distinct_colours(len(self.names))
 
 
-def areas_of(brains: Sequence[Brain]) -> Areas:
+def areas_of(brains: Sequence[BrainResults]) -> Areas:
     """Areas of the study's atlas in the order of its table, then any others of the points."""
     names = dict.fromkeys(name for brain in brains for name in brain.area_names)
     others = {name for brain in brains for name in set(brain.points["area"]) if name}

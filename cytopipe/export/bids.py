@@ -16,13 +16,14 @@ import pandas as pd
 
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import Areas, areas_of
-from cytopipe.export.brain import HEMISPHERES, Brain
 from cytopipe.export.csv import columns_of, write_json, write_table
 from cytopipe.export.gifti import nearest_points, to_template
 from cytopipe.export.nifti import stack_volumes, to_template_grid, write_area_table
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import surfaces, volumes
-from cytopipe.formats.tables import PointRow, StackRow
+from cytopipe.formats.atlas import HEMISPHERES
+from cytopipe.formats.tables import PointRow, StackRow, frame_of
+from cytopipe.study.results import BrainResults
 
 BIDS_VERSION = "1.11.0"
 _IGNORED = "# not yet in BIDS: derivatives of microscopy\nsub-*/micr/\n"
@@ -32,7 +33,7 @@ _SPACES = {
 }
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write the data set.
 
     Raises
@@ -90,7 +91,7 @@ def _description() -> dict[str, Any]:
     }
 
 
-def _spaces(brain: Brain) -> dict[str, str]:
+def _spaces(brain: BrainResults) -> dict[str, str]:
     """Label of each space to its description."""
     return {
         "stack": _SPACES["stack"],
@@ -105,7 +106,7 @@ _VOLUMES = {
 }
 
 
-def _write_volumes(brain: Brain, areas: Areas, reach_mm: float | None, prefix: str) -> None:
+def _write_volumes(brain: BrainResults, areas: Areas, reach_mm: float | None, prefix: str) -> None:
     in_stack = stack_volumes(brain, areas, reach_mm)
     in_spaces = (in_stack, to_template_grid(brain, in_stack))
     for (space, reference), kinds in zip(_spaces(brain).items(), in_spaces, strict=True):
@@ -134,7 +135,7 @@ def _write_volumes(brain: Brain, areas: Areas, reach_mm: float | None, prefix: s
 
 
 def _write_surfaces(
-    brain: Brain, areas: Areas, reach_mm: float | None, hemisphere: str, prefix: str
+    brain: BrainResults, areas: Areas, reach_mm: float | None, hemisphere: str, prefix: str
 ) -> None:
     prefix += f"hemi-{hemisphere}_"
     surface = brain.surface(hemisphere)
@@ -156,16 +157,16 @@ def _write_surfaces(
     surfaces.write_labels(keys, areas.names, areas.colours, path, hemisphere, "areas")
 
 
-def _write_points(brain: Brain, prefix: str) -> None:
+def _write_points(brain: BrainResults, prefix: str) -> None:
     for name, table, frame in (
         ("midline_points", PointRow, brain.points),
-        ("stack_sections", StackRow, brain.stack),
+        ("stack_sections", StackRow, frame_of(StackRow, brain.stack)),
     ):
         write_table(frame, Path(f"{prefix}desc-{name}.tsv"), "\t", na="n/a")
         write_json(columns_of(table), Path(f"{prefix}desc-{name}.json"))
 
 
-def _write_transform(brain: Brain, prefix: str) -> None:
+def _write_transform(brain: BrainResults, prefix: str) -> None:
     name = f"{prefix}from-stack_to-{label(brain.template)}_mode-points_xfm"
     with atomic_write(Path(f"{name}.h5")) as temporary:
         shutil.copyfile(brain.transform_file, temporary)

@@ -8,17 +8,17 @@ from typing import Any
 import pandas as pd
 
 from cytopipe.export import Params, readme
-from cytopipe.export.brain import Brain
 from cytopipe.files import atomic_write
-from cytopipe.formats.tables import PointRow, Row, StackRow, columns
+from cytopipe.formats.tables import PointRow, Row, StackRow, columns, frame_of
+from cytopipe.study.results import BrainResults
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write points and sections of each brain."""
     for brain in brains:
         for name, table, frame in (
             ("points", PointRow, brain.points),
-            ("sections", StackRow, brain.stack),
+            ("sections", StackRow, frame_of(StackRow, brain.stack)),
         ):
             path = folder / f"{brain.name}_{name}.csv"
             write_table(frame, path, ",", na="")

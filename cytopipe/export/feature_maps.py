@@ -9,9 +9,9 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from cytopipe.export import Params
-from cytopipe.export.brain import Brain
 from cytopipe.files import InputError
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.results import BrainResults
 
 _FITTED = 20_000  # points per brain, evenly spaced, that are fitted: bounds the memory
 _BLOCK = 50_000  # points that are transformed at a time: bounds the memory
@@ -34,7 +34,7 @@ class FeatureMaps:
     shares: Floats
 
 
-def map_features(brains: Sequence[Brain], params: Params) -> FeatureMaps:
+def map_features(brains: Sequence[BrainResults], params: Params) -> FeatureMaps:
     """Principal components and k-means clusters of a run's backbone features.
 
     The sign of a component is chosen such that its largest absolute weight is positive.

@@ -17,10 +17,11 @@ from skimage.measure import find_contours
 
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import NO_AREA, Areas, areas_of
-from cytopipe.export.brain import Brain
 from cytopipe.export.csv import write_table
 from cytopipe.files import atomic_write
+from cytopipe.formats.images import read_labels
 from cytopipe.numerics.geometry import Floats, pixels_to_section
+from cytopipe.study.results import BrainResults
 
 # outer ring, then those of holes; each (n, 2), with the first point repeated at the end
 Polygon = tuple[Floats, ...]
@@ -31,7 +32,7 @@ _UNKNOWN = (0, 0, 0)
 _BREAK = 2.0
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write one file per section with tissue, and a table of the images that they belong to."""
     areas = areas_of(brains)
     index = []
@@ -39,10 +40,10 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
         images = {section.section: section.image for section in brain.sections}
         points = dict(list(brain.points.groupby("section")))
         typical_um = _typical_distance_um(brain.points)
-        for row, labels_path in brain.segmentation():
+        for row, labels_path in brain.segmentation:
             if not row.is_usable:
                 continue
-            labels = brain.labels(labels_path, row.page)
+            labels = read_labels(labels_path, row.page)
             section, spacing_um, full_um = row.section, row.spacing_um, row.full_spacing_um
             own = points.get(section, brain.points.iloc[:0])
             features = [

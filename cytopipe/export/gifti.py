@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import Areas, areas_of, distinct_colours
-from cytopipe.export.brain import HEMISPHERES, Brain
 from cytopipe.export.feature_maps import FeatureMaps, map_features
 from cytopipe.export.nearest_point import default_reach_mm, nearest_on_surface
 from cytopipe.formats import surfaces
+from cytopipe.formats.atlas import HEMISPHERES
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.results import BrainResults
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class NearestPoints:
         return np.where(self.rows >= 0, of_points[np.maximum(self.rows, 0)], 0).astype(np.int32)
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write surfaces and maps of each hemisphere of each brain."""
     areas = areas_of(brains)
     features = map_features(brains, params) if params.run is not None else None
@@ -52,15 +53,15 @@ def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
             _write_surfaces(brain, surface, hemisphere, prefix)
             nearest = nearest_points(brain, surface, hemisphere, params.reach_mm)
             _write_points(brain, nearest, areas, hemisphere, prefix)
-            if features is not None:
+            if features is not None and params.run is not None:
                 prefix += f"run-{params.run}_"
                 _write_features(brain, nearest, features, hemisphere, prefix)
-                _write_predictions(brain, nearest, areas, hemisphere, prefix)
+                _write_predictions(brain, nearest, areas, params.run, hemisphere, prefix)
     readme.write("gifti", brains, folder)
 
 
 def nearest_points(
-    brain: Brain, surface: Surface, hemisphere: str, reach_mm: float | None
+    brain: BrainResults, surface: Surface, hemisphere: str, reach_mm: float | None
 ) -> NearestPoints:
     """The nearest usable point of the same hemisphere for each vertex."""
     own = np.flatnonzero(brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool))
@@ -71,7 +72,7 @@ def nearest_points(
     return NearestPoints(rows, distance_mm)
 
 
-def to_template(brain: Brain, surface: Surface) -> tuple[Surface, NDArray[np.bool_]]:
+def to_template(brain: BrainResults, surface: Surface) -> tuple[Surface, NDArray[np.bool_]]:
     """Move a surface to the template.
 
     Returns
@@ -86,7 +87,7 @@ def to_template(brain: Brain, surface: Surface) -> tuple[Surface, NDArray[np.boo
     return Surface(moved, surface.faces), uncovered
 
 
-def _write_surfaces(brain: Brain, surface: Surface, hemisphere: str, prefix: str) -> None:
+def _write_surfaces(brain: BrainResults, surface: Surface, hemisphere: str, prefix: str) -> None:
     in_template, uncovered = to_template(brain, surface)
     for space, moved in (("stack", surface), (brain.template, in_template)):
         path = Path(f"{prefix}space-{space}_midthickness.surf.gii")
@@ -98,7 +99,7 @@ def _write_surfaces(brain: Brain, surface: Surface, hemisphere: str, prefix: str
 
 
 def _write_points(
-    brain: Brain, nearest: NearestPoints, areas: Areas, hemisphere: str, prefix: str
+    brain: BrainResults, nearest: NearestPoints, areas: Areas, hemisphere: str, prefix: str
 ) -> None:
     table = brain.points
     maps = {
@@ -118,7 +119,7 @@ def _write_maps(maps: Mapping[str, Floats], hemisphere: str, prefix: str) -> Non
 
 
 def _write_features(
-    brain: Brain, nearest: NearestPoints, features: FeatureMaps, hemisphere: str, prefix: str
+    brain: BrainResults, nearest: NearestPoints, features: FeatureMaps, hemisphere: str, prefix: str
 ) -> None:
     components = nearest.values(features.components[brain.name])
     for number, share in enumerate(features.shares, start=1):
@@ -133,9 +134,14 @@ def _write_features(
 
 
 def _write_predictions(
-    brain: Brain, nearest: NearestPoints, areas: Areas, hemisphere: str, prefix: str
+    brain: BrainResults,
+    nearest: NearestPoints,
+    areas: Areas,
+    run: str,
+    hemisphere: str,
+    prefix: str,
 ) -> None:
-    predictions = brain.predictions()
+    predictions = brain.predictions(run)
     if predictions is None or predictions.empty:
         return
     table = brain.points[["point_id"]].merge(predictions, on="point_id", how="left")

@@ -6,19 +6,21 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from cytopipe.export.brain import HEMISPHERE_CODES, Brain
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.meshes import vertex_normals
+from cytopipe.study.results import BrainResults
 
+# codes of results/midsurface/{brain}/hemispheres.nii.gz
+_CODES = {"L": 1, "R": 2}
 # vertices near a point that may face its way; chosen, not measured
 _NEIGHBOURS = 12
 # half the distance of points plus half the thickness of the cortex
 _MARGIN_MM = 2.0
 
 
-def default_reach_mm(brain: Brain) -> float:
+def default_reach_mm(brain: BrainResults) -> float:
     """Half the section spacing plus 2 mm."""
     z_mm = np.unique(brain.points["z_stack_um"].to_numpy()[brain.usable]) / 1000
     gap_mm = float(np.median(np.diff(z_mm))) if len(z_mm) > 1 else 0.0
@@ -75,13 +77,13 @@ def nearest_on_surface(
     return row.astype(np.int64), np.where(reached, distance[:count], np.nan)
 
 
-def nearest_of_voxels(brain: Brain, reach_mm: float) -> NDArray[np.int32]:
+def nearest_of_voxels(brain: BrainResults, reach_mm: float) -> NDArray[np.int32]:
     """Row of the nearest usable point of the same hemisphere for each gray voxel.
 
     -1 in other voxels and if no point is within `reach_mm`.
     """
     rows = np.full(brain.tissue.data.shape, -1, np.int32)
-    for hemisphere, code in HEMISPHERE_CODES.items():
+    for hemisphere, code in _CODES.items():
         own = brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool)
         index = np.argwhere((brain.tissue.data == 1) & (brain.hemispheres.data == code))
         if not own.any() or not len(index):

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import NO_AREA, Areas, areas_of
-from cytopipe.export.brain import HEMISPHERES, Brain
 from cytopipe.export.csv import write_json
 from cytopipe.export.nearest_point import at_nearest
 from cytopipe.files import atomic_write
+from cytopipe.formats.atlas import HEMISPHERES
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.results import BrainResults
 
 # points per cell of the spatial index and per minishard, and the edge of a chunk of tissue in
 # voxels; chosen, not measured
@@ -53,7 +54,7 @@ class Property:
     labels: tuple[str, ...] = ()
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write the layers of each brain: points in stack and template, tissue in the stack."""
     areas = areas_of(brains)
     for brain in brains:
@@ -97,7 +98,7 @@ def write_points(positions_mm: Floats, properties: Sequence[Property], folder: P
     write_json(info, folder / "info")
 
 
-def write_tissue(brain: Brain, folder: Path) -> None:
+def write_tissue(brain: BrainResults, folder: Path) -> None:
     """Write the tissue labels as a segmentation; chunks without tissue have no file and read as 0.
 
     In the format, corners of voxels lie at multiples of the voxel's edge; in the stack's grid, the
@@ -145,7 +146,7 @@ def write_tissue(brain: Brain, folder: Path) -> None:
     write_json(info, folder / "info")
 
 
-def _properties(brain: Brain, areas: Areas) -> list[Property]:
+def _properties(brain: BrainResults, areas: Areas) -> list[Property]:
     table = brain.points
     keys = areas.keys_of(table["area"])
     statuses = tuple(sorted(set(table["status"]), key=lambda status: (status != "ok", status)))

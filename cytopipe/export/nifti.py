@@ -8,17 +8,17 @@ import pandas as pd
 
 from cytopipe.export import Params, readme
 from cytopipe.export.areas import NO_AREA, Areas, areas_of
-from cytopipe.export.brain import Brain
 from cytopipe.export.csv import write_table
 from cytopipe.export.nearest_point import at_nearest, default_reach_mm, nearest_of_voxels
 from cytopipe.formats import volumes
 from cytopipe.formats.volumes import Volume
+from cytopipe.study.results import BrainResults
 
 # template voxels that are moved to the stack at once: bounds the memory
 _VOXELS = 500_000
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write the volumes of each brain and the table of areas."""
     areas = areas_of(brains)
     for brain in brains:
@@ -40,7 +40,7 @@ def write_area_table(areas: Areas, path: Path) -> None:
     write_table(frame, path, "\t", na="n/a")
 
 
-def stack_volumes(brain: Brain, areas: Areas, reach_mm: float | None) -> dict[str, Volume]:
+def stack_volumes(brain: BrainResults, areas: Areas, reach_mm: float | None) -> dict[str, Volume]:
     """Tissue, depth and areas on the grid of the reconstruction."""
     rows = nearest_of_voxels(brain, default_reach_mm(brain) if reach_mm is None else reach_mm)
     keys = areas.keys_of(brain.points["area"])
@@ -52,13 +52,13 @@ def stack_volumes(brain: Brain, areas: Areas, reach_mm: float | None) -> dict[st
     }
 
 
-def to_template_grid(brain: Brain, in_stack: Mapping[str, Volume]) -> dict[str, Volume]:
+def to_template_grid(brain: BrainResults, in_stack: Mapping[str, Volume]) -> dict[str, Volume]:
     """Resample volumes of the stack on the grid of the template, by the nearest voxel.
 
     Each template voxel takes the value at its position in the stack. The transform moves points
     from stack to template, so its inverse is used.
     """
-    grid = volumes.read_tissue(brain.template_tissue)
+    grid = brain.template_tissue
     to_stack = brain.to_template.inverse()
     outside = {kind: np.nan if kind == "depth" else 0.0 for kind in in_stack}
     data = {

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from cytopipe.export import Params, readme
-from cytopipe.export.brain import Brain
 from cytopipe.export.csv import write_json, write_table
 from cytopipe.files import atomic_write
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.results import BrainResults
 
 _TYPES = "https://openminds.om-i.org/types/"
 _INSTANCES = "https://openminds.om-i.org/instances/"
@@ -25,7 +25,7 @@ _KNOWN = {
 }
 
 
-def write(brains: Sequence[Brain], folder: Path, params: Params) -> None:
+def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write the coordinate spaces, and the usable points of each brain in stack and template."""
     spaces = {
         f"stack of {brain.name}": f"aligned sections of brain {brain.name}" for brain in brains

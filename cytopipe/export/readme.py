@@ -5,11 +5,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cytopipe.export import FORMATS
-from cytopipe.export.brain import Brain
 from cytopipe.files import atomic_write
+from cytopipe.study.results import BrainResults
 
 
-def write(name: str, brains: Sequence[Brain], folder: Path) -> None:
+def write(name: str, brains: Sequence[BrainResults], folder: Path) -> None:
     """Write README.md: the page of format `name`, then frames and brains."""
     about, frames = (Path(__file__).with_name(f"{page}.md") for page in (name, "frames"))
     rows = [

@@ -1,7 +1,7 @@
 """report: the pages that a person looks at, one per brain and one for the study.
 
-Pages open from the disk, without a network or a server. The data of a brain's page lie in the
-folder of the same name beside it, the figures of the evaluation under results/evaluation.
+Pages open from the disk, without a network or a server. A brain's page loads its data from the
+folder of the same name beside it. The figures of the evaluation are under results/evaluation.
 `web/` holds what runs in the browser.
 """
 
@@ -12,12 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from cytopipe import logs, provenance
-from cytopipe.files import Output
-from cytopipe.formats import surfaces as surface_files
-from cytopipe.formats import tables, truth_table, volumes
+from cytopipe.files import Output, atomic_folder
+from cytopipe.formats import tables, truth_table
 from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
+from cytopipe.report.section_files import centroids_of
 from cytopipe.study import corrections
 from cytopipe.study.config import Report
+from cytopipe.study.results import BrainResults
 from cytopipe.study.sections import Section, read_tsv
 
 VERSION = 6
@@ -55,15 +56,15 @@ def run_brain(
     page: Output,
     params: Report,
 ) -> None:
-    """Write a brain's page, and beside it the folder of that name with what it loads.
+    """Write the page of a brain, and beside it the folder of the same name, which it loads.
 
     Parameters
     ----------
     sections, images : all sections of the brain and their scans or pyramids, in the same order.
-    labels, segmentations : label file and table of each chunk.
-    stack, pairs : StackRow and PairRow of the brain.
-    proposed, audit : what alignment and audit propose, in the form of manual/{brain}/sections.tsv;
-        None without an audit.
+    labels, segmentations : label file and SegmentationRow of each chunk.
+    stack, pairs : StackRow and PairRow.
+    proposed, audit : what alignment and audit propose, in the format of
+        manual/{brain}/sections.tsv; None without an audit.
     tissue, repairs : reconstructed tissue, and RepairRow.
     surfaces, thickness, curvature : mid-surface and its maps, by hemisphere L and R.
     table : SurfaceRow.
@@ -71,95 +72,72 @@ def run_brain(
     points : PointRow.
     checks : CheckRow.
     template : tissue volume of the template.
-    supplied_tissue, supplied_surfaces : ready-made ones, which took the place of ours; the page
-        names them.
-    earlier : `numbers` of an earlier run, to be compared with. None for none.
+    supplied_tissue, supplied_surfaces : files in `manual/` that replace results; the page names
+        them.
+    earlier : `numbers` of an earlier run to compare with, or None.
     max_rotation_deg : of the alignment; used for the handedness that it did not choose.
     numbers : written: the numbers of each section, TSV.
-    page : written last: it stands for the files of its folder.
+    page : written last; Snakemake knows the folder by it.
 
     Raises
     ------
     InputError
-        If `earlier` is no such table.
+        If `earlier` is not such a table.
     """
-    placed = tables.read_rows(tables.StackRow, stack)
-    paired = tables.read_rows(tables.PairRow, pairs)
-    midline = pd.concat([tables.read(tables.MidlineRow, path) for path in midlines])
-    located = tables.read(tables.PointRow, points)
-    segmented = tables.read_segmentation(segmentations, labels)
-    volume, mould = volumes.read_tissue(tissue), volumes.read_tissue(template)
-    hemispheres = {h: surface_files.read(path) for h, path in surfaces.items()}
-    maps = {
-        name: {h: surface_files.read_map(path) for h, path in of.items()}
-        for name, of in (("thickness", thickness), ("curvature", curvature))
-    }
-    repaired = tables.read_rows(tables.RepairRow, repairs)
-    before = None if earlier is None else section_numbers.read(earlier)
-    with bundle.whole_folder(page.parent / brain) as folder:
-        written = section_files.write_all(
-            sections, images, segmented, placed, midline, folder, params
-        )
-        shown = list(logs.progress(written, len(sections), f"report {brain}"))
-        for name, values in (
-            ("tissue", bundle.volume_text(volume, brain_page.LONGEST)),
-            ("template", bundle.volume_text(mould, brain_page.LONGEST)),
-            ("surface", bundle.surface_values(hemispheres, maps, params.surface_faces)),
-            ("points", brain_page.point_values(located)),
-        ):
-            bundle.write_script(folder / f"{name}.js", name, values)
-        bundle.write_niivue(folder / "niivue.js")
-    centroids = {s.entry["section"]: s.centroid_um for s in shown if s.centroid_um is not None}
-    measured = section_numbers.table(
-        sections, [row for row, _ in segmented], centroids, placed, paired, midline
-    )
-    section_numbers.write(measured, numbers)
-    measured = section_numbers.read(numbers)
-    changes = None if before is None else section_numbers.changes(before, measured)
-    values = brain_page.page_values(
+    results = BrainResults(
         brain,
-        brain_page.summary(sections, placed, midline, located),
-        brain_page.rows(
-            shown,
-            sections,
-            proposed_rows([proposed] if audit is None else [proposed, audit]),
-            measured,
-            changes or [],
-            segmented,
-            placed,
-            paired,
-        ),
-        brain_page.pair_rows(shown, paired, placed, math.radians(max_rotation_deg)),
+        sections,
+        {
+            "labels": labels,
+            "segmentations": segmentations,
+            "stack": stack,
+            "pairs": pairs,
+            "tissue": tissue,
+            "repairs": repairs,
+            "surfaces": surfaces,
+            "thickness": thickness,
+            "curvature": curvature,
+            "surface_table": table,
+            "midlines": midlines,
+            "points": points,
+            "checks": checks,
+            "template": template,
+        },
+    )
+    earlier_numbers = None if earlier is None else section_numbers.read(earlier)
+    with atomic_folder(page.parent / brain, replace=True) as folder:
+        written = section_files.write_all(results, images, folder, params)
+        summaries = list(logs.progress(written, len(sections), f"report {brain}"))
+        bundle.write_viewer_data(results, params.surface_faces, folder)
+    section_numbers.write(section_numbers.table(results, centroids_of(summaries)), numbers)
+    # read back, so that numbers are compared as they are written
+    measured = section_numbers.read(numbers)
+    values = brain_page.page_values(
+        results,
+        summaries,
         measured,
-        changes,
-        placed,
-        volume,
-        mould,
-        repaired,
-        hemispheres,
-        maps["thickness"],
-        tables.read_rows(tables.SurfaceRow, table),
-        located,
-        tables.read_rows(tables.CheckRow, checks),
+        None if earlier_numbers is None else section_numbers.changes(earlier_numbers, measured),
+        proposals([proposed] if audit is None else [proposed, audit]),
+        math.radians(max_rotation_deg),
         [path.name for path in [*supplied_tissue, *supplied_surfaces]],
     )
     brain_page.write_page("brain.html", values, page)
 
 
-def proposed_rows(paths: list[Path]) -> dict[int, dict[str, str]]:
-    """What is proposed for sections: mirrored, excluded and notes, "" for nothing.
+def proposals(paths: list[Path]) -> dict[int, dict[str, str]]:
+    """What is proposed for each section: mirrored, excluded and notes, "" for nothing.
 
-    The first file goes before the next where both propose something; the notes are joined.
+    Where two files propose something for a section, the first one wins; the notes are joined.
     """
-    found: dict[int, dict[str, str]] = {}
+    proposed: dict[int, dict[str, str]] = {}
     for path in paths:
         for _, row in read_tsv(path, ("section",), corrections.COLUMNS[1:]):
-            before = found.get(int(row["section"]), {})
-            notes = filter(None, (before.get("notes"), row["notes"]))
-            found[int(row["section"])] = {
-                name: before.get(name) or row[name] for name in ("mirrored", "excluded")
+            earlier = proposed.get(int(row["section"]), {})
+            notes = filter(None, (earlier.get("notes"), row["notes"]))
+            proposed[int(row["section"])] = {
+                name: earlier.get(name) or row[name] for name in ("mirrored", "excluded")
             } | {"notes": "; ".join(notes)}
-    return found
+    return proposed
 
 
 @provenance.recorded
@@ -187,40 +165,36 @@ def run(
         `roles`.
     audits : AuditRow of each brain; empty without audits.
     metrics : MetricRow of each run.
-    scores : ScoreRow of all tasks and runs.
+    scores : ScoreRow of each task and run.
     figures : {task}/{run}/figures.html of each task and run; the page links to them.
-    table : the truth table, if the study has a truth.
-    page : written: the page that links to all others.
+    table : the truth table of a phantom, or None.
+    page : written; it links to all other pages.
     """
-    brains = [
-        {
-            "brain": brain,
-            "role": role,
-            "page": of_brain[0].name,
-            "cells": study_page.brain_cells(
-                tables.read_rows(tables.StackRow, of_brain[1]),
-                tables.read_rows(tables.SurfaceRow, of_brain[2]),
-                tables.read(tables.PointRow, of_brain[3]),
-                tables.read_rows(tables.CheckRow, of_brain[4]),
-            ),
-        }
-        for (brain, role), of_brain in zip(
-            roles.items(), zip(pages, stacks, surfaces, points, checks, strict=True), strict=True
+    brains = []
+    names = ("stack", "surface_table", "points", "checks")
+    files = zip(stacks, surfaces, points, checks, strict=True)
+    for brain, page_of_brain, paths in zip(roles, pages, files, strict=True):
+        results = BrainResults(brain, [], dict(zip(names, paths, strict=True)))
+        brains.append(
+            {
+                "brain": brain,
+                "role": roles[brain],
+                "page": page_of_brain.name,
+                "cells": study_page.brain_cells(results),
+            }
         )
-    ]
-    found = [tables.read(tables.ScoreRow, path) for path in scores]
-    of_tasks: dict[str, dict[str, str]] = {}
+    score_tables = [tables.read(tables.ScoreRow, path) for path in scores]
+    task_pages: dict[str, dict[str, str]] = {}
     for path in figures:
         address = Path(os.path.relpath(path, page.parent)).as_posix()
-        of_tasks.setdefault(path.parents[1].name, {})[path.parent.name] = address
+        task_pages.setdefault(path.parents[1].name, {})[path.parent.name] = address
+    audit = [row for path in audits for row in tables.read_rows(tables.AuditRow, path)]
     values = study_page.page_values(
         brains,
         {run: tables.read(tables.MetricRow, path) for run, path in metrics.items()},
-        pd.concat(found) if found else tables.frame_of(tables.ScoreRow, []),
+        pd.concat(score_tables) if score_tables else tables.frame_of(tables.ScoreRow, []),
         None if table is None else truth_table.read(table),
-        of_tasks,
-        [row for path in audits for row in tables.read_rows(tables.AuditRow, path)]
-        if audits
-        else None,
+        task_pages,
+        audit if audits else None,
     )
     brain_page.write_page("study.html", values, page)

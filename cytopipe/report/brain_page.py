@@ -12,34 +12,24 @@ import pandas as pd
 from cytopipe import provenance
 from cytopipe.files import atomic_write
 from cytopipe.formats.surfaces import Surface
-from cytopipe.formats.tables import (
-    CheckRow,
-    PairRow,
-    RepairRow,
-    SegmentationRow,
-    StackRow,
-    SurfaceRow,
-)
-from cytopipe.formats.volumes import Volume
-from cytopipe.numerics.geometry import Rigid, unmirror
+from cytopipe.formats.tables import CheckRow, RepairRow, StackRow
+from cytopipe.numerics.geometry import Floats, Rigid, unmirror
 from cytopipe.report import (
-    bundle,
     figures,
     other_handedness,
     renderings,
     section_numbers,
     thumbnails,
 )
-from cytopipe.report.section_files import UNIT_UM, Shown
+from cytopipe.report.section_files import UNIT_UM, SectionSummary, centroids_of
 from cytopipe.report.section_numbers import NUMBERS
+from cytopipe.study.results import BrainResults
 from cytopipe.study.sections import Section
 
 # what runs in the browser
 WEB = Path(__file__).parent / "web"
-SURFACE_WIDTH_PX = 300
-# voxels along the longest axis of a volume on the page; about 0.6 mm in a human brain
-LONGEST = 320
 SCRIPTS = ("page.js", "section.js", "pairs.js", "curves.js", "planes.js", "surface.js")
+SURFACE_WIDTH_PX = 300
 MIDSURFACE_VIEWS = (
     ("L", "from the left", "left hemisphere, lateral"),
     ("L", "from the right", "left hemisphere, medial"),
@@ -59,10 +49,12 @@ COLOURS = {
     "letters": thumbnails.BLUE,
     "palette": figures.PALETTE,
 }
+# name in the scripts to the colour map of matplotlib
+COLOUR_MAPS = {"viridis": "viridis", "cividis": "cividis", "diverging": "PuOr"}
 
 
 def write_page(template: str, values: dict[str, Any], page: Path) -> None:
-    """Fill in one of the templates in web/; strings are escaped, figures are not."""
+    """Fill in a template of `web/`; it escapes all text except for `markup`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(WEB),
         autoescape=True,
@@ -81,25 +73,26 @@ def markup(text: str) -> Any:
     return jinja2.utils.markupsafe.Markup(text)  # type: ignore[attr-defined]
 
 
-def views(surfaces: dict[str, Surface], thickness: dict[str, Any]) -> list[dict[str, Any]]:
-    """Pictures of the hemispheres from both sides and of both from above."""
-    shown = []
-    for hemisphere, view, name in MIDSURFACE_VIEWS:
-        shown.append((surfaces[hemisphere], thickness[hemisphere], view, name))
+def surface_pictures(
+    surfaces: Mapping[str, Surface], thickness: Mapping[str, Floats]
+) -> list[dict[str, Any]]:
+    """Pictures of each hemisphere from both sides, and of both from above and from the front."""
     left, right = surfaces["L"], surfaces["R"]
     both = Surface(
         np.concatenate([left.vertices, right.vertices]),
         np.concatenate([left.faces, right.faces + len(left.vertices)]).astype(np.int32),
     )
-    values = np.concatenate([thickness["L"], thickness["R"]])
-    shown += [(both, values, "from above", "both, from above")]
-    shown += [(both, values, "from the front", "both, from the front")]
+    of_both = np.concatenate([thickness["L"], thickness["R"]])
     extent = max(float(np.ptp(s.vertices, axis=0).max()) for s in surfaces.values())
     pixel_mm = extent / (1.5 * SURFACE_WIDTH_PX)
-    out = []
-    for surface, map_, view, name in shown:
-        picture = renderings.render(surface, map_, figures.thickness_colours, view, pixel_mm)
-        out.append(
+    pictures = []
+    for surface, values, view, name in (
+        *((surfaces[h], thickness[h], view, name) for h, view, name in MIDSURFACE_VIEWS),
+        (both, of_both, "from above", "both, from above"),
+        (both, of_both, "from the front", "both, from the front"),
+    ):
+        picture = renderings.render(surface, values, figures.thickness_colours, view, pixel_mm)
+        pictures.append(
             {
                 "name": name,
                 "letters": renderings.letters(view),
@@ -107,17 +100,16 @@ def views(surfaces: dict[str, Surface], thickness: dict[str, Any]) -> list[dict[
                 "width": round(picture.shape[1] / 1.5),
             }
         )
-    return out
+    return pictures
 
 
 def statuses(points: pd.DataFrame) -> dict[str, Any]:
-    """Number of points by hemisphere and status."""
+    """The number of points by hemisphere and status."""
     counts = pd.crosstab(points["hemisphere"], points["status"])
     columns = sorted(counts.columns, key=lambda name: (name != "ok", name))
-    ordered = counts.reindex(columns=columns).to_numpy()
     rows = [
-        (hemisphere, [f"{number:,}" for number in of])
-        for hemisphere, of in zip(counts.index, ordered, strict=True)
+        (hemisphere, [f"{number:,}" for number in numbers])
+        for hemisphere, numbers in zip(counts.index, counts[columns].to_numpy(), strict=True)
     ]
     return {"columns": columns, "rows": rows}
 
@@ -136,76 +128,70 @@ def check_rows(checks: Sequence[CheckRow]) -> list[dict[str, str]]:
     ]
 
 
-def summary(
-    sections: Sequence[Section],
-    stack: Sequence[StackRow],
-    midline: pd.DataFrame,
-    points: pd.DataFrame,
-) -> list[tuple[str, str]]:
-    """The numbers at the top of the page."""
-    placed = [row for row in stack if row.is_placed]
-    usable = points[points["status"] == "ok"]
+def headline_numbers(brain: BrainResults) -> list[tuple[str, str]]:
+    """The numbers at the top of the page: what they count, and their text."""
+    placed = [row for row in brain.stack if row.is_placed]
+    usable = brain.points[brain.usable]
+    midline = brain.midline
     moved = midline.loc[midline["status"] == "ok", "refined_um"]
     return [
-        ("sections", str(len(sections))),
+        ("sections", str(len(brain.sections))),
         ("in the stack", str(len(placed))),
         ("of them uncertain", str(sum(row.is_uncertain for row in placed))),
         ("mirrored", str(sum(row.mirrored for row in placed))),
         ("usable points", f"{len(usable):,}"),
-        ("of all", f"{len(usable) / max(len(points), 1):.0%}"),
+        ("of all", f"{len(usable) / max(len(brain.points), 1):.0%}"),
         ("median refinement", f"{moved.median() / 1000:.2f} mm" if len(moved) else "none"),
         ("with an area", f"{(usable['area'] != '').mean():.0%}" if len(usable) else "none"),
     ]
 
 
-def rows(
-    shown: Sequence[Shown],
-    sections: Sequence[Section],
-    proposed: Mapping[int, Mapping[str, str]],
+def section_rows(
+    brain: BrainResults,
+    summaries: Sequence[SectionSummary],
     numbers: pd.DataFrame,
     changes: Sequence[dict[str, Any]],
-    segmentation: Sequence[tuple[SegmentationRow, Path]],
-    stack: Sequence[StackRow],
-    pairs: Sequence[PairRow],
+    proposed: Mapping[int, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
-    """What the page knows of each section, missing ones included; None for what there is not.
+    """What the page shows of each section; None where nothing is known.
 
     Parameters
     ----------
-    sections : with what a person decided about them.
-    proposed : what the alignment proposes: mirrored, excluded, notes.
-    segmentation : of all sections, each with its label file.
+    summaries : of all sections, including missing ones.
+    proposed : mirrored, excluded and notes that the alignment and the audit propose, by section.
     """
-    out = section_numbers.standing_out(numbers)
+    outliers = section_numbers.outliers(numbers)
     measured = numbers.set_index("section")
-    segmented = {row.section: (row, path) for row, path in segmentation}
-    placed = {row.section: row for row in stack if row.is_placed}
-    near = {pair.moving: pair for pair in pairs if pair.distance == 1}
-    centre_mm = section_numbers.centres_mm(
-        stack,
-        {one.entry["section"]: one.centroid_um for one in shown if one.centroid_um is not None},
-    )
+    segmented = {row.section: (row, path) for row, path in brain.segmentation}
+    placed = {row.section: row for row in brain.stack if row.is_placed}
+    neighbour_pairs = {pair.moving: pair for pair in brain.pairs if pair.distance == 1}
+    centre_mm = section_numbers.centres_mm(brain.stack, centroids_of(summaries))
     changed = {row["section"]: row["changes"] for row in changes}
-    decided = {s.section: decided_words(s) for s in sections}
-    found = []
-    for one in shown:
-        section = one.entry["section"]
-        row: dict[str, Any] = {**one.entry, "out": out.get(section, [])}
-        row |= {"decided": decided.get(section, ""), "proposed": proposed.get(section)}
-        row |= {"changes": changed.get(section, []), "values": None, "via": -1, "labels": None}
-        row |= dict.fromkeys(("x_mm", "y_mm", "angle_deg", "a_mm", "place"))
-        row["dark"] = False
+    decisions = {section.section: decision_text(section) for section in brain.sections}
+    rows = []
+    for summary in summaries:
+        section = summary.entry["section"]
+        row: dict[str, Any] = {
+            **summary.entry,
+            "out": outliers.get(section, []),
+            "decided": decisions.get(section, ""),
+            "proposed": proposed.get(section),
+            "changes": changed.get(section, []),
+            "via": -1,
+            "dark": False,
+            **dict.fromkeys(("values", "labels", "x_mm", "y_mm", "angle_deg", "a_mm", "place")),
+        }
         if section in measured.index:
             row["values"] = {n.name: _plain(measured.at[section, n.name]) for n in NUMBERS}
             row["via"] = _plain(measured.at[section, "via"])
         if section in segmented:
-            labels, path = segmented[section]
-            row["dark"] = labels.background == "dark"
-            if labels.is_usable:
+            segmentation, path = segmented[section]
+            row["dark"] = segmentation.background == "dark"
+            if segmentation.is_usable:
                 row["labels"] = {
                     "file": path.as_posix(),
-                    "page": labels.page,
-                    "spacing_um": _plain(labels.spacing_um),
+                    "page": segmentation.page,
+                    "spacing_um": _plain(segmentation.spacing_um),
                 }
         if section in placed:
             place = placed[section]
@@ -220,13 +206,14 @@ def rows(
             }
         if section in centre_mm.index:
             row |= {axis: _plain(centre_mm.at[section, axis], 3) for axis in ("x_mm", "y_mm")}
-        for name in ("inliers_plain", "inliers_mirrored"):
-            row[name] = getattr(near[section], name) if section in near else None
-        found.append(row)
-    return found
+        pair = neighbour_pairs.get(section)
+        row["inliers_plain"] = None if pair is None else pair.inliers_plain
+        row["inliers_mirrored"] = None if pair is None else pair.inliers_mirrored
+        rows.append(row)
+    return rows
 
 
-def decided_words(section: Section) -> str:
+def decision_text(section: Section) -> str:
     """What a person decided about a section; "" if nothing."""
     words = []
     if section.mirrored is not None:
@@ -239,16 +226,13 @@ def decided_words(section: Section) -> str:
 
 
 def pair_rows(
-    shown: Sequence[Shown],
-    pairs: Sequence[PairRow],
-    stack: Sequence[StackRow],
-    most_rad: float,
+    brain: BrainResults, summaries: Sequence[SectionSummary], max_rotation_rad: float
 ) -> list[dict[str, Any]]:
     """Each pair as aligned and, for neighbours, with the other handedness aligned by the outline.
 
     Parameters
     ----------
-    most_rad : largest rotation to try for the other handedness, as in the alignment.
+    max_rotation_rad : largest rotation to try for the other handedness, as in the alignment.
 
     Returns
     -------
@@ -256,10 +240,10 @@ def pair_rows(
     maps its points, flipped accordingly, to the fixed section, which is flipped if it is mirrored;
     in the format of manual/{brain}/sections.tsv. `place` is None if there is no transform.
     """
-    outlines = {one.entry["section"]: one.outline for one in shown if one.outline is not None}
-    places = {row.section: row for row in stack}
-    found = []
-    for pair in pairs:
+    outlines = {s.entry["section"]: s.outline for s in summaries if s.outline is not None}
+    places = {row.section: row for row in brain.stack}
+    rows = []
+    for pair in brain.pairs:
         row = {
             name: _plain(getattr(pair, name))
             for name in ("fixed", "moving", "distance", "inliers_plain", "inliers_mirrored")
@@ -267,20 +251,23 @@ def pair_rows(
         }
         fixed, moving = places[pair.fixed], places[pair.moving]
         row["used"] = moving.via == pair.fixed or fixed.via == pair.moving
-        row["chosen"] = _try(pair.rigid, pair.mirrored, fixed, moving)
-        row["chosen"]["dice"] = row["overlap"]
-        row["other"] = _try(None, not pair.mirrored, fixed, moving) | {"dice": None}
-        outline, onto = outlines.get(pair.moving), outlines.get(pair.fixed)
-        if pair.distance == 1 and outline is not None and onto is not None:
-            rigid, dice = other_handedness.lay(onto, outline, not pair.mirrored, most_rad)
-            row["other"] = _try(rigid, not pair.mirrored, fixed, moving)
-            row["other"]["dice"] = round(dice, 4)
-        found.append(row)
-    return found
+        row["chosen"] = _handedness(pair.rigid, pair.mirrored, fixed, moving, row["overlap"])
+        rigid, dice = None, None
+        outline, target = outlines.get(pair.moving), outlines.get(pair.fixed)
+        if pair.distance == 1 and outline is not None and target is not None:
+            rigid, dice = other_handedness.align_outlines(
+                target, outline, not pair.mirrored, max_rotation_rad
+            )
+            dice = round(dice, 4)
+        row["other"] = _handedness(rigid, not pair.mirrored, fixed, moving, dice)
+        rows.append(row)
+    return rows
 
 
-def _try(rigid: Rigid | None, flipped: bool, fixed: StackRow, moving: StackRow) -> dict[str, Any]:
-    """One handedness of a pair, aligned to the fixed section as scanned, in the form of the page.
+def _handedness(
+    rigid: Rigid | None, flipped: bool, fixed: StackRow, moving: StackRow, dice: float | None
+) -> dict[str, Any]:
+    """One handedness of a pair, aligned to the fixed section as scanned, as the page reads it.
 
     Parameters
     ----------
@@ -290,20 +277,18 @@ def _try(rigid: Rigid | None, flipped: bool, fixed: StackRow, moving: StackRow) 
     if rigid is not None and fixed.mirrored:
         # both are seen from the other side, so x counts from the right
         rigid = unmirror(rigid, moving.width_um, fixed.width_um)
-    return {
-        "flipped": flipped != fixed.mirrored,
-        "place": None
-        if rigid is None
-        else {
+    place = None
+    if rigid is not None:
+        place = {
             "angle_rad": round(rigid.angle_rad, 7),
             "x_um": round(rigid.x_um, 2),
             "y_um": round(rigid.y_um, 2),
-        },
-    }
+        }
+    return {"flipped": flipped != fixed.mirrored, "place": place, "dice": dice}
 
 
 def repair_rows(repairs: Sequence[RepairRow]) -> list[dict[str, Any]]:
-    """All repairs by falling volume, with the radius of a ball of that volume."""
+    """All repairs, the largest first, with the radius of a ball of the same volume."""
     return [
         {
             "kind": row.kind,
@@ -315,102 +300,77 @@ def repair_rows(repairs: Sequence[RepairRow]) -> list[dict[str, Any]]:
     ]
 
 
-def point_values(points: pd.DataFrame) -> dict[str, Any]:
-    """The points that have a coordinate, in 0.1 mm, with a code for each area."""
-    located = points[points["x_mm"].notna()]
-    names = ["", *sorted(set(located["area"]) - {""})]
-    codes = {name: code for code, name in enumerate(names)}
-    places = np.rint(located[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64) * 10)
-    return {
-        "places": bundle.packed(places.astype(np.int16)),
-        "areas": bundle.packed(located["area"].map(codes).to_numpy(np.uint16)),
-        "sides": bundle.packed((located["hemisphere"] == "R").to_numpy(np.uint8)),
-        "sections": bundle.packed(located["section"].to_numpy(np.int32)),
-        "refined": bundle.packed(np.nan_to_num(located["refined_um"].to_numpy(np.float32))),
-        # -1: unknown
-        "sigma": bundle.packed(located["sigma_mm"].fillna(-1).to_numpy(np.float32)),
-        "names": names,
-    }
-
-
 def page_values(
-    brain: str,
-    top: list[tuple[str, str]],
-    of_sections: list[dict[str, Any]],
-    pairs: list[dict[str, Any]],
+    brain: BrainResults,
+    summaries: Sequence[SectionSummary],
     numbers: pd.DataFrame,
     changes: list[dict[str, Any]] | None,
-    stack: Sequence[StackRow],
-    tissue: Volume,
-    template: Volume,
-    repairs: Sequence[RepairRow],
-    surfaces: dict[str, Surface],
-    thickness: dict[str, Any],
-    table: Sequence[SurfaceRow],
-    points: pd.DataFrame,
-    checks: Sequence[CheckRow],
-    given: Sequence[str],
+    proposed: Mapping[int, Mapping[str, str]],
+    max_rotation_rad: float,
+    supplied: Sequence[str],
 ) -> dict[str, Any]:
     """Everything that the template `brain.html` needs.
 
     Parameters
     ----------
-    given : names of supplied files that replace results of the workflow.
+    numbers : as `section_numbers.read` returns them.
+    changes : since an earlier run; None if there is none to compare with.
+    proposed, max_rotation_rad : see `section_rows` and `pair_rows`.
+    supplied : names of the files in `manual/` that replace results of the workflow.
     """
-    right = stack[0].image_right if stack else "R"
-    shapes = [entry["shape"] for entry in of_sections if "shape" in entry]
+    rows = section_rows(brain, summaries, numbers, changes or [], proposed)
+    shapes = [row["shape"] for row in rows if "shape" in row]
     width, height = max((s[0] for s in shapes), default=4), max((s[1] for s in shapes), default=3)
+    surfaces = {h: brain.surface(h) for h in "LR"}
+    thickness = {h: brain.thickness(h) for h in "LR"}
     data = {
-        "brain": brain,
-        "folder": brain,
+        "brain": brain.name,
+        "folder": brain.name,
         "unit_um": UNIT_UM,
-        "rows": of_sections,
-        "pairs": pairs,
+        "rows": rows,
+        "pairs": pair_rows(brain, summaries, max_rotation_rad),
         "numbers": [vars(number) for number in NUMBERS],
         "medians": {n.name: _plain(numbers[n.name].median()) for n in NUMBERS},
         "compared": changes is not None,
-        "repairs": repair_rows(repairs),
+        "repairs": repair_rows(brain.repairs),
         "repair_colours": figures.REPAIR_COLOURS,
-        "middle_mm": [float(x) for x in figures.middle_mm(tissue)],
-        "template_middle_mm": [float(x) for x in figures.middle_mm(template)],
-        "colours": COLOURS | {name: stops(of) for name, of in SCALES.items()},
+        "middle_mm": figures.middle_mm(brain.tissue).tolist(),
+        "template_middle_mm": figures.middle_mm(brain.template_tissue).tolist(),
+        "colours": COLOURS | {name: colour_stops(of) for name, of in COLOUR_MAPS.items()},
     }
     scripts = "\n".join((WEB / name).read_text("utf-8") for name in SCRIPTS)
+    sides = {"R": "the right hemisphere", "L": "the left hemisphere"}
     return {
-        "brain": brain,
-        "numbers": top,
-        "sheet": of_sections,
+        "brain": brain.name,
+        "numbers": headline_numbers(brain),
+        "sheet": rows,
         "shape": f"{width} / {height}",
-        "sides": {"right": {"R": "the right hemisphere", "L": "the left hemisphere"}[right]},
+        "sides": {"right": sides[brain.image_right]},
         "colours": COLOURS,
         "changes": changes,
-        "given": given,
+        "supplied": supplied,
         "repair_colours": figures.REPAIR_COLOURS,
         "legend": markup(figures.thickness_legend()),
-        "views": views(surfaces, thickness),
-        "surfaces": [(row, float(np.nanmedian(thickness[row.hemisphere]))) for row in table],
-        "statuses": statuses(points),
-        "checks": check_rows(checks),
+        "views": surface_pictures(surfaces, thickness),
+        "surfaces": [
+            (row, float(np.nanmedian(thickness[row.hemisphere]))) for row in brain.surface_table
+        ],
+        "statuses": statuses(brain.points),
+        "checks": check_rows(brain.checks),
         "data": data,
         "scripts": markup(scripts),
     }
 
 
-SCALES: Mapping[str, str] = {"viridis": "viridis", "cividis": "cividis", "diverging": "PuOr"}
-
-
-def stops(name: str) -> list[list[int]]:
+def colour_stops(name: str) -> list[list[int]]:
     """Seventeen colours of a colour map of matplotlib, 0 to 255."""
-    shades = mpl.colormaps[name](np.linspace(0, 1, 17))[:, :3]
-    return [[int(part) for part in colour] for colour in np.rint(shades * 255)]
+    return np.rint(mpl.colormaps[name](np.linspace(0, 1, 17))[:, :3] * 255).astype(int).tolist()
 
 
 def _plain(value: Any, digits: int = 5) -> Any:
     """A value of a table in JSON; NaN becomes None."""
-    if isinstance(value, str | bool):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str | bool | int):
         return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    return round(float(value), digits) if np.isfinite(value) else None
+    return round(value, digits) if np.isfinite(value) else None

@@ -1,52 +1,51 @@
-"""The files beside a page: scripts that hand it data, since a page on disk may not read files.
+"""The files beside a page. They are scripts, because a page on disk may not read data files.
 
-A browser refuses fetch() between local files, but it runs a local script. Each file calls the
+A browser refuses fetch() between local files, but it runs a local script. Each script calls the
 page's `put(name, value)`. Arrays are compressed; the page unpacks them.
 """
 
 import base64
 import gzip
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import cv2
 import nibabel as nib
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from cytopipe.files import full_disk_named
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics import meshes
-from cytopipe.report.thumbnails import Picture
+from cytopipe.report.thumbnails import Picture, jpeg
+from cytopipe.study.results import BrainResults
+
+# voxels along the longest axis of a volume on the page; about 0.6 mm in a human brain
+LONGEST = 320
 
 
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`; it replaces `path` when the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        with full_disk_named(path):
-            yield beside
-        if path.exists():
-            shutil.rmtree(path)
-        beside.rename(path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+def write_viewer_data(brain: BrainResults, surface_faces: int, folder: Path) -> None:
+    """Write what the viewers of a brain's page load: volumes, surfaces, points and niivue."""
+    hemispheres = {h: brain.surface(h) for h in "LR"}
+    maps = {
+        "thickness": {h: brain.thickness(h) for h in "LR"},
+        "curvature": {h: brain.curvature(h) for h in "LR"},
+    }
+    for name, values in (
+        ("tissue", volume_text(brain.tissue, LONGEST)),
+        ("template", volume_text(brain.template_tissue, LONGEST)),
+        ("surface", surface_values(hemispheres, maps, surface_faces)),
+        ("points", point_values(brain.points)),
+    ):
+        write_script(folder / f"{name}.js", name, values)
+    write_niivue(folder / "niivue.js")
 
 
 def packed(array: NDArray[Any]) -> dict[str, Any]:
-    """An array in the form that the page's `unpack` reads; equal arrays give equal text."""
+    """An array as the page's `unpack` reads it; equal arrays give equal text."""
     little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
     content = gzip.compress(little.tobytes(), compresslevel=9, mtime=0)
     return {
@@ -57,13 +56,13 @@ def packed(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def write_script(path: Path, name: str, value: Any) -> None:
-    """Write a script that hands `value` to the page under `name`."""
+    """Write a script that puts `value` on the page under `name`."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     path.write_text(f'put("{name}",{text});\n', encoding="utf-8")
 
 
 def write_niivue(path: Path) -> None:
-    """Write a script that hands niivue, the viewer of volumes and surfaces, to the page.
+    """Write a script that puts niivue, the viewer of volumes and surfaces, on the page.
 
     The package ipyniivue carries niivue as the percent-encoded text of an ES module. A page on disk
     may not import a module, so its exports become the properties of an object.
@@ -81,16 +80,13 @@ def write_niivue(path: Path) -> None:
 
 def write_jpeg(picture: Picture, path: Path, quality: int) -> None:
     """Write an RGB or gray picture as JPEG."""
-    swapped = picture[:, :, ::-1] if picture.ndim == 3 else picture  # OpenCV writes BGR
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    _, content = cv2.imencode(".jpg", np.ascontiguousarray(swapped), options)
-    path.write_bytes(content.tobytes())
+    path.write_bytes(jpeg(picture, quality))
 
 
 def volume_text(volume: Volume, longest: int) -> str:
-    """Labels around the tissue as base64 of a `.nii.gz`, at most `longest` voxels along an axis.
+    """Labels, cropped to the tissue, as base64 of a `.nii.gz` of at most `longest` voxels per axis.
 
-    A larger volume is thinned to every nth voxel, which invents no label.
+    A larger volume is thinned to every nth voxel, which creates no label that was not there.
     """
     inside = [np.flatnonzero((volume.data > 0).any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
     first = [max(int(at[0]) - 2, 0) if len(at) else 0 for at in inside]
@@ -109,7 +105,7 @@ def volume_text(volume: Volume, longest: int) -> str:
 def surface_values(
     surfaces: dict[str, Surface], maps: dict[str, dict[str, NDArray[Any]]], faces: int
 ) -> dict[str, Any]:
-    """The hemispheres as meshes of together at most some `faces` triangles, with their maps.
+    """The hemispheres as meshes of about `faces` triangles in total, with their maps.
 
     Parameters
     ----------
@@ -134,3 +130,21 @@ def surface_values(
             },
         }
     return values
+
+
+def point_values(points: pd.DataFrame) -> dict[str, Any]:
+    """The points that have a coordinate, in 0.1 mm, with a code for each area."""
+    located = points[points["x_mm"].notna()]
+    names = ["", *sorted(set(located["area"]) - {""})]
+    codes = {name: code for code, name in enumerate(names)}
+    places = np.rint(located[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64) * 10)
+    return {
+        "places": packed(places.astype(np.int16)),
+        "areas": packed(located["area"].map(codes).to_numpy(np.uint16)),
+        "sides": packed((located["hemisphere"] == "R").to_numpy(np.uint8)),
+        "sections": packed(located["section"].to_numpy(np.int32)),
+        "refined": packed(np.nan_to_num(located["refined_um"].to_numpy(np.float32))),
+        # -1: unknown
+        "sigma": packed(located["sigma_mm"].fillna(-1).to_numpy(np.float32)),
+        "names": names,
+    }

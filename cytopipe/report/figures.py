@@ -1,4 +1,4 @@
-"""Figures of the pages as SVG text: curves, slices, points."""
+"""Figures of the pages as SVG text."""
 
 import io
 import re
@@ -6,7 +6,6 @@ import re
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -32,13 +31,13 @@ STYLE = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text: small, and found by the browser's search
+    "svg.fonttype": "none",  # text stays text: small, and the browser can search it
 }
 REPAIR_COLOURS = {"defect": VERMILLION, "fragment": BLUE, "excluded": GREEN}
 
 
 def svg(figure: Figure, name: str) -> str:
-    """A figure as an SVG element; `name` keeps the ids of a page's figures apart."""
+    """A figure as an SVG element; `name` makes its ids unique in the page."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         text = io.StringIO()
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
@@ -48,13 +47,8 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r'(<svg [^>]*?width="[^"]*") height="[^"]*"', r"\1", element, count=1)
 
 
-def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
-
-
 def middle_mm(volume: Volume) -> Floats:
-    """Where to cut a brain: the middle of its tissue, a quarter of its width beside the midline."""
+    """Where to cut a brain: the middle of its tissue, a quarter of its width to the right."""
     indices = np.argwhere(volume.data > 0)
     if not len(indices):
         return volume.to_mm(np.array(volume.data.shape) / 2)
@@ -65,9 +59,10 @@ def middle_mm(volume: Volume) -> Floats:
 
 
 def training_figure(metrics: dict[str, pd.DataFrame]) -> str:
-    """Loss of each run over the epochs."""
+    """Training loss of each run by epoch."""
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _axes(1, 1, 8, 3)
+        figure = Figure(figsize=(8, 3), layout="constrained")
+        axes = figure.subplots()
         styles = ("-", "--", "-.", ":")
         for number, (run, table) in enumerate(metrics.items()):
             axes.plot(
@@ -81,7 +76,7 @@ def training_figure(metrics: dict[str, pd.DataFrame]) -> str:
 
 
 def thickness_colours(values: NDArray[np.float64]) -> Floats:
-    """Red, green, blue (n, 3) of a thickness: cividis from 1 to 5 mm, as in the legend."""
+    """(n, 3) red, green, blue of thicknesses in mm: cividis from 1 to 5 mm, as in the legend."""
     return np.asarray(mpl.colormaps["cividis"](np.clip((values - 1) / 4, 0, 1))[:, :3])
 
 

@@ -1,4 +1,4 @@
-"""Pictures of surfaces without a graphics card: faces splatted into a depth buffer."""
+"""Pictures of surfaces without a graphics card: faces are drawn into a depth buffer."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,10 @@ from cytopipe.numerics.geometry import Floats
 from cytopipe.report.thumbnails import Picture
 
 Colours = Callable[[Floats], Floats]
+# bounds the memory
 _FACES_AT_ONCE = 200_000
 
-# towards the viewer, and the picture's right and up, in R, A, S
+# directions towards the viewer, to the right and up in the picture, in RAS
 VIEWS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "from the left": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
     "from the right": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
@@ -24,7 +25,7 @@ VIEWS: dict[str, tuple[tuple[int, int, int], ...]] = {
 
 
 def letters(view: str) -> tuple[str, str, str, str]:
-    """The side of the brain at the picture's left, right, top and bottom: R, L, A, P, S or I."""
+    """The sides of the brain (R, L, A, P, S, I) at the left, right, top and bottom of a picture."""
     _, right, up = VIEWS[view]
     names = (("R", "L"), ("A", "P"), ("S", "I"))
 
@@ -42,7 +43,7 @@ def render(
 
     Parameters
     ----------
-    values : (vertices,) what the colour shows.
+    values : (vertices,) values to colour.
     colours : values (n,) to red, green, blue (n, 3), 0 to 1.
     view : one of VIEWS.
     """
@@ -63,7 +64,7 @@ def render(
         at = np.rint(np.einsum("sc,fcd->fsd", shares, ends)).astype(int).reshape(-1, 2)
         pixel = at[:, 1] * columns + at[:, 0]
         near = (depth[faces] @ shares.T).ravel()
-        order = np.argsort(near, kind="stable")  # of equal pixels the last, the nearest, is kept
+        order = np.argsort(near, kind="stable")  # the nearest is last and overwrites the others
         pixel, near = pixel[order], near[order]
         both = np.stack([values[faces] @ shares.T, light[faces] @ shares.T], axis=-1)
         both = both.reshape(-1, 2)[order]
@@ -84,7 +85,7 @@ def render(
 
 
 def _barycentric(steps: int) -> Floats:
-    """Evenly spaced shares (n, 3) of a triangle's corners."""
+    """(n, 3) evenly spaced barycentric coordinates in a triangle."""
     first, second = np.indices((steps + 1, steps + 1)).reshape(2, -1)
     inside = first + second <= steps
     shares = np.stack([first, second, steps - first - second], axis=1)[inside]

@@ -1,6 +1,6 @@
 """What the page shows of each section: thumbnail, image at screen resolution, contours, points."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,61 +12,66 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import images
-from cytopipe.formats.tables import SegmentationRow, StackRow
 from cytopipe.numerics.geometry import Floats, pixels_to_section
 from cytopipe.report import bundle, thumbnails
 from cytopipe.report.other_handedness import Outline
 from cytopipe.study.config import Report
+from cytopipe.study.results import BrainResults
 from cytopipe.study.sections import Section
 
-# coordinates of contours and points are whole numbers of this unit
+# contours and points are whole multiples of it; chosen, not measured: well below a tissue pixel
 UNIT_UM = 10.0
-# of the grid on which outlines are laid onto one another
+# pixel size of the grid on which outlines are aligned; chosen, not measured: a second per pair
 OUTLINE_UM = 1500.0
 POINT_STATUSES = ("ok", "low_tissue", "unrefined")
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What was found while a section's files were written; None without labels or image."""
+class SectionSummary:
+    """What the page needs to know of a section besides its files.
+
+    Attributes
+    ----------
+    entry : number, status and picture for the contact sheet.
+    centroid_um : (2,) centre of the tissue, frame of the section as scanned; None without tissue.
+    outline : the tissue; None without tissue.
+    """
 
     entry: dict[str, Any]
-    centroid_um: Floats | None
-    outline: Outline | None
+    centroid_um: Floats | None = None
+    outline: Outline | None = None
+
+
+def centroids_of(summaries: Iterable[SectionSummary]) -> dict[int, Floats]:
+    """Centre of the tissue of each section that has any, by section number."""
+    return {s.entry["section"]: s.centroid_um for s in summaries if s.centroid_um is not None}
 
 
 def write_all(
-    sections: list[Section],
-    scans: list[Path],
-    segmentation: list[tuple[SegmentationRow, Path]],
-    stack: list[StackRow],
-    midline: pd.DataFrame,
-    folder: Path,
-    params: Report,
-) -> Iterator[Shown]:
-    """Write the files of every section; yields what the contact sheet shows of it, in order.
+    brain: BrainResults, scans: Sequence[Path], folder: Path, params: Report
+) -> Iterator[SectionSummary]:
+    """Write the files of every section; yield the summaries of all, in order.
 
-    Missing numbers have an entry too. Written, by section number of five digits:
-    thumbnails/NNNNN.jpg with outlines and points drawn on it, flipped back if mirrored;
-    sections/NNNNN.jpg and .js, the image alone and what is drawn on it, both as scanned.
+    Missing section numbers have a summary, too. The files, by five-digit section number:
+    thumbnails/NNNNN.jpg shows the section with outlines and points, flipped back if it is mirrored;
+    sections/NNNNN.jpg is the image alone and sections/NNNNN.js what is drawn on it, both as
+    scanned.
 
     Parameters
     ----------
-    scans : image of each of `sections`.
-    segmentation : of all sections, each with its label file.
-    stack, midline : of the brain; the midline as a DataFrame of MidlineRow.
+    scans : the image of each of `brain.sections`.
     """
     for name in ("thumbnails", "sections"):
         (folder / name).mkdir()
-    labels = {row.section: (row, path) for row, path in segmentation if row.is_usable}
-    places = {row.section: row for row in stack}
-    points = dict(iter(midline.groupby("section")))
-    scanned = {s.section: (s, path) for s, path in zip(sections, scans, strict=True)}
+    labels = {row.section: (row, path) for row, path in brain.segmentation if row.is_usable}
+    places = {row.section: row for row in brain.stack}
+    points = dict(iter(brain.midline.groupby("section")))
+    scanned = {s.section: (s, path) for s, path in zip(brain.sections, scans, strict=True)}
     for number in sorted([*scanned, *thumbnails.missing_numbers(list(scanned))]):
         entry: dict[str, Any] = {"section": number, "mirrored": False, "picture": "", "note": ""}
         if number not in scanned:
             entry |= {"mark": "bad", "status": "missing", "note": "not in sections.tsv"}
-            yield Shown(entry, None, None)
+            yield SectionSummary(entry)
             continue
         section, path = scanned[number]
         place = places.get(number)
@@ -76,31 +81,31 @@ def write_all(
         try:
             image, spacing_um = _image(path, section.spacing_um, params.section_px)
         except InputError:
-            yield Shown(entry | {"note": "not readable"}, None, None)
+            yield SectionSummary(entry | {"note": "not readable"})
             continue
         width_um = place.width_um if place else np.nan
         if not np.isfinite(width_um):
             width_um = image.shape[1] * spacing_um - section.spacing_um
-        of_section = points.get(number, midline[:0])
+        of_section = points.get(number, brain.midline[:0])
         tissue = white = list[Floats]()
         centroid, outline = None, None
         if number in labels:
             row, labels_path = labels[number]
-            label_um, found = row.spacing_um, images.read_labels(labels_path, row.page)
+            label_um, pixels = row.spacing_um, images.read_labels(labels_path, row.page)
             tissue, white = (
-                thumbnails.boundaries_um(found, kind, label_um, section.spacing_um)
+                thumbnails.boundaries_um(pixels, kind, label_um, section.spacing_um)
                 for kind in (1, 2)
             )
             inside = pixels_to_section(
-                np.argwhere(found > 0)[:, ::-1].astype(np.float64), label_um, section.spacing_um
+                np.argwhere(pixels > 0)[:, ::-1].astype(np.float64), label_um, section.spacing_um
             )
             if len(inside):
                 centroid = inside.mean(axis=0)
-                outline = _outline(found, label_um, section.spacing_um, width_um)
+                outline = _outline(pixels, label_um, section.spacing_um, width_um)
         name = f"{number:05d}"
         bundle.write_jpeg(image, folder / "sections" / f"{name}.jpg", params.jpeg_quality)
         values = {
-            # of the image: left edge of its first column, then its size
+            # left edge of the image, then its size
             "left": -section.spacing_um / 2 / UNIT_UM,
             "width": image.shape[1] * spacing_um / UNIT_UM,
             "height": image.shape[0] * spacing_um / UNIT_UM,
@@ -118,23 +123,23 @@ def write_all(
         entry["points"] = int((of_section["status"] == "ok").sum())
         entry["picture"] = f"{name}.jpg"
         entry["shape"] = picture.shape[1], picture.shape[0]
-        yield Shown(entry, centroid, outline)
+        yield SectionSummary(entry, centroid, outline)
 
 
 def mark_of(status: str) -> str:
-    """How a status is marked: not at all, as unsure, or as bad."""
+    """The class of a status in the contact sheet: "", "unsure" or "bad"."""
     if status == "ok":
         return ""
     return "unsure" if status == "uncertain" else "bad"
 
 
 def path_of(lines: list[Floats], tolerance_um: float) -> str:
-    """Closed lines (n, 2) um as the path of an SVG in `UNIT_UM`, simplified to `tolerance_um`."""
+    """Closed lines (n, 2) um as an SVG path in `UNIT_UM`, simplified to `tolerance_um`."""
     parts = []
     for line in lines:
         kept = cv2.approxPolyDP(line.astype(np.float32)[:, None], tolerance_um, True)[:, 0]
         corners = np.rint(kept / UNIT_UM).astype(int)
-        steps = np.diff(corners, axis=0)  # z draws the last
+        steps = np.diff(corners, axis=0)  # z closes the path
         if len(steps) < 2:
             continue
         x, y = corners[0]
@@ -143,17 +148,17 @@ def path_of(lines: list[Floats], tolerance_um: float) -> str:
 
 
 def box_of(lines: list[Floats]) -> list[int] | None:
-    """Left, top, width and height of lines (n, 2) um in `UNIT_UM`, with some room around."""
+    """Left, top, width and height of lines (n, 2) um in `UNIT_UM`, with a margin of 4 %."""
     corners = np.concatenate([np.empty((0, 2)), *lines]) / UNIT_UM
     if not len(corners):
         return None
     low, high = corners.min(axis=0), corners.max(axis=0)
-    room = 0.04 * (high - low).max()
-    return [int(x) for x in np.rint([*(low - room), *(high - low + 2 * room)])]
+    margin = 0.04 * (high - low).max()
+    return [int(x) for x in np.rint([*(low - margin), *(high - low + 2 * margin)])]
 
 
 def point_values(midline: pd.DataFrame) -> list[int]:
-    """Five numbers a point: x, y, x and y before the refinement in `UNIT_UM`, and its status."""
+    """Five numbers per point: x, y, x and y before the refinement in `UNIT_UM`, and the status."""
     places = midline[["x_um", "y_um", "x_cut_um", "y_cut_um"]].to_numpy() / UNIT_UM
     codes = [
         POINT_STATUSES.index(status) if status in POINT_STATUSES else len(POINT_STATUSES)
@@ -164,7 +169,7 @@ def point_values(midline: pd.DataFrame) -> list[int]:
 
 
 def _image(path: Path, full_um: float, width_px: int) -> tuple[NDArray[np.uint8], float]:
-    """A scan in 8 bits with some `width_px` columns, and its pixel size in um."""
+    """A scan in 8 bits with about `width_px` columns, and its pixel size in um."""
     with images.open_pyramid(path, full_um) as pyramid:
         spacing_um = max(full_um, pyramid.levels[0].width * full_um / width_px)
         return pyramid.to_8_bit(pyramid.read_at(spacing_um)), spacing_um
@@ -181,7 +186,7 @@ def _thumbnail(
     points: pd.DataFrame,
     params: Report,
 ) -> thumbnails.Picture:
-    """The section small, with its outlines and usable points."""
+    """A small picture of the section with its outlines and usable points."""
     small_um = max(params.thumbnail_um, spacing_um)
     if small_um > spacing_um:
         image = thumbnails.shrunk(image, small_um / spacing_um)

@@ -1,7 +1,7 @@
-"""The numbers of each section that say where to look, and what changed since an earlier report.
+"""The numbers of each section that show where to look, and what changed since an earlier report.
 
-They are written as a table, {brain}.tsv, a row a section. Keep a copy of it before a correction and
-name its folder in `report.compare_with`: the next page says what the correction did.
+They are written as a table, {brain}.tsv, one row per section. Keep a copy of it before a correction
+and name its folder in `report.compare_with`: the next page then lists what changed.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,10 @@ import pandas as pd
 from cytopipe.files import InputError, atomic_write, require
 from cytopipe.formats import tables
 from cytopipe.numerics.geometry import Floats
-from cytopipe.study.sections import Section
+from cytopipe.study.results import BrainResults
 
-# a number stands out that lies so many quartile distances beyond the worse quartile: what Tukey
-# (Exploratory Data Analysis, 1977) calls far out
-STANDS_OUT = 3.0
+# interquartile ranges beyond the worse quartile: "far out" (Tukey, Exploratory Data Analysis, 1977)
+FAR_OUT = 3.0
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,11 @@ class Number:
 
     Attributes
     ----------
-    name, label, short, unit : column of the table; in words; in one or two; "" for none.
-    worse : the end at which a section is to be looked at.
-    digits : after the point.
-    judged : whether a section that is far worse than the brain's others stands out. Not where
-        anatomy alone makes the difference, as between a pole and the middle.
+    name, label, short, unit : column of the table; its label; a short label; unit, "" for none.
+    worse : whether low or high values are suspicious.
+    digits : decimals.
+    judged : whether outliers are reported. False where anatomy alone explains large differences,
+        as between a pole and the middle.
     """
 
     name: str
@@ -74,29 +73,22 @@ NUMBERS = (
 COLUMNS = ["section", "status", "mirrored", "via", *(number.name for number in NUMBERS)]
 
 
-def table(
-    sections: list[Section],
-    segmentation: list[tables.SegmentationRow],
-    centroids_um: dict[int, Floats],
-    stack: list[tables.StackRow],
-    pairs: list[tables.PairRow],
-    midline: pd.DataFrame,
-) -> pd.DataFrame:
+def table(brain: BrainResults, centroids_um: dict[int, Floats]) -> pd.DataFrame:
     """The numbers of each section, one row per section in order, columns `COLUMNS`.
 
     Parameters
     ----------
-    segmentation, stack, pairs, midline : of the brain; the midline as a DataFrame of MidlineRow.
     centroids_um : centre of the tissue of sections that have any, frame of the section as scanned.
 
     Returns
     -------
-    NaN where a section has no such number: nothing was found, or it was not placed. Percentages
-    are 0 to 100. The pair of a section is the one through which it was placed (column `via`); of a
-    section without a place the one of most inliers.
+    Percentages are 0 to 100. NaN where a section has no tissue, no points or no place in the stack.
+    The pair of a section is the one that placed it (column `via`); for a section without a place,
+    the pair with the most inliers.
     """
-    rows = pd.DataFrame({"section": [s.section for s in sections]}).set_index("section")
-    usable_rows = [row for row in segmentation if row.is_usable]
+    midline, stack = brain.midline, brain.stack
+    rows = pd.DataFrame({"section": [s.section for s in brain.sections]}).set_index("section")
+    usable_rows = [row for row, _ in brain.segmentation if row.is_usable]
     known = (
         tables.frame_of(tables.SegmentationRow, usable_rows)
         .set_index("section")
@@ -113,18 +105,18 @@ def table(
     rows["sulcal_mm"] = known["sulcal_after_mm"]
     less = 1 - known["sulcal_after_mm"] / neighbours(known["sulcal_after_mm"])
     rows["sulcal_missing"] = 100 * less.clip(lower=0)
-    rows = rows.join(_of_pairs(rows["via"], pairs))
+    rows = rows.join(_of_pairs(rows["via"], brain.pairs))
     centre_mm = centres_mm(stack, centroids_um).reindex(rows.index)
     off = [centre_mm[axis] - neighbours(centre_mm[axis]) for axis in ("x_mm", "y_mm")]
     rows["sigma_um"] = placed["sigma_um"]
     rows["jump_mm"] = np.hypot(off[0], off[1])
     ok = midline[midline["status"] == "ok"]
-    found = midline.groupby("section").size().reindex(rows.index)
+    total = midline.groupby("section").size().reindex(rows.index)
     usable = ok.groupby("section").size().reindex(rows.index)
     rows["points"] = usable.fillna(0).where(
         rows.index.isin([row.section for row in stack if row.is_placed])
     )
-    rows["usable"] = 100 * usable.fillna(0) / found
+    rows["usable"] = 100 * usable.fillna(0) / total
     close = (ok["depth"] - 0.5).abs() < 0.1
     rows["middle"] = 100 * close.groupby(ok["section"]).mean().reindex(rows.index)
     rows["refined_um"] = ok.groupby("section")["refined_um"].median().reindex(rows.index)
@@ -132,10 +124,10 @@ def table(
 
 
 def neighbours(values: "pd.Series[float]") -> "pd.Series[float]":
-    """Mean of the neighbours of each value of a series: at best the next before and after.
+    """Mean of the nearest values before and after each value of a series.
 
-    Values that are missing count for nothing; the first and last, with a neighbour on one side
-    only, have NaN: the anatomy changes fastest at the poles.
+    Missing values are skipped. The first and the last value have a neighbour on one side only and
+    get NaN, because the anatomy changes fastest at the poles.
     """
     before, after = values.ffill().shift(1), values.bfill().shift(-1)
     return (before + after) / 2
@@ -158,22 +150,22 @@ def _of_pairs(via: "pd.Series[int]", pairs: list[tables.PairRow]) -> pd.DataFram
     for section, partner in via.items():
         own = [pair for pair in pairs if section in pair.sections]
         if partner == section or not own:
-            continue  # the base is where the others are placed to
+            continue  # the base: the others are placed relative to it
         used = [pair for pair in own if partner in pair.sections]
         pair = max(used or own, key=lambda pair: pair.inliers)
-        # plus one: nothing against nothing is no evidence, nothing against much is
+        # plus one: 0 to 0 inliers is no evidence, 0 to many is
         hand_margin = (pair.inliers + 1) / (pair.inliers_other + 1)
         rows[section] = (pair.inliers, hand_margin, pair.residual_um, 100 * pair.overlap)
     columns = ["inliers", "hand_margin", "residual_um", "overlap"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
 
 
-def standing_out(numbers: pd.DataFrame) -> dict[int, list[str]]:
+def outliers(numbers: pd.DataFrame) -> dict[int, list[str]]:
     """Names of the numbers in which a section is far worse than the others of its brain.
 
-    Far: beyond the worse quartile by more than `STANDS_OUT` times the quartiles' distance.
+    Far worse: more than `FAR_OUT` interquartile ranges beyond the worse quartile.
     """
-    found: dict[int, list[str]] = {int(section): [] for section in numbers["section"]}
+    names: dict[int, list[str]] = {int(section): [] for section in numbers["section"]}
     for number in NUMBERS:
         if not number.judged:
             continue
@@ -183,11 +175,11 @@ def standing_out(numbers: pd.DataFrame) -> dict[int, list[str]]:
         if not len(finite):
             continue
         low, high = np.percentile(finite, [25, 75])
-        # where nearly all are alike not every ripple stands out
-        fence = high + STANDS_OUT * max(high - low, 0.02 * abs(high))
+        # at least 2 % (chosen, not measured): sections that are alike still differ a little
+        fence = high + FAR_OUT * max(high - low, 0.02 * abs(high))
         for section in numbers.loc[worse > fence, "section"]:
-            found[int(section)].append(number.name)
-    return found
+            names[int(section)].append(number.name)
+    return names
 
 
 def write(numbers: pd.DataFrame, path: Path) -> None:
@@ -197,12 +189,12 @@ def write(numbers: pd.DataFrame, path: Path) -> None:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read what `write` wrote, of this run or an earlier one.
+    """Read the table of this run or an earlier one.
 
     Raises
     ------
     InputError
-        If the file is not such a table; columns of another version are named.
+        If the file is not such a table, or has the columns of another version.
     """
     require(path, "correct report.compare_with in config/config.yaml")
     frame = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
@@ -216,12 +208,9 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def changes(before: pd.DataFrame, now: pd.DataFrame) -> list[dict[str, Any]]:
-    """What differs between the tables of two runs: section and changes in words, most first.
-
-    Both as read from files, so that numbers are compared as they are written.
-    """
+    """What differs between two tables: section and changes in words, most changes first."""
     old, new = before.set_index("section"), now.set_index("section")
-    found = []
+    rows = []
     for section in sorted({*old.index, *new.index}):
         if section not in new.index:
             words = ["no longer there"]
@@ -230,8 +219,8 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> list[dict[str, Any]]:
         else:
             words = _differences(old.loc[section], new.loc[section])
         if words:
-            found.append({"section": int(section), "changes": words})
-    return sorted(found, key=lambda row: (-len(row["changes"]), row["section"]))
+            rows.append({"section": int(section), "changes": words})
+    return sorted(rows, key=lambda row: (-len(row["changes"]), row["section"]))
 
 
 def _differences(old: "pd.Series[Any]", new: "pd.Series[Any]") -> list[str]:
@@ -247,7 +236,7 @@ def _differences(old: "pd.Series[Any]", new: "pd.Series[Any]") -> list[str]:
 
 
 def text_of(number: Number, value: Any) -> str:
-    """A number as it is shown; "none" for NaN."""
+    """A number as the page shows it; "none" for NaN."""
     return f"{value:,.{number.digits}f}" if pd.notna(value) else "none"
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from cytopipe.formats import truth_table
-from cytopipe.formats.tables import AuditRow, CheckRow, StackRow, SurfaceRow, TruthRow
+from cytopipe.formats.tables import AuditRow, TruthRow
 from cytopipe.report import figures
 from cytopipe.report.brain_page import markup
+from cytopipe.study.results import BrainResults
 
 BRAIN_COLUMNS = (
     "sections",
@@ -23,7 +24,7 @@ BRAIN_COLUMNS = (
     "with a coordinate",
     "failed checks",
 )
-# how the names of metrics begin whose largest value in a row is bold
+# beginnings of the names of metrics for which more is better; the best value is bold
 MORE_IS_BETTER = ("macro_f1", "weighted_f1", "top1", "top3", "r2 ", "purity_area", "adjusted_rand")
 
 
@@ -32,21 +33,16 @@ def cell(text: str, bad: bool = False) -> dict[str, Any]:
     return {"text": text, "bad": bad}
 
 
-def brain_cells(
-    stack: Sequence[StackRow],
-    surfaces: Sequence[SurfaceRow],
-    points: pd.DataFrame,
-    checks: Sequence[CheckRow],
-) -> list[dict[str, Any]]:
+def brain_cells(brain: BrainResults) -> list[dict[str, Any]]:
     """The cells of a brain, in the order of BRAIN_COLUMNS."""
-    placed = [row for row in stack if row.is_placed]
-    euler = {row.hemisphere: row.euler for row in surfaces}
-    usable = points["status"] == "ok"
-    failed = sum(check.has_failed for check in checks)
+    placed = [row for row in brain.stack if row.is_placed]
+    euler = {row.hemisphere: row.euler for row in brain.surface_table}
+    points, usable = brain.points, brain.usable
+    failed = sum(check.has_failed for check in brain.checks)
     located = (usable & points["x_mm"].notna()).sum() / max(int(usable.sum()), 1)
     return [
-        cell(str(len(stack))),
-        cell(str(len(placed)), len(placed) < 0.8 * len(stack)),
+        cell(str(len(brain.stack))),
+        cell(str(len(placed)), len(placed) < 0.8 * len(brain.stack)),
         cell(str(sum(row.is_uncertain for row in placed))),
         cell(str(sum(row.mirrored for row in placed))),
         *(cell(str(euler.get(h, "none")), euler.get(h) != 2) for h in "LR"),
@@ -65,11 +61,11 @@ def audit_rows(audit: Sequence[AuditRow]) -> list[dict[str, Any]]:
 def score_tasks(
     scores: pd.DataFrame, task_pages: Mapping[str, Mapping[str, str]]
 ) -> list[dict[str, Any]]:
-    """One table per task: one row per split and metric, one column per run; and its figures.
+    """One table per task, with one row per split and metric and one column per run.
 
     Parameters
     ----------
-    task_pages : task to run to the address of its page of figures.
+    task_pages : for each task, run to the address of its page of figures.
     """
     tasks = []
     for name, of_task in scores.groupby("task", sort=False):

@@ -1,4 +1,4 @@
-"""Thumbnails of the sections with what was found in them drawn on top."""
+"""Thumbnails of the sections, with outlines and midline points drawn on top."""
 
 import base64
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from skimage import measure
 
 from cytopipe.numerics.geometry import Floats, mirror, pixels_to_section, section_to_pixels
 
-# Okabe and Ito's palette: told apart by colour-blind readers
+# the palette of Okabe and Ito (2008), which colour-blind readers can distinguish
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILLION, PURPLE, YELLOW = "#E69F00", "#D55E00", "#CC79A7", "#F0E442"
 PIAL, WHITE, POINT = SKY, YELLOW, VERMILLION
@@ -21,11 +21,11 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixel grid of a thumbnail: how section um become its pixels.
+    """The pixel grid of a thumbnail.
 
     Attributes
     ----------
-    spacing_um, full_spacing_um : of the thumbnail and of the scan's level 0.
+    spacing_um, full_spacing_um : pixel size of the thumbnail and of level 0 of the scan.
     mirrored_width_um : width of the scan if it is shown flipped, else None.
     """
 
@@ -34,7 +34,7 @@ class Grid:
     mirrored_width_um: float | None
 
     def __call__(self, points_um: Floats) -> Floats:
-        """(column, row) in the thumbnail of points of the section as scanned."""
+        """(n, 2) column and row in the thumbnail of points (n, 2) um of the section as scanned."""
         if self.mirrored_width_um is not None:
             points_um = mirror(points_um, self.mirrored_width_um)
         return section_to_pixels(points_um, self.spacing_um, self.full_spacing_um)
@@ -49,7 +49,7 @@ def boundaries_um(
     labels: NDArray[np.uint8], at_least: int, spacing_um: float, full_spacing_um: float
 ) -> list[Floats]:
     """Outlines (n, 2) um of the region with labels of `at_least` (1 tissue, 2 white matter)."""
-    # a frame of background closes outlines at the image's edge
+    # a border of background closes the outlines at the edge of the image
     mask = np.pad(labels >= at_least, 1)
     lines = measure.find_contours(mask.astype(np.float32), 0.5)
     return [
@@ -70,7 +70,7 @@ def draw(
 
     Parameters
     ----------
-    image : 8-bit gray, as scanned, at the spacing of `grid`; flipped here if the grid says so.
+    image : 8-bit gray, as scanned, at the spacing of `grid`; flipped here if the grid is mirrored.
     tissue_um, white_um, points_um : frame of the section as scanned.
     """
     if grid.mirrored_width_um is not None:
@@ -84,24 +84,29 @@ def draw(
     return picture
 
 
-def jpeg_uri(picture: Picture, quality: int) -> str:
-    """An RGB or gray picture as a data URI of a JPEG."""
+def jpeg(picture: Picture, quality: int) -> bytes:
+    """An RGB or gray picture as a JPEG file."""
     swapped = picture[:, :, ::-1] if picture.ndim == 3 else picture  # OpenCV writes BGR
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, content = cv2.imencode(".jpg", np.ascontiguousarray(swapped), options)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
+    return content.tobytes()
+
+
+def jpeg_uri(picture: Picture, quality: int) -> str:
+    """An RGB or gray picture as a data URI of a JPEG."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(picture, quality)).decode()}"
 
 
 def shrunk(image: NDArray[Any], factor: float) -> NDArray[Any]:
-    """An image with pixels `factor` times as large, the mean of what they cover."""
-    # a scale, not a size: cv2 would stretch the grid to fit a rounded size
+    """An image with pixels `factor` times as large, each the mean of those it covers."""
+    # with a size instead of a scale, cv2 would stretch the image to the rounded size
     return np.asarray(
         cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
     )
 
 
 def missing_numbers(numbers: list[int]) -> list[int]:
-    """Section numbers that the usual step leads one to expect and that are not there."""
+    """Section numbers that are missing if numbers rise by their median step."""
     steps = np.diff(sorted(numbers))
     if not len(steps):
         return []
