@@ -211,10 +211,14 @@ def test_the_run_of_digits_that_differs_is_the_number(
             None,
             r"2 numbers .*--pattern 'a\{section\}_\*\*' or 'a\*_\{sec",
         ),
-        (("a.tif", "b.tif"), None, "not named like 1 of the 2"),
-        (("a1.tif", "a2.tif", "a3_redo.tif"), None, "a3_redo.tif: is not named like 2 of the 3"),
+        (("a.tif", "b.tif"), None, "named differently from 1 of 2"),
+        (
+            ("a1.tif", "a2.tif", "a3_redo.tif"),
+            None,
+            "a3_redo.tif: is named differently from 2 of 3",
+        ),
         (("a.tif",), None, "no number in its name; give --table"),
-        (("a1.tif",), "a*.tif", "write {section} once where the number stands"),
+        (("a1.tif",), "a*.tif", "write {section} once, in place of the number"),
         (("a1.tif",), "b{section}.tif", "fits none of 1 files, such as a1.tif"),
     ],
 )
@@ -239,7 +243,7 @@ def test_a_pattern_says_which_number_and_leaves_the_others_out() -> None:
     [
         ("section,file\n15,a15\n", "its columns are section, file; one must be called image"),
         ("section,image\nxv,a15\n", "line 2: section is 'xv'; give a number"),
-        ("section,image\n15,a16\n", "line 2: image is 'a16', which names no file"),
+        ("section,image\n15,a16\n", "line 2: image is 'a16', which names 0 files"),
         ("section,image\n15,a15\n15,a30\n", "1 sections are there twice: a15.ome.tif .section 15"),
         ("section,image\n15,a15\n30,a15\n", "1 files are there twice"),
         ("section,image,mirrored\n15,a15,left\n", "mirrored is 'left'; use yes or no"),

@@ -166,7 +166,7 @@ def unknown_key(study: SmallStudy) -> None:
         (two_masks, "mask", "", "two masks", "delete one"),
         (mask_of_three_channels, "mask", "", "a mask is three-dimensional", "one label map"),
         (broken_transform, "manual", "", "to-colin27.h5", ""),
-        (chain_to_nowhere, "manual", "", "the chain ends in 'mni', the template is", "add the"),
+        (chain_to_nowhere, "manual", "", "the chain ends in 'mni', but the template is", "add the"),
         (corrected_number, "manual", "", "there is no section 16", "correct the number"),
         (atlas_elsewhere, "template", "", "1 areas, 0 % on gray matter", "one template"),
         (atlas_without_a_name, "template", "", "atlas.nii.gz", ""),

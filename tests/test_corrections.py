@@ -66,7 +66,7 @@ def test_decisions_go_over_the_labs_table_and_empty_cells_decide_nothing(tmp_pat
     [
         (["7\tyes"], "line 2: there is no section 7 in config/sections.tsv; correct the number"),
         (["x\tyes"], "section is 'x'; give a number"),
-        (["0\tyes", "0\t\tyes"], "line 3: section 0 is listed twice; make one row"),
+        (["0\tyes", "0\t\tyes"], "line 3: section 0 is listed twice; merge the rows"),
         (["0\tperhaps"], "mirrored is 'perhaps'; use yes or no"),
         (["0\t\t\tstack\t0.1\t5"], "y_um is empty; a transform is onto"),
         (["0\t\t\t\t0.1\t5\t5"], "onto is empty; a transform is onto"),
@@ -79,7 +79,7 @@ def test_decisions_go_over_the_labs_table_and_empty_cells_decide_nothing(tmp_pat
         (["0\tno\t\t15\t0\t5\t5"], "whether section 15 is mirrored; write yes or no"),
         (
             ["0\tno\t\t15\t0\t5\t5", "15\tno\t\t30\t0\t1\t1", "30\tno\t\t0\t0\t1\t1"],
-            "sections 0, 15, 30 lie onto one another in a circle; empty",
+            "transforms of sections 0, 15, 30 form a circle; empty",
         ),
         (["0\tyes\t\t\t\t\t\tnote\textra"], "9 cells under 8 columns; remove a tab"),
     ],

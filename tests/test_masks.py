@@ -119,7 +119,7 @@ def nrrd_layer(path: Path) -> None:
         (nrrd_channels, ".seg.nrrd", "has 3 channels and names no segments"),
         (nrrd_truncated, ".seg.nrrd", "not readable .*; save or copy it again"),
         (nrrd_layer, ".seg.nrrd", "segment 0 is in layer 4, which is missing"),
-        (lambda path: path.touch(), ".mha", "no known kind of mask"),
+        (lambda path: path.touch(), ".mha", "unknown format of a mask"),
     ],
 )
 def test_what_is_no_mask_is_refused(tmp_path: Path, make, suffix: str, message: str) -> None:

@@ -215,7 +215,7 @@ def _spacing(scan: Scan, found: Examination, given_um: float | None) -> tuple[fl
     """Pixel size of a scan, and what says so."""
     said = {} if given_um is None else {"--spacing-um": given_um}
     if scan.spacing_um is not None:
-        said[scan.said_by] = scan.spacing_um
+        said[scan.source] = scan.spacing_um
     if found.spacing_um is not None and found.spacing_from != "resolution tags":
         said[f"{found.spacing_from} metadata"] = found.spacing_um
     if not found.pixels_square:
@@ -249,7 +249,7 @@ def _thickness(scan: Scan, given_um: float | None) -> float:
     if given_um is not None and said is not None and not units.agree(said, given_um):
         why = units.explain_mismatch(said, given_um)
         raise InputError(
-            f"{scan.path}: {scan.said_by} says sections of {said:g} um, --thickness-um "
+            f"{scan.path}: {scan.source} says sections of {said:g} um, --thickness-um "
             f"{given_um:g}" + (f": {why}" if why else "") + "; correct one of them"
         )
     value = given_um if given_um is not None else said

@@ -1,10 +1,9 @@
 """What people draw on sections: contours and label images of areas, layer masks, cell positions.
 
-Contours of a section lie in a GeoJSON file as QuPath exports it: a FeatureCollection of Polygon and
-MultiPolygon, in pixels of level 0 with the CORNER of the first pixel at (0, 0). A pixel's centre is
-its coordinate there minus 0.5 in the pixel frame of `numerics.geometry`. They are drawn on the
-image as the file shows it, which is the section frame: a scan that was made face down needs no
-flip.
+The contours of a section are a GeoJSON file as QuPath exports it: a FeatureCollection of Polygon
+and MultiPolygon, in pixels of level 0 with the CORNER of the first pixel at (0, 0). Subtract 0.5 to
+get the pixel frame of `numerics.geometry`. They are drawn on the image as the file shows it, which
+is the section frame: a mirrored scan needs no flip.
 """
 
 import json
@@ -22,9 +21,9 @@ from PIL import Image, UnidentifiedImageError
 from pyarrow import csv
 
 from cytopipe.files import InputError, atomic_write, require
+from cytopipe.numerics.geometry import Floats
 
-Floats = NDArray[np.float64]
-# outer ring, then those of holes: (n, 2) x, y each, the first point repeated at the end
+# outer ring, then holes: (n, 2) x, y each; the last point repeats the first
 Polygon = tuple[Floats, ...]
 
 AREA_TABLE = "areas.tsv"
@@ -33,11 +32,11 @@ _TIFF = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Contour:
-    """An area's outline on one section.
+    """The outline of an area on one section.
 
     Attributes
     ----------
-    name : of the area.
+    name : name of the area.
     polygons : its pieces, in pixels of level 0 from the corner of the first pixel.
     """
 
@@ -70,7 +69,7 @@ def write_contours(contours: Sequence[Contour], path: Path) -> None:
 def read_contours(path: Path, shape: tuple[int, int]) -> list[Contour]:
     """Read the contours of one section.
 
-    The area's name is properties.classification.name or, without it, properties.name. Rings may
+    The name of an area is properties.classification.name or, without it, properties.name. Rings may
     cross themselves.
 
     Parameters
@@ -80,9 +79,9 @@ def read_contours(path: Path, shape: tuple[int, int]) -> list[Contour]:
     Raises
     ------
     InputError
-        If the file is missing or no GeoJSON FeatureCollection, for a feature without a name or of
-        another geometry, a ring that is open or shorter than four points, and for a point more than
-        a pixel outside the image.
+        If the file is missing or is not a GeoJSON FeatureCollection, for a feature without a name
+        or with another geometry, a ring that is open or has fewer than four points, or a point that
+        is more than a pixel outside the image.
     """
     require(path, "export the section's annotations again")
     try:
@@ -90,7 +89,7 @@ def read_contours(path: Path, shape: tuple[int, int]) -> list[Contour]:
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: not readable as GeoJSON ({error}); export it again") from error
     if not isinstance(content, dict) or content.get("type") != "FeatureCollection":
-        raise InputError(f"{path}: no FeatureCollection; export it as one (an option in QuPath)")
+        raise InputError(f"{path}: not a FeatureCollection; export it as one (an option in QuPath)")
     contours = []
     for number, feature in enumerate(content.get("features", []), start=1):
         where = f"{path}: feature {number}"
@@ -122,13 +121,13 @@ def _ring(ring: Any, where: str, shape: tuple[int, int]) -> Floats:
     try:
         points = np.array([point[:2] for point in ring], np.float64)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{where}: coordinates are no numbers ({error}); export again") from error
+        raise InputError(f"{where}: coordinates are not numbers ({error}); export again") from error
     if points.ndim != 2 or len(points) < 4 or points.shape[1] != 2:
-        raise InputError(f"{where}: a ring of {len(points)} points; four are the fewest")
+        raise InputError(f"{where}: a ring of {len(points)} points; it needs at least four")
     if (points[0] != points[-1]).any():
         raise InputError(
             f"{where}: an open ring, from {points[0].tolist()} to {points[-1].tolist()}; "
-            "its last point must be its first: close it"
+            "close it: its last point must repeat the first"
         )
     outside = ~((points >= -1) & (points <= np.array(shape[::-1]) + 1)).all(1)
     if outside.any():
@@ -145,7 +144,7 @@ def read_area_names(path: Path) -> dict[int, str]:
     Raises
     ------
     InputError
-        If a column is missing, a label is no positive number or doubled, or a name is empty.
+        If a column is missing, a label is not positive or is there twice, or a name is empty.
     """
     require(path, "label images need it: a table with the columns label and name")
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
@@ -168,23 +167,23 @@ def read_area_names(path: Path) -> dict[int, str]:
 def read_area_labels(
     path: Path, names: dict[int, str], shape: tuple[int, int]
 ) -> NDArray[np.integer[Any]]:
-    """Read a label image of areas that covers a whole section at any resolution, (rows, columns).
+    """Read a label image of areas, (rows, columns). It covers the whole section at any resolution.
 
     Parameters
     ----------
-    names : of the labels, as `read_area_names` gives them; 0 is no area.
-    shape : rows and columns of level 0, to whose sides those of the labels must be in proportion.
+    names : label to name, as `read_area_names` returns it; 0 is background.
+    shape : rows and columns of level 0; the label image must have the same proportions.
 
     Raises
     ------
     InputError
-        If the file is missing, no two-dimensional TIFF of whole numbers, of other proportions than
-        the section, or if it holds a label without a name.
+        If the file is missing, is not a two-dimensional TIFF of whole numbers, has other
+        proportions than the section, or holds a label without a name.
     """
     labels = _read_tiff(path)
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
-            f"{path}: shape {labels.shape} of {labels.dtype}; labels are whole numbers on a plane"
+            f"{path}: shape {labels.shape} of {labels.dtype}; save one plane of whole numbers"
         )
     factor = max(shape) / max(labels.shape)
     if any(abs(full / factor - size) > 1 for full, size in zip(shape, labels.shape, strict=True)):
@@ -199,12 +198,12 @@ def read_area_labels(
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
-    """Read an 8-bit image of one channel, TIFF or PNG: a patch or its mask, (rows, columns).
+    """Read a patch or its mask, (rows, columns): an 8-bit TIFF or PNG of one channel.
 
     Raises
     ------
     InputError
-        If the file is missing, unreadable, or anything else.
+        If the file is missing, unreadable, or another kind of image.
     """
     if path.name.lower().endswith(_TIFF):
         image = _read_tiff(path)
@@ -236,9 +235,9 @@ def write_gray(image: NDArray[np.uint8], path: Path) -> None:
 
 
 def write_cells(positions_um: Floats, path: Path) -> None:
-    """Write the positions of cell bodies in a patch, (n, 2) um; (0, 0): centre of its first pixel.
+    """Write the positions of cell bodies in a patch, (n, 2) um from the centre of its first pixel.
 
-    Tenths of a um are kept.
+    They are rounded to 0.1 um.
     """
     columns = dict(zip(("x_um", "y_um"), np.round(positions_um, 1).T, strict=True))
     with atomic_write(path) as beside:
@@ -246,12 +245,12 @@ def write_cells(positions_um: Floats, path: Path) -> None:
 
 
 def read_cells(path: Path) -> Floats:
-    """Read the positions of cell bodies in a patch, (n, 2) um; (0, 0): centre of its first pixel.
+    """Read the positions of cell bodies in a patch, (n, 2) um from the centre of its first pixel.
 
     Raises
     ------
     InputError
-        If the file is missing, lacks x_um or y_um, or holds something that is no number.
+        If the file is missing, lacks x_um or y_um, or holds something that is not a number.
     """
     require(path, "correct cells in the table of patches, or leave it empty")
     try:

@@ -2,8 +2,8 @@
 
     sub-01/[ses-1/]micr/sub-01_[ses-1_]sample-0420_stain-nissl_[chunk-01_]BF.ome.tif (and .json)
 
-The section's number is the last run of digits in the label of `sample`; of `chunk` where all files
-are of one sample. Pixel size and section thickness stand in the sidecar, or in one further up.
+The section number is the last run of digits in the label of `sample`, or of `chunk` if all files
+have the same sample. Pixel size and section thickness are in the sidecar, or in one further up.
 """
 
 import json
@@ -20,7 +20,7 @@ SUFFIX = "BF"  # brightfield
 
 
 def subject_of(folder: Path, brain: str) -> tuple[Path, Path]:
-    """The data set's root and the subject's folder.
+    """The root of a data set, and the folder of the subject that is the brain.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def subject_of(folder: Path, brain: str) -> tuple[Path, Path]:
     Raises
     ------
     InputError
-        If it is neither, or if several subjects could be the brain.
+        If it is neither, or if it has several subjects and none has the name of the brain.
     """
-    require(folder, "give the BIDS data set, or the folder of a subject of it")
+    require(folder, "give the BIDS data set, or the folder of one of its subjects")
     if folder.absolute().name.startswith("sub-"):
         return folder.absolute().parent, folder.absolute()
     subjects = sorted(path for path in folder.glob("sub-*") if path.is_dir())
@@ -53,7 +53,7 @@ def scans_of(folder: Path, brain: str) -> list[Scan]:
     Raises
     ------
     InputError
-        If there are none, a name has no number, or a sidecar cannot be read or gives no length.
+        If there are none, a name has no number, or a sidecar is not readable or has a wrong length.
     """
     root, subject = subject_of(folder, brain)
     paths = sorted(
@@ -67,26 +67,26 @@ def scans_of(folder: Path, brain: str) -> list[Scan]:
             ".png); name the images as BIDS does, or give --images"
         )
     entities = {path: entities_of(path) for path in paths}
-    samples = {found.get("sample", "") for found in entities.values()}
+    samples = {labels.get("sample", "") for labels in entities.values()}
     key = "chunk" if len(samples) == 1 and len(paths) > 1 else "sample"
     scans = []
-    for path, found in entities.items():
-        numbers = re.findall(r"\d+", found.get(key, ""))
+    for path, labels in entities.items():
+        numbers = re.findall(r"\d+", labels.get(key, ""))
         if not numbers:
             raise InputError(
-                f"{path}: {key}-{found.get(key, '')} has no section number; rename the file, or "
+                f"{path}: {key}-{labels.get(key, '')} has no section number; rename the file, or "
                 "give --table with columns section, image"
             )
         values, sources = sidecar(path, root)
         unit = str(values.get("PixelSizeUnits", ""))
-        said_by = " and ".join(source.name for source in sources)
+        source = " and ".join(file.name for file in sources)
         scans.append(
             Scan(
                 path,
                 int(numbers[-1]),
-                _square_um(values.get("PixelSize"), unit, path, said_by),
-                _length(values.get("SliceThickness"), unit, path, said_by),
-                said_by,
+                _square_um(values.get("PixelSize"), unit, path, source),
+                _length(values.get("SliceThickness"), unit, path, source),
+                source,
             )
         )
     return scans
@@ -99,10 +99,10 @@ def entities_of(path: Path) -> dict[str, str]:
 
 
 def sidecar(path: Path, root: Path) -> tuple[dict[str, Any], list[Path]]:
-    """What the .json files that apply to an image say, and these files.
+    """The fields of the .json files that apply to an image, and these files.
 
-    They are beside the image or in a folder above it, named by some of its entities; what is nearer
-    to it counts (the inheritance principle).
+    They are beside the image or in a folder above it, and their names consist of some of its
+    entities. The nearest one wins (the inheritance principle of BIDS).
     """
     own = set(stem(path).split("_"))
     folders = [folder for folder in reversed(path.parents) if folder.is_relative_to(root)]
@@ -110,13 +110,13 @@ def sidecar(path: Path, root: Path) -> tuple[dict[str, Any], list[Path]]:
     sources = []
     for folder in folders:
         fitting = [
-            found
-            for found in folder.glob(f"*{SUFFIX}.json")
-            if set(found.name.removesuffix(".json").split("_")) <= own
+            file
+            for file in folder.glob(f"*{SUFFIX}.json")
+            if set(file.name.removesuffix(".json").split("_")) <= own
         ]
-        for found in sorted(fitting, key=lambda found: (found.name.count("_"), found.name)):
-            values |= _read(found)
-            sources.append(found)
+        for file in sorted(fitting, key=lambda file: (file.name.count("_"), file.name)):
+            values |= _read(file)
+            sources.append(file)
     return values, sources
 
 
@@ -126,37 +126,37 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); correct it") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no fields; a sidecar is a JSON object, as in {{...}}")
+        raise InputError(f"{path}: is not a JSON object {{...}}; correct it")
     return content
 
 
-def _square_um(value: Any, unit: str, path: Path, said_by: str) -> float | None:
+def _square_um(value: Any, unit: str, path: Path, source: str) -> float | None:
     if value is None:
         return None
     values = value if isinstance(value, list) else [value]
-    sizes = [_length(size, unit, path, said_by, "PixelSize") for size in values[:2]]
+    sizes = [_length(size, unit, path, source, "PixelSize") for size in values[:2]]
     if not sizes or None in sizes:
-        raise InputError(f"{path.name}: PixelSize is {value!r} in {said_by}; give [x, y]")
+        raise InputError(f"{path.name}: PixelSize is {value!r} in {source}; give [x, y]")
     x, y = sizes[0], sizes[-1]
     assert x is not None and y is not None
     if abs(x / y - 1) > 0.01:
         raise InputError(
-            f"{path.name}: PixelSize is {value!r} in {said_by}; pixels must be square: "
+            f"{path.name}: PixelSize is {value!r} in {source}; pixels must be square: "
             "correct it, or resample the image"
         )
     return x
 
 
 def _length(
-    value: Any, unit: str, path: Path, said_by: str, name: str = "SliceThickness"
+    value: Any, unit: str, path: Path, source: str, name: str = "SliceThickness"
 ) -> float | None:
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    found = length_um(float(value), unit) if number else math.nan
-    if not 0 < found < math.inf:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    value_um = length_um(float(value), unit) if is_number else math.nan
+    if not 0 < value_um < math.inf:
         raise InputError(
-            f"{path.name}: {name} is {value!r} {unit or 'without PixelSizeUnits'} in {said_by}; "
+            f"{path.name}: {name} is {value!r} {unit or 'without PixelSizeUnits'} in {source}; "
             "give positive numbers, and PixelSizeUnits of mm, um or nm"
         )
-    return found
+    return value_um

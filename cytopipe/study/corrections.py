@@ -1,15 +1,15 @@
-"""manual/{brain}/sections.tsv: what a person decided about sections, over the lab's own table.
+"""manual/{brain}/sections.tsv: what a person decided about sections. It overrides the lab's table.
 
-An empty cell decides nothing: the workflow does. The columns:
+An empty cell decides nothing. The columns:
 
 section    number of the section
 mirrored   yes or no: the scan shows the section face down
 excluded   yes or no: leave the section out of the stack and of all that follows
-onto       where the section lies: `stack`, or the number of a neighbouring section
+onto       target of the transform: `stack`, or the number of a neighbouring section
 angle_rad, x_um, y_um
-           the rigid transform to there: target = R(angle) source + (x, y), as in `geometry.Rigid`,
-           x to the right, y down, um. It carries points of this section, flipped left to right if
-           it is mirrored, to the stack frame, or to the section `onto`, which is flipped as well if
+           the rigid transform: target = R(angle) source + (x, y), as in `geometry.Rigid`, x to the
+           right, y down, um. It moves points of this section, flipped left to right if it is
+           mirrored, to the stack frame, or to the section `onto`, which is flipped as well if
            IT is mirrored. The columns of stack.parquet of the same names mean the same.
 notes      for people
 """
@@ -28,7 +28,7 @@ _TRANSFORM = ("angle_rad", "x_um", "y_um")
 
 @dataclass(frozen=True)
 class Proposal:
-    """A row of the form of manual/{brain}/sections.tsv; None and "" are no decision."""
+    """A proposed row of manual/{brain}/sections.tsv; None and "" propose nothing."""
 
     section: int
     mirrored: bool | None = None
@@ -37,13 +37,13 @@ class Proposal:
 
 
 def corrected(sections: list[Section], manual: Path) -> list[Section]:
-    """The sections with what a person decided in `manual`/{brain}/sections.tsv, where there is one.
+    """The sections with the decisions of `manual`/{brain}/sections.tsv, if the file exists.
 
     Raises
     ------
     InputError
-        For a section that is not there or there twice, a value that is none, a transform of which
-        a part is missing, or sections that lie onto one another in a circle.
+        For a section that is unknown or listed twice, an invalid value, an incomplete transform, or
+        transforms that form a circle.
     """
     brains = dict.fromkeys(section.brain for section in sections)
     decided = {
@@ -55,7 +55,7 @@ def corrected(sections: list[Section], manual: Path) -> list[Section]:
 
 
 def _read(path: Path, sections: Mapping[int, Section]) -> dict[int, Section]:
-    found: dict[int, Section] = {}
+    decided: dict[int, Section] = {}
     for line, row in read_tsv(path, ("section",), COLUMNS[1:]):
         where = f"{path} line {line}"
         number = section_number(row["section"], where)
@@ -63,29 +63,28 @@ def _read(path: Path, sections: Mapping[int, Section]) -> dict[int, Section]:
             raise InputError(
                 f"{where}: there is no section {number} in config/sections.tsv; correct the number"
             )
-        if number in found:
-            raise InputError(f"{where}: section {number} is listed twice; make one row of them")
+        if number in decided:
+            raise InputError(f"{where}: section {number} is listed twice; merge the rows")
         mirrored = flag(row["mirrored"], f"{where}: mirrored")
         excluded = flag(row["excluded"], f"{where}: excluded")
         section = sections[number]
-        found[number] = replace(
+        decided[number] = replace(
             _placed(section, row, sections, where),
             mirrored=section.mirrored if mirrored is None else mirrored,
             excluded=section.excluded if excluded is None else excluded,
         )
-    _check_places({**sections, **found}, path)
-    return found
+    _check_places({**sections, **decided}, path)
+    return decided
 
 
 def _placed(
     section: Section, row: dict[str, str], sections: Mapping[int, Section], where: str
 ) -> Section:
-    given = [name for name in _TRANSFORM if row[name]]
     onto = row["onto"]
-    if not onto and not given:
+    missing = [name for name in ("onto", *_TRANSFORM) if not row[name]]
+    if len(missing) == 1 + len(_TRANSFORM):
         return section
-    if not onto or len(given) < len(_TRANSFORM):
-        missing = [name for name in ("onto", *_TRANSFORM) if not row[name]]
+    if missing:
         raise InputError(
             f"{where}: {missing[0]} is empty; a transform is onto (stack, or a section's number), "
             "angle_rad, x_um and y_um: fill in all four or none"
@@ -98,7 +97,7 @@ def _placed(
             )
         onto = str(target)
     angle_rad, x_um, y_um = (finite(row[name], f"{where}: {name}") for name in _TRANSFORM)
-    # a turn of more than a circle is an angle in degrees
+    # more than a full turn: probably an angle in degrees
     if abs(angle_rad) > 6.2832:
         raise InputError(
             f"{where}: angle_rad is {row['angle_rad']}; give radians (degrees x 0.0174533)"
@@ -113,25 +112,25 @@ def _check_places(sections: Mapping[int, Section], path: Path) -> None:
             section = sections[int(section.onto)]
             if section.section == number:
                 raise InputError(
-                    f"{path}: sections {', '.join(map(str, seen))} lie onto one another in a "
-                    "circle; empty the transform of one of them"
+                    f"{path}: transforms of sections {', '.join(map(str, seen))} form a circle; "
+                    "empty one of them"
                 )
             if section.section in seen:
-                break  # a circle that this section is not part of: found from its own members
+                break  # a circle without this section; it is reported for its own members
             seen.append(section.section)
         target = sections[number].onto
         if target and target != STACK:
             undecided = [n for n in (number, int(target)) if sections[n].mirrored is None]
             if undecided:
                 raise InputError(
-                    f"{path}: section {number} is given a place onto section {target}, and nobody "
-                    f"said whether section {undecided[0]} is mirrored; write yes or no under "
+                    f"{path}: section {number} has a transform onto section {target}, and nobody "
+                    f"decided whether section {undecided[0]} is mirrored; write yes or no under "
                     f"`mirrored` of section {undecided[0]}"
                 )
 
 
 def write_proposals(proposals: list[Proposal], path: Path, brain: str) -> None:
-    """Write proposals in the form of manual/{brain}/sections.tsv, with a word on what to do."""
+    """Write proposals in the format of manual/{brain}/sections.tsv, with instructions."""
     lines = [
         f"# What the workflow proposes for brain {brain}. Nothing here has any effect: look at the",
         f"# report, copy the rows you agree with to manual/{brain}/sections.tsv (with the line of",

@@ -1,7 +1,7 @@
 """Masks that a person draws: NIfTI, or a segmentation of 3D Slicer (.seg.nrrd).
 
-A segmentation holds named segments, cropped to what is drawn and, where segments overlap, in
-several layers. Its space is LPS mm, as ITK has it; here, too, everything is RAS.
+A segmentation consists of named segments. They are cropped to what is drawn; segments that overlap
+are in several layers. The file is in LPS mm, as in ITK; everything that this module returns is RAS.
 """
 
 from collections.abc import Iterator
@@ -35,19 +35,19 @@ class Segment:
 
 
 def read_mask(path: Path) -> list[Segment]:
-    """The segments of a mask; a file that names none is one segment, of all that is not 0.
+    """The segments of a mask; a file without names is one segment of all voxels that are not 0.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, of another kind, of several channels, or holds NaN.
+        If the file is missing, damaged, has another format or several channels, or holds NaN.
     """
     require(path, "check the path")
     if path.name.endswith((".nii", ".nii.gz")):
         return [_whole(path, _read_nifti(path))]
     if path.name.endswith(".nrrd"):
         return _read_segments(path)
-    raise InputError(f"{path}: no known kind of mask; {_AS_LABELS}")
+    raise InputError(f"{path}: unknown format of a mask; {_AS_LABELS}")
 
 
 def _whole(path: Path, volume: Volume) -> Segment:
@@ -66,14 +66,14 @@ def _read_nifti(path: Path) -> Volume:
         data = np.asanyarray(image.dataobj)
         affine = np.asarray(image.affine, np.float64)
     if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise InputError(f"{path}: its header says no position in space; export it again")
+        raise InputError(f"{path}: its header has no valid position in space; export it again")
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
     return Volume(data, affine)
 
 
 def _read_segments(path: Path) -> list[Segment]:
-    import SimpleITK as sitk  # noqa: N813, its customary name
+    import SimpleITK as sitk  # noqa: N813, its usual name
 
     with _damage_named(path):
         image = sitk.ReadImage(str(path))
@@ -87,7 +87,7 @@ def _read_segments(path: Path) -> list[Segment]:
     segments: list[Segment] = []
     while (prefix := f"Segment{len(segments)}_") + "ID" in texts:
         number = len(segments)
-        # versions before 4.11 have a layer a segment and say nothing
+        # 3D Slicer before 4.11 writes one layer per segment, without its number
         layer = int(texts.get(prefix + "Layer", number if len(volumes) > 1 else 0))
         value = int(texts.get(prefix + "LabelValue", 1))
         if not 0 <= layer < len(volumes):
@@ -113,11 +113,13 @@ def _ras_affine(image: Any) -> NDArray[np.float64]:
 
 @contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """InputError of whatever a damaged file makes the readers raise."""
+    """Raise InputError for whatever the readers raise about a damaged file."""
     try:
         yield
     except MemoryError:
         raise
-    except Exception as error:  # any reader's own error type: named and passed on
-        said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not readable ({said}); save or copy it again") from error
+    except Exception as error:  # each reader has its own error types
+        message = (
+            str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        )
+        raise InputError(f"{path}: not readable ({message}); save or copy it again") from error

@@ -1,17 +1,17 @@
-"""The scans of one brain in a folder, and which section each of them is.
+"""The scans of one brain in a folder, and the section number of each.
 
-The number of a section stands in the file's name, by one of three rules:
+The number comes from the file's name, by a pattern or by comparison, or from a table of the lab:
 
-1. of a pattern: where {section} stands in it, * for anything else;
-2. without one: names are cut into letters and runs of digits. Where all are alike but for ONE run
-   of digits, that run is the number. Names that differ elsewhere too are refused, with the pattern
-   to type;
-3. of a table that the lab has: the row that names the file says it.
+1. pattern: {section} stands for the number, * for anything else;
+2. comparison: the names may differ in ONE run of digits, which is the number; if they differ
+   elsewhere, too, they are refused, and the message proposes a pattern;
+3. table: the row that names the file has the number.
 """
 
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,12 +29,12 @@ TABLE_COLUMNS = ("section", "image", "spacing_um", "thickness_um", "mirrored", "
 
 @dataclass(frozen=True)
 class Scan:
-    """An image of a section, and what is said about it beside it.
+    """An image of a section, with what a table of the lab or a sidecar says about it.
 
     Attributes
     ----------
-    spacing_um, thickness_um : by the lab's table or the sidecar, None if they say nothing.
-    said_by : where these stand.
+    spacing_um, thickness_um : pixel size and thickness; None if unknown.
+    source : the file that says so.
     mirrored, excluded, notes : as in sections.tsv.
     """
 
@@ -42,14 +42,14 @@ class Scan:
     section: int
     spacing_um: float | None = None
     thickness_um: float | None = None
-    said_by: str = ""
+    source: str = ""
     mirrored: bool | None = None
     excluded: bool | None = None
     notes: str = ""
 
 
 def stem(path: Path) -> str:
-    """A file's name without what says its format."""
+    """The name of a file without the suffixes of its format."""
     lower = path.name.lower()
     for suffix in SUFFIXES:
         if lower.endswith(suffix):
@@ -58,47 +58,45 @@ def stem(path: Path) -> str:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Images of a folder and of those in it, by name; hidden ones are none.
+    """The images in a folder and its subfolders, sorted; hidden files are skipped.
 
     Raises
     ------
     InputError
-        If the folder is missing or holds none.
+        If the folder is missing or holds no image.
     """
     require(folder, "give the folder of the images")
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file; give the folder of the images")
-    found = sorted(_walk(folder))
-    if not found:
-        raise InputError(f"{folder}: holds no image; known are {', '.join(sorted(SUFFIXES))}")
-    return found
+    images = sorted(_walk(folder))
+    if not images:
+        raise InputError(f"{folder}: holds no image; use one of {', '.join(sorted(SUFFIXES))}")
+    return images
 
 
-def _walk(folder: Path) -> list[Path]:
-    found = []
+def _walk(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
         if path.name.lower().endswith(SUFFIXES):
-            found.append(path)  # an OME-Zarr image is a folder itself
+            yield path  # an OME-Zarr image is a folder itself
         elif path.is_dir():
-            found += _walk(path)
-    return found
+            yield from _walk(path)
 
 
 def numbered(paths: list[Path], pattern: str | None) -> tuple[list[Scan], list[Path]]:
-    """Scans with the section numbers in their names, and the files that the pattern leaves out.
+    """Scans with the section numbers in their names, and the files that the pattern does not fit.
 
     Raises
     ------
     InputError
-        If the names do not tell which of their digits are the number.
+        If the pattern is invalid or fits no file, or if the names do not determine the number.
     """
     if pattern is None:
         return [Scan(path, number) for path, number in _by_comparison(paths).items()], []
     if pattern.count("{section}") != 1:
         raise InputError(
-            f"--pattern {pattern!r}: write {{section}} once where the number stands, as in "
+            f"--pattern {pattern!r}: write {{section}} once, in place of the number, as in "
             "'B21_{section}_*.tif'"
         )
     parts = re.split(r"(\{section\}|\*)", pattern)
@@ -114,7 +112,7 @@ def numbered(paths: list[Path], pattern: str | None) -> tuple[list[Scan], list[P
     if not scans:
         raise InputError(
             f"--pattern {pattern!r}: fits none of {len(paths)} files, such as {paths[0].name}; "
-            "it is compared with the whole name"
+            "it must fit the whole name"
         )
     return scans, left_out
 
@@ -127,18 +125,18 @@ def _by_comparison(paths: list[Path]) -> dict[Path, int]:
     for path, parts in cut.items():
         if tuple(parts[::2]) != usual:
             raise InputError(
-                f"{path}: is not named like {texts[usual]} of the {len(paths)} files, such as "
+                f"{path}: is named differently from {texts[usual]} of {len(paths)} files, such as "
                 f"{like.name}; rename or remove it, or give --pattern or --table"
             )
     runs = [set(values) for values in zip(*(parts[1::2] for parts in cut.values()), strict=True)]
     if not runs:
         raise InputError(
-            f"{paths[0]}: there is no number in its name; give --table with columns section, image"
+            f"{paths[0]}: has no number in its name; give --table with columns section, image"
         )
     varying = [place for place, values in enumerate(runs) if len({int(v) for v in values}) > 1]
     if len(varying) > 1:
         parts = cut[paths[0]]
-        tries = [
+        patterns = [
             "".join(
                 ("{section}" if 2 * place + 1 == index else "*") if index % 2 else text
                 for index, text in enumerate(parts)
@@ -147,23 +145,23 @@ def _by_comparison(paths: list[Path]) -> dict[Path, int]:
         ]
         raise InputError(
             f"{paths[0]}: {len(varying)} numbers in the names differ from file to file; say which "
-            f"one is the section's: --pattern {' or '.join(repr(text + '*') for text in tries)}"
+            f"one is the section's: --pattern {' or '.join(repr(text + '*') for text in patterns)}"
         )
-    # a single file, or several of one number: the last one
+    # if no run of digits varies, the last one is the number
     place = varying[0] if varying else len(runs) - 1
     return {path: int(parts[2 * place + 1]) for path, parts in cut.items()}
 
 
 def from_table(paths: list[Path], table: Path) -> tuple[list[Scan], list[Path], list[str]]:
-    """Scans in the order of a lab's table, the files it does not name, and columns without a use.
+    """Scans in the order of a lab's table, files that it does not name, and unused columns.
 
-    Comma, semicolon or tab separated, with columns `section` and `image` (a file's name, with or
-    without its ending, or its path) and optional `TABLE_COLUMNS`.
+    The table is separated by commas, semicolons or tabs. It has the columns `section` and `image`
+    (name of a file, with or without its ending, or its path), and optional `TABLE_COLUMNS`.
 
     Raises
     ------
     InputError
-        If a column is missing, a value is none, or a row names no file or several; says the line.
+        If a column is missing, a value is invalid, or a row names no file or several files.
     """
     names, rows = _read_table(table)
     known: dict[str, list[Path]] = {}
@@ -176,9 +174,8 @@ def from_table(paths: list[Path], table: Path) -> tuple[list[Scan], list[Path], 
         image = row["image"]
         fitting = known.get(image) or [p for p in paths if str(p).endswith(f"/{image}")]
         if not image or len(fitting) != 1:
-            count = "names no file" if not fitting else f"names {len(fitting)} files"
             raise InputError(
-                f"{where}: image is {image!r}, which {count} of the folder; "
+                f"{where}: image is {image!r}, which names {len(fitting)} files of the folder; "
                 "write the file's name, or remove the row"
             )
         lengths = {
@@ -229,18 +226,18 @@ def _read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]
 
 
 def step_of(numbers: list[int]) -> int:
-    """By how much section numbers rise from one scan to the next, most often."""
+    """The most frequent difference of consecutive section numbers."""
     steps = Counter(b - a for a, b in pairwise(sorted(set(numbers))))
     return max(steps, key=lambda step: (steps[step], -step)) if steps else 0
 
 
 def missing(numbers: list[int]) -> list[int]:
-    """Numbers that the usual step would lead to and that are not there."""
+    """Section numbers that are missing if numbers rise by `step_of`."""
     step, have = step_of(numbers), sorted(set(numbers))
     gaps = [range(a + step, b, step) for a, b in pairwise(have) if step and b - a > step]
     return [number for gap in gaps for number in gap if number not in have]
 
 
 def out_of_order(numbers: list[int]) -> list[int]:
-    """Numbers that are lower than one before them."""
+    """Numbers that are lower than the number before them."""
     return [b for a, b in pairwise(numbers) if b < a]

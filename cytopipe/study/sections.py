@@ -1,4 +1,4 @@
-"""The study's own tables (sections.tsv, brains.tsv) and the chunks into which sections fall."""
+"""The tables of a study (sections.tsv, brains.tsv), and its chunks of sections."""
 
 import csv
 import math
@@ -18,13 +18,13 @@ OPTIONAL = ("mirrored", "excluded", "levels", "background", "notes")
 BACKGROUNDS = ("bright", "dark")
 _FLAGS = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 
-# a section whose place a person gives in the stack frame itself, not by another section
+# value of `onto`: the transform of the section ends in the stack frame
 STACK = "stack"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One row of sections.tsv, with what a person corrected (`corrections.corrected`).
+    """One row of sections.tsv, with the corrections of a person (`corrections.corrected`).
 
     Attributes
     ----------
@@ -32,14 +32,14 @@ class Section:
     image : path of the scan, relative to the study folder, or absolute.
     spacing_um : pixel size of the scan's full resolution.
     thickness_um : thickness of one section, so that z = section x thickness.
-    mirrored : True or False as confirmed by a person, None when the workflow is to decide.
-    excluded : leave this section out of everything.
-    levels : whether the scan has the levels and tiles to be read in place; None: by its name.
-    background : "bright", or "dark": the workflow makes a copy with a bright ground.
-    onto : where a person says the section lies: "" if the workflow is to decide, "stack", or the
-        number of a section.
-    angle_rad, x_um, y_um : the rigid transform of it, as in `geometry.Rigid`: it carries points of
-        the UNMIRRORED section to the stack, or to the unmirrored section `onto`. None without.
+    mirrored : True or False as confirmed by a person, None if the workflow decides.
+    excluded : the section is left out of everything.
+    levels : whether the scan can be read in place (it has levels and tiles); None: by its name.
+    background : "bright", or "dark": the workflow then makes an inverted copy.
+    onto : the target of the transform below: "stack", the number of another section, or "" if the
+        workflow decides.
+    angle_rad, x_um, y_um : the rigid transform, as in `geometry.Rigid`, of points of the UNMIRRORED
+        section to the stack, or to the unmirrored section `onto`; None without a transform.
     """
 
     brain: str
@@ -57,11 +57,10 @@ class Section:
     y_um: float | None = None
 
     def row(self) -> dict[str, Any]:
-        """A plain dictionary, for a rule's params; `Section(**row)` gives it back.
+        """A dictionary for a rule's params; `Section(**row)` restores the section.
 
-        But for `levels`: where a scan is read from shows in a rule's input. The ground is in it
-        only where it is dark, and a place only where one is given: what nobody touched reruns
-        nothing.
+        A bright background and an absent transform are left out, so that these columns rerun
+        nothing where they are not used. `levels` shows in the input of a rule.
         """
         row = dict(vars(self))
         del row["levels"]
@@ -73,7 +72,7 @@ class Section:
         return row
 
     def scan_row(self, excluded: bool) -> dict[str, Any]:
-        """The same without its hand and place, for what reads the scan as it is."""
+        """The row without handedness and transform, for rules that read the scan as it is."""
         return replace(self, mirrored=None, onto="", excluded=excluded).row()
 
 
@@ -83,11 +82,11 @@ def chunk_of(section: int, chunk_span: int) -> str:
 
 
 def needs_pyramid(image: str, levels: bool | None = None, background: str = "bright") -> bool:
-    """Whether a pyramid has to be made of a scan: where sections.tsv says so, else by its name.
+    """Whether the workflow makes a pyramid of a scan: as sections.tsv says, else by its name.
 
-    By name, of all but .ome.tif, .ome.tiff, .ome.btf and .zarr; of a dark ground always. No file is
-    opened, since rules ask for thousands of sections before anything runs; `cytopipe add-brain`
-    looks into them and fills in `levels` (`images.examine`).
+    By name, all scans need one except .ome.tif, .ome.tiff, .ome.btf and .zarr. Scans with a dark
+    background always do. No file is opened, because rules ask for thousands of sections before
+    anything runs; `cytopipe add-brain` examines the files and fills in `levels`.
     """
     if levels is None:
         levels = image.lower().endswith(PYRAMID_SUFFIXES)
@@ -100,8 +99,8 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
     Raises
     ------
     InputError
-        For a missing or unknown column, a value that is no number, a number given twice, a
-        spacing or thickness that is not positive, an unknown brain; names row and remedy.
+        For a missing or unknown column, a value that is not a number, a section listed twice, a
+        spacing or thickness that is not positive, or an unknown brain.
     """
     sections: list[Section] = []
     for line, row in read_tsv(path, REQUIRED, OPTIONAL):
@@ -137,7 +136,7 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
             raise InputError(
                 f"{path}: thickness_um of brain {after.brain} is {before.thickness_um:g} at "
                 f"section {before.section} and {after.thickness_um:g} at section {after.section}; "
-                "a section lies at number x thickness_um, so that a brain has one"
+                "a section lies at number x thickness_um, so use one thickness for the whole brain"
             )
     return sections
 
@@ -148,7 +147,7 @@ def read_brains(path: Path) -> dict[str, str]:
     Raises
     ------
     InputError
-        For a missing or unknown column, an unknown role, a brain given twice.
+        For a missing or unknown column, an unknown role, or a brain listed twice.
     """
     roles: dict[str, str] = {}
     for line, row in read_tsv(path, ("brain", "role"), ("notes",)):
@@ -170,18 +169,18 @@ def read_tsv(
 ) -> list[tuple[int, dict[str, str]]]:
     """Rows of a table that a person edits, each with its line number in the file.
 
-    Tab-separated, a header first; empty lines and lines that start with # do not count. All
-    columns are in every row, empty where the file leaves them out; cells are stripped.
+    The table is tab-separated, with a header. Empty lines and lines that start with # are skipped.
+    Every row has all columns, "" where the file has none; cells are stripped.
 
     Raises
     ------
     InputError
-        If the file is missing or no text, if a column is missing, unknown or given twice, or if a
-        row has more cells than the header.
+        If the file is missing or is not text, if a column is missing, unknown or there twice, or if
+        a row has more cells than the header.
     """
     require(path, "a study needs it; see docs/new-brain.md")
     try:
-        # Excel puts a mark before the first character
+        # Excel writes a byte order mark
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
@@ -215,7 +214,7 @@ def read_tsv(
 
 
 def section_number(text: str, where: str) -> int:
-    """A section number as it stands in a table."""
+    """The section number in a cell of a table."""
     value = finite(text, f"{where}: section")
     if value != int(value) or value < 0:
         raise InputError(f"{where}: section is {text!r}; give a whole number >= 0")
@@ -223,7 +222,7 @@ def section_number(text: str, where: str) -> int:
 
 
 def finite(text: str, what: str) -> float:
-    """A number as it stands in a table; neither NaN nor infinite."""
+    """The number in a cell of a table; NaN and infinity are refused."""
     try:
         value = float(text)
     except ValueError:
@@ -247,7 +246,7 @@ def _background(text: str, where: str) -> str:
 
 
 def flag(text: str, what: str) -> bool | None:
-    """Yes or no as it stands in a table; None for an empty cell, which decides nothing."""
+    """The yes or no in a cell of a table; None for an empty cell, which decides nothing."""
     if not text:
         return None
     if text.lower() not in _FLAGS:
@@ -256,18 +255,18 @@ def flag(text: str, what: str) -> bool | None:
 
 
 def check_brains(sections: list[Section], roles: Mapping[str, str]) -> None:
-    """Every brain of brains.tsv has sections, and a name that can be a folder.
+    """Check that every brain of brains.tsv has sections, and a name that can be a folder.
 
     Raises
     ------
     InputError
-        For the first brain that has not.
+        For the first brain that does not.
     """
     cut = {section.brain for section in sections}
     for brain in roles:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", brain):
             raise InputError(
-                f"config/brains.tsv: brain {brain!r}; use letters, digits, _ and - alone"
+                f"config/brains.tsv: brain {brain!r}; use only letters, digits, _ and -"
             )
         if brain not in cut:
             raise InputError(

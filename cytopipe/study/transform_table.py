@@ -1,21 +1,20 @@
-"""manual/{brain}/transforms.tsv: transforms that a lab already has, one after the other.
+"""manual/{brain}/transforms.tsv: transforms that a lab already has.
 
-One row a transform, in the order in which they are applied. The columns:
+One row per transform, in the order in which they are applied. The columns:
 
 section   number of the section; empty for the whole brain
 from, to  names of the spaces. A chain starts in `section` (a section's image, for anchorings) or in
           `stack` (RAS mm of results/reconstruction/{brain}/tissue.nii.gz) and ends in the template;
-          each row starts where the row before it ended
+          each row starts in the space in which the row before it ended
 file      path of the transform, from the folder of this table
 type      anchoring (QuickNII, VisuAlign, DeepSlice), itk (affine, displacement field, chains of
           them) or matrix (4 rows of 4 numbers)
-moves     points: T(point in `from`) = point in `to`; image: what a resampler takes, its inverse
-frame     RAS or LPS, mm, of the file's numbers; ITK's files are LPS. Empty for an anchoring
-slice     of an anchoring: number of the slice in the file, where it is not that of the section
+moves     points: T(point in `from`) = point in `to`; image: the inverse, as a resampler takes it
+frame     RAS or LPS, mm, of the numbers in the file; ITK's files are LPS. Empty for an anchoring
+slice     for an anchoring: number of the slice in the file, if it is not that of the section
 notes     for people
 
-A section's own chain goes before the brain's; sections without one take the brain's, and without
-that the registration.
+A section uses its own chain, else the brain's chain, else the registration.
 """
 
 from dataclasses import dataclass
@@ -39,9 +38,9 @@ class Row:
     Attributes
     ----------
     where : file and line, for messages.
-    section : number, or None for the whole brain.
-    file : path of the transform.
-    slice : number of the slice of an anchoring, or None for that of the section.
+    section : section number; None for the whole brain.
+    source, target : the columns `from` and `to`.
+    slice : slice number of an anchoring; None if it is the section number.
     """
 
     where: str
@@ -60,16 +59,16 @@ def read(path: Path, template: str) -> list[list[Row]]:
 
     Parameters
     ----------
-    template : name of the space in which every chain has to end.
+    template : name of the space in which every chain must end.
 
     Raises
     ------
     InputError
-        For a value that is none, spaces that do not meet, a chain that does not start in `section`
-        or `stack` or does not end in the template, or two chains for the same section.
+        For an invalid value, two rows that do not fit together, a chain that does not start in
+        `section` or `stack` or does not end in the template, or two chains for the same section.
     """
     rows = [_row(path, line, cells) for line, cells in read_tsv(path, _REQUIRED, _OPTIONAL)]
-    # a chain's rows stand together; a start begins another
+    # the rows of a chain follow one another; a row from `section` or `stack` begins a new one
     chains: list[list[Row]] = []
     for _, of_section in groupby(rows, key=lambda row: row.section):
         for number, row in enumerate(of_section):
@@ -86,19 +85,19 @@ def read(path: Path, template: str) -> list[list[Row]]:
         _check(chain, template)
     starts = [(chain[0].section, chain[0].source) for chain in chains]
     for number, start in enumerate(starts):
-        # a section takes one way; a brain has one for its anchored sections and one for the rest
+        # a section has one chain; a brain one for its anchored sections and one for the others
         same = [s for s in starts[:number] if s[0] == start[0] and (s[0] is not None or s == start)]
         if same:
-            what = "the whole brain" if start[0] is None else f"section {start[0]}"
+            name = "the whole brain" if start[0] is None else f"section {start[0]}"
             raise InputError(
-                f"{chains[number][0].where}: there is a second chain for {what}; remove one, or "
-                "put its rows together, each starting where the one before ends"
+                f"{chains[number][0].where}: there is a second chain for {name}; remove one, or "
+                "put its rows together, each starting in the space in which the one before ends"
             )
     return chains
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that a table names, each once, in order."""
+    """The files that a table names, in order, without duplicates."""
     rows = [_row(path, line, cells) for line, cells in read_tsv(path, _REQUIRED, _OPTIONAL)]
     return list(dict.fromkeys(row.file for row in rows))
 
@@ -114,7 +113,7 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> Row:
     if anchored != (cells["from"] == SECTION):
         raise InputError(
             f"{where}: from is {cells['from']!r} and type {cells['type']}; an anchoring, and "
-            "nothing else, starts in `section`"
+            "only an anchoring, starts in `section`"
         )
     moves, frame = cells["moves"], cells["frame"]
     if moves not in (("", "points") if anchored else ("points", "image")):
@@ -127,15 +126,15 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> Row:
         raise InputError(
             f"{where}: frame is {frame!r}; "
             + {
-                ANCHORING: "leave it empty: an anchoring counts voxels of its target",
-                ITK: "ITK's files are in LPS: write LPS",
+                ANCHORING: "leave it empty: an anchoring is in voxels of its target",
+                ITK: "write LPS: ITK's files are in LPS",
                 MATRIX: "use RAS or LPS",
             }[cells["type"]]
         )
     if cells["slice"] and not (anchored and cells["section"]):
         raise InputError(
-            f"{where}: slice is {cells['slice']}; only the anchoring of one section has it: give "
-            "its section too, or empty it"
+            f"{where}: slice is {cells['slice']}; only the anchoring of one section has a slice: "
+            "fill in its section, or empty slice"
         )
     return Row(
         where=where,
@@ -154,11 +153,11 @@ def _check(chain: list[Row], template: str) -> None:
     for before, after in pairwise(chain):
         if before.target != after.source:
             raise InputError(
-                f"{after.where}: starts in {after.source!r}, the row before ends in "
-                f"{before.target!r}; put the rows of a chain one after the other, or correct a name"
+                f"{after.where}: starts in {after.source!r}, but the row before ends in "
+                f"{before.target!r}; put the rows of a chain in order, or correct a name"
             )
     if chain[-1].target != template:
         raise InputError(
-            f"{chain[-1].where}: the chain ends in {chain[-1].target!r}, the template is "
-            f"{template!r} (template.name); add the transform to it, or correct the name"
+            f"{chain[-1].where}: the chain ends in {chain[-1].target!r}, but the template is "
+            f"{template!r} (template.name); add the missing transform, or correct the name"
         )
