@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cytopipe import logs, threads
+from cytopipe import logs, open_study, threads
 from cytopipe.alignment.audit import from_files
 from cytopipe.files import InputError, atomic_write
-from cytopipe.formats.tables import AuditRow, SegmentationRow, read_rows
+from cytopipe.formats.tables import AuditRow
 from cytopipe.study import config as study_config
-from cytopipe.study.corrections import corrected
-from cytopipe.study.sections import chunk_of, needs_pyramid, read_brains, read_sections
+from cytopipe.study.sections import needs_pyramid
 
 COLUMNS = ("section", "finding", "confidence", "remedy")
 
@@ -57,23 +56,10 @@ def rows_of(study: Path, brain: str) -> list[AuditRow]:
     if not config_path.exists():
         raise InputError(f"{study} has no config/config.yaml; name a study with --study")
     config = study_config.check(study_config.read(config_path), str(config_path))
-    known = list(read_brains(study / "config" / "brains.tsv"))
-    if brain not in known:
-        raise InputError(f"there is no brain {brain!r} in brains.tsv; use one of {known}")
-    table = read_sections(study / "config" / "sections.tsv", brains=known)
-    sections = corrected([s for s in table if s.brain == brain], study / "manual")
-    chunk_span = config.study.chunk_span
-    segmented: dict[int, tuple[SegmentationRow, Path]] = {}
-    for chunk in sorted({chunk_of(s.section, chunk_span) for s in sections}):
-        path = study / "results" / "segmentation" / brain / f"{chunk}.parquet"
-        if not path.exists():
-            raise InputError(
-                f"{path} is not there; run snakemake --until segmentation, then audit again"
-            )
-        for row in read_rows(SegmentationRow, path):
-            segmented[row.section] = row, path.with_suffix(".tif")
+    results = open_study(study).brain(brain)
+    segmented = {row.section: (row, path) for row, path in results.segmentation}
     images = []
-    for section in sections:
+    for section in results.sections:
         if section.section not in segmented:
             raise InputError(
                 f"section {section.section} of {section.brain} is not in its segmentation; run "
@@ -83,5 +69,7 @@ def rows_of(study: Path, brain: str) -> list[AuditRow]:
         pyramid = f"results/pyramids/{brain}/{section.section:05d}.ome.tif"
         images.append(study / (pyramid if made else section.image))
     max_rotation_rad = float(np.radians(config.alignment.max_rotation_deg))
-    audited = from_files.audit_sections(sections, images, segmented, max_rotation_rad, config.audit)
+    audited = from_files.audit_sections(
+        list(results.sections), images, segmented, max_rotation_rad, config.audit
+    )
     return [row for row, _ in audited]

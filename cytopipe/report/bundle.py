@@ -16,11 +16,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics import meshes
-from cytopipe.report.thumbnails import Picture, jpeg
 from cytopipe.study.results import BrainResults
 
 # voxels along the longest axis of a volume on the page; about 0.6 mm in a human brain
@@ -78,23 +78,16 @@ def write_niivue(path: Path) -> None:
     path.write_text(f"/*! niivue\n{licence}*/\n{script}\n", encoding="utf-8")
 
 
-def write_jpeg(picture: Picture, path: Path, quality: int) -> None:
-    """Write an RGB or gray picture as JPEG."""
-    path.write_bytes(jpeg(picture, quality))
-
-
 def volume_text(volume: Volume, longest: int) -> str:
     """Labels, cropped to the tissue, as base64 of a `.nii.gz` of at most `longest` voxels per axis.
 
     A larger volume is thinned to every nth voxel, which creates no label that was not there.
     """
-    inside = [np.flatnonzero((volume.data > 0).any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
-    first = [max(int(at[0]) - 2, 0) if len(at) else 0 for at in inside]
-    last = [
-        int(at[-1]) + 3 if len(at) else size
-        for at, size in zip(inside, volume.data.shape, strict=True)
+    [box] = ndimage.find_objects((volume.data > 0).astype(np.uint8)) or [
+        tuple(slice(0, size) for size in volume.data.shape)
     ]
-    data = volume.data[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+    first = [max(side.start - 2, 0) for side in box]
+    data = volume.data[tuple(slice(a, side.stop + 2) for a, side in zip(first, box, strict=True))]
     step = -(-max(data.shape) // longest)
     affine = volume.affine @ np.diag([step, step, step, 1.0])
     affine[:3, 3] = volume.to_mm(np.array(first))

@@ -49,26 +49,23 @@ def align_outlines(
     centre, target = points_um.mean(axis=0), fixed.points_um.mean(axis=0)
     radius = max(float(np.abs(p - p.mean(axis=0)).max()) for p in (points_um, fixed.points_um))
     size = 2 ** int(np.ceil(np.log2(4 * radius * 1.42 / spacing_um + 2)))
-    fixed_spectrum = np.conj(np.fft.rfft2(_raster(fixed.points_um - target, spacing_um, size)))
-    best: tuple[float, Rigid] | None = None
+    fixed_image = _raster(fixed.points_um - target, spacing_um, size)
+    fixed_spectrum = np.conj(np.fft.rfft2(fixed_image))
+    fits = []
     steps = int(max_rotation_rad / _STEP_RAD)
     for step in range(-steps, steps + 1):
         rotation = Rigid(step * _STEP_RAD, 0.0, 0.0, "moving", "fixed")
         moved = _raster(rotation(points_um - centre), spacing_um, size)
         correlation = np.fft.irfft2(np.fft.rfft2(moved) * fixed_spectrum, (size, size))
         row, column = np.unravel_index(np.argmax(correlation), correlation.shape)
-        overlap = float(correlation[row, column])
-        if best is None or overlap > best[0]:
-            # the place of the peak is the shift from `fixed` to `moved`, modulo the size
-            offset_px = (np.array([column, row]) + size // 2) % size - size // 2
-            shift = target - offset_px * spacing_um - rotation(centre)
-            best = overlap, replace(rotation, x_um=float(shift[0]), y_um=float(shift[1]))
-    assert best is not None
-    areas = [
-        float(np.count_nonzero(_raster(p - p.mean(axis=0), spacing_um, size)))
-        for p in (points_um, fixed.points_um)
-    ]
-    return best[1], 2 * best[0] / sum(areas)
+        # the place of the peak is the shift from `fixed` to `moved`, modulo the size
+        offset_px = (np.array([column, row]) + size // 2) % size - size // 2
+        x_um, y_um = target - offset_px * spacing_um - rotation(centre)
+        rigid = replace(rotation, x_um=float(x_um), y_um=float(y_um))
+        fits.append((float(correlation[row, column]), rigid))
+    overlap, rigid = max(fits, key=lambda fit: fit[0])
+    area = fixed_image.sum() + _raster(points_um - centre, spacing_um, size).sum()
+    return rigid, 2 * overlap / float(area)
 
 
 def _raster(points_um: Floats, spacing_um: float, size: int) -> NDArray[np.float64]:

@@ -26,14 +26,13 @@ VIEWS: dict[str, tuple[tuple[int, int, int], ...]] = {
 
 def letters(view: str) -> tuple[str, str, str, str]:
     """The sides of the brain (R, L, A, P, S, I) at the left, right, top and bottom of a picture."""
-    _, right, up = VIEWS[view]
-    names = (("R", "L"), ("A", "P"), ("S", "I"))
+    _, right, up = np.array(VIEWS[view])
 
-    def name(axis: tuple[int, ...], sign: int) -> str:
-        place = int(np.flatnonzero(axis)[0])
-        return names[place][0 if axis[place] * sign > 0 else 1]
+    def letter(axis: NDArray[np.int_]) -> str:
+        [place] = np.flatnonzero(axis)
+        return ("RAS" if axis[place] > 0 else "LPI")[place]
 
-    return name(right, -1), name(right, 1), name(up, 1), name(up, -1)
+    return letter(-right), letter(right), letter(up), letter(-up)
 
 
 def render(
@@ -64,19 +63,11 @@ def render(
         at = np.rint(np.einsum("sc,fcd->fsd", shares, ends)).astype(int).reshape(-1, 2)
         pixel = at[:, 1] * columns + at[:, 0]
         near = (depth[faces] @ shares.T).ravel()
+        both = np.stack([values[faces] @ shares.T, light[faces] @ shares.T], axis=-1).reshape(-1, 2)
         order = np.argsort(near, kind="stable")  # the nearest is last and overwrites the others
-        pixel, near = pixel[order], near[order]
-        both = np.stack([values[faces] @ shares.T, light[faces] @ shares.T], axis=-1)
-        both = both.reshape(-1, 2)[order]
-        last = np.zeros(len(buffer), np.int64)
-        last[pixel] = np.arange(len(pixel))
-        seen = np.zeros(len(buffer), bool)
-        seen[pixel] = True
-        pixels = np.flatnonzero(seen)
-        chosen = last[pixels]
-        closer = near[chosen] > buffer[pixels]
-        buffer[pixels[closer]] = near[chosen[closer]]
-        shown[pixels[closer]] = both[chosen[closer]]
+        order = order[near[order] > buffer[pixel[order]]]
+        buffer[pixel[order]] = near[order]
+        shown[pixel[order]] = both[order]
     hit = np.isfinite(buffer)
     picture = np.ones((rows * columns, 3))
     shade = 0.35 + 0.65 * np.clip(shown[hit, 1], 0, 1)

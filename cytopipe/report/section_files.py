@@ -17,12 +17,13 @@ from cytopipe.report import bundle, thumbnails
 from cytopipe.report.other_handedness import Outline
 from cytopipe.study.config import Report
 from cytopipe.study.results import BrainResults
-from cytopipe.study.sections import Section
 
 # contours and points are whole multiples of it; chosen, not measured: well below a tissue pixel
 UNIT_UM = 10.0
 # pixel size of the grid on which outlines are aligned; chosen, not measured: a second per pair
 OUTLINE_UM = 1500.0
+# class of a status in the contact sheet; all others are "bad"
+MARKS = {"ok": "", "uncertain": "unsure"}
 POINT_STATUSES = ("ok", "low_tissue", "unrefined")
 
 
@@ -77,7 +78,7 @@ def write_all(
         place = places.get(number)
         status = place.status if place else "not in the stack"
         mirrored = place is not None and place.mirrored
-        entry |= {"mirrored": mirrored, "status": status, "mark": mark_of(status)}
+        entry |= {"mirrored": mirrored, "status": status, "mark": MARKS.get(status, "bad")}
         try:
             image, spacing_um = _image(path, section.spacing_um, params.section_px)
         except InputError:
@@ -103,7 +104,8 @@ def write_all(
                 centroid = inside.mean(axis=0)
                 outline = _outline(pixels, label_um, section.spacing_um, width_um)
         name = f"{number:05d}"
-        bundle.write_jpeg(image, folder / "sections" / f"{name}.jpg", params.jpeg_quality)
+        content = thumbnails.jpeg(image, params.jpeg_quality)
+        (folder / "sections" / f"{name}.jpg").write_bytes(content)
         values = {
             # left edge of the image, then its size
             "left": -section.spacing_um / 2 / UNIT_UM,
@@ -116,21 +118,18 @@ def write_all(
             "points": point_values(of_section),
         }
         bundle.write_script(folder / "sections" / f"{name}.js", f"section {number}", values)
-        picture = _thumbnail(
-            image, spacing_um, section, width_um, mirrored, tissue, white, of_section, params
-        )
-        bundle.write_jpeg(picture, folder / "thumbnails" / f"{name}.jpg", params.jpeg_quality)
-        entry["points"] = int((of_section["status"] == "ok").sum())
+        small_um = max(params.thumbnail_um, spacing_um)
+        if small_um > spacing_um:
+            image = thumbnails.shrunk(image, small_um / spacing_um)
+        grid = thumbnails.Grid(small_um, section.spacing_um, width_um if mirrored else None)
+        usable_um = of_section.loc[of_section["status"] == "ok", ["x_um", "y_um"]].to_numpy()
+        picture = thumbnails.draw(image, grid, tissue, white, usable_um)
+        content = thumbnails.jpeg(picture, params.jpeg_quality)
+        (folder / "thumbnails" / f"{name}.jpg").write_bytes(content)
+        entry["points"] = len(usable_um)
         entry["picture"] = f"{name}.jpg"
         entry["shape"] = picture.shape[1], picture.shape[0]
         yield SectionSummary(entry, centroid, outline)
-
-
-def mark_of(status: str) -> str:
-    """The class of a status in the contact sheet: "", "unsure" or "bad"."""
-    if status == "ok":
-        return ""
-    return "unsure" if status == "uncertain" else "bad"
 
 
 def path_of(lines: list[Floats], tolerance_um: float) -> str:
@@ -160,12 +159,11 @@ def box_of(lines: list[Floats]) -> list[int] | None:
 def point_values(midline: pd.DataFrame) -> list[int]:
     """Five numbers per point: x, y, x and y before the refinement in `UNIT_UM`, and the status."""
     places = midline[["x_um", "y_um", "x_cut_um", "y_cut_um"]].to_numpy() / UNIT_UM
-    codes = [
-        POINT_STATUSES.index(status) if status in POINT_STATUSES else len(POINT_STATUSES)
-        for status in midline["status"]
-    ]
-    together = np.column_stack([np.rint(places), np.array(codes, float)])
-    return [int(value) for value in together.ravel()]
+    # -1, any other status, becomes the code after the last
+    codes = pd.Index(POINT_STATUSES).get_indexer(pd.Index(midline["status"])) % (
+        len(POINT_STATUSES) + 1
+    )
+    return np.column_stack([np.rint(places), codes]).astype(int).ravel().tolist()
 
 
 def _image(path: Path, full_um: float, width_px: int) -> tuple[NDArray[np.uint8], float]:
@@ -173,26 +171,6 @@ def _image(path: Path, full_um: float, width_px: int) -> tuple[NDArray[np.uint8]
     with images.open_pyramid(path, full_um) as pyramid:
         spacing_um = max(full_um, pyramid.levels[0].width * full_um / width_px)
         return pyramid.to_8_bit(pyramid.read_at(spacing_um)), spacing_um
-
-
-def _thumbnail(
-    image: NDArray[np.uint8],
-    spacing_um: float,
-    section: Section,
-    width_um: float,
-    mirrored: bool,
-    tissue: list[Floats],
-    white: list[Floats],
-    points: pd.DataFrame,
-    params: Report,
-) -> thumbnails.Picture:
-    """A small picture of the section with its outlines and usable points."""
-    small_um = max(params.thumbnail_um, spacing_um)
-    if small_um > spacing_um:
-        image = thumbnails.shrunk(image, small_um / spacing_um)
-    grid = thumbnails.Grid(small_um, section.spacing_um, width_um if mirrored else None)
-    at = points.loc[points["status"] == "ok", ["x_um", "y_um"]].to_numpy()
-    return thumbnails.draw(image, grid, tissue, white, at)
 
 
 def _outline(

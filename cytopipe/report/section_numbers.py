@@ -227,20 +227,18 @@ def _differences(old: "pd.Series[Any]", new: "pd.Series[Any]") -> list[str]:
     words = []
     for name, label in (("status", "status"), ("mirrored", "mirrored"), ("via", "placed through")):
         if old[name] != new[name]:
-            words.append(f"{label}: {_word(old[name])} → {_word(new[name])}")
+            words.append(f"{label}: {_text(old[name])} → {_text(new[name])}")
     for number in NUMBERS:
-        a, b = (text_of(number, row[number.name]) for row in (old, new))
+        a, b = (
+            f"{row[number.name]:,.{number.digits}f}" if pd.notna(row[number.name]) else "none"
+            for row in (old, new)
+        )
         if a != b:
             words.append(f"{number.label}: {a} → {b} {number.unit}".strip())
     return words
 
 
-def text_of(number: Number, value: Any) -> str:
-    """A number as the page shows it; "none" for NaN."""
-    return f"{value:,.{number.digits}f}" if pd.notna(value) else "none"
-
-
-def _word(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return "none" if value == -1 else str(value)

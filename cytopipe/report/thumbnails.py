@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageColor
 from skimage import measure
 
 from cytopipe.numerics.geometry import Floats, mirror, pixels_to_section, section_to_pixels
@@ -38,11 +39,6 @@ class Grid:
         if self.mirrored_width_um is not None:
             points_um = mirror(points_um, self.mirrored_width_um)
         return section_to_pixels(points_um, self.spacing_um, self.full_spacing_um)
-
-
-def rgb(colour: str) -> tuple[int, int, int]:
-    """Red, green and blue, 0 to 255, of "#RRGGBB"."""
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def boundaries_um(
@@ -78,9 +74,11 @@ def draw(
     picture = np.repeat(image[:, :, None], 3, axis=2)
     for lines, colour in ((tissue_um, PIAL), (white_um, WHITE)):
         corners = [np.rint(grid(line) * 16).astype(np.int32) for line in lines]
-        cv2.polylines(picture, corners, False, rgb(colour), 1, cv2.LINE_AA, shift=4)
+        cv2.polylines(picture, corners, False, ImageColor.getrgb(colour), 1, cv2.LINE_AA, shift=4)
     for x, y in np.rint(grid(points_um) * 16).astype(int):
-        cv2.circle(picture, (int(x), int(y)), 18, rgb(POINT), -1, cv2.LINE_AA, shift=4)
+        cv2.circle(
+            picture, (int(x), int(y)), 18, ImageColor.getrgb(POINT), -1, cv2.LINE_AA, shift=4
+        )
     return picture
 
 

@@ -16,6 +16,7 @@ notes      for people
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from cytopipe import provenance
@@ -106,27 +107,22 @@ def _placed(
 
 
 def _check_places(sections: Mapping[int, Section], path: Path) -> None:
-    for number, section in sections.items():
-        seen = [number]
-        while section.onto and section.onto != STACK:
-            section = sections[int(section.onto)]
-            if section.section == number:
-                raise InputError(
-                    f"{path}: transforms of sections {', '.join(map(str, seen))} form a circle; "
-                    "empty one of them"
-                )
-            if section.section in seen:
-                break  # a circle without this section; it is reported for its own members
-            seen.append(section.section)
-        target = sections[number].onto
-        if target and target != STACK:
-            undecided = [n for n in (number, int(target)) if sections[n].mirrored is None]
-            if undecided:
-                raise InputError(
-                    f"{path}: section {number} has a transform onto section {target}, and nobody "
-                    f"decided whether section {undecided[0]} is mirrored; write yes or no under "
-                    f"`mirrored` of section {undecided[0]}"
-                )
+    targets = {n: int(s.onto) for n, s in sections.items() if s.onto not in ("", STACK)}
+    try:
+        TopologicalSorter({number: [target] for number, target in targets.items()}).prepare()
+    except CycleError as error:
+        circle = ", ".join(str(number) for number in sorted(set(error.args[1])))
+        raise InputError(
+            f"{path}: transforms of sections {circle} form a circle; empty one of them"
+        ) from None
+    for number, target in targets.items():
+        undecided = [n for n in (number, target) if sections[n].mirrored is None]
+        if undecided:
+            raise InputError(
+                f"{path}: section {number} has a transform onto section {target}, and nobody "
+                f"decided whether section {undecided[0]} is mirrored; write yes or no under "
+                f"`mirrored` of section {undecided[0]}"
+            )
 
 
 def write_proposals(proposals: list[Proposal], path: Path, brain: str) -> None:

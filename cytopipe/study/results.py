@@ -64,12 +64,6 @@ class BrainResults:
         one path per hemisphere. `{run}` stands for the name of a run. `template` is the tissue
         volume of the template, `areas` the table of its atlas, if there is one.
     template : name of the template in the config; "" if the caller, a rule, does not know it.
-
-    Examples
-    --------
-    >>> brain = cytopipe.open_study("demo").brain("B01")
-    >>> brain.points[["x_mm", "y_mm", "z_mm"]].describe()
-    >>> brain.surface("L").vertices.shape
     """
 
     name: str
@@ -234,18 +228,15 @@ class BrainResults:
 
     def predictions(self, run: str) -> pd.DataFrame | None:
         """The areas that a run predicts (PredictionRow), one row per point; None without them."""
-        path = self._path("predictions", run=run)
+        path = Path(str(self.files["predictions"]).replace("{run}", run))
         if not path.exists():
             return None
         table = tables.read(tables.PredictionRow, path)
         return table[table["point_id"].isin(self.points["point_id"])].drop_duplicates("point_id")
 
-    def _path(self, name: str, hemisphere: str = "", run: str = "") -> Path:
-        path = self.files[name][hemisphere] if hemisphere else self.files[name]
-        return Path(str(path).replace("{run}", run)) if run else path
-
     def _file(self, name: str, hemisphere: str = "", run: str = "") -> Path:
-        return self._existing(name, self._path(name, hemisphere, run))
+        path = self.files[name][hemisphere] if hemisphere else self.files[name]
+        return self._existing(name, Path(str(path).replace("{run}", run)))
 
     def _existing(self, name: str, path: Path) -> Path:
         if not path.exists():

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cytopipe.files import InputError, require
-from cytopipe.study.sections import finite, flag, section_number
+from cytopipe.study.sections import flag, positive, section_number
 
 # the longer ones first
 SUFFIXES = (
@@ -179,12 +179,9 @@ def from_table(paths: list[Path], table: Path) -> tuple[list[Scan], list[Path], 
                 "write the file's name, or remove the row"
             )
         lengths = {
-            name: finite(row[name], f"{where}: {name}") if row.get(name) else None
+            name: positive(row[name], f"{where}: {name}") if row.get(name) else None
             for name in ("spacing_um", "thickness_um")
         }
-        for name, value in lengths.items():
-            if value is not None and value <= 0:
-                raise InputError(f"{where}: {name} is {row[name]!r}; give a positive number")
         scans.append(
             Scan(
                 fitting[0],

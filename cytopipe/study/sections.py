@@ -106,8 +106,13 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
     for line, row in read_tsv(path, REQUIRED, OPTIONAL):
         where = f"{path} line {line}"
         section = section_number(row["section"], where)
-        spacing_um = _positive(row["spacing_um"], f"{where}: spacing_um")
-        thickness_um = _positive(row["thickness_um"], f"{where}: thickness_um")
+        spacing_um = positive(row["spacing_um"], f"{where}: spacing_um")
+        thickness_um = positive(row["thickness_um"], f"{where}: thickness_um")
+        background = row["background"] or "bright"
+        if background not in BACKGROUNDS:
+            raise InputError(
+                f"{where}: background is {background!r}; use one of {', '.join(BACKGROUNDS)}"
+            )
         if not row["brain"] or not row["image"]:
             raise InputError(f"{where}: brain and image must not be empty; fill them in")
         if brains is not None and row["brain"] not in brains:
@@ -122,7 +127,7 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
                 mirrored=flag(row["mirrored"], f"{where}: mirrored"),
                 excluded=bool(flag(row["excluded"], f"{where}: excluded")),
                 levels=flag(row["levels"], f"{where}: levels"),
-                background=_background(row["background"], where),
+                background=background,
             )
         )
     sections.sort(key=lambda s: (s.brain, s.section))
@@ -232,17 +237,12 @@ def finite(text: str, what: str) -> float:
     return value
 
 
-def _positive(text: str, what: str) -> float:
+def positive(text: str, what: str) -> float:
+    """The positive number in a cell of a table."""
     value = finite(text, what)
     if value <= 0:
         raise InputError(f"{what} is {text!r}; give a positive number")
     return value
-
-
-def _background(text: str, where: str) -> str:
-    if text not in ("", *BACKGROUNDS):
-        raise InputError(f"{where}: background is {text!r}; use one of {', '.join(BACKGROUNDS)}")
-    return text or "bright"
 
 
 def flag(text: str, what: str) -> bool | None:
