@@ -1,5 +1,5 @@
-# From scanned sections to scores. `snakemake -n` says what would run; a study other than this
-# folder is named with --directory (the demo: snakemake --directory demo -n).
+# From scanned sections to scores. `snakemake -n` shows what would run. --directory names a study
+# other than this folder (the demo: snakemake --directory demo -n).
 
 from snakemake.utils import min_version
 
@@ -11,11 +11,12 @@ min_version("9.13")
 configfile: "config/config.yaml"
 
 
-# for every rule, with --software-deployment-method apptainer; how it is built, and conda: envs/README.md
+# for all rules, with --software-deployment-method apptainer; envs/README.md says how to build it
 container: f"{workflow.basedir}/envs/cytopipe.sif"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/datasets.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/pyramids.smk"
@@ -37,17 +38,17 @@ localrules:
     all,
 
 
-# one block: Snakemake keeps the last
+# a second onstart block would replace this one
 onstart:
     refuse_second_start()
     correct_slurm_plugin()
-    # the lock is held: what is unfinished under results/ now belongs to a process that was killed
+    # this run holds the lock, so unfinished files in results/ belong to processes that were killed
     for path in sweep("results"):
-        logger.info(f"deleted what a killed process left: {path}")
+        logger.info(f"deleted an unfinished file of a killed process: {path}")
 
 
 rule all:
-    """The report, and with it everything that it shows; the scores in one table."""
+    """The report, everything that it shows, and all scores in one table."""
     default_target: True
     input:
         "results/report/index.html",

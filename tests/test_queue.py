@@ -157,5 +157,8 @@ def test_a_start_refuses_first_and_sweeps_then(tmp_path: Path, answers: Path) ->
     answer(answers)
     # its scan is empty, so that the job itself must fail
     started = subprocess.run(command, capture_output=True, text=True)
-    assert f"deleted what a killed process left: {left.relative_to(mine)}" in started.stderr
+    assert (
+        f"deleted an unfinished file of a killed process: {left.relative_to(mine)}"
+        in started.stderr
+    )
     assert not left.exists()

@@ -159,11 +159,9 @@ def box_of(lines: list[Floats]) -> list[int] | None:
 def point_values(midline: pd.DataFrame) -> list[int]:
     """Five numbers per point: x, y, x and y before the refinement in `UNIT_UM`, and the status."""
     places = midline[["x_um", "y_um", "x_cut_um", "y_cut_um"]].to_numpy() / UNIT_UM
-    # -1, any other status, becomes the code after the last
-    codes = pd.Index(POINT_STATUSES).get_indexer(pd.Index(midline["status"])) % (
-        len(POINT_STATUSES) + 1
-    )
-    return np.column_stack([np.rint(places), codes]).astype(int).ravel().tolist()
+    codes = {status: code for code, status in enumerate(POINT_STATUSES)}
+    status_codes = midline["status"].map(codes).fillna(len(codes))
+    return np.column_stack([np.rint(places), status_codes]).astype(int).ravel().tolist()
 
 
 def _image(path: Path, full_um: float, width_px: int) -> tuple[NDArray[np.uint8], float]:

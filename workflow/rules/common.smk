@@ -1,5 +1,5 @@
-# What the rules share: the study's sections and chunks as dictionaries, and the input functions.
-# Everything here runs for every job of the DAG: look-ups only, no file is opened per section.
+# What the rules share: the sections and chunks of the study as dictionaries, and the input functions.
+# They run for every job of the DAG, so they only look things up and open no file per section.
 
 import re
 import sys
@@ -27,21 +27,21 @@ SOURCE = Path(cytopipe.__file__).parent
 
 try:
     for path in workflow.configfiles:
-        study_config.read(Path(path))  # Snakemake takes a key that stands twice
+        study_config.read(Path(path))  # refuses duplicate keys, which Snakemake accepts
     study_config.check(config)
     ROLES = read_brains(Path("config/brains.tsv"))
     SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
     check_brains(SECTIONS, ROLES)
     DECIDED = corrected(SECTIONS, Path("manual"))
-    # manual/{brain}/transforms.tsv and what it names
-    GIVEN = {
+    # manual/{brain}/transforms.tsv and the files that it names
+    SUPPLIED_TRANSFORMS = {
         brain: [table, *transform_table.files_of(table)]
         for brain in ROLES
         if (table := Path("manual", brain, transform_table.NAME)).is_file()
     }
 except InputError as error:
     raise WorkflowError(
-        f"{error}\n(study folder: {Path.cwd()}; another one: snakemake --directory STUDY, e.g. demo after `make demo`)"
+        f"{error}\n(study folder: {Path.cwd()}; for another one: snakemake --directory STUDY, e.g. demo after `make demo`)"
     ) from None
 
 BRAINS = list(ROLES)
@@ -49,16 +49,16 @@ HEMISPHERES = ["L", "R"]
 RUNS = list(config["pretraining"]["runs"])
 
 OF_BRAIN = {brain: [] for brain in BRAINS}
-OF_CHUNK = {}  # (brain, chunk) -> sections, both in order
+OF_CHUNK = {}  # (brain, chunk) to its sections, in order
 for section in SECTIONS:
     OF_BRAIN[section.brain].append(section)
     chunk = chunk_of(section.section, config["study"]["chunk_span"])
     OF_CHUNK.setdefault((section.brain, chunk), []).append(section)
 CHUNKS = {brain: [c for b, c in OF_CHUNK if b == brain] for brain in BRAINS}
-# what a person decides about sections concerns their places: scans are segmented all the same,
-# and a row of one chunk does not touch the others
+# decisions concern the stack; scans are segmented without them (SCANS). Each section has its own row,
+# so that a decision reruns only the jobs of its chunk
 ROWS = {(s.brain, s.section): s.row() for s in DECIDED}
-# the audit looks at hand and order; where a section lies is nothing to it
+# the audit checks handedness and order; the place of a section does not matter to it
 AUDITED = {(s.brain, s.section): replace(s, onto="").row() for s in DECIDED}
 SCANS = {
     (s.brain, s.section): s.scan_row(excluded=s.excluded and decided.excluded)
@@ -78,7 +78,7 @@ wildcard_constraints:
 
 
 def refuse_second_start():
-    """Stop while Slurm still has jobs of this study from an earlier start."""
+    """Stop if Slurm still has jobs of this study from an earlier start."""
     try:
         slurm.refuse_second_start(Path.cwd(), must_know=not workflow.local_exec)
     except InputError as error:
@@ -86,7 +86,7 @@ def refuse_second_start():
 
 
 def correct_slurm_plugin():
-    """Where the profile names squeue, Snakemake stays with it."""
+    """Make Snakemake use only squeue for the status of jobs, if the profile says so."""
     if getattr(workflow.executor_settings, "status_command", None) == "squeue":
         sys.path.append(str(Path(workflow.basedir) / "workflow"))
         from slurm_plugin import stay_with_squeue
@@ -96,20 +96,20 @@ def correct_slurm_plugin():
 
 @cache
 def version(stage):
-    """VERSION of a stage, read as text: importing the stage would cost seconds."""
+    """VERSION of a stage, read as text, because importing a stage takes seconds."""
     source = SOURCE / f"{stage}.py"
     if not source.exists():
         source = SOURCE / stage / "__init__.py"
-    found = re.search(
+    line = re.search(
         r"^VERSION\s*(?::\s*\w+\s*)?=\s*(\d+)", source.read_text(), re.MULTILINE
     )
-    if found is None:
+    if line is None:
         raise WorkflowError(f"{source}: no line `VERSION = <number>`; add one")
-    return int(found[1])
+    return int(line[1])
 
 
 def chunks_before(w):
-    """The chunk of `w` and, if there is one, the chunk before it."""
+    """The chunk before that of `w`, if there is one, and the chunk of `w`."""
     chunks = CHUNKS[w.brain]
     place = chunks.index(w.chunk)
     return chunks[max(0, place - 1) : place + 1]
@@ -121,7 +121,7 @@ def rows_of(sections, rows=ROWS):
 
 @cache
 def image_of(section):
-    """The scan itself, or the pyramid that is to be made of it."""
+    """The scan itself, or the pyramid that the workflow makes of it."""
     if needs_pyramid(section.image, section.levels, section.background):
         return f"results/pyramids/{section.brain}/{section.section:05d}.ome.tif"
     return section.image
@@ -137,7 +137,7 @@ def row_of_section(w):
 
 
 def memory_of_scan(w, input, attempt):
-    """MB, more at each attempt: a band of a scan, but all of a PNG or JPEG; JPEG unpacks the most."""
+    """MB for a band of a scan, or for a whole PNG or JPEG; a JPEG expands most. More per attempt."""
     name = str(input.image).lower()
     if not name.endswith((".png", ".jpg", ".jpeg")):
         return attempt * 2500
@@ -153,7 +153,7 @@ def images_of_brain(w):
 
 
 def audit_of_brain(w):
-    """What the audit proposes, where study.audit asks for one."""
+    """The proposals of the audit, if study.audit is set."""
     wanted = config["study"]["audit"]
     return f"results/alignment/{w.brain}/audit-sections.tsv" if wanted else []
 
@@ -167,9 +167,9 @@ def images_of_chunk_and_before(w):
 
 
 def rows_of_chunk_and_before(w):
-    """Of the chunk before, what was decided about its last sections: pairs reach no further."""
+    """The chunk's rows and those before; decisions only where pairs of this chunk can reach."""
     *before, here = (OF_CHUNK[w.brain, c] for c in chunks_before(w))
-    # twice as far and some more, since blank sections are stepped over
+    # with room for blank sections, which are skipped
     reached = 2 * config["alignment"]["neighbours"] + 4
     rows = [row for chunk in before for row in rows_of(chunk[:-reached], SCANS)]
     return (
@@ -224,7 +224,7 @@ def present(folder):
 
 
 def manual(pattern):
-    """Input function: what a person laid down at `pattern`, or nothing."""
+    """Input function: the file of a person at `pattern`, or nothing."""
 
     def of_brain(w):
         path = pattern.format(brain=w.brain)
@@ -233,24 +233,28 @@ def manual(pattern):
     return of_brain
 
 
-def given_transforms(w):
+def supplied_transforms(w):
     """manual/{brain}/transforms.tsv and the files that it names, or nothing."""
-    return [str(path) for path in GIVEN.get(w.brain, [])]
+    return [str(path) for path in SUPPLIED_TRANSFORMS.get(w.brain, [])]
 
 
 def anchoring_target(w):
-    """The volume whose voxels anchorings count, where the brain has a table of transforms."""
-    return (config["coordinates"]["anchoring_target"] or []) if w.brain in GIVEN else []
+    """The volume whose voxels are the units of anchorings, if the brain has a transforms.tsv."""
+    return (
+        (config["coordinates"]["anchoring_target"] or [])
+        if w.brain in SUPPLIED_TRANSFORMS
+        else []
+    )
 
 
 def manual_exclusion(w):
-    """The mask of what is no cortex, in either form."""
+    """The mask of what is not cortex, in either format."""
     paths = [f"manual/{w.brain}/exclusion{end}" for end in (".nii.gz", ".seg.nrrd")]
     return [path for path in paths if path in present(f"manual/{w.brain}")]
 
 
 def manual_surfaces(w):
-    """Ready-made surfaces of a brain."""
+    """Surfaces of a brain that a person supplied."""
     paths = [
         f"manual/{w.brain}/hemi-{h}_{kind}{ending}"
         for h in "LR"
@@ -261,18 +265,18 @@ def manual_surfaces(w):
 
 
 def proposed_exclusion(w):
-    """The template's mask on the brain, where there is one and a person has not drawn any."""
+    """The template's mask on the brain, if there is one and a person has not drawn any."""
     if config["template"]["exclusion"] is None or manual_exclusion(w):
         return []
     return f"results/coordinates/{w.brain}/proposed-exclusion.nii.gz"
 
 
 def earlier_numbers_of_brain(w):
-    """What an earlier report said of the brain, where report.compare_with names its folder."""
+    """The numbers of an earlier report on the brain, if report.compare_with names its folder."""
     folder = config["report"]["compare_with"]
     if folder and not Path(folder).is_dir():
         raise WorkflowError(
-            f'config/config.yaml: report.compare_with names {folder}, which is no folder; copy results/report/*.tsv of an earlier run there, or set ""'
+            f'config/config.yaml: report.compare_with names {folder}, which is not a folder; copy results/report/*.tsv of an earlier run there, or set ""'
         )
     path = str(Path(folder) / f"{w.brain}.tsv")
     return path if folder and path in present(folder) else []
@@ -287,91 +291,15 @@ def manual_segmentations_of_chunk(w):
     return [path for path in paths if path in present(f"manual/{w.brain}")]
 
 
-@cache
-def dataset_settings(dataset):
-    """A data set of the config; {dataset}-transfer-{brain} is one with that brain for transfer."""
-    datasets = config["patches"]["datasets"]
-    if dataset in datasets:
-        return datasets[dataset]
-    base, _, brain = dataset.rpartition("-transfer-")
-    if base in datasets and ROLES.get(brain, "unseen") != "unseen":
-        return {**datasets[base], "transfer": brain}
-    raise WorkflowError(
-        f"config/config.yaml: there is no data set {dataset!r}; patches.datasets has {', '.join(datasets)}"
-    )
-
-
-def settings_of_dataset(w):
-    return dataset_settings(w.dataset)
-
-
-def annotations_under(folder):
-    """Files that a lab laid down under a folder of its annotations, if it has any."""
-    base = config["study"]["annotations"]
-    return sorted(present(f"{base}/{folder}")) if base else []
-
-
-def contours_of_dataset(w):
-    """Annotated areas of the sections of the data set's brains, if it is drawn from them."""
-    if dataset_settings(w.dataset)["source"] != "annotations":
-        return []
-    return [
-        path
-        for brain in brains_of_dataset(w)
-        for path in annotations_under(f"areas/{brain}")
-        if path.endswith((".geojson", ".tif"))
-    ]
-
-
-def area_names_of_dataset(w):
-    """The table of the labels in annotated label images, where there is one."""
-    if dataset_settings(w.dataset)["source"] != "annotations":
-        return []
-    return [path for path in annotations_under("areas") if path.endswith("areas.tsv")]
-
-
-def warp_of_dataset(w):
-    return dataset_settings(w.dataset)["warp"] or []
-
-
-def geodesic_of_run(w):
-    wanted = settings_of_run(w)["distance"] == "geodesic"
-    return "results/patches/geodesic.npz" if wanted else []
-
-
 def tissue_of(w):
-    """What is known of the tissue: of a brain its reconstruction, or the template."""
+    """The tissue volume of a brain, or of the template."""
     if w.brain == "template":
         return config["template"]["tissue"]
     return f"results/reconstruction/{w.brain}/tissue.nii.gz"
 
 
-def brains_of_dataset(w):
-    """Brains of the data set's roles; where it is drawn from annotations, those that have any."""
-    settings = dataset_settings(w.dataset)
-    brains = [b for b in BRAINS if ROLES[b] in settings["roles"]]
-    if settings["purpose"] == "areas" and settings["source"] == "annotations":
-        return [b for b in brains if annotations_under(f"areas/{b}")] or brains
-    return brains
-
-
-def points_of_dataset(w):
-    return [
-        f"results/coordinates/{brain}/points.parquet" for brain in brains_of_dataset(w)
-    ]
-
-
-def roles_of_dataset(w):
-    """Brain to role; for pretraining all count alike, so that seen or transfer retrains nothing."""
-    settings = dataset_settings(w.dataset)
-    roles = {brain: ROLES[brain] for brain in brains_of_dataset(w)}
-    if settings["purpose"] == "pretraining":
-        return dict.fromkeys(roles, settings["roles"][0])
-    return roles
-
-
 def readable_rows(brains):
-    """Rows of the sections of brains, each with the image that windows are read from."""
+    """Rows of the sections of brains, each with the image from which patches are read."""
     return [
         {**SCANS[s.brain, s.section], "image": image_of(s)}
         for brain in brains
@@ -379,38 +307,8 @@ def readable_rows(brains):
     ]
 
 
-def readable_rows_of_dataset(w):
-    return readable_rows(brains_of_dataset(w))
-
-
 def readable_rows_of_brain(w):
     return readable_rows([w.brain])
-
-
-def settings_of_run(w):
-    """What one run of config["pretraining"]["runs"] changes, over what all share."""
-    return study_config.merge(
-        config["pretraining"]["common"], config["pretraining"]["runs"][w.run]
-    )
-
-
-def setting_of_run(name):
-    """Param function: one value of the settings of a run."""
-
-    def of_run(w):
-        return settings_of_run(w)[name]
-
-    return of_run
-
-
-def roles_of_run(w):
-    """Of the brains of a run's data set: a card of a network names no brain that came later."""
-    wanted = dataset_settings(settings_of_run(w)["dataset"])["roles"]
-    return {brain: role for brain, role in ROLES.items() if role in wanted}
-
-
-def patches_of_run(w):
-    return f"results/patches/{settings_of_run(w)['dataset']}.parquet"
 
 
 def chunks_of_brains(pattern):

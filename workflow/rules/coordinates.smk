@@ -11,7 +11,7 @@ rule coordinates:
             f"manual/{{brain}}/to-{config['template']['name']}{config['coordinates']['given_suffix']}"
         ),
         # transforms.tsv first, then the files that it names
-        chains=given_transforms,
+        chains=supplied_transforms,
         anchoring_target=anchoring_target,
     output:
         transform=f"results/coordinates/{{brain}}/to-{config['template']['name']}.h5",

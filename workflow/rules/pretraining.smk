@@ -1,8 +1,8 @@
-# Runs by name: config["pretraining"]["runs"], each a change of config["pretraining"]["common"].
+# Each run of config["pretraining"]["runs"] changes some settings of config["pretraining"]["common"].
 
 
 rule pretraining:
-    """Train a network on the positions of patches; an interrupted run continues."""
+    """Train a network by the positions of patches; an interrupted run continues."""
     input:
         patches=patches_of_run,
         geodesic=geodesic_of_run,
@@ -14,9 +14,9 @@ rule pretraining:
         "logs/pretraining/{run}.log",
     benchmark:
         "benchmarks/pretraining/{run}.tsv"
-    # on SIGTERM or SIGUSR1 it saves a checkpoint and exits; the next attempt continues from there
+    # on SIGTERM or SIGUSR1 it saves a checkpoint and exits; the next attempt continues from it
     threads: 2
-    # one process; more, on one machine or several, are asked for as docs/cluster.md says
+    # one process; docs/cluster.md says how to ask for several, on one machine or more
     resources:
         nodes=1,
         tasks_per_node=1,
@@ -31,7 +31,7 @@ rule pretraining:
 
 
 rule pretraining_release:
-    """Make one folder of a trained network that can be passed on and loaded anywhere."""
+    """Write a trained network as a folder that can be passed on and loaded anywhere."""
     input:
         trained="results/pretraining/{run}/final.pt",
         patches=patches_of_run,

@@ -1,4 +1,4 @@
-# What a person looks at: a page a brain, a page for the study, and the truth table of a phantom.
+# What a person looks at: one page per brain, and one page for the study.
 
 TRUTH = "results/report/truth.tsv" if config["study"]["truth"] else []
 AUDITS = (
@@ -9,7 +9,7 @@ AUDITS = (
 
 
 rule report_brain:
-    """Show what was found in one brain, from its sections to its points in the template."""
+    """Show the results of one brain, from its sections to its points in the template."""
     input:
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
         segmentations=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
@@ -38,7 +38,7 @@ rule report_brain:
         earlier=earlier_numbers_of_brain,
     output:
         numbers="results/report/{brain}.tsv",
-        # written last, it stands for the files of its folder, results/report/{brain}/
+        # written last; it loads the files in results/report/{brain}/
         page="results/report/{brain}.html",
     log:
         "logs/report/{brain}.log",
@@ -62,7 +62,7 @@ rule report_brain:
 rule report:
     """Show the study: its brains, networks, scores and, for a phantom, the truth table."""
     input:
-        # the page links to them
+        # not shown, but finished with the report
         expand("results/pretraining/{run}/model/weights.safetensors", run=RUNS),
         pages=brains_of("results/report/{brain}.html"),
         stacks=brains_of("results/alignment/{brain}/stack.parquet"),

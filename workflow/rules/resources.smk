@@ -1,14 +1,14 @@
-# Memory (MB) and time (minutes) of jobs, from benchmarks/ of the demo and scaled to a brain's size: its
-# sections, and its pixels or voxels at the resolution of the config. Twice the memory and some five
-# times the time that were measured; each further attempt asks for as much again. All networks are
-# small in the demo: what a GPU needs stands in the profile.
+# Memory (MB) and time (minutes) of jobs, measured in benchmarks/ of the demo and scaled to the size of
+# the brain: its sections, and its pixels or voxels at the resolution of the config. Jobs get twice the
+# memory and about five times the time that were measured, and as much again at each further attempt.
+# The demo's networks are small; what a GPU job needs is in the profile.
 
-# a section of a human brain and its slide, whose true size only the scan knows
+# chosen, not measured: a slide with a section of a human brain; only the scan has its true size
 SECTION_MM2 = 130 * 100
 
 
 def sized(amount):
-    """Resource function: an amount, or a function of the wildcards, more at each attempt."""
+    """Resource function: an amount, or a function of the wildcards, times the attempt."""
 
     def at_attempt(wildcards, attempt):
         return attempt * int(amount(wildcards) if callable(amount) else amount)
@@ -17,12 +17,12 @@ def sized(amount):
 
 
 def megapixels(stage):
-    """Of a section at the resolution of a stage."""
+    """Megapixels of a section at the resolution of a stage."""
     return SECTION_MM2 / config[stage]["spacing_um"] ** 2
 
 
 def megavoxels(w, voxel_mm):
-    """Of a brain, from its first section to its last; of the template as of a brain of 180 mm."""
+    """Megavoxels of a brain from its first section to its last; the template counts as 180 mm."""
     sections = OF_BRAIN.get(w.brain)
     depth_mm = 180
     if sections:
@@ -33,12 +33,12 @@ def megavoxels(w, voxel_mm):
 
 
 def memory_of_sections(stage):
-    """A section at a time, 0.5 GB a megapixel."""
+    """Memory for one section at a time, 0.5 GB per megapixel."""
     return sized(800 + 500 * megapixels(stage))
 
 
 def minutes_of_chunk(stage, seconds):
-    """Resource function: `seconds` a megapixel and section of the chunk."""
+    """Resource function: `seconds` per megapixel and section of the chunk."""
 
     def of_chunk(w):
         return 10 + len(OF_CHUNK[w.brain, w.chunk]) * megapixels(stage) * seconds / 60
@@ -47,7 +47,7 @@ def minutes_of_chunk(stage, seconds):
 
 
 def of_voxels(start, each, voxel_mm):
-    """Resource function: `start`, and `each` a megavoxel of the brain."""
+    """Resource function: `start`, and `each` per megavoxel of the brain."""
 
     def of_brain(w):
         return start + each * megavoxels(w, voxel_mm)
@@ -56,7 +56,7 @@ def of_voxels(start, each, voxel_mm):
 
 
 def of_sections(start, each):
-    """Resource function: `start`, and `each` a section of the brain."""
+    """Resource function: `start`, and `each` per section of the brain."""
 
     def of_brain(w):
         return start + each * len(OF_BRAIN[w.brain])
