@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over a pipe by its own protocol (CDP): no package, no port."""
+"""A headless Chromium, controlled through a pipe by its own protocol (CDP)."""
 
 import base64
 import fcntl
@@ -15,22 +15,22 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def executable() -> str:
-    """Path of the browser; a test that needs one fails without."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    assert found, "no Chromium is installed: apt-get install chromium (make test does it as root)"
-    return found
+    """Path of the browser; a test that needs it fails without one."""
+    path = next((path for name in NAMES if (path := shutil.which(name))), None)
+    assert path, "no Chromium is installed: apt-get install chromium (make test does it as root)"
+    return path
 
 
 class Browser:
-    """One page of a browser with a window of `width` x `height`; use as a context.
+    """One page of a browser with a window of `width` x `height`; use it as a context manager.
 
-    `probes`, a script, runs in each page before its own.
+    `probes` is a script that runs in each page before the scripts of the page.
     """
 
     def __init__(self, probes: str = "", width: int = 1500, height: int = 1000) -> None:
         self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         ends = [*os.pipe(), *os.pipe()]
-        # the browser reads commands at descriptor 3 and writes answers at 4: ours must be others
+        # the browser reads commands at descriptor 3 and writes answers at 4, so ours must differ
         reads, self._out, self._in, writes = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in ends)
         for end in ends:
             os.close(end)
@@ -52,7 +52,7 @@ class Browser:
         os.close(reads)
         os.close(writes)
         self._next, self._buffer, self._session = 0, b"", ""
-        # what the page wrote to its console as an error, and exceptions that it did not catch
+        # errors in the console of the page, and exceptions that it did not catch
         self.errors: list[str] = []
         # addresses that the page asked for
         self.requests: list[str] = []
@@ -75,7 +75,7 @@ class Browser:
         self.profile.cleanup()
 
     def command(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send a command of the protocol; its result."""
+        """Send a command of the protocol and return its result."""
         self._next += 1
         message = {"id": self._next, "method": method, "params": params}
         if self._session:
@@ -113,7 +113,7 @@ class Browser:
         self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def js(self, expression: str) -> Any:
-        """The value of an expression in the page; promises are waited for."""
+        """The value of an expression in the page; waits for promises."""
         answer = self.command(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
@@ -146,7 +146,7 @@ class Browser:
     def drag(
         self, start: tuple[float, float], end: tuple[float, float], click_count: int = 1
     ) -> None:
-        """Go to one place of the window, press the mouse, move it, let go at another."""
+        """Press the mouse at one place of the window and release it at another."""
         x, y = start
         self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         mouse = {"button": "left", "buttons": 1, "clickCount": click_count}

@@ -1,4 +1,4 @@
-"""The pages of the study of `shell_study`, for the tests that read them and that open them."""
+"""Writes the pages of the study of `shell_study`, for the tests that look at them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ PARAMS = Report(
 def write_brain_page(
     files: dict[str, Path], root: Path, earlier: Path | None = None, supplied: Sequence[Path] = ()
 ) -> Path:
-    """B01.html and what lies beside it under `root`, of the results of `write_results`."""
+    """Write B01.html and the files beside it to `root`, from the results of `write_results`."""
     scanned = {int(p.name[:5]): p for p in sorted(files["labels.tif"].parent.glob("*.ome.tif"))}
     report.run_brain(
         brain="B01",
@@ -61,7 +61,7 @@ def write_brain_page(
 
 
 def measure(files: dict[str, Path]) -> None:
-    """Give sections and pairs numbers that differ: true areas, residuals and inliers at random."""
+    """Give sections and pairs different numbers: true areas, random residuals and inliers."""
     rng = np.random.default_rng(3)
     sections = []
     for row in tables.read_rows(tables.SegmentationRow, files["segmentation.parquet"]):
@@ -82,7 +82,7 @@ def measure(files: dict[str, Path]) -> None:
 
 
 def write_pages(root: Path) -> dict[str, Path]:
-    """Pages and truth table of a study whose results are right; paths of all its files."""
+    """Write pages and truth table of a study with correct results; return its files."""
     true_brain = TruthBrain(write_truth(root / "truth"), "B01")
     files = write_results(true_brain, root / "results")
     measure(files)

@@ -1,4 +1,4 @@
-"""Contours, label images, layer masks and cells: read back as written, refused by name."""
+"""Contours, label images, layer masks and cells are read back as written; bad ones are refused."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def feature(**changes: Any) -> dict[str, Any]:
     }
 
 
-def written(tmp_path: Path, *features: dict[str, Any]) -> Path:
+def write_features(tmp_path: Path, *features: dict[str, Any]) -> Path:
     path = tmp_path / "00015.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     return path
@@ -46,18 +46,20 @@ def test_contours_are_read_back_as_written(tmp_path: Path) -> None:
     hole, other = 0.5 * square + 12.25, 0.1 * square + [90, 0]
     contours = [Contour("Fp1", ((square, hole), (other,))), Contour("4a", ((square + 1,),))]
     write_contours(contours, tmp_path / "a.geojson")
-    back = read_contours(tmp_path / "a.geojson", SHAPE)
-    assert [contour.name for contour in back] == ["Fp1", "4a"]
-    assert [len(polygon) for polygon in back[0].polygons] == [2, 1]
-    for polygon, expected in zip(back[0].polygons, contours[0].polygons, strict=True):
+    contours_read = read_contours(tmp_path / "a.geojson", SHAPE)
+    assert [contour.name for contour in contours_read] == ["Fp1", "4a"]
+    assert [len(polygon) for polygon in contours_read[0].polygons] == [2, 1]
+    for polygon, expected in zip(contours_read[0].polygons, contours[0].polygons, strict=True):
         for ring, wanted in zip(polygon, expected, strict=True):
             np.testing.assert_allclose(ring, wanted, atol=6e-4)
 
 
-def test_the_class_is_the_name_and_without_one_the_objects_name(tmp_path: Path) -> None:
+def test_an_area_has_the_name_of_its_class_or_of_the_object(tmp_path: Path) -> None:
     both = feature(properties={"name": "mine", "classification": {"name": "Fp2"}})
     named = feature(properties={"name": "Fp3", "classification": None})
-    names = [contour.name for contour in read_contours(written(tmp_path, both, named), SHAPE)]
+    names = [
+        contour.name for contour in read_contours(write_features(tmp_path, both, named), SHAPE)
+    ]
     assert names == ["Fp2", "Fp3"]
 
 
@@ -88,14 +90,12 @@ def test_the_class_is_the_name_and_without_one_the_objects_name(tmp_path: Path) 
         ),
     ],
 )
-def test_what_is_wrong_with_a_contour_is_said(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_contour_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=r"00015\.geojson: .*" + message):
-        read_contours(written(tmp_path, feature(**changes)), SHAPE)
+        read_contours(write_features(tmp_path, feature(**changes)), SHAPE)
 
 
-def test_other_files_are_no_contours(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
     path.write_text("[1")
     with pytest.raises(InputError, match="not readable as GeoJSON"):

@@ -1,6 +1,6 @@
-"""The pages in a real browser: opened from the disk, sorted, turned, clicked; what they show.
+"""What the pages do in a real browser: they are opened from the disk, sorted, clicked, dragged.
 
-The study is that of `shell_study`: two balls, so that every place on the pages is known.
+The study is that of `shell_study`. Its brain is two balls, so every place on the pages is known.
 """
 
 import json
@@ -38,13 +38,13 @@ def test_pages_open_from_the_disk(browser: Browser, pages: dict[str, Path], page
 def test_sections_are_sorted_by_a_number_worst_first(
     browser: Browser, pages: dict[str, Path], name: str
 ) -> None:
-    """Against pandas; sections without the number come last, in their own order."""
+    """Compared with pandas; sections without the number come last, in their own order."""
     worse = next(n.worse for n in section_numbers.NUMBERS if n.name == name)
     table = section_numbers.read(pages["B01.tsv"]).sort_values(
         [name, "section"], ascending=[worse == "low", True], na_position="last"
     )
     browser.open(pages["B01.html"])
-    # nothing is wrong, and nothing says so
+    # no problem is shown
     assert browser.js("getComputedStyle(byId('problem')).display") == "none"
     browser.js(f"byId('sort').value = '{name}'; byId('sort').dispatchEvent(new Event('change'))")
     shown = browser.js(LISTED)
@@ -66,7 +66,7 @@ def test_sections_are_filtered(browser: Browser, pages: dict[str, Path]) -> None
         assert browser.js(LISTED) == sections
 
 
-def test_keys_lead_from_section_to_section(browser: Browser, pages: dict[str, Path]) -> None:
+def test_keys_go_from_section_to_section(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["B01.html"], "#sort=residual_um&turned=yes")
     order = browser.js(LISTED)
     browser.press("n")
@@ -88,15 +88,15 @@ def test_keys_lead_from_section_to_section(browser: Browser, pages: dict[str, Pa
 def test_a_section_shows_its_points_in_the_gray_matter(
     browser: Browser, pages: dict[str, Path], section: int, mirrored: bool
 ) -> None:
-    """Points lie between the two outlines by the browser's own geometry; cuts lie 0.5 mm beside."""
+    """According to the browser, points are between the two outlines."""
     open_section(browser, pages["B01.html"], section)
     midline = tables.read(tables.MidlineRow, pages["midline.parquet"])
     mine = midline[midline["section"] == section]
     assert browser.js("probe.insides()") == [[True, False]] * len(mine)
-    found = browser.js(f"load('x', 'section {section}').then(v => v.points)")
-    found = np.array(found).reshape(-1, 5)
+    points = browser.js(f"load('x', 'section {section}').then(v => v.points)")
+    points = np.array(points).reshape(-1, 5)
     true_um = mine[["x_um", "y_um", "x_cut_um", "y_cut_um"]].to_numpy()
-    assert np.abs(found[:, :4] * 10 - true_um).max() <= 5
+    assert np.abs(points[:, :4] * 10 - true_um).max() <= 5
     # a mirrored section is flipped, until f is pressed
     flip = "byId('picture').firstChild.getCTM().a < 0"
     assert browser.js(flip) == mirrored
@@ -118,7 +118,7 @@ def test_layers_are_switched_by_keys(browser: Browser, pages: dict[str, Path]) -
 
 
 def test_a_pair_is_shown_for_either_handedness(browser: Browser, pages: dict[str, Path]) -> None:
-    """1920 is mirrored: its outline laid by the pair's transform falls onto its neighbour's."""
+    """1920 is mirrored: the pair's transform moves its outline onto that of its neighbour."""
     open_section(browser, pages["B01.html"], 1920)
     browser.wait_for("document.querySelectorAll('#pairs svg').length === 4")
     pairs = tables.read(tables.PairRow, pages["pairs.parquet"])
@@ -134,7 +134,7 @@ def test_a_pair_is_shown_for_either_handedness(browser: Browser, pages: dict[str
         assert np.abs(fixed - moving).max() < 0.06
 
 
-def test_a_click_on_a_curve_leads_to_the_section(browser: Browser, pages: dict[str, Path]) -> None:
+def test_a_click_on_a_curve_opens_the_section(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["B01.html"])
     browser.click("#curves", 0.999, 0.3)
     last = browser.js("Math.max(...rows.map(row => row.section))")
@@ -147,14 +147,14 @@ def test_a_click_on_a_curve_leads_to_the_section(browser: Browser, pages: dict[s
 def test_decisions_are_kept_until_they_are_written(
     browser: Browser, pages: dict[str, Path], tmp_path: Path
 ) -> None:
-    """What is decided on the page is what the workflow reads from manual/{brain}/sections.tsv."""
+    """The workflow reads the decisions of the page from manual/{brain}/sections.tsv."""
     open_section(browser, pages["B01.html"], 1420)
     assert "manual/B01/segmentation/01420.tif" in browser.js("byId('corrections').textContent")
     browser.press("m")
     browser.press("x")
     browser.press("ArrowRight")
     browser.press("x")
-    open_section(browser, pages["B01.html"], 1920, "&show=mirrored")  # a reload: all is kept
+    open_section(browser, pages["B01.html"], 1920, "&show=mirrored")  # a reload keeps all
     browser.press("m")
     open_section(browser, pages["B01.html"], 1120, "&show=proposed")
     browser.press("a")
@@ -162,10 +162,10 @@ def test_decisions_are_kept_until_they_are_written(
         1120: (True, False), 1420: (True, True), 1520: (None, True), 1920: (False, False),
     }  # fmt: skip
     browser.press("a")
-    browser.press("m")  # taken back
+    browser.press("m")  # undone
     assert 1120 not in decided(browser, tmp_path)
     browser.press("Escape")
-    assert browser.js(LISTED) == [1120, 1220, 2120]  # 1220: the audit says so
+    assert browser.js(LISTED) == [1120, 1220, 2120]  # 1220 by the audit
     browser.js("byId('forget').click()")
     assert browser.js("byId('decisions').hidden")
 
@@ -185,10 +185,10 @@ def corrected_sections(browser: Browser, study: Path) -> list[Section]:
 
 
 @pytest.mark.parametrize("fixed", [1420, 1920])
-def test_a_section_that_is_dragged_says_its_new_place(
+def test_dragging_a_section_gives_its_new_place(
     browser: Browser, pages: dict[str, Path], tmp_path: Path, fixed: int
 ) -> None:
-    """The place onto its neighbour is that of the true stack, moved by what it was dragged."""
+    """The place onto its neighbour is that of the true stack, plus the distance of the drag."""
     moving = {1420: 1520, 1920: 2020}[fixed]
     open_section(browser, pages["B01.html"], moving)
     browser.wait_for("document.querySelectorAll('#pairs svg').length >= 2")
@@ -197,10 +197,10 @@ def test_a_section_that_is_dragged_says_its_new_place(
     x, y, um = browser.js("probe.middle()")
     browser.drag((x, y), (x + 12, y - 7))
     browser.js(f"{view}.parentElement.querySelector('button').click()")
-    found = {s.section: s for s in corrected_sections(browser, tmp_path)}
-    section = found[moving]
+    sections = {s.section: s for s in corrected_sections(browser, tmp_path)}
+    section = sections[moving]
     assert (section.onto, section.mirrored) == (str(fixed), False)
-    assert found[fixed].mirrored is (fixed == 1920)
+    assert sections[fixed].mirrored is (fixed == 1920)
     placed = {
         row.section: row.placement
         for row in tables.read_rows(tables.StackRow, pages["stack.parquet"])
@@ -236,7 +236,7 @@ def test_465_sections_load_as_they_are_scrolled_to(
     assert browser.js(LISTED + ".length") == 465
     asked = [address for address in browser.requests if address.endswith(".jpg")]
     assert 0 < len(asked) < 200
-    # nor for what stands further down
+    # nor for the viewers further down
     assert not any(address.endswith(("surface.js", "points.js")) for address in browser.requests)
     browser.js("byId('sort').value = 'residual_um'; byId('sort').onchange({target: byId('sort')})")
     values = browser.js("listed(state()).map(row => row.values.residual_um)")
@@ -244,7 +244,7 @@ def test_465_sections_load_as_they_are_scrolled_to(
 
 
 def many_sections(pages: dict[str, Path], folder: Path, count: int) -> Path:
-    """The page of B01 with one good section in `count` copies, each with another residual."""
+    """The page of B01 with `count` copies of a good section, each with another residual."""
     start, rest = pages["B01.html"].read_text().split('<script type="application/json" id="data">')
     data, end = rest.split("</script>", 1)
     values = json.loads(data)

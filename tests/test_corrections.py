@@ -40,7 +40,9 @@ def write(study: Path, *rows: str, head: str = HEAD) -> Path:
     return study / "manual"
 
 
-def test_decisions_go_over_the_labs_table_and_empty_cells_decide_nothing(tmp_path: Path) -> None:
+def test_decisions_override_the_table_of_the_lab_and_empty_cells_decide_nothing(
+    tmp_path: Path,
+) -> None:
     own = [replace(SECTIONS[0], mirrored=True, excluded=True), *SECTIONS[1:], *OTHERS]
     manual = write(
         tmp_path,
@@ -174,7 +176,7 @@ def test_manual_places_need_a_pair() -> None:
     assert manual_rigid_between(sections[0], sections[1]) is None
 
 
-def test_proposals_come_in_the_form_of_corrections(tmp_path: Path) -> None:
+def test_proposals_have_the_format_of_corrections(tmp_path: Path) -> None:
     numbers, true = straight(4)
     sections = [replace(SECTIONS[0], section=n) for n in numbers]
     flags = {0: False, 100: True, 200: False, 300: True}

@@ -1,4 +1,4 @@
-"""A folder and a BIDS data set of a lab: added, checked, run, corrected, run again, exported."""
+"""The brains of a lab, from a folder and a BIDS data set: added, run, corrected, exported."""
 
 import json
 import shutil
@@ -30,7 +30,6 @@ FACE_DOWN = 30
 # degrees and um of each section
 PLACES = {10: (4, 900), 20: (0, 0), 30: (-7, 1500), 40: (6, -800)}
 
-
 STACK_FILE = "results/alignment/B21/stack.parquet"
 
 
@@ -42,7 +41,7 @@ def make_the_stack(study: Path) -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
-    """No brain yet: a config for coarse pixels, a template, and the lab's two data sets."""
+    """A study without brains, with coarse pixels, a template, and two data sets of a lab."""
     study = SmallStudy(tmp_path_factory.mktemp("lab") / "study")
     for path in ("config/sections.tsv", "config/brains.tsv"):
         (study.folder / path).unlink()
@@ -97,30 +96,30 @@ def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, ca
     assert command_line.main(["status", "--study", folder]) == 0
     assert "1 proposals to look at" in capsys.readouterr().out
 
-    # copied as it is, the proposal is a decision; and a person leaves out another section
+    # copied unchanged, the proposal becomes a decision; a person also excludes another section
     manual = study.folder / "manual" / "B21" / "sections.tsv"
     manual.parent.mkdir(parents=True)
     proposed = (alignment / "proposed-sections.tsv").read_text()
     manual.write_text(proposed + "40\t\tyes\n")
     decided = {s.section: s for s in corrected(sections[:4], manual.parents[1])}
     assert decided[FACE_DOWN].mirrored and decided[40].excluded
-    # both lie in the second chunk of one brain
+    # both are in the second chunk of one brain
     assert count_jobs(study.folder, targets=[STACK_FILE]) == Counter(alignment_pairs=1, alignment=1)
     make_the_stack(study.folder)
     second = read(StackRow, alignment / "stack.parquet").set_index("section")
     assert second["status"].tolist() == ["ok", "ok", "ok", "excluded"]
     assert count_jobs(study.folder, targets=[STACK_FILE]).total() == 0
     assert command_line.main(["status", "--study", folder]) == 0
-    said = capsys.readouterr().out
-    assert "1 excluded: 40" in said and "proposals to look at" not in said
+    message = capsys.readouterr().out
+    assert "1 excluded: 40" in message and "proposals to look at" not in message
 
     export_to_qupath(study, alignment.parents[1])
 
 
 def export_to_qupath(study: SmallStudy, results: Path) -> None:
-    """Outlines of the sections on their scans, read by shapely and tifffile.
+    """Outlines of the sections fit their scans, according to shapely and tifffile.
 
-    Four slices carry no surface, and so no points: a row of them in each section is laid down.
+    Four sections give no surface and so no points: a line of points is made up for each section.
     """
     chunks = sorted((results / "segmentation/B21").glob("*.par*"))
     segmented = {row.section: row for path in chunks for row in read_rows(SegmentationRow, path)}
@@ -146,7 +145,7 @@ def export_to_qupath(study: SmallStudy, results: Path) -> None:
         outlines = shapely.union_all([s for s in shapes if s.geom_type == "MultiPolygon"])
         mm2 = outlines.area * (listed["pixel_um"] / 1000) ** 2
         assert mm2 == pytest.approx(segmented[number].tissue_mm2, rel=0.01)
-        # pixels of the scan itself, counted from the corner: tissue is dark, the ground bright
+        # pixels of the scan, counted from its corner: tissue is dark, the background bright
         scan = tifffile.imread(study.folder / listed["image"], level=0)[::3, ::3]
         y, x = 3 * np.indices(scan.shape) + 0.5
         inside = shapely.contains_xy(outlines, x, y)

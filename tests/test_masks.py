@@ -1,4 +1,4 @@
-"""Masks against regions that are known: a ball and a box in RAS mm on an oblique, cropped grid."""
+"""Masks of known regions: a ball and a box in RAS mm, on an oblique, cropped grid."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cytopipe.study.masks import read_mask
 
 RANDOM = np.random.default_rng(3)
 POINTS = RANDOM.uniform(-30, 30, (4000, 3))
-# a grid whose axes are neither R, A, S nor right-handed, and which holds only part of the points
+# a left-handed grid, oblique to R, A and S, that covers only part of the points
 TURN = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
 AFFINE = np.eye(4)
 AFFINE[:3, :3] = TURN * [0.8, 1.0, -1.2]
@@ -35,7 +35,7 @@ def drawn(region) -> np.ndarray:
 
 
 def nearest(region) -> np.ndarray:
-    """What the region becomes on the grid, by brute force."""
+    """The points whose nearest voxel is in the region, by brute force."""
     inverse = np.linalg.inv(AFFINE)
     index = np.rint(POINTS @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
     inside = ((index >= 0) & (index < SHAPE)).all(axis=1)
@@ -66,7 +66,7 @@ def test_segments_of_one_layer(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.holds(POINTS), nearest(ball) & ~nearest(box))
 
 
-def test_nifti_of_any_number_kind_is_one_segment(tmp_path: Path) -> None:
+def test_a_nifti_file_of_any_data_type_is_one_segment(tmp_path: Path) -> None:
     path = tmp_path / "exclusion.nii.gz"
     nib.save(nib.Nifti1Image(0.5 * drawn(ball)[..., None].astype(np.float32), AFFINE), path)
     (segment,) = read_mask(path)
@@ -122,7 +122,7 @@ def nrrd_layer(path: Path) -> None:
         (lambda path: path.touch(), ".mha", "unknown format of a mask"),
     ],
 )
-def test_what_is_no_mask_is_refused(tmp_path: Path, make, suffix: str, message: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, make, suffix: str, message: str) -> None:
     path = tmp_path / f"exclusion{suffix}"
     make(path)
     with pytest.raises(InputError, match=message) as refused:

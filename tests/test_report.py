@@ -1,4 +1,4 @@
-"""The pages: what they show lies where it is said to lie, and they need nothing else."""
+"""The pages show the right things at the right places, and load nothing from elsewhere."""
 
 import json
 import re
@@ -30,7 +30,7 @@ from cytopipe.truth.scoring import judged
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_points_lie_on_what_they_mark_also_when_the_section_is_shown_flipped(
+def test_points_are_drawn_in_place_even_if_the_section_is_flipped(
     mirrored: bool,
 ) -> None:
     image = np.full((100, 120), 230, np.uint8)
@@ -42,11 +42,11 @@ def test_points_lie_on_what_they_mark_also_when_the_section_is_shown_flipped(
     rows = np.flatnonzero((np.ptp(picture, axis=2) > 50).any(axis=1))
     assert rows.mean() == pytest.approx(31, abs=0.6)
     assert columns.mean() == pytest.approx(119 - 21 if mirrored else 21, abs=0.6)
-    # the mark itself was flipped as well: around the point it is still dark
+    # the mark was flipped as well: it is still dark around the point
     assert picture[30:33, round(columns.mean()) - 1 : round(columns.mean()) + 2].max() < 230
 
 
-def test_a_grid_maps_as_the_frames_say() -> None:
+def test_a_mirrored_grid_flips_points() -> None:
     points = np.array([[1000.0, 2000.0]])
     flipped = thumbnails.Grid(512, FULL_UM, WIDTH_UM)
     plain = thumbnails.Grid(512, FULL_UM, None)
@@ -99,7 +99,7 @@ def test_letters_name_the_sides_of_a_rendering(view: str) -> None:
         assert outer == (side > 0), (view, letter)
 
 
-def test_what_is_nearer_hides_what_is_behind() -> None:
+def test_near_surfaces_hide_those_behind() -> None:
     front, back = ball("R", 5), ball("R", 9)
     both = Surface(
         np.concatenate([front.vertices + (0, 30, 0), back.vertices]),
@@ -113,7 +113,7 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
         if not hidden:
             assert middle[1] > 200 and middle[0] == 0
         assert (picture[..., 0] > picture[..., 1]).sum() > 0
-    # no holes: the disc of the far ball is filled as a circle is
+    # the disc of the far ball has no holes
     picture = renderings.render(back, np.ones(len(back.vertices)), colours, "from above", 0.25)
     covered = (picture[..., 1] < 255).sum() * 0.25**2
     assert covered == pytest.approx(np.pi * 81, rel=0.05)
@@ -165,9 +165,7 @@ def test_the_brain_page_shows_all_sections_with_their_status(pages: dict[str, Pa
         assert [int(path.stem) for path in sorted(folder.glob(pattern))] == scanned
 
 
-def test_a_brain_s_files_are_the_same_when_made_again(
-    pages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_files_of_a_brain_are_reproducible(pages: dict[str, Path], tmp_path: Path) -> None:
     again = write_brain_page(pages, tmp_path)
     here, there = pages["B01.html"].parent, again.parent
     names = [p.relative_to(here) for p in sorted(here.glob("B01*/**/*")) if p.is_file()]
@@ -176,7 +174,7 @@ def test_a_brain_s_files_are_the_same_when_made_again(
         assert (here / name).read_bytes() == (there / name).read_bytes(), name
 
 
-def test_the_page_says_what_is_ready_made(pages: dict[str, Path], tmp_path: Path) -> None:
+def test_the_page_names_supplied_files(pages: dict[str, Path], tmp_path: Path) -> None:
     assert "Supplied files" not in pages["B01.html"].read_text()
     supplied = [tmp_path / name for name in ("tissue.nii.gz", "hemi-L_mid.surf.gii")]
     text = write_brain_page(pages, tmp_path, supplied=supplied).read_text()
@@ -184,7 +182,7 @@ def test_the_page_says_what_is_ready_made(pages: dict[str, Path], tmp_path: Path
     assert re.search(rf"Supplied files that replace .*:\n{named[0]}, {named[1]}\.</p>", text)
 
 
-def test_pages_are_the_same_when_made_again(pages: dict[str, Path], tmp_path: Path) -> None:
+def test_pages_are_reproducible(pages: dict[str, Path], tmp_path: Path) -> None:
     again = {
         "roles": {"B01": "seen"},
         "pages": [pages["B01.html"]],
@@ -202,37 +200,39 @@ def test_pages_are_the_same_when_made_again(pages: dict[str, Path], tmp_path: Pa
     report.run(**again, page=tmp_path / "b.html")
     first = (tmp_path / "a.html").read_text()
     assert first == (tmp_path / "b.html").read_text()
-    # neither truth nor training: said so, not shown empty
+    # without truth and training the page has text instead of empty tables
     assert "audit" not in first
     assert "No network was trained" in first and "No scores" in first and "phantom" not in first
 
 
-def test_what_the_audit_found_is_proposed_on_both_pages(pages: dict[str, Path]) -> None:
+def test_findings_of_the_audit_are_proposed_on_both_pages(pages: dict[str, Path]) -> None:
     index = pages["index.html"].read_text()
     rows = re.findall(r'<a href="B01.html#section=(\d+)">\d+</a></td>.*?<td>([\d.]+)</td>', index)
     assert rows == [("1120", "0.991"), ("1220", "0.930")]
     assert "swapped with 1320" in index and "exchange &lt;them&gt;" in index
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page_of(pages))
     assert data is not None
-    of = {row["section"]: row["proposed"] for row in json.loads(data[1])["rows"]}
+    proposed = {row["section"]: row["proposed"] for row in json.loads(data[1])["rows"]}
     # the alignment proposed 1120 as well
-    assert of[1120] == {
+    assert proposed[1120] == {
         "mirrored": "yes",
         "excluded": "",
         "notes": "with 1020 3 inliers; audit: mirrored, confidence 0.991",
     }
-    assert of[1220]["mirrored"] == "" and "audit: swapped with 1320" in of[1220]["notes"]
-    assert of[2120]["excluded"] == "yes" and of[1020] is None
+    assert (
+        proposed[1220]["mirrored"] == "" and "audit: swapped with 1320" in proposed[1220]["notes"]
+    )
+    assert proposed[2120]["excluded"] == "yes" and proposed[1020] is None
 
 
 def page_of(pages: dict[str, Path]) -> str:
     return pages["B01.html"].read_text()
 
 
-def test_failed_checks_of_the_way_to_the_template_stand_out(
+def test_failed_checks_of_the_transform_to_the_template_stand_out(
     pages: dict[str, Path], tmp_path: Path
 ) -> None:
-    """On the brain's page in red, first, and with what to do; on the study's by their number."""
+    """The brain's page lists them first, in red, with a remedy; the study's page counts them."""
     page = pages["B01.html"].read_text()
     assert "folded tissue" in page and "at most 0.001" in page
     good = tables.read_rows(tables.CheckRow, pages["checks.parquet"])
@@ -255,7 +255,7 @@ def test_failed_checks_of_the_way_to_the_template_stand_out(
     assert study_page.BRAIN_COLUMNS[-1] == "failed checks"
 
 
-def test_figures_of_the_same_content_are_the_same_text() -> None:
+def test_figures_are_reproducible() -> None:
     table = pd.DataFrame({"epoch": [0, 1], "loss": [3.0, 2.0]})
     assert figures.training_figure({"a": table}) == figures.training_figure({"a": table})
     assert figures.training_figure({"a": table}).startswith("<svg")
@@ -293,9 +293,9 @@ def test_text_from_tables_cannot_become_markup(tmp_path: Path) -> None:
 # --- numbers of the sections
 
 
-def test_numbers_say_which_section_is_wrong_and_how(pages: dict[str, Path]) -> None:
+def test_numbers_show_which_section_is_wrong(pages: dict[str, Path]) -> None:
     numbers = section_numbers.read(pages["B01.tsv"]).set_index("section")
-    # the two balls are cut everywhere alike about their centre: nothing jumps
+    # all cuts of the two balls have the same centre: nothing jumps
     inner = numbers.loc[1320:1720]
     assert inner["jump_mm"].max() < 0.1
     assert inner.index.tolist() == [1320, 1420, 1520, 1720] and (inner["usable"] == 100).all()
@@ -303,7 +303,7 @@ def test_numbers_say_which_section_is_wrong_and_how(pages: dict[str, Path]) -> N
     assert numbers["mirrored"].to_dict() == {n: n in (1120, 1920) for n in numbers.index}
 
 
-def test_a_misplaced_section_jumps_by_as_much_as_it_is_off(pages: dict[str, Path]) -> None:
+def test_a_misplaced_section_jumps_by_its_error(pages: dict[str, Path]) -> None:
     stack = tables.read_rows(tables.StackRow, pages["stack.parquet"])
     moved = [
         replace(place, x_um=place.x_um + 3000) if place.section == 1420 else place
@@ -318,15 +318,18 @@ def test_a_misplaced_section_jumps_by_as_much_as_it_is_off(pages: dict[str, Path
     assert section_numbers.neighbours(values).isna().tolist() == [True, False, False, False, True]
 
 
-def test_what_stands_out_is_far_on_the_worse_side() -> None:
+def test_outliers_are_far_on_the_worse_side() -> None:
     frame = pd.DataFrame({c: np.linspace(1, 2, 50) for c in section_numbers.COLUMNS})
     frame["section"] = np.arange(50)
     frame.loc[7, "residual_um"] = 40  # high is worse
     frame.loc[8, "residual_um"] = -40
     frame.loc[9, "overlap"] = -40  # low is worse
     frame.loc[10, "points"] = -40  # a pole has few: not judged
-    found = section_numbers.outliers(frame)
-    assert {s: names for s, names in found.items() if names} == {7: ["residual_um"], 9: ["overlap"]}
+    outliers = section_numbers.outliers(frame)
+    assert {s: names for s, names in outliers.items() if names} == {
+        7: ["residual_um"],
+        9: ["overlap"],
+    }
 
 
 def test_changes_since_an_earlier_run_are_named(pages: dict[str, Path], tmp_path: Path) -> None:
@@ -337,10 +340,10 @@ def test_changes_since_an_earlier_run_are_named(pages: dict[str, Path], tmp_path
     before.loc[before["section"] == 1520, "mirrored"] = True
     before = before[before["section"] != 1820]
     section_numbers.write(before, tmp_path / "B01.tsv")
-    found = section_numbers.changes(section_numbers.read(tmp_path / "B01.tsv"), now)
-    assert [row["section"] for row in found] == [1420, 1520, 1820]
-    assert found[0]["changes"][0] == "status: uncertain → ok"
-    assert found[1]["changes"] == ["mirrored: yes → no"] and found[2]["changes"] == ["new"]
+    changes = section_numbers.changes(section_numbers.read(tmp_path / "B01.tsv"), now)
+    assert [row["section"] for row in changes] == [1420, 1520, 1820]
+    assert changes[0]["changes"][0] == "status: uncertain → ok"
+    assert changes[1]["changes"] == ["mirrored: yes → no"] and changes[2]["changes"] == ["new"]
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:

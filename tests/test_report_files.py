@@ -1,4 +1,4 @@
-"""What is laid beside a brain's page: arrays, volumes, surfaces, paths as it unpacks them."""
+"""The files beside the page of a brain: arrays, volumes, surfaces and paths, as it reads them."""
 
 import base64
 import errno
@@ -24,7 +24,7 @@ def unpacked(values: dict) -> np.ndarray:
     return np.frombuffer(content, values["dtype"]).reshape(values["shape"])
 
 
-def test_arrays_come_back_from_the_page_s_form() -> None:
+def test_packed_arrays_are_unpacked_unchanged() -> None:
     for array in (np.arange(24, dtype=np.int16).reshape(2, 3, 4) - 7, np.float32([0.5, -3])):
         assert np.array_equal(unpacked(json.loads(json.dumps(bundle.packed(array)))), array)
 
@@ -47,7 +47,7 @@ def test_a_thinned_volume_keeps_labels_in_their_place() -> None:
         assert places.max(axis=0) == pytest.approx(before.max(axis=0), abs=spacing_mm)
 
 
-def test_a_decimated_surface_stays_where_it_is_with_its_map() -> None:
+def test_a_decimated_surface_and_its_map_stay_in_place() -> None:
     both = {h: ball(h, MIDDLE_MM) for h in "LR"}
     height = {h: s.vertices[:, 2] for h, s in both.items()}
     values = bundle.surface_values(both, {"height": height}, 2000)
@@ -63,7 +63,7 @@ def test_a_decimated_surface_stays_where_it_is_with_its_map() -> None:
     assert list(values) == ["L", "R"] and 1900 <= count <= 2000
 
 
-def test_paths_are_the_outlines_to_half_a_pixel() -> None:
+def test_paths_follow_the_outlines_to_half_a_pixel() -> None:
     angle = np.linspace(0, 2 * np.pi, 2000)
     circle = 30_000 + 20_000 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     path = section_files.path_of([circle], 100)
@@ -90,17 +90,17 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
-    told = pytest.raises(InputError, match=r"B01: could not be written .*make room")
-    with told, atomic_folder(tmp_path / "B01", replace=True):
+    refused = pytest.raises(InputError, match=r"B01: could not be written .*make room")
+    with refused, atomic_folder(tmp_path / "B01", replace=True):
         raise full
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("flipped", [False, True])
-def test_the_other_hand_is_laid_where_its_outline_fits(flipped: bool) -> None:
+def test_the_other_handedness_is_aligned_by_the_outline(flipped: bool) -> None:
     columns, rows = np.meshgrid(np.arange(0, 60_000, 1000.0), np.arange(0, 40_000, 1000.0))
     plane = np.stack([columns, rows], axis=-1).reshape(-1, 2)
-    shape = (plane[:, 0] < 20_000) | (plane[:, 1] < 12_000)  # an L: of one hand, one way up
+    shape = (plane[:, 0] < 20_000) | (plane[:, 1] < 12_000)  # an L has no symmetry
     fixed = other_handedness.Outline(plane[shape] + (7000, 3000), 90_000, 1000)
     back = Rigid(np.radians(-21), 9000, -4000, "fixed", "moving")
     moved = back(fixed.points_um)

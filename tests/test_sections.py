@@ -1,4 +1,4 @@
-"""The tables a lab edits: read, or refused with line, value and remedy."""
+"""The tables that a lab edits are read, or refused with line, value and remedy."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def sections_file(tmp_path: Path, *rows: str, head: str = HEAD) -> Path:
     return path
 
 
-def test_rows_are_sorted_and_keep_what_is_not_said_apart(tmp_path: Path) -> None:
+def test_rows_are_sorted_and_empty_cells_decide_nothing(tmp_path: Path) -> None:
     path = sections_file(
         tmp_path,
         "B02\t15\tb.tif\t1\t20\tyes\tno\ta note",
@@ -40,7 +40,7 @@ def test_rows_are_sorted_and_keep_what_is_not_said_apart(tmp_path: Path) -> None
     assert [Section(**s.row()) for s in rows] == rows
 
 
-def test_what_is_known_of_a_scan_decides_whether_it_is_copied(tmp_path: Path) -> None:
+def test_levels_and_background_decide_whether_a_scan_is_copied(tmp_path: Path) -> None:
     path = sections_file(
         tmp_path,
         "B01\t1\ta.ome.tif\t1\t20\t\t",
@@ -53,7 +53,7 @@ def test_what_is_known_of_a_scan_decides_whether_it_is_copied(tmp_path: Path) ->
     rows = read_sections(path)
     copied = [needs_pyramid(s.image, s.levels, s.background) for s in rows]
     assert copied == [False, True, False, False, True]
-    # where a scan is read from is no value of a stage; its ground is
+    # a rule's params contain the background of a scan, but not its levels
     assert [set(s.row()) - set(rows[0].row()) for s in rows] == [set()] * 4 + [{"background"}]
 
 
@@ -77,14 +77,14 @@ def test_a_bad_row_is_refused(tmp_path: Path, row: str, message: str) -> None:
         read_sections(sections_file(tmp_path, row), brains=["B01"])
 
 
-def test_a_ground_that_is_neither_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_background_is_refused(tmp_path: Path) -> None:
     head = "brain\tsection\timage\tspacing_um\tthickness_um\tbackground\n"
     path = sections_file(tmp_path, "B01\t1\ta.tif\t1\t20\tblack", head=head)
     with pytest.raises(InputError, match="background is 'black'; use one of bright, dark"):
         read_sections(path)
 
 
-def test_a_number_given_twice_is_refused(tmp_path: Path) -> None:
+def test_a_section_listed_twice_is_refused(tmp_path: Path) -> None:
     row = "B01\t15\ta.tif\t1\t20\t\t\t"
     with pytest.raises(InputError, match="section 15 of brain B01 is listed twice"):
         read_sections(sections_file(tmp_path, row, row))

@@ -1,6 +1,6 @@
 """Planes, surface and points of a brain's page, as niivue draws them in a real browser.
 
-The study is that of `shell_study`: two balls, so that every place on the page is known.
+The study is that of `shell_study`. Its brain is two balls, so every place on the page is known.
 """
 
 import itertools
@@ -23,7 +23,7 @@ def open_viewer(browser: Browser, page: Path, canvas: str, ready: str) -> None:
 
 
 def circle(centre: np.ndarray, axis: int, radius_mm: float) -> list[list[float]]:
-    """Forty places around `centre`, in the plane across `axis`."""
+    """Forty places around `centre`, in the plane perpendicular to `axis`."""
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False) + 0.1
     places = np.tile(centre, (40, 1))
     others = [other for other in range(3) if other != axis]
@@ -31,7 +31,9 @@ def circle(centre: np.ndarray, axis: int, radius_mm: float) -> list[list[float]]
     return places.tolist()
 
 
-def test_planes_are_linked_and_show_what_is_there(browser: Browser, pages: dict[str, Path]) -> None:
+def test_planes_are_linked_and_show_tissue_surface_and_repairs(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
     open_viewer(browser, pages["B01.html"], "planes", "brainPlanes")
     left, right = CENTRES["L"], CENTRES["R"]
     browser.js(f"moveTo(brainPlanes, {right.tolist()})")
@@ -42,7 +44,7 @@ def test_planes_are_linked_and_show_what_is_there(browser: Browser, pages: dict[
     position = browser.js("positionOf(brainPlanes)")
     assert position == pytest.approx(left.tolist(), abs=0.5)
     assert "R -16." in browser.js("byId('plane-readout').textContent")
-    # off the centre: niivue's line is thin where a surface stands upright on the plane
+    # off the centre: niivue's line is thin if a surface is perpendicular to the plane
     for axis, off_mm in itertools.product(range(3), (-6.0, 7.0)):
         centre = left.copy()
         centre[axis] += off_mm
@@ -62,12 +64,12 @@ def test_planes_are_linked_and_show_what_is_there(browser: Browser, pages: dict[
         assert inside < 5 and on > 25 and outside < 5, (axis, off_mm)
     browser.js("byId('show-cut').click()")
     assert not any(map(vermillion, colours(MIDDLE_MM)))
-    # the repair lies 12 mm above the centre of the right ball; its row leads there
+    # the repair is 12 mm above the centre of the right ball; its row moves the planes there
     browser.click("#repair-list tr")
     there = right + (0, 0, 12)
     assert browser.js("positionOf(brainPlanes)") == pytest.approx(there.tolist(), abs=0.1)
     assert "section 1520" in browser.js("byId('plane-readout').textContent")  # 30 mm / 20 um
-    # and is circled
+    # the repair is circled
     circles = [circle(there, 1, radius_mm) for radius_mm in np.arange(3.5, 4.5, 0.1)]
     shown = browser.js(f"probe.pixels(brainPlanes, 1, {list(itertools.chain(*circles))})")
     around = np.reshape([vermillion(colour) for colour in shown], (len(circles), -1))
@@ -76,7 +78,7 @@ def test_planes_are_linked_and_show_what_is_there(browser: Browser, pages: dict[
 
 
 def vermillion(colour: list[int]) -> bool:
-    """Whether a pixel is of the colour of mid-surface and defects, at least for a part."""
+    """Whether a pixel has the colour of mid-surface and defects, at least in part."""
     return colour[0] - colour[2] > 60
 
 
@@ -108,10 +110,10 @@ def test_letters_name_the_sides_of_the_planes(browser: Browser, pages: dict[str,
             assert abs(towards[1 - main]) < 0.02, (axis, letter)
 
 
-def test_the_surface_turns_and_a_click_finds_the_place(
+def test_the_surface_rotates_and_a_click_moves_the_planes(
     browser: Browser, pages: dict[str, Path]
 ) -> None:
-    """Each ball from each side: the place under the pointer lies on the side that one sees."""
+    """For each ball from each side, the place under the pointer is on the visible side."""
     open_viewer(browser, pages["B01.html"], "surface-canvas", "brainPlanes && surfaceView")
     browser.js(
         "byId('surface-map').value = 'hemisphere'; byId('surface-map').onchange();"
@@ -126,7 +128,7 @@ def test_the_surface_turns_and_a_click_finds_the_place(
             browser.js(f"byId('surface-side').value = '{side}'; byId('surface-side').onchange()")
             count, *middle = browser.js("probe.surface(surfaceView)")
             assert count > 5000
-            # beside the crosshair, which would be in the way
+            # beside the crosshair, which would hide the surface
             off = {"L": 0.04, "R": -0.04}[side]
             browser.click("#surface-canvas", middle[0] + off, middle[1] + off, count=2)
             place = np.array(browser.js("positionOf(brainPlanes)")) - CENTRES[side]
@@ -134,10 +136,10 @@ def test_the_surface_turns_and_a_click_finds_the_place(
             assert place[axis] * sign > 0.75 * MIDDLE_MM, (pose, side)
             middles[pose, side] = middle
     assert "section" in browser.js("byId('surface-readout').textContent")
-    # as one looks at the brain, its left is at the right from the front and from below
+    # from the front and from below, the left hemisphere is at the right
     for pose, sign in (("above", 1), ("behind", 1), ("front", -1), ("below", -1)):
         assert sign * (middles[pose, "R"][0] - middles[pose, "L"][0]) > 0.05, pose
-    # dragging turns the surface: from the left one ball hides the other, then both are seen
+    # dragging rotates the surface: from the left one ball hides the other, then both are visible
     browser.js("byId('surface-side').value = 'both'; byId('surface-side').onchange()")
     browser.js("byId('poses').children[0].click()")
     one = browser.js("probe.surface(surfaceView)")[0]
@@ -148,13 +150,11 @@ def test_the_surface_turns_and_a_click_finds_the_place(
     )
     browser.drag((x, y), (x + 90, y))
     assert browser.js("probe.surface(surfaceView)")[0] > 1.5 * one
-    # and leaves the planes where they are
+    # the planes do not move
     assert browser.js("positionOf(brainPlanes)") == before
 
 
-def test_points_lie_over_the_template_on_their_side(
-    browser: Browser, pages: dict[str, Path]
-) -> None:
+def test_points_are_on_their_side_of_the_template(browser: Browser, pages: dict[str, Path]) -> None:
     open_viewer(browser, pages["B01.html"], "template-planes", "templatePlanes")
     browser.js("byId('colour-points').value = 'hemisphere'; byId('colour-points').onchange()")
     columns = [
@@ -165,7 +165,7 @@ def test_points_lie_over_the_template_on_their_side(
     # the estimated error of a phantom's points is 0 here: the darkest colour of viridis
     browser.js("byId('colour-points').value = 'sigma'; byId('colour-points').onchange()")
     assert browser.js("probe.colour(templatePlanes, [68, 1, 84])")[0] > 100
-    # a click onto a point says whose it is
+    # at a point, the page shows its area, hemisphere and section
     points = tables.read(tables.PointRow, pages["points.parquet"])
     point = points[(points["section"] == 1520) & (points["hemisphere"] == "L")].iloc[10]
     at_mm = [float(point[axis]) for axis in ("x_mm", "y_mm", "z_mm")]
