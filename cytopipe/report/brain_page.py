@@ -12,7 +12,7 @@ import pandas as pd
 from cytopipe import provenance
 from cytopipe.files import atomic_write
 from cytopipe.formats.surfaces import Surface
-from cytopipe.formats.tables import CheckRow, RepairRow, StackRow
+from cytopipe.formats.tables import RepairRow, StackRow
 from cytopipe.numerics.geometry import Floats, Rigid, unmirror
 from cytopipe.report import (
     figures,
@@ -112,20 +112,6 @@ def statuses(points: pd.DataFrame) -> dict[str, Any]:
         for hemisphere, numbers in zip(counts.index, counts[columns].to_numpy(), strict=True)
     ]
     return {"columns": columns, "rows": rows}
-
-
-def check_rows(checks: Sequence[CheckRow]) -> list[dict[str, str]]:
-    """Checks as text, the failed ones first."""
-    return [
-        {
-            "check": row.check,
-            "limit": row.limit,
-            "status": row.status,
-            "remedy": row.remedy,
-            "value": f"{row.value:.3g} {row.unit}" if np.isfinite(row.value) else "none",
-        }
-        for row in sorted(checks, key=lambda row: not row.has_failed)
-    ]
 
 
 def headline_numbers(brain: BrainResults) -> list[tuple[str, str]]:
@@ -356,7 +342,10 @@ def page_values(
             (row, float(np.nanmedian(thickness[row.hemisphere]))) for row in brain.surface_table
         ],
         "statuses": statuses(brain.points),
-        "checks": check_rows(brain.checks),
+        "checks": [
+            (row, f"{row.value:.3g} {row.unit}" if np.isfinite(row.value) else "none")
+            for row in sorted(brain.checks, key=lambda row: not row.has_failed)
+        ],
         "data": data,
         "scripts": markup(scripts),
     }

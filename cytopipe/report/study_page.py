@@ -1,7 +1,6 @@
 """The page of the study: its brains, networks, scores and, for a phantom, the truth table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -50,12 +49,6 @@ def brain_cells(brain: BrainResults) -> list[dict[str, Any]]:
         cell(f"{located:.0%}", located < 0.95),
         cell(str(failed), failed > 0),
     ]
-
-
-def audit_rows(audit: Sequence[AuditRow]) -> list[dict[str, Any]]:
-    """Findings of the audit, by brain and falling confidence."""
-    ordered = sorted(audit, key=lambda row: (row.brain, -row.confidence, row.section))
-    return [asdict(row) | {"confidence": f"{row.confidence:.3f}"} for row in ordered]
 
 
 def score_tasks(
@@ -140,7 +133,7 @@ def page_values(
     return {
         "brains": brains,
         "brain_columns": BRAIN_COLUMNS,
-        "audit": None if audit is None else audit_rows(audit),
+        "audit": audit and sorted(audit, key=lambda r: (r.brain, -r.confidence, r.section)),
         "training": markup(figures.training_figure(trained)) if runs else "",
         "runs": runs,
         "tasks": score_tasks(scores, task_pages),

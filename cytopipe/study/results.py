@@ -257,7 +257,7 @@ class Study:
     folder : the study's folder, which holds `config/`, `manual/` and `results/`.
     config : the content of config/config.yaml.
     brains : brain to role (seen, transfer or unseen), in the order of config/brains.tsv.
-    sections : sections of all brains, with the corrections of `manual/`.
+    sections : sections of all brains, as config/sections.tsv lists them.
     """
 
     folder: Path
@@ -284,7 +284,8 @@ class Study:
                 f"{self.folder}/config/brains.tsv: has no brain {name!r}; "
                 f"use one of {', '.join(self.brains)}"
             )
-        sections = [section for section in self.sections if section.brain == name]
+        own = [section for section in self.sections if section.brain == name]
+        sections = corrected(own, self.folder / "manual")
         span = self.config["study"]["chunk_span"]
         chunks = sorted({chunk_of(section.section, span) for section in sections})
         template = self.config["template"]
@@ -310,4 +311,4 @@ def open_study(path: Path | str = ".") -> Study:
     config = study_config.read(folder / "config" / "config.yaml")
     brains = read_brains(folder / "config" / "brains.tsv")
     sections = read_sections(folder / "config" / "sections.tsv", brains=list(brains))
-    return Study(folder, config, brains, corrected(sections, folder / "manual"))
+    return Study(folder, config, brains, sections)
