@@ -45,25 +45,17 @@ class Number:
 
 NUMBERS = (
     Number("tissue_mm2", "tissue", "tissue", "mm²", "low", 0, False),
-    Number("tissue_off", "tissue, off its neighbours", "tissue area", "%", "high", 0, True),
+    Number("tissue_off", "tissue, difference from neighbours", "tissue area", "%", "high", 0, True),
     Number(
-        "gray_off", "share of gray matter, off its neighbours", "gray share", "%", "high", 0, True
+        "gray_off", "gray share, difference from neighbours", "gray share", "%", "high", 0, True
     ),
     Number("sulcal_mm", "open sulcal boundary", "sulci", "mm", "low", 0, False),
-    Number(
-        "sulcal_missing",
-        "open sulcal boundary, less than its neighbours",
-        "sulci closed",
-        "%",
-        "high",
-        0,
-        True,
-    ),
+    Number("sulcal_missing", "missing open sulci", "sulci closed", "%", "high", 0, True),
     Number("inliers", "inliers of its pair", "inliers", "", "low", 0, False),
-    Number("hand_margin", "inliers, times those of the other hand", "hand", "", "low", 1, False),
+    Number("hand_margin", "inliers, ratio of the handednesses", "handedness", "", "low", 1, False),
     Number("residual_um", "residual of its pair", "residual", "µm", "high", 0, True),
     Number("overlap", "overlap with its neighbour", "overlap", "%", "low", 0, True),
-    Number("jump_mm", "tissue's centre, off its neighbours", "centre jumps", "mm", "high", 2, True),
+    Number("jump_mm", "centre, difference from neighbours", "centre jumps", "mm", "high", 2, True),
     Number("sigma_um", "estimated error of its place", "place error", "µm", "high", 0, False),
     Number("points", "usable points", "points", "", "low", 0, False),
     Number("usable", "share of points that are usable", "unusable points", "%", "low", 0, True),
