@@ -29,6 +29,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> "Model":
         If a file is missing or damaged.
     """
     # imported here, so that stages without networks do not wait for torch
+    # imported here, so that a stage without networks does not wait for torch
     from cytopipe.learning import models
 
     return models.load_model(folder, device)

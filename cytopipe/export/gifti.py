@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe.export import Params, readme
@@ -57,8 +56,7 @@ def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
             if features is not None and params.run is not None:
                 prefix += f"run-{params.run}_"
                 _write_features(brain, nearest, features, hemisphere, prefix)
-                predictions = brain.predictions(params.run)
-                _write_predictions(brain, nearest, predictions, areas, hemisphere, prefix)
+                _write_predictions(brain, nearest, areas, params.run, hemisphere, prefix)
     readme.write("gifti", brains, folder)
 
 
@@ -138,11 +136,12 @@ def _write_features(
 def _write_predictions(
     brain: BrainResults,
     nearest: NearestPoints,
-    predictions: pd.DataFrame | None,
     areas: Areas,
+    run: str,
     hemisphere: str,
     prefix: str,
 ) -> None:
+    predictions = brain.predictions(run)
     if predictions is None or predictions.empty:
         return
     table = brain.points[["point_id"]].merge(predictions, on="point_id", how="left")
