@@ -28,7 +28,6 @@ def load_model(folder: Path | str, device: str = "cpu") -> "Model":
     InputError
         If a file is missing or damaged.
     """
-    # imported here, so that stages without networks do not wait for torch
     # imported here, so that a stage without networks does not wait for torch
     from cytopipe.learning import models
 
