@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -105,12 +106,12 @@ def shrunk(image: NDArray[Any], factor: float) -> NDArray[Any]:
 
 def missing_numbers(numbers: list[int]) -> list[int]:
     """Section numbers that are missing if numbers rise by their median step."""
-    steps = np.diff(sorted(numbers))
-    if not len(steps):
+    numbers = sorted(numbers)
+    if len(numbers) < 2:
         return []
-    step = int(np.median(steps))
-    return sorted(
+    step = int(np.median(np.diff(numbers)))
+    return [
         number
-        for before, gap in zip(sorted(numbers), steps, strict=False)
-        for number in range(before + step, before + int(gap) - step // 2, step)
-    )
+        for before, after in pairwise(numbers)
+        for number in range(before + step, after - step // 2, step)
+    ]
