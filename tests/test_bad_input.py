@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         rows(GOOD, GOOD.replace("15\t", "30\t")[:-2] + "30"),
         sheet,
         "thickness_um",
-        "has one",
+        "use one thickness",
     ),
     # scans
     "truncated file": (truncated, CHECK, "30.ome.tif", "scan or copy it again"),
@@ -175,7 +175,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         decided("15\tno\t\t30\t0\t0\t0", "30\tno\t\t15\t0\t0\t0"),
         corrections,
         "circle",
-        "empty the transform",
+        "empty one of them",
     ),
     "3-channel mask": (
         mask(np.zeros((9, 9, 9, 3), np.uint8)),
@@ -322,7 +322,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         nothing,
         (*ADD, "--images", "STUDY/config"),
         "holds no image",
-        "known are",
+        "use one of .btf",
     ),
     "no folder": (nothing, (*ADD, "--images", "STUDY/scan"), "scan: not found", "give the"),
     "a brain added twice": (
@@ -335,7 +335,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         nothing,
         ("add-brain", "B/1", "--study", "STUDY", "--images", "STUDY/images"),
         "brain 'B/1'",
-        "use letters",
+        "use only letters",
     ),
     "a sidecar that is no JSON": (bids("{"), BIDS, "BF.json: not readable as JSON", "correct it"),
     "a unit of no length": (

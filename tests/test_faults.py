@@ -171,7 +171,7 @@ _OTHERWISE = {
 
 
 def test_nothing_is_written_under_its_final_name() -> None:
-    """A new writer has to go through `whole`, whose path is called `beside` everywhere."""
+    """A new writer has to go through `atomic_write`, whose path is called `beside` everywhere."""
     package = Path(files.__file__).parent
     found = {
         (path.name, next(filter(None, match.groups())))

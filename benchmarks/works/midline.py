@@ -1,5 +1,7 @@
 """Midline: the points of a section pushed onto its midline (`cytopipe.midline.refinement`)."""
 
+from typing import Literal
+
 import cortex
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +9,7 @@ from scipy import ndimage
 from side_by_side import Work
 from skimage.morphology import thin
 
-from cytopipe.midline.refinement import Refined, Target, refine
+from cytopipe.midline.refinement import Refined, refine
 from cytopipe.numerics.laplace2d import interpolate
 
 Floats = NDArray[np.float64]
@@ -117,7 +119,7 @@ def library_walk(field: NDArray[np.float32], gray: Mask, points: Floats, target:
 
 
 def library_refine(
-    labels: NDArray[np.uint8], points: Floats, target: Target
+    labels: NDArray[np.uint8], points: Floats, target: Literal["laplacian", "skeleton"]
 ) -> tuple[Floats, Floats]:
     """Points on the target and the depth field, by numpy, scipy and scikit-image."""
     gray = labels == 1
@@ -155,7 +157,7 @@ def works() -> list[Work]:
         apart_um = f"points {typical:.1f} um apart (95 %: {most:.1f})"
         return f"errors of depth {mine:.1g}, peer {yours:.1g}; {apart_um}"
 
-    def work(target: Target, fields: str) -> Work:
+    def work(target: Literal["laplacian", "skeleton"], fields: str) -> Work:
         return Work(
             f"midline refinement onto the {target}",
             f"{rows} x {columns} px, {(labels == 1).sum()} of gray, {POINTS} points",

@@ -220,8 +220,8 @@ def write(heading: str, panels: Sequence[Panel], html: Path) -> None:
         "p{max-width:52rem;color:#555}h2{margin:2rem 0 0;font-size:1.1rem}</style></head><body>"
         f"<h1>{markup.escape(heading)}</h1>{''.join(divisions)}</body></html>"
     )
-    with atomic_write(html) as temporary:
-        temporary.write_text(page)
+    with atomic_write(html) as beside:
+        beside.write_text(page)
 
 
 def _groups(name: str, values: NDArray[Any]) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:

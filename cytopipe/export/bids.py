@@ -62,8 +62,8 @@ def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     write_table(participants, folder / "participants.tsv", "\t", na="n/a")
     meaning = {"brain": {"Description": "name of the brain in the study"}}
     write_json(meaning, folder / "participants.json")
-    with atomic_write(folder / ".bidsignore") as temporary:
-        temporary.write_text(_IGNORED)
+    with atomic_write(folder / ".bidsignore") as beside:
+        beside.write_text(_IGNORED)
     readme.write("bids", brains, folder)
 
 
@@ -168,8 +168,8 @@ def _write_points(brain: BrainResults, prefix: str) -> None:
 
 def _write_transform(brain: BrainResults, prefix: str) -> None:
     name = f"{prefix}from-stack_to-{label(brain.template)}_mode-points_xfm"
-    with atomic_write(Path(f"{name}.h5")) as temporary:
-        shutil.copyfile(brain.transform_file, temporary)
+    with atomic_write(Path(f"{name}.h5")) as beside:
+        shutil.copyfile(brain.transform_file, beside)
     about = {
         "Description": f"moves POINTS from the stack to {brain.template}; to resample an image of "
         "the stack on the template, its inverse is needed",

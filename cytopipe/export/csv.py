@@ -37,14 +37,14 @@ def columns_of(kind: type[Row]) -> dict[str, Any]:
 
 def write_table(frame: pd.DataFrame, path: Path, separator: str, na: str) -> None:
     """Write a table as text; floats read back to the same bits."""
-    with atomic_write(path) as temporary:
-        frame.to_csv(temporary, sep=separator, index=False, na_rep=na, lineterminator="\n")
+    with atomic_write(path) as beside:
+        frame.to_csv(beside, sep=separator, index=False, na_rep=na, lineterminator="\n")
 
 
 def write_json(content: Any, path: Path) -> None:
     """Write indented JSON."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    with atomic_write(path) as beside:
+        beside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _units(unit: str) -> str:

@@ -54,10 +54,8 @@ def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
             if not features:
                 continue
             path = folder / brain.name / f"{section:05d}.geojson"
-            with atomic_write(path) as temporary:
-                temporary.write_text(
-                    json.dumps({"type": "FeatureCollection", "features": features})
-                )
+            with atomic_write(path) as beside:
+                beside.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
             file, image = f"{brain.name}/{path.name}", scans.get(section, "")
             index.append((brain.name, section, file, image, full_um))
     columns = ["brain", "section", "file", "image", "pixel_um"]

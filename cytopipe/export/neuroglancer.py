@@ -243,5 +243,5 @@ def _write_by_id(records: NDArray[Any], ids: NDArray[np.uint64], folder: Path) -
 
 
 def _write_bytes(content: bytes, path: Path) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+    with atomic_write(path) as beside:
+        beside.write_bytes(content)

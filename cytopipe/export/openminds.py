@@ -84,5 +84,5 @@ def _value(value: float) -> dict[str, Any]:
 def _write_points(points: Iterator[dict[str, Any]], path: Path) -> None:
     """Write a graph with one point per line."""
     lines = ",\n".join(json.dumps(point) for point in points)
-    with atomic_write(path) as temporary:
-        temporary.write_text(f'{{"@context": {json.dumps(_CONTEXT)}, "@graph": [\n{lines}\n]}}\n')
+    with atomic_write(path) as beside:
+        beside.write_text(f'{{"@context": {json.dumps(_CONTEXT)}, "@graph": [\n{lines}\n]}}\n')

@@ -23,5 +23,5 @@ def write(name: str, brains: Sequence[BrainResults], folder: Path) -> None:
         f"{about.read_text().strip()}\n\n"
         f"{frames.read_text().format(template=brains[0].template)}{''.join(rows)}"
     )
-    with atomic_write(folder / "README.md") as temporary:
-        temporary.write_text(text)
+    with atomic_write(folder / "README.md") as beside:
+        beside.write_text(text)

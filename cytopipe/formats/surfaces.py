@@ -175,5 +175,5 @@ def _meta(hemisphere: str, **more: str) -> Any:
 def _write(path: Path, hemisphere: str, arrays: list[Any], labels: Any = None) -> None:
     meta = _meta(hemisphere, **provenance.entry())
     image = nib.gifti.GiftiImage(darrays=arrays, labeltable=labels, meta=meta)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(image.to_bytes())
+    with atomic_write(path) as beside:
+        beside.write_bytes(image.to_bytes())

@@ -267,8 +267,8 @@ def write(transform: PointTransform, path: Path) -> None:
                 values = moving[number - 1]
                 packing = {"compression": "gzip", "shuffle": True} if len(values) > 1000 else {}
                 member.create_dataset("TransformParameters", data=values, **packing)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    with atomic_write(path) as beside:
+        beside.write_bytes(content.getbuffer())
 
 
 def sampled(

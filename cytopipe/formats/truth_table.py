@@ -17,8 +17,8 @@ def write(rows: Sequence[tables.TruthRow], path: Path) -> None:
     """Write the truth table, tab-separated."""
     frame = tables.frame_of(tables.TruthRow, rows)
     text = frame.to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n")
-    with atomic_write(path) as temporary:
-        temporary.write_text(text + provenance.comment(), encoding="utf-8")
+    with atomic_write(path) as beside:
+        beside.write_text(text + provenance.comment(), encoding="utf-8")
 
 
 def read(path: Path) -> list[tables.TruthRow]:

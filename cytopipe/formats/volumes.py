@@ -72,8 +72,8 @@ def write(volume: Volume, path: Path) -> None:
     if path.suffix == ".gz":
         # level 1 is fast; without a time stamp the bytes depend only on the content
         content = gzip.compress(content, compresslevel=1, mtime=0)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+    with atomic_write(path) as beside:
+        beside.write_bytes(content)
 
 
 def read_tissue(path: Path) -> Volume:
