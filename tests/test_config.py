@@ -191,7 +191,7 @@ def test_brains_have_sections_and_names_that_can_be_folders() -> None:
     check_brains([section], {"B01": "seen"})
     with pytest.raises(InputError, match="brain 'B02' has no row in sections"):
         check_brains([section], {"B01": "seen", "B02": "seen"})
-    with pytest.raises(InputError, match="brain 'B/1': use only letters"):
+    with pytest.raises(InputError, match="brain 'B/1'; use only letters"):
         check_brains([section], {"B/1": "seen"})
 
 
