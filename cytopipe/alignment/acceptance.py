@@ -32,8 +32,9 @@ def judge_in_stack(
 ) -> list[PairRow]:
     """The pairs with their final statuses.
 
-    Less tissue than a share of the brain's largest section makes an accepted pair uncertain, unless
-    a person gave the transform. A transform for the other handedness cannot be used.
+    An accepted pair becomes uncertain if it has less tissue than a share of the brain's largest
+    section, unless a person gave the transform. A transform that contradicts the handedness of its
+    two sections cannot be used.
     """
     final = []
     for pair in pairs:

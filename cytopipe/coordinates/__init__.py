@@ -40,7 +40,7 @@ from cytopipe.study import masks
 from cytopipe.study.config import Coordinates
 
 VERSION = 3
-# voxels of a brain that are compared with a mask at a time; a bound of memory
+# voxels of a brain that are compared with a mask at a time, to limit memory
 _VOXELS_AT_ONCE = 1_000_000
 
 
@@ -81,7 +81,7 @@ def run(
     anchoring_target : the volume whose voxels the anchorings count, or None.
     transform : written: ITK composite that moves POINTS from the stack to the template (in ITK's
         LPS). Resampling the stack's images on the template takes its inverse.
-    affine : written: its affine part alone, to show what the rest improves.
+    affine : written: its affine part alone, to show how much the rest improves it.
     checks : written: table (CheckRow) of whether the path to the template is sound.
     points : written last: table (PointRow).
 

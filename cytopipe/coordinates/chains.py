@@ -25,7 +25,8 @@ class AnchoredSection:
 
     Attributes
     ----------
-    anchoring, target : in voxels of the target, whose RAS mm are those of the space `space`.
+    anchoring, target : the plane, in voxels of the target volume, whose RAS mm are those of
+    `space`.
     after : from that space to the template; None if it is the template.
     where : file and slice, for messages.
     """
@@ -110,7 +111,7 @@ def read_supplied_transforms(
             anchored[section] = AnchoredSection(
                 series.slices[nr], volume, first.target, after, where
             )
-    # the row of a section goes before the series
+    # a section's own row takes precedence over the series
     anchored = {n: a for n, a in anchored_by_series.items() if n not in sections}
     return SuppliedTransforms(whole, sections, anchored | anchored_by_section)
 
@@ -122,7 +123,7 @@ def chain_of_section(
     whole: PointTransform,
     supplied: SuppliedTransforms,
 ) -> Chain:
-    """The chain from a section's pixels to the template; it knows directions, frames and units.
+    """The chain from a section's pixels to the template, with its directions, frames and units.
 
     Parameters
     ----------

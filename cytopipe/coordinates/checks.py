@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cytopipe.coordinates.chains import SuppliedTransforms
 from cytopipe.coordinates.direction import Overlap, tissue_points_mm
-from cytopipe.formats.tables.brains import FAILED, OK, CheckRow
+from cytopipe.formats.tables.brain_rows import FAILED, OK, CheckRow
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.components import Mask
@@ -27,7 +27,7 @@ BACK_MM = 0.05
 _STEP_MM = 0.1
 # sections with fewer points say nothing about their handedness; chosen, not measured
 _FEW = 10
-# tissue voxels that show where the hemispheres meet; a bound of time, chosen, not measured
+# tissue voxels that show where the hemispheres meet, to limit the time; chosen, not measured
 _MIDDLE_VOXELS = 100_000
 
 

@@ -1,8 +1,8 @@
 """Whether a transform carries points from the stack to the template, and not the other way round.
 
-The wrong direction is the field's commonest mistake, and still gives plausible numbers. Two things
-reveal it: three pairs of landmarks that no bending of a brain can exchange, and the overlap of the
-two brains.
+A transform in the wrong direction is the field's most common mistake, and it still gives plausible
+numbers. Two things reveal it: three pairs of landmarks that no bending of a brain can exchange, and
+the overlap of the two brains.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from cytopipe.formats.volumes import Volume, labels_at
 from cytopipe.numerics.geometry import Floats
 
 _AXES = (("right", "left"), ("front", "back"), ("top", "bottom"))
-# voxels that are looked at; bounds of time, chosen, not measured
+# numbers of voxels that are looked at, to limit the time; chosen, not measured
 _OVERLAP_VOXELS = 100_000
 _TISSUE_VOXELS = 20_000
 
@@ -50,7 +50,7 @@ def overlap(transform: PointTransform, tissue: Volume, template: Volume) -> Over
 
 
 def tissue_points_mm(tissue: Volume, most: int = _TISSUE_VOXELS) -> Floats:
-    """RAS mm (n, 3) of some `most` voxels of the tissue, in even steps."""
+    """RAS mm, (n, 3), of about `most` evenly spaced voxels of the tissue."""
     index = np.argwhere(tissue.data > 0)
     return tissue.to_mm(index[:: max(1, len(index) // most)])
 
@@ -95,7 +95,7 @@ def check_hemispheres(points_mm: Floats, hemispheres: NDArray[np.str_], remedy: 
 
 
 def check_overlap(full: Overlap, affine: Overlap, backward: Overlap, what: str) -> None:
-    """Raise InputError if a transform overlaps the brains less than its affine part or its inverse.
+    """Raise InputError if the affine part or the inverse of a transform gives a better overlap.
 
     A transform that is affine, or the identity, equals one of them up to rounding.
     """

@@ -1,6 +1,6 @@
 """How far each template coordinate may be off, estimated from contradictions in the data.
 
-Not in the papers. Two errors are added in squares. The error of the section's place follows from
+Not in the papers. The squares of two errors add up. The error of the section's place follows from
 pairs that contradict one another (`alignment.graph`). The error of the registration follows from
 how far the points around a point, which lie in the middle of the cortex, miss the middle of the
 template's cortex. A registration is off by more along the cortex, where it sees no border; a
@@ -21,12 +21,12 @@ NEIGHBOURS = 200
 # root mean square error of an axis over the distance from the template's middle, measured on three
 # brains of the phantom, whose true coordinates are known: 2.6 to 3.5
 ALONG_CORTEX = 3.0
-# standard deviation over median of absolute values, of a normal distribution
+# standard deviation / median of absolute values, for a normal distribution
 FROM_MEDIAN = 1.4826
 
 
 def off_middle_mm(points_mm: Floats, template: Volume) -> Floats:
-    """Signed distance from the middle of the template's cortex, mm; positive towards the white.
+    """Signed mm from the middle of the template's cortex; positive towards the white matter.
 
     Half of the difference between the distances to the pial and to the white boundary: exact
     beside flat cortex, too large where two banks touch in the template. NaN for points without a

@@ -25,10 +25,10 @@ class Model:
 
     Attributes
     ----------
-    encoder : in evaluation mode, on the device that it runs on.
+    encoder : the network, in evaluation mode, on the device that it runs on.
     spacing_um : pixel size of the images.
     classes : area names in the order of a classifier's outputs; empty for other heads.
-    version : of the pretraining stage that trained it.
+    version : that of the pretraining stage that trained it.
     params : of the run that trained it.
     """
 
@@ -86,7 +86,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> Model:
 
     Parameters
     ----------
-    device : that the model runs on, e.g. `cuda`.
+    device : the device that the model runs on, e.g. `cuda`.
 
     Raises
     ------

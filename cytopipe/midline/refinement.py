@@ -75,7 +75,7 @@ def refine(
     ends, how = walk(field, gray, points[going], level, max_move_px - moved_px[going])
     reached = np.zeros(len(points), bool)
     reached[going] = how == REACHED
-    # a walk that does not arrive follows a sulcus that the segmentation closed: keep its start
+    # a walk that does not arrive has followed a sulcus that the segmentation closed: keep its start
     points[reached] = ends[how == REACHED]
     in_gray = _at(gray, points)
     depths = np.where(in_gray, interpolate(depth, points), np.nan)
@@ -123,7 +123,7 @@ def tissue_share(labels: NDArray[np.uint8], points_px: Floats, window_px: float)
 def _cropped(
     labels: NDArray[np.uint8], max_move_px: float
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """(column, row) of the first pixel from which gray matter is in reach, and that part."""
+    """The part from which gray matter is in reach, after (column, row) of its first pixel."""
     boxes = ndimage.find_objects((labels == GRAY).astype(np.uint8))
     margin = int(np.ceil(max_move_px)) + 2
     rows, columns = (

@@ -21,7 +21,7 @@ ImageRight = Literal["R", "L"]
 
 
 class FrameError(ValueError):
-    """Transforms were composed whose frames do not meet."""
+    """Transforms whose frames do not match were composed."""
 
 
 def unit(vectors: Floats) -> Floats:
@@ -174,7 +174,7 @@ def unmirror(rigid: Rigid, source_width_um: float, target_width_um: float) -> Ri
 class Placement:
     """The position of a scanned section in the stack: a flip if `mirrored`, then `rigid`.
 
-    `width_um` is that of `mirror`; it is used only if the section is mirrored.
+    `width_um` is the argument of `mirror`; it is used only if the section is mirrored.
     """
 
     mirrored: bool

@@ -74,7 +74,7 @@ def make_brain(name: str, template: Template, params: Phantom) -> Brain:
     step_mm = params.section_step * params.thickness_um / 1000
     outline = np.concatenate([bend.to_stack(h.pial) for h in template.hemispheres])
     low, high = outline.min(0), outline.max(0)
-    # the hindmost 0.6 of a step lies before the first section; R, A and -S are positive
+    # the rearmost 0.6 of a step lies behind the first section; R, A and -S are positive
     right = 10 - low[0] if params.image_right == "R" else -10 - high[0]
     bend = bend.moved_by(np.array([right, 0.4 * step_mm - low[1], -10 - high[2]]))
     hemispheres = [

@@ -1,9 +1,9 @@
 """Reconstruction: the labels of all sections become one isotropic volume, repaired and cleaned.
 
 CytoNet section 3.2: the section masks are placed by their rigid transforms. A median filter along
-the cutting direction finds defects and fills them. Loose fragments are dropped, and so is what a
-person has marked. Between sections the SHAPE is interpolated (signed distances, Raya & Udupa 1990);
-where a voxel is as large as the section spacing, this is the paper's stacking.
+the cutting direction finds defects and fills them. Loose fragments and what a person has marked are
+dropped. Between sections the SHAPE is interpolated (signed distances, Raya & Udupa 1990); if a
+voxel is as large as the section spacing, this equals the paper's stacking.
 """
 
 from functools import partial

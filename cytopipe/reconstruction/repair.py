@@ -28,8 +28,9 @@ def repair_defects(
     """Replace defects of single sections by the median of the section and its neighbours, in place.
 
     As in CytoNet section 3.2, a defect is a large connected component of the difference from the
-    median of three usable sections along the cutting direction. Where sections are far apart,
-    anatomy differs between them as much as a defect does. A difference therefore counts only if
+    median of three usable sections along the cutting direction. Where sections are far apart, the
+    anatomy itself differs between them as much as a defect would. A difference therefore counts
+    only if
 
     - a disc of `defect_radius_mm` fits into it: borders that moved leave thin crescents;
     - for missing tissue, less than `cortex_mm` of gray matter separates a quarter of its border
@@ -104,7 +105,9 @@ def _open(mask: Mask, radius_px: float) -> Mask:
 
 
 def _cutting_white(mask: Mask, at_border: Mask, near_white: Mask) -> Mask:
-    """The components of which enough pixels at the section's tissue are near its white matter."""
+    """The components with more than `WHITE_SHARE` of their border with the tissue near white
+    matter.
+    """
     labelled, count = ndimage.label(mask)
     border = np.bincount(labelled[at_border], minlength=count + 1)
     white = np.bincount(labelled[at_border & near_white], minlength=count + 1)
@@ -123,8 +126,8 @@ def exclude(volume: volumes.Volume, exclusion: Path, brain: str) -> list[RepairR
     Raises
     ------
     InputError
-        If it marks no tissue, because it was drawn in another frame, or most of it, because it is
-        inverted or has a segment of the cortex.
+        If the mask marks no tissue (it was drawn in another frame), or most of the tissue (it is
+        inverted, or one of its segments is the cortex).
     """
     segments = masks.read_mask(exclusion)
     indices = np.argwhere(volume.data > 0)

@@ -41,13 +41,13 @@ class PlacedSection:
         return self.place.placement
 
     def pixels_to_ras(self, pixels: Floats) -> Floats:
-        """Stack RAS mm (n, 3) of (column, row) of the labels (n, 2)."""
+        """Stack RAS mm, (n, 3), of pixels of the labels, (n, 2) column and row."""
         points = geometry.pixels_to_section(pixels, self.row.spacing_um, self.row.full_spacing_um)
         stack = np.insert(self._placement(points), 2, self.place.z_um, axis=-1)
         return geometry.stack_to_ras(stack, self.place.image_right)
 
     def ras_to_pixels(self, points_mm: Floats) -> Floats:
-        """(column, row) of the labels (..., 2) of stack RAS mm in the section's plane (..., 3)."""
+        """Pixels of the labels, (..., 2) column and row, at stack RAS mm in the section's plane."""
         stack = geometry.ras_to_stack(points_mm, self.place.image_right)
         points = self._placement.back(stack[..., :2])
         return geometry.section_to_pixels(points, self.row.spacing_um, self.row.full_spacing_um)
@@ -154,7 +154,7 @@ def section_planes(
         planes.tissue[number], planes.white[number] = _plane(sections[number], ras, params)
 
     with ThreadPoolExecutor(workers) as pool:
-        # the filters let other threads run
+        # the filters release the lock of the interpreter, so other threads run meanwhile
         filled = pool.map(fill, range(len(sections)))
         for _ in logs.progress(filled, len(sections), f"{brain}: planes"):
             pass

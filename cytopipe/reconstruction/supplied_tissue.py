@@ -14,9 +14,9 @@ from cytopipe.formats import volumes
 from cytopipe.numerics.geometry import Floats
 from cytopipe.reconstruction.shapes import PlacedSection, tissue_box
 
-# at most this many pixels of the sections are compared; a bound of time, chosen, not measured
+# at most this many pixels of the sections are compared, to limit the time; chosen, not measured
 PIXELS = 500_000
-# a volume with less than this share of the sections' tissue lies elsewhere; chosen, not measured
+# a volume that covers less of the sections' tissue than this lies elsewhere; chosen, not measured
 LEAST_SHARE = 0.5
 # agreement of gray and white matter, 0 by chance, 1 if equal. fsaverage5 has 0.86 in its place,
 # 0.25 with rough sections, and still 0.1 to 0.3 where it is 10 mm off
@@ -26,7 +26,7 @@ RUNS = 12
 # chance of preferring a move that is not better, and the smallest gain that counts; chosen
 CHANCE, LEAST_GAIN = 0.01, 0.02
 # step by which a volume is moved to see whether it fits better: a share of the cube root of its
-# tissue (3 mm for a human brain), and at least so many voxels; chosen
+# tissue (3 mm for a human brain), and at least this many voxels; chosen
 MOVED_SHARE, MOVED_VOXELS = 0.03, 2.0
 
 AXES = (
@@ -47,7 +47,9 @@ class SectionPixels:
     def counts(
         self, volume: volumes.Volume, sign: Floats | float = 1.0, offset_mm: Floats | float = 0.0
     ) -> NDArray[np.int64]:
-        """(runs, 3, 3) pixels by their label and by the volume's at `sign` x + `offset_mm`."""
+        """(runs, 3, 3) numbers of pixels by label and by the volume's label at `sign` x +
+        `offset_mm`.
+        """
         there = volumes.labels_at(volume, sign * self.points_mm + offset_mm)
         cells = 9 * self.runs + 3 * self.labels + there
         runs = int(self.runs.max()) + 1
@@ -137,7 +139,7 @@ def check_agreement(path: Path, volume: volumes.Volume, pixels: SectionPixels) -
 def better_move(
     volume: volumes.Volume, pixels: SectionPixels, unmoved: Floats
 ) -> tuple[str, float] | None:
-    """The move after which a volume agrees best, in words, and how well, if clearly better.
+    """The move after which a volume agrees best, and its agreement; None if none is clearly better.
 
     The moves are flips along one to three axes, about the middle of the tissue and about that of
     the grid, and a step in either direction along each axis.
@@ -184,7 +186,7 @@ def agreement(counts: NDArray[np.int64]) -> Floats:
     """How well labels agree in each run: 0 by chance, 1 if equal (Youden's J of all classes).
 
     It follows from the share of each class of the sections that the volume labels correctly; the
-    mean share of a volume that knows nothing of the sections is 1 / classes, whatever it holds.
+    mean share of a volume that is unrelated to the sections is 1 / classes, whatever it holds.
 
     Parameters
     ----------
@@ -210,7 +212,7 @@ def gray_white_agreement(counts: NDArray[np.int64]) -> float:
 
 
 def pixels_of(sections: list[PlacedSection]) -> SectionPixels:
-    """Pixels in even steps of the boxes around the sections' tissue, at most `PIXELS` in all."""
+    """Evenly spaced pixels of the boxes around the sections' tissue, at most `PIXELS` in all."""
     pixels_per_section = max(1, PIXELS // len(sections))
     runs = min(RUNS, len(sections))
     points, labels, of_run = [], [], []

@@ -92,7 +92,7 @@ class BrainResults:
 
     @cached_property
     def pairs(self) -> list[tables.PairRow]:
-        """The transform between each two neighbouring sections."""
+        """The transforms between neighbouring sections, one row per pair."""
         return tables.read_rows(tables.PairRow, self._file("pairs"))
 
     @cached_property

@@ -112,9 +112,10 @@ def run_areas(
 ) -> None:
     """Train a probe per seed on the split `train`; score it on `seen`, `transfer` and `unseen`.
 
-    Scores of the task `areas` are of the backbone's features. `areas_projected` are of a probe on
-    the outputs of the projection head (the paper's variant P), `areas_classifier` of the classifier
-    that a run with the loss `supervised` has trained itself (fold 0).
+    Scores of the task `areas` are those of a probe on the backbone's features, `areas_projected`
+    those of a probe on the outputs of the projection head (the paper's variant P), and
+    `areas_classifier` those of the classifier that a run with the loss `supervised` has trained
+    itself (fold 0).
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def run_areas(
     weights : final.pt of the run; empty for features without a network.
     atlas : label volume and its table, for the hops between areas; empty without an atlas.
     scores, html : table (ScoreRow) and page of figures to write.
-    predictions : predictions of the first seed's probe of the backbone's features to write
+    predictions : written: what the first seed's probe of the backbone's features predicts
         (PredictionRow).
     run : name of the run.
     threads : number of threads that libraries may use (`cytopipe.threads`).

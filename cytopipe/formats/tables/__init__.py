@@ -3,10 +3,10 @@
 `read` and `write` pass DataFrames, `read_rows` and `write_rows` lists of rows.
 """
 
-from cytopipe.formats.tables.brains import CheckRow as CheckRow
-from cytopipe.formats.tables.brains import RepairRow as RepairRow
-from cytopipe.formats.tables.brains import SurfaceRow as SurfaceRow
-from cytopipe.formats.tables.brains import TruthRow as TruthRow
+from cytopipe.formats.tables.brain_rows import CheckRow as CheckRow
+from cytopipe.formats.tables.brain_rows import RepairRow as RepairRow
+from cytopipe.formats.tables.brain_rows import SurfaceRow as SurfaceRow
+from cytopipe.formats.tables.brain_rows import TruthRow as TruthRow
 from cytopipe.formats.tables.parquet import Row as Row
 from cytopipe.formats.tables.parquet import RowType as RowType
 from cytopipe.formats.tables.parquet import columns as columns
@@ -19,20 +19,20 @@ from cytopipe.formats.tables.parquet import rows_of as rows_of
 from cytopipe.formats.tables.parquet import title as title
 from cytopipe.formats.tables.parquet import write as write
 from cytopipe.formats.tables.parquet import write_rows as write_rows
-from cytopipe.formats.tables.points import FeatureRow as FeatureRow
-from cytopipe.formats.tables.points import LayerPatchRow as LayerPatchRow
-from cytopipe.formats.tables.points import MetricRow as MetricRow
-from cytopipe.formats.tables.points import MidlineRow as MidlineRow
-from cytopipe.formats.tables.points import PatchRow as PatchRow
-from cytopipe.formats.tables.points import PointRow as PointRow
-from cytopipe.formats.tables.points import PredictionRow as PredictionRow
-from cytopipe.formats.tables.points import ScoreRow as ScoreRow
-from cytopipe.formats.tables.sections import ACCEPTED as ACCEPTED
-from cytopipe.formats.tables.sections import UNCERTAIN as UNCERTAIN
-from cytopipe.formats.tables.sections import AuditRow as AuditRow
-from cytopipe.formats.tables.sections import PairRow as PairRow
-from cytopipe.formats.tables.sections import SegmentationRow as SegmentationRow
-from cytopipe.formats.tables.sections import StackRow as StackRow
-from cytopipe.formats.tables.sections import TruthSectionRow as TruthSectionRow
-from cytopipe.formats.tables.sections import read_segmentation as read_segmentation
-from cytopipe.formats.tables.sections import rigid_columns as rigid_columns
+from cytopipe.formats.tables.point_rows import FeatureRow as FeatureRow
+from cytopipe.formats.tables.point_rows import LayerPatchRow as LayerPatchRow
+from cytopipe.formats.tables.point_rows import MetricRow as MetricRow
+from cytopipe.formats.tables.point_rows import MidlineRow as MidlineRow
+from cytopipe.formats.tables.point_rows import PatchRow as PatchRow
+from cytopipe.formats.tables.point_rows import PointRow as PointRow
+from cytopipe.formats.tables.point_rows import PredictionRow as PredictionRow
+from cytopipe.formats.tables.point_rows import ScoreRow as ScoreRow
+from cytopipe.formats.tables.section_rows import ACCEPTED as ACCEPTED
+from cytopipe.formats.tables.section_rows import UNCERTAIN as UNCERTAIN
+from cytopipe.formats.tables.section_rows import AuditRow as AuditRow
+from cytopipe.formats.tables.section_rows import PairRow as PairRow
+from cytopipe.formats.tables.section_rows import SegmentationRow as SegmentationRow
+from cytopipe.formats.tables.section_rows import StackRow as StackRow
+from cytopipe.formats.tables.section_rows import TruthSectionRow as TruthSectionRow
+from cytopipe.formats.tables.section_rows import read_segmentation as read_segmentation
+from cytopipe.formats.tables.section_rows import rigid_columns as rigid_columns
