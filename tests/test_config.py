@@ -154,6 +154,13 @@ def test_a_missing_key_or_section_is_named() -> None:
         study_config.check(config)
 
 
+def test_a_misspelt_key_is_named_as_it_is_written() -> None:
+    config = copy.deepcopy(DEFAULTS)
+    config["alignment"]["max_featurs"] = config["alignment"].pop("max_features")
+    with pytest.raises(InputError, match=r"alignment\.max_featurs is unknown .* max_features"):
+        study_config.check(config, "config/config.yaml")
+
+
 def test_an_unknown_section_is_named() -> None:
     for section in ("segmentatoin", "phantom"):
         with pytest.raises(InputError, match=rf"unknown section '{section}'; allowed: .*template"):

@@ -91,7 +91,10 @@ def checked(model: type[M], values: Any, name: str, prefix: str = "") -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        problems = error.errors(include_url=False)
+    # a misspelt key is unknown, and the right one missing: the message shows the misspelling
+    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+    problem = (unknown or problems)[0]
     raise InputError(f"{name}: {_message(model, values, problem, prefix)}")
 
 
