@@ -28,13 +28,12 @@ from spoiling import (
 from cytopipe import __main__ as command_line
 from cytopipe import segmentation
 from cytopipe.files import InputError
-from cytopipe.formats import atlas, images, tables, volumes
+from cytopipe.formats import atlas, images, volumes
 from cytopipe.reconstruction import repair
 from cytopipe.study import config as study_config
-from cytopipe.study.config import Segmentation
 from cytopipe.study.corrections import corrected
 from cytopipe.study.masks import read_mask
-from cytopipe.study.sections import Section, read_brains, read_sections
+from cytopipe.study.sections import read_brains, read_sections
 
 Act = Callable[[SmallStudy], object]
 
@@ -386,22 +385,3 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def test_there_are_kinds_enough() -> None:
     assert len(CASES) >= 25
-
-
-def test_an_empty_section_is_a_row_and_no_error(tmp_path: Path) -> None:
-    """No tissue at all is normal life: a status, and an empty page of labels."""
-    blank = np.random.default_rng(1).integers(228, 234, (200, 200)).astype(np.uint8)
-    images.write_pyramid(blank, tmp_path / "15.ome.tif", 64, 256, tile=64)
-    section = Section("B01", 15, "15.ome.tif", 64.0, 20.0)
-    config = study_config.read(study_config.DEFAULTS)["segmentation"]
-    segmentation.run(
-        sections=[section],
-        images=[tmp_path / "15.ome.tif"],
-        manual=[],
-        labels=tmp_path / "labels.tif",
-        table=tmp_path / "table.parquet",
-        params=Segmentation(**config),
-    )
-    found = tables.read(tables.SegmentationRow, tmp_path / "table.parquet")
-    assert found["status"].tolist() == ["blank"]
-    assert not images.read_labels(tmp_path / "labels.tif", 0).any()

@@ -18,6 +18,7 @@ from cytopipe.numerics.components import connected_to_border, edges_between
 from cytopipe.segmentation import background
 from cytopipe.segmentation.matter import sulcal_boundary_px, sulcal_zone, without_rims
 from cytopipe.segmentation.section import segment
+from cytopipe.study import config as study_config
 from cytopipe.study.config import Segmentation
 from cytopipe.study.sections import Section
 
@@ -306,3 +307,22 @@ def test_a_failing_file_system_fails_the_job(chunk, monkeypatch):
     monkeypatch.setattr(tifffile.FileHandle, "read", fail)
     with pytest.raises(OSError, match="input/output"):
         run(max_failed=1.0)
+
+
+def test_a_section_without_tissue_is_a_row_with_a_status(tmp_path: Path) -> None:
+    """The status is blank, and the page of labels is empty."""
+    blank = np.random.default_rng(1).integers(228, 234, (200, 200)).astype(np.uint8)
+    write_pyramid(blank, tmp_path / "15.ome.tif", 64, 256, tile=64)
+    section = Section("B01", 15, "15.ome.tif", 64.0, 20.0)
+    config = study_config.read(study_config.DEFAULTS)["segmentation"]
+    stage.run(
+        sections=[section],
+        images=[tmp_path / "15.ome.tif"],
+        manual=[],
+        labels=tmp_path / "labels.tif",
+        table=tmp_path / "table.parquet",
+        params=Segmentation(**config),
+    )
+    rows = tables.read(tables.SegmentationRow, tmp_path / "table.parquet")
+    assert rows["status"].tolist() == ["blank"]
+    assert not read_labels(tmp_path / "labels.tif", 0).any()

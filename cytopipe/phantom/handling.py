@@ -110,7 +110,7 @@ def draw_conditions(
     Raises
     ------
     InputError
-        If there are too few sections for so many special ones.
+        If the brain has too few sections for the number of special ones.
     """
     special = ("mirrored", "torn", "blank", "missing", "dirty")
     wanted = [name for name in special for _ in range(getattr(params, name))]

@@ -21,7 +21,8 @@ from cytopipe.study.config import Audit
 
 # with fewer sections, too little is known of what is usual; chosen, not measured
 _MIN_SECTIONS = 8
-# exchanges up to so many places apart are tried for all sections; chosen, not measured
+# for all sections, exchanges with a section at most this many places away are tried; chosen, not
+# measured
 _STEPS = 3
 # a bound of time on comparisons with the whole stack: four cost as much as those of all neighbours,
 # and if many sections look odd, the reason is noise
