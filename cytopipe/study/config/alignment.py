@@ -36,8 +36,8 @@ class Alignment(ConfigSection):
         "A section keeps at most this many features, the strongest ones.", ge=10
     )
     max_ratio: float = field(
-        "The ratio test: the largest ratio of the distance to the nearest descriptor to that to "
-        "the second nearest.",
+        "The ratio test: the nearest descriptor is at most this many times as far as the second "
+        "nearest.",
         gt=0,
         le=1,
     )

@@ -52,8 +52,9 @@ class Reconstruction(ConfigSection):
         ge=0,
     )
     label_gap_mm: float = field(
-        "Gray matter is compared with white matter only if a section's two neighbours are at most "
-        "this far apart; where a sulcus is cut along its wall, its two banks are about as thick.",
+        "Gray and white matter are compared only if a section's two neighbours are at most this "
+        "far apart. If they are farther apart, a sulcus cut along its wall (two banks) looks like "
+        "a defect.",
         unit="mm",
         ge=0,
     )
