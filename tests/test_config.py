@@ -101,7 +101,7 @@ def test_no_model_has_a_hidden_default() -> None:
     ("path", "value", "message"),
     [
         ("study.chunk_spam", 3, r" is unknown \(its value: 3\); allowed keys: chunk_span, "),
-        ("study.chunk_span", 0, r" is 0; give a whole number of at least 1 \(The number of sec"),
+        ("study.chunk_span", 0, r" is 0; give a whole number of at least 1 \(A chunk holds"),
         ("study.chunk_span", 1.5, r" is 1\.5; give a whole number"),
         ("study.chunk_span", True, r" is True; give a whole number"),
         ("study.image_right", "X", r" is 'X'; give R or L \("),
@@ -147,7 +147,7 @@ def test_an_audit_reaches_as_far_for_handedness_as_for_order() -> None:
 def test_a_missing_key_or_section_is_named() -> None:
     config = copy.deepcopy(DEFAULTS)
     del config["study"]["chunk_span"]
-    with pytest.raises(InputError, match=r"study\.chunk_span is missing; add it \(The number of"):
+    with pytest.raises(InputError, match=r"study\.chunk_span is missing; add it \(A chunk holds"):
         study_config.check(config)
     del config["study"]
     with pytest.raises(InputError, match=r"section 'study' is missing"):

@@ -19,22 +19,25 @@ class Alignment(ConfigSection):
     )
     coarse_um: float = field("The pixel size of the first search over rotations.", unit="um", gt=0)
     max_rotation_deg: float = field(
-        "The largest rotation between two sections; 180 for slides that were laid in any way.",
+        "The largest rotation between two sections; 180 if slides may lie any way round.",
         unit="deg",
         ge=0,
         le=180,
     )
     rotation_step_deg: float = field(
-        "The step of the first search over rotations; features allow twice as much beyond it.",
+        "The step of the first search over rotations; features and texture may correct its result "
+        "by two steps.",
         unit="deg",
         gt=0,
         le=30,
     )
     octaves: int = field("The number of octaves of the SURF detector.", ge=1, le=5)
-    max_features: int = field("The number of strongest features that a section keeps.", ge=10)
+    max_features: int = field(
+        "A section keeps at most this many features, the strongest ones.", ge=10
+    )
     max_ratio: float = field(
-        "The ratio test: the largest ratio of the distances to the nearest and the second nearest "
-        "descriptor.",
+        "The ratio test: the nearest descriptor is at most this many times as far as the second "
+        "nearest.",
         gt=0,
         le=1,
     )
@@ -46,7 +49,8 @@ class Alignment(ConfigSection):
     )
     trials: int = field("The number of samples that RANSAC draws.", ge=1)
     min_inliers: int = field(
-        "The smallest number of inliers that make a transform; with fewer the outline is tried.",
+        "The smallest number of inliers for a transform from features; with fewer, the outline is "
+        "tried.",
         ge=2,
     )
     min_margin: float = field(
@@ -63,7 +67,7 @@ class Alignment(ConfigSection):
         gt=0,
     )
     reach_um: float = field(
-        "The largest error of the first search's shift that the texture corrects.",
+        "The texture may correct the shift of the first search by at most this.",
         unit="um",
         gt=0,
     )
@@ -83,8 +87,7 @@ class Alignment(ConfigSection):
         le=1,
     )
     neighbours: int = field(
-        "The number of usable sections back that a section is aligned to; 2 bridge one bad "
-        "section.",
+        "A section is aligned to this many usable sections before it; 2 bridge one bad section.",
         ge=1,
         le=5,
     )

@@ -8,27 +8,26 @@ from cytopipe.study.config.base import ConfigSection, field
 
 
 class Audit(ConfigSection):
-    """What finds mirrored, swapped and misplaced sections where study.audit is true.
+    """The search for mirrored, swapped and misplaced sections (study.audit).
 
     The shares are those of a lab that asks for an audit: one section in ten lies face down, one in
     fifty is misplaced.
     """
 
     hand_reach: int = field(
-        "The number of places along the stack that evidence on the handedness of a section comes "
-        "from; not smaller than order_reach.",
+        "Sections up to this many places away are evidence of a section's handedness; at least "
+        "order_reach.",
         ge=1,
     )
     order_reach: int = field(
-        "The number of places along the stack that evidence on the order of the sections comes "
-        "from.",
+        "Sections up to this many places away are evidence of the order.",
         ge=1,
     )
     mirrored_share: float = field(
-        "The share of mirrored sections that is expected beforehand.", gt=0, lt=1
+        "The expected share of mirrored sections (the prior).", gt=0, lt=1
     )
     misplaced_share: float = field(
-        "The share of misplaced sections that is expected beforehand.", gt=0, lt=1
+        "The expected share of misplaced sections (the prior).", gt=0, lt=1
     )
     min_confidence: float = field("A finding with a lower confidence is left out.", ge=0.5, le=1)
 

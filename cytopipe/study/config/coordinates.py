@@ -10,7 +10,7 @@ _AXES = "^(own|[RL][AP][SI]|[RL][SI][AP]|[AP][RL][SI]|[AP][SI][RL]|[SI][RL][AP]|
 class Coordinates(ConfigSection):
     """The transform to the template.
 
-    manual/{brain}/to-{template}{given_suffix} is used where it exists. Otherwise ANTs registers the
+    manual/{brain}/to-{template}{given_suffix} is used if it exists. Otherwise ANTs registers the
     tissue labels (affine, then SyN); the papers take their transforms from elsewhere.
     """
 
@@ -23,10 +23,10 @@ class Coordinates(ConfigSection):
         ".tfm or .txt (ITK), .nii.gz (displacement field) or .txt (4x4 matrix, RAS mm)."
     )
     given_moves: Moves = field(
-        "What such a file moves from the stack to the template: points or image."
+        "What that file moves from the stack to the template: points or image."
     )
     anchoring_target: str | None = field(
-        "The NIfTI volume whose voxels the anchorings of QuickNII and VisuAlign count, or null "
+        "The NIfTI volume that the anchorings of QuickNII and VisuAlign refer to, or null "
         "(docs/transforms.md)."
     )
     anchoring_axes: str = field(

@@ -46,7 +46,7 @@ class AreasTask(ConfigSection):
 
     dataset: str = field(_DATASET)
     standardise: bool = field(
-        "Whether each feature is brought to mean 0 and standard deviation 1 of the training set; "
+        "Whether each feature is scaled to mean 0 and standard deviation 1 on the training set; "
         "false in the paper, see evaluation/probes.py."
     )
     epochs: int = field("The number of passes over the training set.", ge=1)
@@ -67,7 +67,7 @@ class FinetuningTask(ConfigSection):
     optimiser: Optimiser
     precision: Precision = field(_PRECISION)
     projected: bool = field(
-        "Whether to train also with the projection head in between (the paper's variant P)."
+        "Whether to train also on the output of the projection head (the paper's variant P)."
     )
     workers: int = field(
         "The number of processes that read patches; 0 reads them in the training process.", ge=0
@@ -91,13 +91,13 @@ class LayersTask(ConfigSection):
         ge=0,
     )
     finetune_steps: int = field(
-        "The number of optimiser steps with the network trained too; 0 leaves this out.", ge=0
+        "The number of optimiser steps that also train the network; 0 leaves fine-tuning out.", ge=0
     )
     batch_size: int = field("The number of patches per step.", ge=1)
     optimiser: Optimiser
     precision: Precision = field(_PRECISION)
-    examples: int = field("The number of test patches that are shown.", ge=0)
-    seed: int = field("The seed of first weights and order.", ge=0)
+    examples: int = field("The number of test patches in the figure.", ge=0)
+    seed: int = field("The seed of the first weights and of the order.", ge=0)
 
 
 class OneBrainTask(ConfigSection):
@@ -121,16 +121,18 @@ class StructureTask(OneBrainTask):
 
     points: Count | None = field(_POINTS)
     components: Annotated[Sequence[Count], Field(min_length=1), *Unique] = field(
-        "The numbers of principal components to regress on; the raw features always are."
+        "The numbers of principal components to regress on; the raw features are always used as "
+        "well."
     )
     pca: Literal["per_fold", "all"] = field(
-        "What the components are fitted on: per_fold, the training samples of a fold; or all "
-        "samples, as in the paper, which is a leak."
+        "What the components are fitted on: per_fold, the training samples of each fold; all, "
+        "every sample as in the paper, which leaks test samples."
     )
     folds: int = field(_FOLDS, ge=2)
     seed: int = field("The seed of the folds and of the draw of the points.", ge=0)
     attributed: int = field(
-        "The number of first components whose part in each target is shown.", ge=1
+        "The figure shows how much each of this many first components contributes to each target.",
+        ge=1,
     )
     reach_mm: float = field(
         "A point takes the layer thickness of the nearest vertex within this distance.",
@@ -165,8 +167,8 @@ class ParcellationTask(OneBrainTask):
     )
     probability: float = field("The smallest probability of a point's atlas label.", ge=0, le=1)
     clusters: int = field(
-        "The number of clusters of the points that the atlas locates; annotated points have as "
-        "many as areas.",
+        "The number of clusters of points chosen by the atlas; annotated points get one cluster "
+        "per area.",
         ge=2,
     )
     seeds: Seeds = field("The seeds; a clustering is made for each.")
@@ -184,7 +186,7 @@ class EmbeddingTask(ConfigSection):
     )
     cluster_points: int = field(
         "The number of points of all brains for t-SNE and Ward's method, whose memory grows with "
-        "the square.",
+        "its square.",
         ge=1,
     )
     perplexity: float = field("The perplexity of t-SNE.", gt=0)
@@ -204,7 +206,7 @@ class RetrievalTask(ConfigSection):
         unit="mm",
         ge=0,
     )
-    shown: int = field("The number of queries that are shown with their neighbours.", ge=0)
+    shown: int = field("The number of queries in the figure, with their neighbours.", ge=0)
     seed: int = field("The seed of the draws.", ge=0)
 
 
@@ -218,14 +220,15 @@ class ShortcutsTask(ConfigSection):
         "The number of these that are rotated by quarter turns and embedded again.", ge=1
     )
     section_pairs: int = field(
-        "The number of pairs of adjacent sections of each brain that are told apart.", ge=1
+        "The number of pairs of adjacent sections of each brain that a probe tells apart.", ge=1
     )
     slab_mm: float = field(
         "Sections within this distance along the cutting axis stay in one fold.", unit="mm", gt=0
     )
-    folds: int = field("The number of folds that the slabs are dealt to in turn.", ge=2)
+    folds: int = field("The number of folds; the slabs are assigned to them in turn.", ge=2)
     neighbours: int = field(
-        "The number of neighbours of a point in other brains, which tell how foreign a brain is.",
+        "The number of nearest points in other brains; their distance tells how different a brain "
+        "is.",
         ge=1,
     )
     batch_size: int = field("The number of rotated patches that are embedded at a time.", ge=1)
@@ -241,7 +244,9 @@ class AttentionTask(ConfigSection):
     )
     patches: int = field("The largest number of patches of each area to score.", ge=1)
     shown: int = field("The number of these patches to show.", ge=0)
-    gamma: float = field("The exponent of the attention as shown.", source="CytoNet", gt=0)
+    gamma: float = field(
+        "The exponent that is applied to the attention for display.", source="CytoNet", gt=0
+    )
     tissue_below: float = field(
         "A cell of the map is tissue if its mean gray value, 0 to 1, is lower.", ge=0, le=1
     )
@@ -252,7 +257,7 @@ class AttentionTask(ConfigSection):
 class Evaluation(ConfigSection):
     """Tasks on the features of the runs.
 
-    A task whose inputs a study lacks (areas, annotations) is left out.
+    A task is left out if the study lacks its inputs (areas, annotations).
     """
 
     tasks: Tasks

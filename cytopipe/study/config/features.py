@@ -25,7 +25,7 @@ class Profiles(ConfigSection):
         "The extent along the cortex over which intensities are averaged.", unit="mm", ge=0
     )
     spacing_um: float = field(
-        "The wanted pixel size; the nearest level that is not coarser is read.", unit="um", gt=0
+        "The coarsest level with at most this pixel size is read.", unit="um", gt=0
     )
 
 

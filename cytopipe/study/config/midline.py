@@ -8,23 +8,25 @@ _PAPER = "CytoNet 3.2"
 
 
 class Midline(ConfigSection):
-    """The method of CytoNet, section 3.2, which gives the movement and the share of tissue."""
+    """The method of CytoNet, section 3.2, which gives max_move_mm and min_tissue."""
 
     spacing_mm: float = field(
-        "The distance between points along the cut of the mid-surface; the paper does not give "
-        "it, its published counts imply 0.8 to 1.3 mm.",
+        "The distance between points along the cut of the mid-surface. The paper does not state "
+        "it; its counts of points imply 0.8 to 1.3 mm.",
         unit="mm",
         gt=0,
     )
     target: Literal["laplacian", "skeleton"] = field(
-        "What points are pushed onto: skeleton, as in the paper, or laplacian, which lands nearer "
-        "the middle."
+        "Where points are moved: onto the skeleton, as in the paper, or by the laplacian, which "
+        "ends nearer the middle."
     )
     max_move_mm: float = field(
         "The largest distance by which a point is moved.", unit="mm", source=_PAPER, ge=0
     )
     window_mm: float = field(
-        "The edge of the square window in which tissue is counted: a patch.", unit="mm", gt=0
+        "The edge of the square window in which tissue is counted: that of a patch.",
+        unit="mm",
+        gt=0,
     )
     min_tissue: float = field(
         "A point with a smaller share of tissue is marked low_tissue.", source=_PAPER, ge=0, le=1

@@ -7,13 +7,13 @@ class Midsurface(ConfigSection):
     """The method of CytoNet, section 3.2, which gives only the edge length."""
 
     band_mm: float = field(
-        "The border of the hemispheres may leave the symmetry plane by this distance.",
+        "The border between the hemispheres may lie at most this far from the symmetry plane.",
         unit="mm",
         gt=0,
     )
     plane_only_from_mm: float = field(
-        "From this voxel size on, the plane alone separates the hemispheres, since coarser voxels "
-        "show no fissure to follow.",
+        "From this voxel size on, the symmetry plane alone separates the hemispheres, because the "
+        "fissure is no longer visible.",
         unit="mm",
         ge=0,
     )
@@ -21,7 +21,7 @@ class Midsurface(ConfigSection):
         "The largest error of the depth, which runs from 0 to 1.", gt=0, le=0.01
     )
     poisson_depth: int = field(
-        "The octree depth of the Poisson reconstruction: 9 are cells of 0.35 mm in a hemisphere "
+        "The octree depth of the Poisson reconstruction: 9 means cells of 0.35 mm in a hemisphere "
         "of 170 mm.",
         ge=4,
         le=12,
@@ -39,7 +39,8 @@ class Midsurface(ConfigSection):
         le=50,
     )
     farthest_mm: float = field(
-        "A thickness streamline from the mid-surface ends at this length to either side.",
+        "Thickness is measured along streamlines, at most this far to either side of the "
+        "mid-surface.",
         unit="mm",
         gt=0,
     )
@@ -49,8 +50,8 @@ class Midsurface(ConfigSection):
         ge=0,
     )
     open_sulci: bool = field(
-        "Whether fused banks of sulci are carved open before the Laplacian. With narrow sulci "
-        "filled at 1 mm, the 95 % error of the depth beside them falls from 0.43 to 0.27 and "
-        "rises elsewhere from 0.084 to 0.088; the thresholds were chosen on that hemisphere.",
+        "Whether fused banks of sulci are carved open before the Laplacian. In a test with filled "
+        "sulci at 1 mm, the depth error (95th percentile) falls from 0.43 to 0.27 beside them "
+        "and rises from 0.084 to 0.088 elsewhere; the thresholds were chosen on that hemisphere.",
         source="ACE of CRUISE (Han et al., NeuroImage 23, 2004)",
     )

@@ -1,4 +1,4 @@
-"""The optimiser of a training; pretraining and the tasks of the evaluation have one each."""
+"""The optimiser of a training run; pretraining and the tasks of the evaluation have one each."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from cytopipe.study.config.base import ConfigSection, field
 
 
 class Optimiser(ConfigSection):
-    """The optimiser of a training."""
+    """The optimiser of a training run."""
 
     name: Literal["lars", "sgd", "adamw"] = field(
         "lars: SGD with Nesterov momentum under LARS; sgd: the same without LARS; adamw."
@@ -17,16 +17,16 @@ class Optimiser(ConfigSection):
         gt=0,
     )
     schedule: Literal["constant", "cosine"] = field(
-        "constant, as in the papers, or cosine: the rate falls to zero along half a cosine, which "
-        "a short training needs to settle."
+        "constant, as in the papers, or cosine: the rate falls to zero along half a cosine, so "
+        "that a short training settles."
     )
     momentum: float = field("The Nesterov momentum of lars and sgd.", ge=0, lt=1)
     weight_decay: float = field(
-        "The decay of all parameters that are not biases, so also of batch-norm weights.",
+        "The weight decay of all parameters but biases, batch-norm weights included.",
         ge=0,
     )
     trust: float = field("The trust coefficient of lars.", gt=0)
     lars_exclude: Literal["bias", "bias_and_norm"] = field(
-        "The parameters that lars does not adapt; bias_and_norm are all of one dimension. The "
-        "paper does not say."
+        "The parameters that lars does not adapt: bias, or bias_and_norm (all of one dimension). "
+        "The paper does not say which."
     )

@@ -50,14 +50,12 @@ class DataSet(ConfigSection):
         source="CytoNet 3.5",
         gt=0,
     )
-    test_every: int = field(
-        "Of the annotated sections of a seen brain, every n-th is for testing.", ge=2
-    )
+    test_every: int = field("Every n-th annotated section of a seen brain is for testing.", ge=2)
     warp: str | None = field(
         "An ITK transform of the coordinates to another template (the paper's model M), or null."
     )
     warp_moves: Moves = field(
-        "What that file moves from the template to the other one: points or image."
+        "What the warp moves from the template to the other one: points or image."
     )
     seed: int = field("The seed of the draws.", ge=0)
 
@@ -73,8 +71,8 @@ class GeodesicTable(ConfigSection):
     """Distances along the template's mid-surface, for pretraining.common.distance: geodesic."""
 
     nodes: int = field(
-        "The number of places between which distances are measured, on both hemispheres; 4000 lie "
-        "about 5 mm apart on fsaverage5, and their table takes 64 MB.",
+        "Distances are tabulated between this many points of both hemispheres; 4000 lie about 5 "
+        "mm apart on fsaverage5, and their table takes 64 MB.",
         ge=2,
     )
 

@@ -47,7 +47,7 @@ class Phantom(ConfigSection):
         gt=0,
     )
     bend_mm: float = field(
-        "The root mean square displacement of a brain's own shape.", unit="mm", ge=0
+        "The root mean square displacement that gives a brain its own shape.", unit="mm", ge=0
     )
     bend_wavelengths_mm: PositiveRange = field(
         "The shortest and the longest wave of the bend.", unit="mm"
@@ -62,7 +62,9 @@ class Phantom(ConfigSection):
     callosum_radius_mm: float = field("Half the height of the corpus callosum.", unit="mm", ge=0)
     areas: int = field("The number of areas of a hemisphere.", ge=1, le=120)
     area_contrast: float = field(
-        "The contrast between areas: 0 makes all alike, 1 takes them as tabulated.", ge=0, le=1.5
+        "The contrast between areas: 0 makes all alike, 1 keeps the tabulated differences.",
+        ge=0,
+        le=1.5,
     )
     individuality: float = field(
         "The share by which thickness, coverage and cells of an area's layers differ between "
@@ -78,7 +80,9 @@ class Phantom(ConfigSection):
         "The largest share by which the stain of a section differs.", ge=0, le=0.5
     )
     cells_below_um: float = field(
-        "Up to this pixel size every cell is drawn, above it their sum.", unit="um", ge=0
+        "Up to this pixel size, every cell is drawn; above it, the area that they cover.",
+        unit="um",
+        ge=0,
     )
     texture: float = field(
         "The standard deviation of the stain's grain, in units of stain.", ge=0, le=0.5
@@ -116,7 +120,7 @@ class Phantom(ConfigSection):
         "The number of patches with masks of the layers, of all brains together.", ge=0
     )
     layer_patch_um: float = field(
-        "The edge of such a patch; a third of them is smaller.", unit="um", gt=0
+        "The edge of such a patch; a third of the patches are smaller.", unit="um", gt=0
     )
     layer_spacing_um: float = field("The pixel size of such a patch.", unit="um", gt=0)
 

@@ -56,9 +56,9 @@ class PretrainingRun(ConfigSection):
         "The name of a data set in patches.datasets; supcon and supervised need one with areas."
     )
     loss: Literal["spatialnce", "simclr", "supcon", "supervised", "distance"] = field(
-        "The objective: spatialnce; simclr; distance (the place of a patch and the distance of a "
-        "pair); where areas are known also supcon (ISBI's contrastive loss) and supervised (a "
-        "classifier from scratch)."
+        "The objective: spatialnce; simclr; distance (predicts the place of a patch and the "
+        "distance of a pair); for data sets with areas also supcon (ISBI's contrastive loss) and "
+        "supervised (a classifier from scratch)."
     )
     temperature: float = field(
         "The temperature of the softmax over similarities.", source=_PAPER, gt=0
@@ -95,18 +95,17 @@ class PretrainingRun(ConfigSection):
         gt=0,
     )
     margin: Literal["exact", "reflect"] = field(
-        "What a rotated patch shows in its corners: exact reads 9.6 MB per patch, reflect 4.2 MB."
+        "What fills the corners of a rotated patch: exact, the tissue there (reads 9.6 MB per "
+        "patch); reflect, the mirrored patch (4.2 MB)."
     )
     augmentation: Augmentation
-    precision: Precision = field(
-        "The precision of the network's passes; the loss is float32 in any case."
-    )
+    precision: Precision = field("The precision of the network; the loss is always float32.")
     checkpointing: bool = field(
-        "Whether few activations are kept and the others computed again: less memory, but slower.",
+        "Whether to keep few activations and compute the others again: less memory, but slower.",
         source="CytoNet 3.9",
     )
     compile: bool = field(
-        "Whether torch.compile translates the network: minutes at the start, then faster steps."
+        "Whether to compile the network (torch.compile): minutes at the start, then faster steps."
     )
     workers: int = field(
         "The number of processes that read patches, for each training process; 0 reads them in "
@@ -114,7 +113,7 @@ class PretrainingRun(ConfigSection):
         ge=0,
     )
     cache_mb: float = field(
-        "Windows are held in memory, by each training process, if all of them fit into this.",
+        "Each training process keeps its windows in memory if all of them fit into this.",
         unit="MB",
         ge=0,
     )

@@ -4,16 +4,16 @@ from cytopipe.study.config.base import ConfigSection, field
 
 
 class Pyramids(ConfigSection):
-    """Only for scans that are not pyramidal OME-TIFF files (.ome.tif, .ome.tiff, .ome.btf)."""
+    """Copies of the scans that cannot be read in place (docs/images.md)."""
 
     exact_um: float = field(
-        "The pixel size that one level has exactly, because patches are read at it: a scan of "
-        "0.46 um gets levels of 1, 2, 4 um and so on.",
+        "One level has exactly this pixel size, at which patches are read: a copy of a scan of "
+        "0.46 um has levels of 0.46, 1, 2, 4 um and so on.",
         unit="um",
         gt=0,
     )
     coarsest_um: float = field(
-        "The largest pixel size: levels are halved as long as they are not coarser.",
+        "The largest pixel size: levels are halved until the next one would be coarser.",
         unit="um",
         gt=0,
     )

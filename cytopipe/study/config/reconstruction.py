@@ -6,14 +6,14 @@ _PAPER = "CytoNet 3.2"
 
 
 class Reconstruction(ConfigSection):
-    """The method of CytoNet, section 3.2, which gives the voxel size, the median and the 1 %.
+    """The method of CytoNet, section 3.2, which gives the voxel size and fragment_share.
 
     The other values were chosen on cut fsaverage5 surfaces.
     """
 
     voxel_mm: float = field(
-        "The edge of the isotropic voxels: the section spacing as in the paper, or half of it "
-        "where sections are far apart.",
+        "The edge of the isotropic voxels: the section spacing as in the paper, or half of it if "
+        "sections are far apart.",
         unit="mm",
         source=_PAPER,
         gt=0,
@@ -26,34 +26,35 @@ class Reconstruction(ConfigSection):
         le=2,
     )
     sulcus_voxels: float = field(
-        "Narrower sulci are widened to this width, so that sampling keeps them open; 0 leaves "
-        "them.",
+        "Narrower sulci are widened to this width, so that they stay open in the volume; 0 for no "
+        "widening.",
         unit="voxels",
         ge=0,
         le=2,
     )
     max_gap_mm: float = field("Missing sections are bridged up to this distance.", unit="mm", gt=0)
     defect_radius_mm: float = field(
-        "A difference from both neighbours is a defect where a disc of this radius fits into it; "
-        "a thinner one is anatomy that moves from section to section.",
+        "A difference from both neighbours is a defect if a disc of this radius fits into it; a "
+        "thinner one is anatomy that moves from section to section.",
         unit="mm",
         ge=0,
     )
     defect_min_mm3: float = field(
-        "The smallest defect that is repaired: the area times the section spacing of a connected "
-        "component of the difference.",
+        "Smaller defects are not repaired; the volume of a defect is its area times the section "
+        "spacing.",
         unit="mm3",
         ge=0,
     )
     cortex_mm: float = field(
-        "Missing tissue is a hole, and not a sulcus, where there is less gray matter than this "
-        "between it and white matter; less than the thinnest cortex.",
+        "Missing tissue is a hole, not a sulcus, if less gray matter than this lies between it "
+        "and white matter; keep it below the thinnest cortex.",
         unit="mm",
         ge=0,
     )
     label_gap_mm: float = field(
-        "Gray and white matter are compared only between neighbours at most this far apart: two "
-        "banks of a sulcus that is cut along its wall are as thick as that.",
+        "Gray and white matter are compared only if a section's two neighbours are at most this "
+        "far apart. If they are farther apart, a sulcus cut along its wall (two banks) looks like "
+        "a defect.",
         unit="mm",
         ge=0,
     )

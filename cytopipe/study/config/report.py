@@ -13,11 +13,13 @@ class Report(ConfigSection):
         "The number of columns in the picture of one section.", unit="px", ge=200, le=8000
     )
     jpeg_quality: int = field(
-        "The JPEG quality of both; 80 makes about 8 kB and 120 kB per section.", ge=1, le=100
+        "The JPEG quality of thumbnails and pictures; with 80 they take about 8 kB and 120 kB per "
+        "section.",
+        ge=1,
+        le=100,
     )
     surface_faces: int = field(
-        "The largest number of triangles of the surface that turns under the mouse, of both "
-        "hemispheres together.",
+        "The largest number of triangles of the interactive surface, both hemispheres together.",
         ge=1000,
         le=1_000_000,
     )

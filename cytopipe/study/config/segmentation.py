@@ -40,8 +40,8 @@ class Segmentation(ConfigSection):
         ge=0,
     )
     max_valley: float = field(
-        "The largest height of a minimum of the histogram, as a share of the lower of the two "
-        "peaks beside it.",
+        "The largest height of a minimum of the histogram, as a share of the lower one of its two "
+        "peaks.",
         gt=0,
         le=1,
     )
@@ -70,7 +70,7 @@ class Segmentation(ConfigSection):
         ge=0,
     )
     max_contact: float = field(
-        "The largest share of the outline of a piece of white matter that may touch background.",
+        "A piece of white matter may touch background along at most this share of its outline.",
         ge=0,
         le=1,
     )
@@ -81,17 +81,17 @@ class Segmentation(ConfigSection):
         "Gray matter up to this area inside white matter becomes white matter.", unit="mm2", ge=0
     )
     rim_um: float = field(
-        "Light tissue at the background that is not deeper than this is layer I, so gray matter; "
-        "less than the thickness of any cortex.",
+        "Light tissue at most this far from the background is layer I, so gray matter; keep it "
+        "below the thickness of any cortex.",
         unit="um",
         ge=0,
     )
     sulcus_um: float = field(
-        "The radius of the closing that finds sulci: clefts up to twice as wide count as sulci "
-        "when their boundary is measured.",
+        "Clefts up to twice this wide count as sulci when their boundary is measured; the radius "
+        "of a closing.",
         unit="um",
         ge=0,
     )
     max_failed: float = field(
-        "A chunk fails when a larger share of its sections is unreadable.", ge=0, le=1
+        "A chunk fails if a larger share of its sections is unreadable.", ge=0, le=1
     )

@@ -9,8 +9,8 @@ class Study(ConfigSection):
     """What holds for all stages."""
 
     chunk_span: int = field(
-        "The number of section numbers in a chunk. With every 15th section on a slide, 480 are 32 "
-        "sections.",
+        "A chunk holds the sections of this many section numbers: 480 are 32 sections if every "
+        "15th is on a slide.",
         ge=1,
     )
     image_right: Literal["R", "L"] = field(
@@ -23,10 +23,10 @@ class Study(ConfigSection):
         "The folder with the annotations of a lab (docs/annotations.md), e.g. annotations, or null."
     )
     missing_exclusion: Literal["stop", "go_on"] = field(
-        "What to do with a brain that has no manual/{brain}/exclusion.nii.gz or .seg.nrrd "
-        "(docs/new-brain.md)."
+        "What to do if a brain has no exclusion mask (docs/new-brain.md): stop and wait for one, "
+        "or go_on without."
     )
     audit: bool = field(
         "Whether to look for mirrored, swapped and misplaced sections and to propose corrections: "
-        "one job per brain, about 4 s per section, more where many sections look odd."
+        "one job per brain, about 4 s per section, more if many sections look odd."
     )

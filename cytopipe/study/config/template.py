@@ -8,7 +8,7 @@ from cytopipe.study.config.base import ConfigSection, Name, field
 
 
 class Template(ConfigSection):
-    """The reference space; `cytopipe template` writes some."""
+    """The reference space. `cytopipe template` makes one."""
 
     name: Name = field("The name of the reference space: letters, digits, _ and -.")
     tissue: str = field(
