@@ -23,8 +23,6 @@ from cytopipe.study.sections import Section, read_tsv
 
 VERSION = 6
 
-__all__ = ["run", "run_brain"]
-
 
 @provenance.recorded
 def run_brain(

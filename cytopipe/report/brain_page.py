@@ -15,13 +15,7 @@ from cytopipe.files import atomic_write
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.tables import RepairRow, StackRow
 from cytopipe.numerics.geometry import Floats, Rigid, unmirror
-from cytopipe.report import (
-    figures,
-    other_handedness,
-    renderings,
-    section_numbers,
-    thumbnails,
-)
+from cytopipe.report import figures, other_handedness, renderings, section_numbers, thumbnails
 from cytopipe.report.section_files import UNIT_UM, SectionSummary, centroids_of
 from cytopipe.report.section_numbers import NUMBERS
 from cytopipe.study.results import BrainResults

@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
-from cytopipe.report.thumbnails import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    YELLOW,
-)
+from cytopipe.report.thumbnails import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
 
 PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, YELLOW)
 STYLE = {

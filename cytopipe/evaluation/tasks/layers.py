@@ -23,12 +23,7 @@ from cytopipe.evaluation.layer_figures import (
     fraction_panel,
     score_layers,
 )
-from cytopipe.evaluation.layer_patches import (
-    FOLDS,
-    IGNORED,
-    in_fraction,
-    read_patches,
-)
+from cytopipe.evaluation.layer_patches import FOLDS, IGNORED, in_fraction, read_patches
 from cytopipe.evaluation.samples import write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
