@@ -29,7 +29,15 @@ from cytopipe.study.config.patches import DataSet, GeodesicTable, LayerSplit
 from cytopipe.study.config.phantom import Phantom
 from cytopipe.study.config.pretraining import Augmentation, PretrainingRun
 from cytopipe.study.config.pyramids import Pyramids
-from cytopipe.study.config.reading import DEFAULTS, check, check_section, checked, merge, read
+from cytopipe.study.config.reading import (
+    DEFAULTS,
+    check,
+    check_section,
+    checked,
+    merge,
+    read,
+    take_phantom,
+)
 from cytopipe.study.config.reconstruction import Reconstruction
 from cytopipe.study.config.report import Report
 from cytopipe.study.config.segmentation import Segmentation
