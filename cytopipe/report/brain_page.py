@@ -23,7 +23,7 @@ from cytopipe.study.sections import Section
 
 # what runs in the browser
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("page.js", "section.js", "pairs.js", "curves.js", "planes.js", "surface.js")
+SCRIPTS = ("page.js", "section.js", "pairs.js", "planes.js", "surface.js")
 SURFACE_WIDTH_PX = 300
 MIDSURFACE_VIEWS = (
     ("L", "from the left", "left hemisphere, lateral"),
@@ -325,6 +325,7 @@ def page_values(
         "brain": brain.name,
         "numbers": headline_numbers(brain),
         "sheet": rows,
+        "curves": markup(figures.stack_curves(rows)),
         "shape": f"{width} / {height}",
         "sides": {"right": sides[brain.image_right]},
         "colours": COLOURS,
