@@ -67,7 +67,7 @@ def make_phantom(folder: Path) -> None:
 
     preset = study_config.read(PRESET)
     shrunk = folder / "surfaces"
-    params = study_config.Phantom(**preset[study_config.NOT_IN_A_STUDY] | {"surfaces": str(shrunk)})
+    params = study_config.Phantom(**study_config.take_phantom(preset) | {"surfaces": str(shrunk)})
     for hemisphere, name in zip(
         anatomy.load_hemispheres("fsaverage5"), ("left", "right"), strict=True
     ):

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from cytopipe import provenance
 from cytopipe.files import InputError, Output
+from cytopipe.formats.downsampling import ReadWindow
 from cytopipe.formats.images import invert, open_pyramid
 from cytopipe.formats.images.description import ImageDescription
 from cytopipe.formats.images.pyramid import Pyramid, open_reader
-from cytopipe.formats.pyramid_writer import ReadWindow, checksum, write_pyramid_by_windows
+from cytopipe.formats.pyramid_writer import checksum, write_pyramid_by_windows
 from cytopipe.logs import info
 from cytopipe.study.config import Pyramids
 from cytopipe.study.sections import Section

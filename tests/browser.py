@@ -133,15 +133,25 @@ class Browser:
         self.command("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.command("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def click(self, selector: str, x: float = 0.5, y: float = 0.5, count: int = 1) -> None:
-        """Scroll to an element and click `count` times at a share of its width and height."""
+    def place_of(self, selector: str, x: float, y: float) -> tuple[float, float]:
+        """Scroll to an element; the place in the window at a share of its width and height."""
         left, top = self.js(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
             "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect(); "
             f"return [b.left + {x} * b.width, b.top + {y} * b.height]; }})()"
         )
+        return left, top
+
+    def point_at(self, selector: str, x: float, y: float) -> None:
+        """Move the mouse to a share of the width and height of an element."""
+        left, top = self.place_of(selector, x, y)
+        self.command("Input.dispatchMouseEvent", type="mouseMoved", x=left, y=top)
+
+    def click(self, selector: str, x: float = 0.5, y: float = 0.5, count: int = 1) -> None:
+        """Scroll to an element and click `count` times at a share of its width and height."""
+        place = self.place_of(selector, x, y)
         for number in range(1, count + 1):
-            self.drag((left, top), (left, top), number)
+            self.drag(place, place, number)
 
     def drag(
         self, start: tuple[float, float], end: tuple[float, float], click_count: int = 1

@@ -32,20 +32,24 @@ class Rule:
 
 
 def _read() -> dict[str, Rule]:
-    rules: dict[str, Rule] = {}
+    """All rules but `job`, from which they inherit."""
     start = re.compile(r"^(?:use rule (\w+) as (\w+) with|rule (\w+)):\n", re.MULTILINE)
+    own: dict[str, tuple[str, str, dict[str, str]]] = {}
     for path in RULE_FILES:
         text = path.read_text()
         starts = [*start.finditer(text)]
         ends = [*(match.start() for match in starts[1:]), len(text)]
         for match, end in zip(starts, ends):
             base, derived, plain = match.groups()
-            name = derived or plain
             parts = re.split(r"^    (\w+):", text[match.end() : end], flags=re.MULTILINE)
-            inherited = rules[base].directives if base else {}
-            own = dict(zip(parts[1::2], parts[2::2], strict=True))
-            rules[name] = Rule(name, parts[0].strip(), inherited | own)
-    return rules
+            directives = dict(zip(parts[1::2], parts[2::2], strict=True))
+            own[derived or plain] = (base, parts[0].strip(), directives)
+
+    def inherited(name: str) -> dict[str, str]:
+        base, _, directives = own[name]
+        return (inherited(base) if base else {}) | directives
+
+    return {name: Rule(name, own[name][1], inherited(name)) for name in own if name != "job"}
 
 
 ALL = _read()

@@ -225,13 +225,13 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         "the value 7",
         "use 0 background",
     ),
-    "ready-made tissue in 4D": (
+    "supplied tissue in 4D": (
         ready_tissue(np.zeros((9, 9, 9, 3), np.uint8)),
         CHECK,
         r"B01.tissue.nii.gz: of shape \(9, 9, 9, 3\)",
         "is three-dimensional",
     ),
-    "ready-made tissue of other labels": (
+    "supplied tissue of other labels": (
         ready_tissue(np.full((9, 9, 9), 3, np.uint8)),
         CHECK,
         "B01.tissue.nii.gz: .*values 3 to 3",
@@ -243,13 +243,13 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         "B01.tissue.nii.gz: .*values 0.4 to 0.4",
         "contains only 0",
     ),
-    "unreadable ready-made tissue": (
+    "unreadable supplied tissue": (
         written("manual/B01/tissue.nii.gz", b"hello"),
         CHECK,
         "B01.tissue.nii.gz",
         "not a readable NIfTI",
     ),
-    "unreadable ready-made surface": (
+    "unreadable supplied surface": (
         written("manual/B01/hemi-L_mid.surf.gii", b"hello"),
         CHECK,
         "hemi-L_mid.surf.gii",

@@ -87,7 +87,7 @@ def test_costs_are_those_of_the_benchmark_files(tmp_path: Path) -> None:
 
 def test_the_preset_makes_a_brain_of_true_size() -> None:
     brain = script("brain")
-    phantom = study_config.read(brain.PRESET)[study_config.NOT_IN_A_STUDY]
+    phantom = study_config.take_phantom(study_config.read(brain.PRESET))
     study_config.check_section("phantom", phantom, str(brain.PRESET))
     params = Phantom(**phantom)
     assert params.section_step * params.thickness_um == 300

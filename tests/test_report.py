@@ -24,6 +24,7 @@ from cytopipe.report import (
     thumbnails,
 )
 from cytopipe.study.results import BrainResults
+from cytopipe.study.scans import missing
 from cytopipe.truth.scoring import judged
 
 # --- thumbnails
@@ -66,8 +67,8 @@ def test_outlines_follow_the_edge_of_a_label() -> None:
 
 
 def test_gaps_in_the_numbering_are_shown() -> None:
-    assert thumbnails.missing_numbers([140, 280, 560, 700, 1120, 1260]) == [420, 840, 980]
-    assert thumbnails.missing_numbers([5]) == []
+    assert missing([140, 280, 560, 700, 1120, 1260]) == [420, 840, 980]
+    assert missing([5]) == []
 
 
 def test_8_bit_images_keep_their_stain() -> None:

@@ -92,15 +92,15 @@ def test_a_missing_mask_waits_for_a_person(study: Study, capsys) -> None:
     assert "to run at reconstruction" in study.says(capsys)
 
 
-def test_ready_made_tissue_and_surfaces_are_named(study: Study, capsys) -> None:
+def test_supplied_tissue_and_surfaces_are_named(study: Study, capsys) -> None:
     study.finish("report")
     (study.manual / "hemi-L_inflated.surf.gii").touch()  # of no use
-    assert "ready-made" not in study.says(capsys)
+    assert "in place of" not in study.says(capsys)
     for name in ("tissue.nii.gz", "hemi-L_pial.surf.gii", "hemi-L_white.obj"):
         (study.manual / name).touch()
     said = study.says(capsys)
     assert (
-        f"ready-made tissue, in place of the stacked sections: tissue.nii.gz in {study.manual}\n"
+        f"supplied tissue, in place of the stacked sections: tissue.nii.gz in {study.manual}\n"
         in said
     )
     assert (

@@ -270,7 +270,7 @@ def test_one_stage_one_name(stage: str) -> None:
     package = ROOT / "cytopipe" / stage / "__init__.py"
     source = package if package.exists() else ROOT / "cytopipe" / f"{stage}.py"
     assert re.search(r"^VERSION = \d+$", source.read_text(), re.MULTILINE)
-    assert f"rule {stage}:" in (rule_text.RULES / f"{stage}.smk").read_text()
+    assert f"use rule job as {stage} with:" in (rule_text.RULES / f"{stage}.smk").read_text()
     assert study_config.section_model(stage).__module__ == f"cytopipe.study.config.{stage}"
     assert (ROOT / "tests" / f"test_{stage}.py").exists()
     assert stage in DEFAULTS

@@ -35,17 +35,17 @@ def jobs_of(study: Path) -> list[Job]:
     if shutil.which("squeue") is None:
         return []
     fields = ",".join(f"{name}:{width}" for name, width in FIELDS.items())
-    found = subprocess.run(
+    answer = subprocess.run(
         ["squeue", "--noheader", f"--Format={fields}"], capture_output=True, text=True
     )
-    if found.returncode:
+    if answer.returncode:
         raise InputError(
-            f"squeue does not answer ({found.stderr.strip()}), so that nobody knows whether jobs "
+            f"squeue does not answer ({answer.stderr.strip()}), so that nobody knows whether jobs "
             f"of {study.resolve()} are still running; try again when `squeue` works"
         )
     logs = (study / JOB_LOGS).resolve()
     jobs = []
-    for line in found.stdout.splitlines():
+    for line in answer.stdout.splitlines():
         values, start = [], 0
         for width in FIELDS.values():
             values.append(line[start : start + width].strip())
@@ -65,10 +65,10 @@ def cancel(jobs: list[Job]) -> None:
         If Slurm refuses.
     """
     numbers = [job.number for job in jobs]
-    found = subprocess.run(["scancel", *numbers], capture_output=True, text=True)
-    if found.returncode:
+    answer = subprocess.run(["scancel", *numbers], capture_output=True, text=True)
+    if answer.returncode:
         raise InputError(
-            f"scancel of {' '.join(numbers)} failed ({found.stderr.strip()}); cancel them by hand"
+            f"scancel of {' '.join(numbers)} failed ({answer.stderr.strip()}); cancel them by hand"
         )
 
 

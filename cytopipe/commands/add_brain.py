@@ -27,7 +27,7 @@ Notes = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Row:
+class ScanRow:
     """A scan, with the pixel size and thickness for its row of sections.tsv."""
 
     scan: Scan
@@ -59,12 +59,12 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     known = check_new(options.study, options.brain)
-    found, notes = find_scans(options)
-    check_doubled(found)
-    rows, more = measured(found, options.spacing_um, options.thickness_um)
+    brain_scans, notes = find_scans(options)
+    check_doubled(brain_scans)
+    rows, more = measured(brain_scans, options.spacing_um, options.thickness_um)
     more.append(("background", background_note(rows, options.background)))
     print(f"{options.brain}: {len(rows)} scans under {options.bids or options.images}")
-    for name, text in [*order_notes([scan.section for scan in found]), *notes, *more]:
+    for name, text in [*order_notes([scan.section for scan in brain_scans]), *notes, *more]:
         print(f"  {name:<12}{text}")
     if options.dry_run:
         print("nothing was written (--dry-run)")
@@ -104,27 +104,27 @@ def find_scans(options: argparse.Namespace) -> tuple[list[Scan], Notes]:
         raise InputError("--pattern and --table both give the numbers; use one of them")
     if options.table:
         folder = options.images or bids.subject_of(options.bids, options.brain)[1]
-        found, left_out, unused = scans.from_table(scans.images_in(folder), options.table)
+        brain_scans, left_out, unused = scans.from_table(scans.images_in(folder), options.table)
         if unused:
             notes.append(("columns", f"of {options.table.name} not used: {', '.join(unused)}"))
     elif options.bids:
-        found = bids.scans_of(options.bids, options.brain)
+        brain_scans = bids.scans_of(options.bids, options.brain)
     else:
-        found, left_out = scans.numbered(scans.images_in(options.images), options.pattern)
-    if not found:
+        brain_scans, left_out = scans.numbered(scans.images_in(options.images), options.pattern)
+    if not brain_scans:
         raise InputError(f"{options.table}: has no rows; add the sections")
     if left_out:
         notes.append(("left out", f"{len(left_out)} files: {_some([p.name for p in left_out])}"))
-    return found, notes
+    return brain_scans, notes
 
 
-def check_doubled(found: list[Scan]) -> None:
+def check_doubled(brain_scans: list[Scan]) -> None:
     """Raise InputError if two files have the same section, or two sections the same file."""
     for attribute, what in (("section", "section"), ("path", "file")):
-        counts = Counter(getattr(scan, attribute) for scan in found)
+        counts = Counter(getattr(scan, attribute) for scan in brain_scans)
         twice = [value for value, count in counts.items() if count > 1]
         if twice:
-            same = [scan for scan in found if getattr(scan, attribute) == twice[0]]
+            same = [scan for scan in brain_scans if getattr(scan, attribute) == twice[0]]
             names = ", ".join(f"{scan.path.name} (section {scan.section})" for scan in same[:4])
             raise InputError(
                 f"{same[0].path.parent}: {len(twice)} {what}s are there twice: {names}; remove or "
@@ -148,8 +148,8 @@ def order_notes(numbers: list[int]) -> Notes:
 
 
 def measured(
-    found: list[Scan], spacing_um: float | None, thickness_um: float | None
-) -> tuple[list[Row], Notes]:
+    brain_scans: list[Scan], spacing_um: float | None, thickness_um: float | None
+) -> tuple[list[ScanRow], Notes]:
     """Pixel size and thickness of every scan, from the options and the files.
 
     Raises
@@ -161,25 +161,27 @@ def measured(
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} {value:g}: give a positive number of um")
     scans_read, errors = {}, {}
-    for scan in found:
+    for scan in brain_scans:
         try:
             scans_read[scan.path] = examine(scan.path)
         except InputError as error:
             errors[scan.path] = str(error)
     if not scans_read:
-        raise InputError(f"none of {len(found)} files can be read: {next(iter(errors.values()))}")
+        raise InputError(
+            f"none of {len(brain_scans)} files can be read: {next(iter(errors.values()))}"
+        )
     spacings = {
         scan.path: _spacing(scan, scans_read[scan.path], spacing_um)
-        for scan in found
+        for scan in brain_scans
         if scan.path in scans_read
     }
     used = Counter(value for value, _ in spacings.values())
     sources = Counter(source for _, source in spacings.values())
     usual = spacing_um or used.most_common(1)[0][0]
     rows = []
-    for scan in sorted(found, key=lambda scan: scan.section):
+    for scan in sorted(brain_scans, key=lambda scan: scan.section):
         value = spacings.get(scan.path, (scan.spacing_um or usual, ""))[0]
-        rows.append(Row(scan, value, _thickness(scan, thickness_um), scans_read.get(scan.path)))
+        rows.append(ScanRow(scan, value, _thickness(scan, thickness_um), scans_read.get(scan.path)))
     return rows, [
         ("spacing", f"{_counted(used)} um a pixel, from {_counted(sources)}"),
         ("thickness", _counted(Counter(row.thickness_um for row in rows)) + " um"),
@@ -188,7 +190,7 @@ def measured(
     ]
 
 
-def background_note(rows: list[Row], background: str) -> str:
+def background_note(rows: list[ScanRow], background: str) -> str:
     """The background, and which scans seem to have another."""
     other = [
         row.scan.section
@@ -269,7 +271,7 @@ def write(study: Path, brain: str, role: str, cells: list[dict[str, str]], known
             read_brains(beside_brains)
 
 
-def _cells(study: Path, brain: str, row: Row, background: str) -> dict[str, str]:
+def _cells(study: Path, brain: str, row: ScanRow, background: str) -> dict[str, str]:
     image = row.scan.path.absolute()
     inside = image.is_relative_to(study.absolute())
     words = {None: "", True: "yes", False: "no"}

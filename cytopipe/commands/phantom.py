@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
             f"{options.preset}: has no `phantom` section; start from "
             f"{shipped('config/presets/demo.yaml')}"
         )
-    values = preset.pop(study_config.NOT_IN_A_STUDY)
+    values = study_config.take_phantom(preset)
     study_config.check_section("phantom", values, str(options.preset))
 
     from cytopipe import phantom as maker

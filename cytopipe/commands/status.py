@@ -89,7 +89,7 @@ def lines_of(
             if stage.files
         ]
         notes.append(f"files: {', '.join(counts)}")
-    notes += ready_made(study / "manual" / brain)
+    notes += supplied_files(study / "manual" / brain)
     notes += section_notes(study, brain, stages)
     notes += failed_checks(study, brain)
     head = f"{brain} ({role}, {len(sections)} sections): {progress.state}{at}"
@@ -133,7 +133,7 @@ def stages_of(
     ]
 
 
-def ready_made(manual: Path) -> list[str]:
+def supplied_files(manual: Path) -> list[str]:
     """Notes on files in `manual` that replace the results of stages."""
     names = sorted(path.name for path in manual.glob("*") if path.is_file())
     notes = []
@@ -142,7 +142,7 @@ def ready_made(manual: Path) -> list[str]:
         ("surfaces", "those at half depth", _SURFACE),
     ):
         if files := ", ".join(filter(pattern.fullmatch, names)):
-            notes.append(f"ready-made {what}, in place of {replaced}: {files} in {manual}")
+            notes.append(f"supplied {what}, in place of {replaced}: {files} in {manual}")
     return notes
 
 

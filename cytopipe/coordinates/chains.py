@@ -16,7 +16,7 @@ from cytopipe.numerics.frames import Chain, Link
 from cytopipe.numerics.geometry import Floats, ImageRight
 from cytopipe.study import transform_table
 from cytopipe.study.sections import STACK
-from cytopipe.study.transform_table import ANCHORING, MATRIX, Row
+from cytopipe.study.transform_table import ANCHORING, MATRIX, TransformRow
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _anchored_links(name: str, anchored: AnchoredSection, place: StackRow) -> tu
     return (plane,) if anchored.after is None else (plane, _link_of(anchored.after))
 
 
-def _composed(rows: list[Row], brain: str) -> PointTransform:
+def _composed(rows: list[TransformRow], brain: str) -> PointTransform:
     """The rows as one transform; the first row starts in the stack or after an anchoring."""
     composed: PointTransform | None = None
     for row in rows:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.numerics.geometry import Floats
+from cytopipe.numerics.geometry import Floats, unit
 
 
 def unit_vectors(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Features (n, d) scaled to length 1; a zero row stays zero."""
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(values / np.where(lengths > 0, lengths, 1), np.float32)
+    return np.asarray(unit(values), np.float32)
 
 
 def area_similarity(

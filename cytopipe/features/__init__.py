@@ -8,10 +8,3 @@ from cytopipe.features.network import run, run_patches
 from cytopipe.features.profiles import run_profiles
 
 VERSION = 1
-
-__all__ = [
-    "VERSION",
-    "run",
-    "run_patches",
-    "run_profiles",
-]

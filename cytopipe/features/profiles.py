@@ -22,7 +22,8 @@ from cytopipe.numerics.geometry import Floats, Rigid, section_to_pixels
 from cytopipe.study.config import Profiles
 from cytopipe.study.sections import Section
 
-# a section parallel to the cortex cuts it over an unlimited length: at most this many thicknesses
+# a section parallel to the cortex cuts it over an unlimited length: at most this many thicknesses,
+# those of a cut at 60 degrees to the normal; chosen, not measured
 MAX_OBLIQUE = 2.0
 
 

@@ -12,12 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from cytopipe import provenance
 from cytopipe.files import atomic_write, scratch
-from cytopipe.formats.downsampling import Downsampler, ReadWindow, halve
-
-__all__ = [
-    "ReadWindow", "checksum", "halve", "level_spacings", "windows_of", "write_pyramid",
-    "write_pyramid_by_windows",
-]  # fmt: skip
+from cytopipe.formats.downsampling import Downsampler, ReadWindow
 
 
 def write_pyramid(

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from cytopipe import provenance
 from cytopipe.files import InputError, atomic_write, require
-from cytopipe.numerics.geometry import Floats, FrameError
+from cytopipe.numerics.geometry import Floats, check_follows
 
 Moves = Literal["points", "image"]
 _IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
@@ -79,11 +79,7 @@ class PointTransform:
         FrameError
             If `after` does not start where `self` ends.
         """
-        if self.target != after.source:
-            raise FrameError(
-                f"{self.source} -> {self.target} cannot be followed by "
-                f"{after.source} -> {after.target}"
-            )
+        check_follows(self, after)
         return PointTransform(self.source, after.target, self.steps + after.steps)
 
     def inverse(self) -> "PointTransform":

@@ -15,6 +15,11 @@ if TYPE_CHECKING:  # so that importing this needs no pydantic
     from cytopipe.study.config import PretrainingRun
 
 
+def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
+    """The context of a network's passes: bfloat16 where the config says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def step(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -31,7 +36,7 @@ def step(
     """
     windows, draws, rows = batch.to(world.device)
     images = augmentation.apply(windows, draws, params.patch_px, params.spacing_um)
-    with torch.autocast(world.device.type, torch.bfloat16, enabled=params.precision == "bfloat16"):
+    with mixed_precision(world.device, params.precision):
         _, embeddings = network(images)
     losses, valid = objective(*distributed.gather_batch(embeddings, rows, world))
     loss, mean_loss = distributed.mean(losses, valid, world)

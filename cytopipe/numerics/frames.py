@@ -15,6 +15,7 @@ from cytopipe.numerics.geometry import (
     FrameError,
     ImageRight,
     Placement,
+    check_follows,
     pixels_to_section,
     ras_to_stack,
     section_to_pixels,
@@ -60,11 +61,7 @@ class Chain:
         if not self.links:
             raise FrameError("a chain needs at least one link")
         for before, after in pairwise(self.links):
-            if before.target != after.source:
-                raise FrameError(
-                    f"{before.source} -> {before.target} cannot be followed by "
-                    f"{after.source} -> {after.target}"
-                )
+            check_follows(before, after)
 
     @property
     def source(self) -> Frame:

@@ -11,7 +11,7 @@ template   (R, A, S) mm in a named template.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,17 @@ class FrameError(ValueError):
     """Transforms whose frames do not match were composed."""
 
 
-def unit(vectors: Floats) -> Floats:
-    """Scale vectors (..., 3) to length 1; a zero vector stays zero."""
+def check_follows(before: Any, after: Any) -> None:
+    """Raise FrameError unless `after` starts in the frame in which `before` ends."""
+    if before.target != after.source:
+        raise FrameError(
+            f"{before.source} -> {before.target} cannot be followed by "
+            f"{after.source} -> {after.target}"
+        )
+
+
+def unit(vectors: NDArray[np.floating]) -> Floats:
+    """Scale vectors (..., d) to length 1; a zero vector stays zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0))
 
@@ -145,11 +154,7 @@ class Rigid:
         FrameError
             If `after` does not start where `self` ends.
         """
-        if self.target != after.source:
-            raise FrameError(
-                f"{self.source} -> {self.target} cannot be followed by "
-                f"{after.source} -> {after.target}"
-            )
+        check_follows(self, after)
         shift = after(np.array([self.x_um, self.y_um]))
         return Rigid(
             self.angle_rad + after.angle_rad,

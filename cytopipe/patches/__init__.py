@@ -9,6 +9,4 @@ from cytopipe.patches.datasets import run
 from cytopipe.patches.geodesic import run_geodesic
 from cytopipe.patches.layers import run_layers
 
-__all__ = ["VERSION", "run", "run_geodesic", "run_layers"]
-
 VERSION = 2

@@ -18,8 +18,6 @@ from cytopipe.pretraining.resuming import Checkpoint
 from cytopipe.pretraining.training import train
 from cytopipe.study.config import PretrainingRun
 
-__all__ = ["VERSION", "run", "run_release"]
-
 VERSION = 3
 
 # params that affect only speed and memory: a run can be resumed with other values

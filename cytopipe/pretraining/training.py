@@ -15,12 +15,7 @@ import pandas as pd
 
 from cytopipe.cluster import launching
 from cytopipe.files import InputError
-from cytopipe.learning import (
-    checkpoints,
-    distributed,
-    networks,
-    optimisers,
-)
+from cytopipe.learning import checkpoints, distributed, networks, optimisers
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.learning.objectives import Objective

@@ -21,9 +21,7 @@ from cytopipe.study.config import Report
 from cytopipe.study.results import BrainResults
 from cytopipe.study.sections import Section, read_tsv
 
-VERSION = 6
-
-__all__ = ["run", "run_brain"]
+VERSION = 7
 
 
 @provenance.recorded

@@ -15,13 +15,7 @@ from cytopipe.files import atomic_write
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.tables import RepairRow, StackRow
 from cytopipe.numerics.geometry import Floats, Rigid, unmirror
-from cytopipe.report import (
-    figures,
-    other_handedness,
-    renderings,
-    section_numbers,
-    thumbnails,
-)
+from cytopipe.report import figures, other_handedness, renderings, section_numbers, thumbnails
 from cytopipe.report.section_files import UNIT_UM, SectionSummary, centroids_of
 from cytopipe.report.section_numbers import NUMBERS
 from cytopipe.study.results import BrainResults
@@ -29,7 +23,7 @@ from cytopipe.study.sections import Section
 
 # what runs in the browser
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("page.js", "section.js", "pairs.js", "curves.js", "planes.js", "surface.js")
+SCRIPTS = ("page.js", "section.js", "pairs.js", "planes.js", "surface.js")
 SURFACE_WIDTH_PX = 300
 MIDSURFACE_VIEWS = (
     ("L", "from the left", "left hemisphere, lateral"),
@@ -331,6 +325,7 @@ def page_values(
         "brain": brain.name,
         "numbers": headline_numbers(brain),
         "sheet": rows,
+        "curves": markup(figures.stack_curves(rows)),
         "shape": f"{width} / {height}",
         "sides": {"right": sides[brain.image_right]},
         "colours": COLOURS,

@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from plotly.offline import get_plotlyjs
 from scipy import ndimage
 
 from cytopipe.formats.surfaces import Surface
@@ -28,7 +29,7 @@ LONGEST = 320
 
 
 def write_viewer_data(brain: BrainResults, surface_faces: int, folder: Path) -> None:
-    """Write what the viewers of a brain's page load: volumes, surfaces, points and niivue."""
+    """Write what the viewers of a brain's page load: volumes, surfaces, points, libraries."""
     hemispheres = {h: brain.surface(h) for h in "LR"}
     maps = {
         "thickness": {h: brain.thickness(h) for h in "LR"},
@@ -42,6 +43,7 @@ def write_viewer_data(brain: BrainResults, surface_faces: int, folder: Path) -> 
     ):
         write_script(folder / f"{name}.js", name, values)
     write_niivue(folder / "niivue.js")
+    (folder / "plotly.js").write_text(get_plotlyjs(), "utf-8")
 
 
 def packed(array: NDArray[Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cytopipe.report import bundle, thumbnails
 from cytopipe.report.other_handedness import Outline
 from cytopipe.study.config import Report
 from cytopipe.study.results import BrainResults
+from cytopipe.study.scans import missing
 
 # contours and points are whole multiples of it; chosen, not measured: well below a tissue pixel
 UNIT_UM = 10.0
@@ -68,7 +69,7 @@ def write_all(
     places = {row.section: row for row in brain.stack}
     points = dict(iter(brain.midline.groupby("section")))
     scanned = {s.section: (s, path) for s, path in zip(brain.sections, scans, strict=True)}
-    for number in sorted([*scanned, *thumbnails.missing_numbers(list(scanned))]):
+    for number in sorted([*scanned, *missing(list(scanned))]):
         entry: dict[str, Any] = {"section": number, "mirrored": False, "picture": "", "note": ""}
         if number not in scanned:
             entry |= {"mark": "bad", "status": "missing", "note": "not in sections.tsv"}

@@ -2,7 +2,6 @@
 
 import base64
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -102,16 +101,3 @@ def shrunk(image: NDArray[Any], factor: float) -> NDArray[Any]:
     return np.asarray(
         cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
     )
-
-
-def missing_numbers(numbers: list[int]) -> list[int]:
-    """Section numbers that are missing if numbers rise by their median step."""
-    numbers = sorted(numbers)
-    if len(numbers) < 2:
-        return []
-    step = int(np.median(np.diff(numbers)))
-    return [
-        number
-        for before, after in pairwise(numbers)
-        for number in range(before + step, after - step // 2, step)
-    ]

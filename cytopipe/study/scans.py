@@ -230,9 +230,9 @@ def step_of(numbers: list[int]) -> int:
 
 def missing(numbers: list[int]) -> list[int]:
     """Section numbers that are missing if numbers rise by `step_of`."""
-    step, have = step_of(numbers), sorted(set(numbers))
-    gaps = [range(a + step, b, step) for a, b in pairwise(have) if step and b - a > step]
-    return [number for gap in gaps for number in gap if number not in have]
+    step = step_of(numbers)
+    gaps = [range(a + step, b - step // 2, step) for a, b in pairwise(sorted(set(numbers)))]
+    return [number for gap in gaps for number in gap]
 
 
 def out_of_order(numbers: list[int]) -> list[int]:

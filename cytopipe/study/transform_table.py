@@ -32,7 +32,7 @@ _OPTIONAL = ("section", "moves", "frame", "slice", "notes")
 
 
 @dataclass(frozen=True)
-class Row:
+class TransformRow:
     """One transform of the table.
 
     Attributes
@@ -54,7 +54,7 @@ class Row:
     slice: int | None
 
 
-def read(path: Path, template: str) -> list[list[Row]]:
+def read(path: Path, template: str) -> list[list[TransformRow]]:
     """The chains of a table: the rows of each, in order.
 
     Parameters
@@ -69,7 +69,7 @@ def read(path: Path, template: str) -> list[list[Row]]:
     """
     rows = [_row(path, line, cells) for line, cells in read_tsv(path, _REQUIRED, _OPTIONAL)]
     # the rows of a chain follow one another; a row from `section` or `stack` begins a new one
-    chains: list[list[Row]] = []
+    chains: list[list[TransformRow]] = []
     for _, of_section in groupby(rows, key=lambda row: row.section):
         for number, row in enumerate(of_section):
             if row.source in (SECTION, STACK):
@@ -102,7 +102,7 @@ def files_of(path: Path) -> list[Path]:
     return list(dict.fromkeys(row.file for row in rows))
 
 
-def _row(path: Path, line: int, cells: dict[str, str]) -> Row:
+def _row(path: Path, line: int, cells: dict[str, str]) -> TransformRow:
     where = f"{path} line {line}"
     for name in _REQUIRED:
         if not cells[name]:
@@ -136,7 +136,7 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> Row:
             f"{where}: slice is {cells['slice']}; only the anchoring of one section has a slice: "
             "fill in its section, or empty slice"
         )
-    return Row(
+    return TransformRow(
         where=where,
         section=section_number(cells["section"], where) if cells["section"] else None,
         source=cells["from"],
@@ -149,7 +149,7 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> Row:
     )
 
 
-def _check(chain: list[Row], template: str) -> None:
+def _check(chain: list[TransformRow], template: str) -> None:
     for before, after in pairwise(chain):
         if before.target != after.source:
             raise InputError(

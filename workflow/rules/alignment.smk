@@ -1,4 +1,4 @@
-rule alignment_pairs:
+use rule job as alignment_pairs with:
     """Align the sections of one chunk to the usable ones before them, as scanned and mirrored."""
     input:
         images=images_of_chunk_and_before,
@@ -10,7 +10,6 @@ rule alignment_pairs:
         "logs/alignment/{brain}/pairs-{chunk}.log",
     benchmark:
         "benchmarks/alignment/{brain}/pairs-{chunk}.tsv"
-    threads: 1
     resources:
         mem_mb=memory_of_sections("alignment"),
         runtime=minutes_of_chunk("alignment", seconds=20),
@@ -19,11 +18,9 @@ rule alignment_pairs:
         chunk_span=config["study"]["chunk_span"],
         params=config["alignment"],
         version=version("alignment"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule alignment:
+use rule job as alignment with:
     """Decide which sections are mirrored, and place all sections around the centre section."""
     input:
         chunk_pairs=chunks_of("results/alignment/{brain}/pairs-{chunk}.parquet"),
@@ -37,7 +34,6 @@ rule alignment:
         "logs/alignment/{brain}/stack.log",
     benchmark:
         "benchmarks/alignment/{brain}/stack.tsv"
-    threads: 1
     resources:
         mem_mb=sized(1000),
         runtime=sized(10),
@@ -46,11 +42,9 @@ rule alignment:
         image_right=config["study"]["image_right"],
         params=config["alignment"],
         version=version("alignment"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule alignment_audit:
+use rule job as alignment_audit with:
     """Propose sections that look mirrored, swapped or misplaced, for a person to decide."""
     input:
         images=images_of_brain,
@@ -64,7 +58,6 @@ rule alignment_audit:
         "logs/alignment/{brain}/audit.log",
     benchmark:
         "benchmarks/alignment/{brain}/audit.tsv"
-    threads: 1
     resources:
         mem_mb=sized(1500),
         runtime=of_sections(20, 1),
@@ -73,5 +66,3 @@ rule alignment_audit:
         max_rotation_deg=config["alignment"]["max_rotation_deg"],
         params=config["audit"],
         version=version("alignment"),
-    script:
-        "../scripts/run_stage.py"

@@ -1,4 +1,4 @@
-rule coordinates:
+use rule job as coordinates with:
     """Compute the template coordinate and the atlas area of each point of a brain."""
     input:
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
@@ -22,7 +22,6 @@ rule coordinates:
         "logs/coordinates/{brain}.log",
     benchmark:
         "benchmarks/coordinates/{brain}.tsv"
-    threads: 1
     resources:
         mem_mb=of_voxels(1500, 1300, config["coordinates"]["registration_mm"]),
         runtime=of_voxels(20, 20, config["coordinates"]["registration_mm"]),
@@ -31,11 +30,9 @@ rule coordinates:
         image_right=config["study"]["image_right"],
         params=config["coordinates"],
         version=version("coordinates"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule coordinates_proposal:
+use rule job as coordinates_proposal with:
     """Transfer the template's mask of non-cortical tissue to a brain, for a person to correct."""
     input:
         volume="results/reconstruction/{brain}/whole.nii.gz",
@@ -47,12 +44,9 @@ rule coordinates_proposal:
         "logs/coordinates/{brain}-proposal.log",
     benchmark:
         "benchmarks/coordinates/{brain}-proposal.tsv"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
     params:
         params=config["coordinates"],
         version=version("coordinates"),
-    script:
-        "../scripts/run_stage.py"

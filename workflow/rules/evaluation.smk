@@ -2,7 +2,7 @@
 # writes its scores and a page of figures; `evaluation` gathers the scores.
 
 
-rule evaluation:
+use rule job as evaluation with:
     """Gather the scores of all tasks and runs."""
     input:
         parts=every_task("scores.parquet"),
@@ -12,18 +12,15 @@ rule evaluation:
         "logs/evaluation/scores.log",
     benchmark:
         "benchmarks/evaluation/scores.tsv"
-    threads: 1
     resources:
         mem_mb=sized(1000),
         runtime=sized(10),
     params:
         version=version("evaluation"),
-    script:
-        "../scripts/run_stage.py"
 
 
-# the other tasks inherit from this one: outputs, log, benchmark, threads and script
-rule evaluation_layers:
+# the other tasks inherit from this one: outputs, log and benchmark
+use rule job as evaluation_layers with:
     """Segment cortical layers from the feature maps of one run, with more and more annotations."""
     input:
         patches="results/patches/layers.parquet",
@@ -37,15 +34,12 @@ rule evaluation_layers:
         "benchmarks/evaluation/{task}/{run}.tsv"
     wildcard_constraints:
         task="layers",
-    threads: 1
     resources:
         mem_mb=sized(4000),
         runtime=sized(720),
     params:
         params=config["evaluation"]["layers"],
         version=version("evaluation"),
-    script:
-        "../scripts/run_stage.py"
 
 
 use rule evaluation_layers as evaluation_areas with:

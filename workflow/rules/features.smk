@@ -2,7 +2,7 @@
 # not inputs, here and later: if one changes, so do the points, and thousands of inputs slow planning.
 
 
-rule features:
+use rule job as features with:
     """Embed each point of one brain by one run's network, before and after its projection head."""
     input:
         points="results/coordinates/{brain}/points.parquet",
@@ -18,7 +18,6 @@ rule features:
     wildcard_constraints:
         run="|".join(RUNS),
         brain="|".join(BRAINS),
-    threads: 1
     resources:
         mem_mb=of_sections(1500, 4),
         runtime=of_sections(60, 1),
@@ -26,11 +25,9 @@ rule features:
         sections=readable_rows_of_brain,
         params=config["features"]["network"],
         version=version("features"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule features_profiles:
+use rule job as features_profiles with:
     """Compute the mean intensity profile of each point of one brain: the baseline without a network."""
     input:
         points="results/coordinates/{brain}/points.parquet",
@@ -42,7 +39,6 @@ rule features_profiles:
         "logs/features/profiles/{brain}.log",
     benchmark:
         "benchmarks/features/profiles/{brain}.tsv"
-    threads: 1
     resources:
         mem_mb=of_sections(1000, 2),
         runtime=of_sections(20, 0.5),
@@ -50,11 +46,9 @@ rule features_profiles:
         sections=readable_rows_of_brain,
         params=config["features"]["profiles"],
         version=version("features"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule features_patches:
+use rule job as features_patches with:
     """Embed the patches of a data set drawn from annotated areas."""
     input:
         patches="results/patches/{dataset}.parquet",
@@ -69,12 +63,9 @@ rule features_patches:
         "benchmarks/features/{run}/patches-{dataset}.tsv"
     wildcard_constraints:
         dataset="|".join(config["patches"]["datasets"]),
-    threads: 1
     resources:
         mem_mb=sized(2000),
         runtime=sized(240),
     params:
         params=config["features"]["network"],
         version=version("features"),
-    script:
-        "../scripts/run_stage.py"

@@ -1,4 +1,4 @@
-rule midline:
+use rule job as midline with:
     """Cut the mid-surfaces by the sections of one chunk and push the points onto the midline."""
     input:
         stack="results/alignment/{brain}/stack.parquet",
@@ -19,7 +19,6 @@ rule midline:
         "logs/midline/{brain}/{chunk}.log",
     benchmark:
         "benchmarks/midline/{brain}/{chunk}.tsv"
-    threads: 1
     resources:
         mem_mb=memory_of_sections("segmentation"),
         runtime=minutes_of_chunk("segmentation", seconds=10),
@@ -27,5 +26,3 @@ rule midline:
         keyed_by=HEMISPHERES,
         params=config["midline"],
         version=version("midline"),
-    script:
-        "../scripts/run_stage.py"

@@ -1,4 +1,4 @@
-rule midsurface:
+use rule job as midsurface with:
     """Compute the cortical depth and the closed surface at half depth, one per hemisphere."""
     input:
         tissue=tissue_of,
@@ -32,5 +32,3 @@ rule midsurface:
         keyed_by=HEMISPHERES,
         params=config["midsurface"],
         version=version("midsurface"),
-    script:
-        "../scripts/run_stage.py"

@@ -1,7 +1,7 @@
 # Data sets of patches, by the names in config["patches"]["datasets"]; annotated layers; distances.
 
 
-rule patches:
+use rule job as patches with:
     """Draw the patches of one data set from the points of its brains or from annotated areas."""
     input:
         # found through the params and beside the annotations
@@ -17,7 +17,6 @@ rule patches:
         "benchmarks/patches/{dataset}.tsv"
     wildcard_constraints:
         dataset=r"(?!layers\.parquet)[^/]+",
-    threads: 1
     resources:
         mem_mb=sized(8000),
         runtime=sized(30),
@@ -27,11 +26,9 @@ rule patches:
         sections=readable_rows_of_dataset,
         params=settings_of_dataset,
         version=version("patches"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule patches_layers:
+use rule job as patches_layers with:
     """Check and split the patches in which a person has annotated cortical layers."""
     input:
         # the images and masks that the table lists
@@ -43,18 +40,15 @@ rule patches_layers:
         "logs/patches/layers.log",
     benchmark:
         "benchmarks/patches/layers.tsv"
-    threads: 1
     resources:
         mem_mb=sized(1000),
         runtime=sized(30),
     params:
         params=config["patches"]["layers"],
         version=version("patches"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule patches_geodesic:
+use rule job as patches_geodesic with:
     """Measure distances along the template's mid-surface between nodes spread over it."""
     input:
         surfaces=hemispheres(
@@ -66,7 +60,6 @@ rule patches_geodesic:
         "logs/patches/geodesic.log",
     benchmark:
         "benchmarks/patches/geodesic.tsv"
-    threads: 1
     resources:
         mem_mb=sized(8000),
         runtime=sized(60),
@@ -74,5 +67,3 @@ rule patches_geodesic:
         keyed_by=HEMISPHERES,
         params=config["patches"]["geodesic"],
         version=version("patches"),
-    script:
-        "../scripts/run_stage.py"

@@ -1,7 +1,7 @@
 # Each run of config["pretraining"]["runs"] changes some settings of config["pretraining"]["common"].
 
 
-rule pretraining:
+use rule job as pretraining with:
     """Train a network by the positions of patches; an interrupted run continues."""
     input:
         patches=patches_of_run,
@@ -26,11 +26,9 @@ rule pretraining:
     params:
         params=settings_of_run,
         version=version("pretraining"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule pretraining_release:
+use rule job as pretraining_release with:
     """Write a trained network as a folder that can be passed on and loaded anywhere."""
     input:
         trained="results/pretraining/{run}/final.pt",
@@ -43,7 +41,6 @@ rule pretraining_release:
         "logs/pretraining/{run}-release.log",
     benchmark:
         "benchmarks/pretraining/{run}-release.tsv"
-    threads: 1
     resources:
         mem_mb=sized(2000),
         runtime=sized(10),
@@ -51,5 +48,3 @@ rule pretraining_release:
         roles=roles_of_run,
         template=config["template"]["name"],
         version=version("pretraining"),
-    script:
-        "../scripts/run_stage.py"

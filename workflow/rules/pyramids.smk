@@ -1,4 +1,4 @@
-rule pyramids:
+use rule job as pyramids with:
     """Make a tiled pyramid of a scan that cannot be read in place."""
     input:
         image=scan_of_section,
@@ -8,7 +8,6 @@ rule pyramids:
         "logs/pyramids/{brain}/{section}.log",
     benchmark:
         "benchmarks/pyramids/{brain}/{section}.tsv"
-    threads: 1
     resources:
         mem_mb=memory_of_scan,
         runtime=sized(120),
@@ -16,5 +15,3 @@ rule pyramids:
         section=row_of_section,
         params=config["pyramids"],
         version=version("pyramids"),
-    script:
-        "../scripts/run_stage.py"

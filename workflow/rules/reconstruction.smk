@@ -1,4 +1,4 @@
-rule reconstruction_volume:
+use rule job as reconstruction_volume with:
     """Stack the labels of a brain's sections into one volume and repair defects, or use a supplied volume."""
     input:
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
@@ -20,11 +20,9 @@ rule reconstruction_volume:
     params:
         params=config["reconstruction"],
         version=version("reconstruction"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule reconstruction:
+use rule job as reconstruction with:
     """Exclude what a person has marked as not cortex, and drop loose fragments."""
     input:
         # not read, but it must exist when a person is asked for the mask
@@ -39,7 +37,6 @@ rule reconstruction:
         "logs/reconstruction/{brain}.log",
     benchmark:
         "benchmarks/reconstruction/{brain}.tsv"
-    threads: 1
     resources:
         mem_mb=of_voxels(600, 70, config["reconstruction"]["voxel_mm"]),
         runtime=of_voxels(10, 0.6, config["reconstruction"]["voxel_mm"]),
@@ -47,5 +44,3 @@ rule reconstruction:
         missing_exclusion=config["study"]["missing_exclusion"],
         params=config["reconstruction"],
         version=version("reconstruction"),
-    script:
-        "../scripts/run_stage.py"

@@ -8,7 +8,7 @@ AUDITS = (
 )
 
 
-rule report_brain:
+use rule job as report_brain with:
     """Show the results of one brain, from its sections to its points in the template."""
     input:
         labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
@@ -44,7 +44,6 @@ rule report_brain:
         "logs/report/{brain}.log",
     benchmark:
         "benchmarks/report/{brain}.tsv"
-    threads: 1
     resources:
         mem_mb=of_sections(1500, 5),
         runtime=of_sections(10, 0.1),
@@ -55,11 +54,9 @@ rule report_brain:
         max_rotation_deg=config["alignment"]["max_rotation_deg"],
         params=config["report"],
         version=version("report"),
-    script:
-        "../scripts/run_stage.py"
 
 
-rule report:
+use rule job as report with:
     """Show the study: its brains, networks, scores and, for a phantom, the truth table."""
     input:
         # not shown, but finished with the report
@@ -80,7 +77,6 @@ rule report:
         "logs/report/index.log",
     benchmark:
         "benchmarks/report/index.tsv"
-    threads: 1
     resources:
         mem_mb=sized(1000),
         runtime=sized(10),
@@ -88,5 +84,3 @@ rule report:
         keyed_by=RUNS,
         roles=ROLES,
         version=version("report"),
-    script:
-        "../scripts/run_stage.py"

@@ -1,4 +1,4 @@
-rule segmentation:
+use rule job as segmentation with:
     """Label background, gray and white matter in the sections of one chunk."""
     input:
         images=images_of_chunk,
@@ -10,7 +10,6 @@ rule segmentation:
         "logs/segmentation/{brain}/{chunk}.log",
     benchmark:
         "benchmarks/segmentation/{brain}/{chunk}.tsv"
-    threads: 1
     resources:
         mem_mb=memory_of_sections("segmentation"),
         runtime=minutes_of_chunk("segmentation", seconds=10),
@@ -18,5 +17,3 @@ rule segmentation:
         sections=scans_of_chunk,
         params=config["segmentation"],
         version=version("segmentation"),
-    script:
-        "../scripts/run_stage.py"

@@ -1,7 +1,7 @@
 # The truth table of a phantom study: the errors of all stages, and their goals.
 
 
-rule truth:
+use rule job as truth with:
     """Compare the results of a phantom study with its ground truth."""
     input:
         # the last file of the ground truth to be written
@@ -28,7 +28,6 @@ rule truth:
         "logs/report/truth.log",
     benchmark:
         "benchmarks/report/truth.tsv"
-    threads: 1
     resources:
         mem_mb=sized(3000),
         runtime=sized(30),
@@ -39,5 +38,3 @@ rule truth:
         spacing_mm=config["midline"]["spacing_mm"],
         baselines=config["report"]["baselines"],
         version=version("truth"),
-    script:
-        "../scripts/run_stage.py"

@@ -80,7 +80,7 @@ def _of_brain(
     except InputError as error:
         findings.append(of_error(error, "manual", brain))
     findings.append(_mask(study, brain, config))
-    findings += _ready_made(folder, brain)
+    findings += _supplied(folder, brain)
     if (folder / given).exists():
         transform = partial(_transform, folder / given, brain, config)
         findings.append(of_check(transform, "manual", brain))
@@ -113,7 +113,7 @@ def _chains(
     return named, [Finding(OK, "manual", text, "", brain)]
 
 
-def _ready_made(folder: Path, brain: str) -> list[Finding]:
+def _supplied(folder: Path, brain: str) -> list[Finding]:
     """Supplied tissue and surfaces; the run itself checks whether they fit."""
     findings = []
     if (folder / TISSUE).exists():

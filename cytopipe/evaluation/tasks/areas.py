@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import UNREACHABLE, hops
-from cytopipe.evaluation.labelled_patches import (
-    TESTS,
-    LabelledPatches,
-    features_of,
-    select_patches,
-)
+from cytopipe.evaluation.labelled_patches import TESTS, LabelledPatches, features_of, select_patches
 from cytopipe.evaluation.predictions import (
     Predictions,
     macro_f1_text,

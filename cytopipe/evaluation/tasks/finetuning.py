@@ -23,6 +23,7 @@ from cytopipe.formats.atlas import read_atlas
 from cytopipe.learning import augmentation, checkpoints, distributed, networks, optimisers
 from cytopipe.learning.distributed import World
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
+from cytopipe.learning.step import mixed_precision
 from cytopipe.logs import info
 from cytopipe.study.config import Augmentation, FinetuningTask
 
@@ -102,7 +103,7 @@ def train(
         ):
             windows, draws, rows = batch.to(device)
             images = augmentation.apply(windows, draws, trained["patch_px"], trained["spacing_um"])
-            with _precision(device, params):
+            with mixed_precision(device, params.precision):
                 logits = network(images)
             loss = functional.cross_entropy(logits.float(), targets[rows])
             optimisers.set_rate(optimiser, settings, batch_size, (epoch + step / steps) / epochs)
@@ -133,13 +134,9 @@ def logits_of(
     logits = []
     for batch in load(patches, keys, params.workers, pinned=device.type == "cuda"):
         images = augmentation.centre_crop(batch.windows.to(device), patch_px)
-        with torch.inference_mode(), _precision(device, params):
+        with torch.inference_mode(), mixed_precision(device, params.precision):
             logits.append(network(images).float().cpu().numpy())
     return np.concatenate(logits)
-
-
-def _precision(device: torch.device, params: FinetuningTask) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
 
 
 @provenance.recorded

@@ -23,17 +23,13 @@ from cytopipe.evaluation.layer_figures import (
     fraction_panel,
     score_layers,
 )
-from cytopipe.evaluation.layer_patches import (
-    FOLDS,
-    IGNORED,
-    in_fraction,
-    read_patches,
-)
+from cytopipe.evaluation.layer_patches import FOLDS, IGNORED, in_fraction, read_patches
 from cytopipe.evaluation.samples import write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks, optimisers
 from cytopipe.learning.networks import LAYERS
+from cytopipe.learning.step import mixed_precision
 from cytopipe.logs import info
 from cytopipe.study.config import LayersTask
 
@@ -75,7 +71,7 @@ def train_segmentation(
     order = torch.cat([torch.randperm(len(inputs), generator=random) for _ in range(rounds)])
     for step in range(steps):
         chosen = order[step * size : (step + 1) * size]
-        with _precision(device, params):
+        with mixed_precision(device, params.precision):
             logits = network(inputs[chosen].to(device))
         loss = functional.cross_entropy(
             logits.float(), labels[chosen].to(device), ignore_index=IGNORED
@@ -90,7 +86,7 @@ def outputs_of(network: Any, inputs: Tensor, device: torch.device, params: Layer
     """Outputs (float32) of a module, or of one of its methods, computed batch by batch."""
     batches = []
     for start in range(0, len(inputs), params.batch_size):
-        with torch.no_grad(), _precision(device, params):
+        with torch.no_grad(), mixed_precision(device, params.precision):
             outputs = network(inputs[start : start + params.batch_size].to(device))
         batches.append(outputs.float().cpu())
     return torch.cat(batches)
@@ -143,10 +139,6 @@ def usable_fractions(
             "evaluation.layers.fractions in config/config.yaml"
         )
     return usable
-
-
-def _precision(device: torch.device, params: LayersTask) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bfloat16")
 
 
 def f1_of(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -15,14 +15,7 @@ from scipy.spatial import cKDTree
 
 from cytopipe import provenance
 from cytopipe.evaluation import cells, charts
-from cytopipe.evaluation.regression import (
-    FEATURES,
-    PROFILES,
-    RAW,
-    Source,
-    name_of,
-    r2_scores,
-)  # fmt: skip
+from cytopipe.evaluation.regression import FEATURES, PROFILES, RAW, Source, name_of, r2_scores
 from cytopipe.evaluation.samples import Samples, read_samples, write_scores
 from cytopipe.evaluation.structure_figures import panels
 from cytopipe.files import InputError, Output

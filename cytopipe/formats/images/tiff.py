@@ -14,12 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.formats.images.description import (
-    CONVERT,
-    SHEET,
-    ImageDescription,
-    LevelDescription,
-)
+from cytopipe.formats.images.description import CONVERT, SHEET, ImageDescription, LevelDescription
 from cytopipe.formats.images.reader import COPY_AGAIN, Region, input_error_on_damage
 from cytopipe.formats.units import LENGTH_UM
 

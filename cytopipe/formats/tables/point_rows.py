@@ -28,7 +28,7 @@ class _SectionPoint(Row):
     nx: Annotated[float, "surface normal, stack frame, towards the pial surface"]
     ny: Annotated[float, "surface normal, stack frame, towards the pial surface"]
     nz: Annotated[float, "surface normal, stack frame, towards the pial surface"]
-    thickness_mm: Annotated[float, "mm", "of the cortex; NaN where a ready-made surface leaves it"]
+    thickness_mm: Annotated[float, "mm", "of the cortex; NaN where a supplied surface leaves it"]
     curvature_per_mm: Annotated[float, "1/mm", "mean curvature, positive on gyral crowns"]
     cutting_angle_deg: Annotated[float, "deg", "normal to cutting plane: 0 across, 90 along"]
 

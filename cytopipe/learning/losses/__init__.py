@@ -7,13 +7,3 @@ from cytopipe.learning.losses.simclr import simclr
 from cytopipe.learning.losses.spatialnce import spatialnce
 from cytopipe.learning.losses.supcon import supcon
 from cytopipe.learning.losses.supervised import supervised
-
-__all__ = [
-    "PatchLosses",
-    "distance",
-    "infonce",
-    "simclr",
-    "spatialnce",
-    "supcon",
-    "supervised",
-]

@@ -17,20 +17,6 @@ from cytopipe.learning.networks.small import Small
 from cytopipe.learning.networks.transformer import attention, r50_vit, small_vit
 from cytopipe.learning.networks.unet import UNetEncoder
 
-__all__ = [
-    "BACKBONES",
-    "HEADS",
-    "LAYERS",
-    "PROJECTED",
-    "Backbone",
-    "Encoder",
-    "Plan",
-    "attention",
-    "build",
-    "checkpoint_activations",
-    "layer_head",
-]
-
 BACKBONES: dict[str, Callable[[int], Backbone]] = {
     "r50": R50,
     "r50_vit": r50_vit,

@@ -3,6 +3,18 @@
 from torch import Tensor, nn
 
 
+def convolution(
+    channels: int, width: int, kernel: int, stride: int = 1, padding: int | None = None
+) -> list[nn.Module]:
+    """A convolution without bias, batch norm and ReLU; padded by half the kernel by default."""
+    padded = kernel // 2 if padding is None else padding
+    return [
+        nn.Conv2d(channels, width, kernel, stride=stride, padding=padded, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
+
+
 class Backbone(nn.Module):
     """A network from patches to features, made by BACKBONES[name](patch_px).
 

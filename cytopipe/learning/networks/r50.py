@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from cytopipe.learning.networks.backbone import Backbone
+from cytopipe.learning.networks.backbone import Backbone, convolution
 from cytopipe.learning.networks.recomputation import Recomputing
 
 # width, number of bottlenecks and stride of ResNet50's four stages (He et al. 2016, table 1)
@@ -21,12 +21,8 @@ class R50(Recomputing, Backbone):
     def __init__(self, patch_px: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(1, 64, 5, stride=4, padding=2, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
+            *convolution(1, 64, kernel=5, stride=4),
+            *convolution(64, 64, kernel=3),
             nn.MaxPool2d(2),
         )
         blocks: list[nn.Module] = []
@@ -52,21 +48,13 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            nn.Conv2d(channels, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, 4 * width, 1, bias=False),
-            nn.BatchNorm2d(4 * width),
+            *convolution(channels, width, kernel=1),
+            *convolution(width, width, kernel=3, stride=stride),
+            *convolution(width, 4 * width, kernel=1)[:-1],
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != 4 * width:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, 4 * width, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(4 * width),
-            )
+            self.shortcut = nn.Sequential(*convolution(channels, 4 * width, 1, stride)[:-1])
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.relu(self.branch(images) + self.shortcut(images))

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from cytopipe.learning.networks.backbone import Backbone
+from cytopipe.learning.networks.backbone import Backbone, convolution
 
 
 class Small(Backbone):
@@ -25,21 +25,13 @@ class Small(Backbone):
         super().__init__()
         self.stages = nn.Sequential(
             nn.InstanceNorm2d(1),
-            *_convolution(1, 32, kernel=5, stride=strides[0]),
-            *_convolution(32, 64, kernel=3, stride=strides[1]),
-            *_convolution(64, 128, kernel=3, stride=strides[2]),
-            *_convolution(128, 128, kernel=3, stride=strides[3]),
+            *convolution(1, 32, kernel=5, stride=strides[0]),
+            *convolution(32, 64, kernel=3, stride=strides[1]),
+            *convolution(64, 128, kernel=3, stride=strides[2]),
+            *convolution(128, 128, kernel=3, stride=strides[3]),
         )
 
     def feature_map(self, images: Tensor) -> Tensor:
         """Feature map (n, 128, rows, columns) of images (n, 1, height, width)."""
         features: Tensor = self.stages(images)
         return features
-
-
-def _convolution(channels: int, width: int, kernel: int, stride: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels, width, kernel, stride=stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-    ]

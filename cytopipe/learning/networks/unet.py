@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from cytopipe.files import InputError
-from cytopipe.learning.networks.backbone import Backbone
+from cytopipe.learning.networks.backbone import Backbone, convolution
 from cytopipe.learning.networks.recomputation import Recomputing
 
 FILTERS = (16, 32, 64, 64, 128, 128)  # of the six blocks (ISBI 2021, section 2)
@@ -41,7 +41,8 @@ class UNetEncoder(Recomputing, Backbone):
         channels = 1
         for number, width in enumerate(FILTERS):
             first = (5, 4) if number == 0 else (3, 1)
-            layers = [*_convolution(channels, width, *first), *_convolution(width, width, 3, 1)]
+            layers = convolution(channels, width, *first, padding=0)
+            layers += convolution(width, width, 3, padding=0)
             if number < len(FILTERS) - 1:
                 layers.append(nn.MaxPool2d(2))
             blocks.append(nn.Sequential(*layers))
@@ -55,11 +56,3 @@ class UNetEncoder(Recomputing, Backbone):
         for block in others:
             features = self.through(block, features)
         return features
-
-
-def _convolution(channels: int, width: int, kernel: int, stride: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels, width, kernel, stride=stride, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-    ]

@@ -315,6 +315,7 @@ function start() {
   fillControls();
   addEventListener("hashchange", draw);
   addEventListener("popstate", draw);
+  byId("curves").on("plotly_click", ({points}) => go({section: points[0].x}));
   byId("forget").onclick = () => {
     decisions = {};
     decide(-1, {});

@@ -29,54 +29,16 @@ from cytopipe.study.config.patches import DataSet, GeodesicTable, LayerSplit
 from cytopipe.study.config.phantom import Phantom
 from cytopipe.study.config.pretraining import Augmentation, PretrainingRun
 from cytopipe.study.config.pyramids import Pyramids
-from cytopipe.study.config.reading import DEFAULTS, check, check_section, checked, merge, read
+from cytopipe.study.config.reading import (
+    DEFAULTS,
+    check,
+    check_section,
+    checked,
+    merge,
+    read,
+    take_phantom,
+)
 from cytopipe.study.config.reconstruction import Reconstruction
 from cytopipe.study.config.report import Report
 from cytopipe.study.config.segmentation import Segmentation
 from cytopipe.study.config.writing import commented, reference
-
-__all__ = [
-    "DEFAULTS",
-    "NOT_IN_A_STUDY",
-    "Alignment",
-    "AreasTask",
-    "AttentionTask",
-    "Audit",
-    "Augmentation",
-    "Config",
-    "ConfigSection",
-    "Coordinates",
-    "CoordinatesTask",
-    "DataSet",
-    "EmbeddingTask",
-    "FinetuningTask",
-    "GeodesicTable",
-    "LayerSplit",
-    "LayersTask",
-    "Midline",
-    "Midsurface",
-    "NetworkFeatures",
-    "Optimiser",
-    "ParcellationTask",
-    "Phantom",
-    "PretrainingRun",
-    "Profiles",
-    "Pyramids",
-    "Reconstruction",
-    "Report",
-    "RetrievalTask",
-    "Segmentation",
-    "ShortcutsTask",
-    "StructureTask",
-    "check",
-    "check_section",
-    "checked",
-    "commented",
-    "help_text",
-    "keys",
-    "merge",
-    "read",
-    "reference",
-    "section_model",
-    "section_of",
-]

@@ -6,15 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cytopipe.files import InputError
-from cytopipe.study.config.base import (
-    ConfigSection,
-    Count,
-    Names,
-    Precision,
-    Seeds,
-    Unique,
-    field,
-)
+from cytopipe.study.config.base import ConfigSection, Count, Names, Precision, Seeds, Unique, field
 from cytopipe.study.config.optimiser import Optimiser
 
 Runs = Literal["all"] | Names

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from cytopipe.files import InputError, require, shipped
 from cytopipe.study.config.base import ConfigSection
 from cytopipe.study.config.describing import allowed_values, schema_at
-from cytopipe.study.config.model import Config, section_model
+from cytopipe.study.config.model import NOT_IN_A_STUDY, Config, section_model
 
 M = TypeVar("M", bound=ConfigSection)
 
@@ -60,6 +60,12 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def take_phantom(preset: dict[str, Any]) -> dict[str, Any]:
+    """Remove the section `phantom` from a preset; what it does not name is as in demo.yaml."""
+    demo = read(shipped("config/presets/demo.yaml"))
+    return {**demo[NOT_IN_A_STUDY], **preset.pop(NOT_IN_A_STUDY)}
 
 
 def check(config: Mapping[str, Any], name: str = "config/config.yaml") -> Config:
