@@ -4,9 +4,10 @@ import argparse
 import os
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from cytopipe.commands.study_parser import study_parser
+from cytopipe.commands.study_parser import some, study_parser
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import units
 from cytopipe.formats.images import Examination, examine
@@ -22,7 +23,6 @@ from cytopipe.study.sections import (
     read_sections,
 )
 
-_SHOWN = 12  # numbers or files per line
 Notes = list[tuple[str, str]]
 
 
@@ -114,7 +114,7 @@ def find_scans(options: argparse.Namespace) -> tuple[list[Scan], Notes]:
     if not brain_scans:
         raise InputError(f"{options.table}: has no rows; add the sections")
     if left_out:
-        notes.append(("left out", f"{len(left_out)} files: {_some([p.name for p in left_out])}"))
+        notes.append(("left out", f"{len(left_out)} files: {some([p.name for p in left_out])}"))
     return brain_scans, notes
 
 
@@ -137,13 +137,13 @@ def order_notes(numbers: list[int]) -> Notes:
     step, gaps = scans.step_of(numbers), scans.missing(numbers)
     notes = [
         ("numbers", f"{min(numbers)} to {max(numbers)}, mostly in steps of {step}"),
-        ("missing", f"{len(gaps)}: {_some(gaps)}" if gaps else "none"),
+        ("missing", f"{len(gaps)}: {some(gaps)}" if gaps else "none"),
         ("doubled", "none"),
     ]
     if odd := [n for n in numbers if step and (n - min(numbers)) % step]:
-        notes.append(("off step", f"{len(odd)}: {_some(odd)}"))
-    if falling := scans.out_of_order(numbers):
-        notes.append(("order", f"{len(falling)} numbers fall in the list: {_some(falling)}"))
+        notes.append(("off step", f"{len(odd)}: {some(odd)}"))
+    if falling := [after for before, after in pairwise(numbers) if after < before]:
+        notes.append(("order", f"{len(falling)} numbers fall in the list: {some(falling)}"))
     return notes
 
 
@@ -201,7 +201,7 @@ def background_note(rows: list[ScanRow], background: str) -> str:
         return background
     opposite = "dark" if background == "bright" else "bright"
     return (
-        f"{background}, but {len(other)} look {opposite}: {_some(other)}; give --background "
+        f"{background}, but {len(other)} look {opposite}: {some(other)}; give --background "
         f"{opposite}, or correct `background` of their rows"
     )
 
@@ -313,11 +313,6 @@ def _appended(path: Path, columns: list[str], rows: list[dict[str, str]]) -> byt
     for row in rows:
         content += "\t".join(row.get(name, "") for name in [*names, *new]).encode() + end
     return content
-
-
-def _some(items: list[int] | list[str]) -> str:
-    shown = ", ".join(str(item) for item in items[:_SHOWN])
-    return shown + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
 
 
 def _counted(counts: Counter[float] | Counter[str]) -> str:

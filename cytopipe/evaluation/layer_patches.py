@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
+from cytopipe.formats.images import shrunk
 from cytopipe.learning.networks import LAYERS
 from cytopipe.logs import progress
 from cytopipe.study import annotations
@@ -25,11 +26,7 @@ def averaged(image: NDArray[np.floating], factor: float) -> NDArray[np.floating]
     """Average an image (h, w) to pixels that are `factor` (1 or more) times coarser."""
     if abs(factor - 1) < SAME:
         return image
-    import cv2  # not on a GPU node that only trains
-
-    # a scale rather than a size: cv2 would stretch the grid to fit a rounded size
-    scale = 1 / factor
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    return shrunk(image, factor)
 
 
 def fit_to_square(image: NDArray[np.uint8], factor: float, patch_px: int) -> NDArray[np.uint8]:

@@ -12,6 +12,9 @@ from cytopipe.files import atomic_write
 from cytopipe.formats.tables import PointRow, Row, StackRow, columns, frame_of
 from cytopipe.study.results import BrainResults
 
+# what BIDS writes differently
+_BIDS_UNITS = {"mm2": "mm^2", "mm3": "mm^3"}
+
 
 def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     """Write points and sections of each brain."""
@@ -30,7 +33,7 @@ def columns_of(kind: type[Row]) -> dict[str, Any]:
     """Meaning and unit of each column, with the keys of BIDS."""
     return {
         column.name: {"Description": column.meaning}
-        | ({"Units": _units(column.unit)} if column.unit else {})
+        | ({"Units": _BIDS_UNITS.get(column.unit, column.unit)} if column.unit else {})
         for column in columns(kind)
     }
 
@@ -45,8 +48,3 @@ def write_json(content: Any, path: Path) -> None:
     """Write indented JSON."""
     with atomic_write(path) as beside:
         beside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def _units(unit: str) -> str:
-    # the notation of BIDS
-    return {"mm2": "mm^2", "mm3": "mm^3"}.get(unit, unit)

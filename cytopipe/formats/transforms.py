@@ -140,7 +140,8 @@ def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
         displacement fields.
     """
     require(path, "check the path in the config")
-    if path.suffix == ".mat" and _is_text(path):
+    # ITK's .mat contains zero bytes
+    if path.suffix == ".mat" and b"\0" not in path.read_bytes():
         raise InputError(
             f"{path}: is text, ITK's .mat is not. A matrix of FSL's flirt counts in scaled voxels "
             "of both images: convert it to RAS mm, then save its 4 rows of 4 numbers as .txt"
@@ -280,11 +281,6 @@ def sampled(
 def has_inverted_field(transform: PointTransform) -> bool:
     """Whether `write` needs `sampled` first."""
     return any(step.is_field and step.inverted for step in transform.steps)
-
-
-def _is_text(path: Path) -> bool:
-    """Whether a file is text; ITK's .mat contains zero bytes."""
-    return b"\0" not in path.read_bytes()
 
 
 def _flip(points: Floats) -> Floats:

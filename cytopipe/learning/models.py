@@ -82,10 +82,11 @@ class Model:
 
 
 def load_model(folder: Path | str, device: str = "cpu") -> Model:
-    """Read a model that `save_model` wrote.
+    """Read a released model, ready to embed images.
 
     Parameters
     ----------
+    folder : written by `pretraining.run_release`: weights.safetensors, config.yaml, README.md.
     device : the device that the model runs on, e.g. `cuda`.
 
     Raises

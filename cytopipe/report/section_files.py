@@ -121,7 +121,7 @@ def write_all(
         bundle.write_script(folder / "sections" / f"{name}.js", f"section {number}", values)
         small_um = max(params.thumbnail_um, spacing_um)
         if small_um > spacing_um:
-            image = thumbnails.shrunk(image, small_um / spacing_um)
+            image = images.shrunk(image, small_um / spacing_um)
         grid = thumbnails.Grid(small_um, section.spacing_um, width_um if mirrored else None)
         usable_um = of_section.loc[of_section["status"] == "ok", ["x_um", "y_um"]].to_numpy()
         picture = thumbnails.draw(image, grid, tissue, white, usable_um)

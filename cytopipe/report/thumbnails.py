@@ -93,11 +93,3 @@ def jpeg(picture: Picture, quality: int) -> bytes:
 def jpeg_uri(picture: Picture, quality: int) -> str:
     """An RGB or gray picture as a data URI of a JPEG."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg(picture, quality)).decode()}"
-
-
-def shrunk(image: NDArray[Any], factor: float) -> NDArray[Any]:
-    """An image with pixels `factor` times as large, each the mean of those it covers."""
-    # with a size instead of a scale, cv2 would stretch the image to the rounded size
-    return np.asarray(
-        cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-    )

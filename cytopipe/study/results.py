@@ -306,7 +306,23 @@ class Study:
 
 
 def open_study(path: Path | str = ".") -> Study:
-    """See `cytopipe.open_study`."""
+    """Open a study, to read its config, its brains and their results.
+
+    Parameters
+    ----------
+    path : the study's folder, which holds `config/`, `manual/` and `results/`.
+
+    Raises
+    ------
+    InputError
+        If the config or a table of the study is missing or wrong. A missing result is reported
+        when it is used.
+
+    Examples
+    --------
+    >>> study = cytopipe.open_study("demo")
+    >>> study.brain("B01").points
+    """
     folder = Path(path)
     config = study_config.read(folder / "config" / "config.yaml")
     brains = read_brains(folder / "config" / "brains.tsv")

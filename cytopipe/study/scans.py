@@ -233,8 +233,3 @@ def missing(numbers: list[int]) -> list[int]:
     step = step_of(numbers)
     gaps = [range(a + step, b - step // 2, step) for a, b in pairwise(sorted(set(numbers)))]
     return [number for gap in gaps for number in gap]
-
-
-def out_of_order(numbers: list[int]) -> list[int]:
-    """Numbers that are lower than the number before them."""
-    return [b for a, b in pairwise(numbers) if b < a]

@@ -34,9 +34,6 @@ use rule job as alignment with:
         "logs/alignment/{brain}/stack.log",
     benchmark:
         "benchmarks/alignment/{brain}/stack.tsv"
-    resources:
-        mem_mb=sized(1000),
-        runtime=sized(10),
     params:
         sections=rows_of_brain,
         image_right=config["study"]["image_right"],

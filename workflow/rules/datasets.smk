@@ -82,11 +82,14 @@ def readable_rows_of_dataset(w):
     return readable_rows(brains_of_dataset(w))
 
 
-def settings_of_run(w):
+def run_settings(run):
     """The settings of a run: config["pretraining"]["common"] with the changes of the run."""
-    return study_config.merge(
-        config["pretraining"]["common"], config["pretraining"]["runs"][w.run]
-    )
+    runs = config["pretraining"]
+    return study_config.merge(runs["common"], runs["runs"][run])
+
+
+def settings_of_run(w):
+    return run_settings(w.run)
 
 
 def setting_of_run(name):

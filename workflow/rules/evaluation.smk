@@ -12,9 +12,6 @@ use rule job as evaluation with:
         "logs/evaluation/scores.log",
     benchmark:
         "benchmarks/evaluation/scores.tsv"
-    resources:
-        mem_mb=sized(1000),
-        runtime=sized(10),
     params:
         version=version("evaluation"),
 
@@ -183,13 +180,8 @@ use rule evaluation_layers as evaluation_embedding with:
         version=version("evaluation"),
 
 
-use rule evaluation_layers as evaluation_retrieval with:
+use rule evaluation_embedding as evaluation_retrieval with:
     """Find the patches whose features are nearest to those of a query."""
-    input:
-        points=brains_of("results/coordinates/{brain}/points.parquet"),
-        backbone=brains_of("results/features/{{run}}/{brain}.npy"),
-        projected=brains_of("results/features/{{run}}/{brain}-projected.npy"),
-        rows=brains_of("results/features/{{run}}/{brain}.parquet"),
     wildcard_constraints:
         task="retrieval",
     resources:

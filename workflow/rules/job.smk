@@ -4,5 +4,8 @@ rule job:
     log:
         "logs/job.log",
     threads: 1
+    resources:
+        mem_mb=sized(1000),
+        runtime=sized(10),
     script:
         "../scripts/run_stage.py"

@@ -77,9 +77,6 @@ use rule job as report with:
         "logs/report/index.log",
     benchmark:
         "benchmarks/report/index.tsv"
-    resources:
-        mem_mb=sized(1000),
-        runtime=sized(10),
     params:
         keyed_by=RUNS,
         roles=ROLES,

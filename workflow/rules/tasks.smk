@@ -42,12 +42,6 @@ POSSIBLE = {
 }
 
 
-def architecture_of(run):
-    return study_config.merge(
-        config["pretraining"]["common"], config["pretraining"]["runs"][run]
-    )["architecture"]
-
-
 def runs_of_task(task):
     """The runs that a task scores; the task `areas` also scores the profiles."""
     if not POSSIBLE[task]:
@@ -60,7 +54,9 @@ def runs_of_task(task):
                 )
         return TASKS[task]
     if task == "attention":
-        return [run for run in RUNS if architecture_of(run) in TRANSFORMERS]
+        return [
+            run for run in RUNS if run_settings(run)["architecture"] in TRANSFORMERS
+        ]
     if task == "areas" and DATASETS[AREAS]["source"] == "atlas":
         return [*RUNS, "profiles"]
     return RUNS

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe.commands.check.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
+from cytopipe.commands.study_parser import some
 from cytopipe.files import InputError
 from cytopipe.formats import units
 from cytopipe.formats.images import Examination, examine
@@ -104,11 +105,11 @@ def check_numbers(sections: list[Section]) -> list[Finding]:
         text = f"{len(rows)} sections, {numbers[0]} to {numbers[-1]}, mostly in steps of {step}"
         findings.append(Finding(NOTE, "numbers", text, "", brain))
         if gaps:
-            text = f"{len(gaps)} missing: {_some(gaps)}"
+            text = f"{len(gaps)} missing: {some(gaps)}"
             findings.append(Finding(NOTE, "numbers", text, "they are bridged", brain))
         off = [n for n in numbers if step and (n - numbers[0]) % step]
         if off:
-            text = f"{len(off)} are off the step of {step}: {_some(off)}"
+            text = f"{len(off)} are off the step of {step}: {some(off)}"
             remedy = "a section lies at number x thickness; correct mistyped numbers"
             findings.append(Finding(WARNING, "numbers", text, remedy, brain))
         if impossible := units.implausible_thickness(rows[0].thickness_um):
@@ -122,10 +123,6 @@ def check_numbers(sections: list[Section]) -> list[Finding]:
                 remedy = "correct `image` of one of the two rows in config/sections.tsv"
                 findings.append(Finding(ERROR, "numbers", text, remedy, brain, row.section))
     return findings
-
-
-def _some(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:20])) + (" ..." if len(numbers) > 20 else "")
 
 
 def check_resolution(scanned: list[Scanned], config: Mapping[str, Any]) -> list[Finding]:

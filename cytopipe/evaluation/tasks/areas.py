@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from cytopipe import provenance
 from cytopipe.evaluation import charts
@@ -69,8 +70,6 @@ def prediction_table(
     for each in predictions:
         if each.fold != predictions[0].fold:
             continue
-        # relative to the largest logit: exp cannot overflow
-        odds = np.exp(each.logits - each.logits.max(axis=1, keepdims=True))
         distance = np.full(len(each.truth), np.nan)
         if steps is not None:
             between = steps[each.truth, each.predicted]
@@ -80,7 +79,7 @@ def prediction_table(
             "split": each.split,
             "area": names[each.truth],
             "predicted": names[each.predicted],
-            "probability": 1 / odds.sum(axis=1),
+            "probability": softmax(each.logits, axis=1).max(axis=1),
             "hops": distance,
         }
         frames.append(pd.DataFrame(columns))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.special import entr
 from torch.nn import functional
 
 from cytopipe import provenance
@@ -28,8 +29,7 @@ def entropy(maps: NDArray[np.floating]) -> NDArray[np.floating]:
     """Entropy of maps (..., rows, columns) over that of a uniform map: 0 if one cell has all."""
     flat = maps.reshape(*maps.shape[:-2], -1).astype(np.float64)
     shares = flat / flat.sum(-1, keepdims=True)
-    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    return np.asarray(-(shares * logarithms).sum(-1) / np.log(shares.shape[-1]))
+    return np.asarray(entr(shares).sum(-1) / np.log(shares.shape[-1]))
 
 
 def share_inside(maps: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.floating]:

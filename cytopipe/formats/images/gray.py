@@ -26,6 +26,15 @@ def luma(image: NDArray[Any]) -> NDArray[Any]:
     return gray
 
 
+def shrunk(image: NDArray[Any], factor: float) -> NDArray[Any]:
+    """An image with pixels `factor` times as large, each the mean of those that it covers."""
+    import cv2  # not on a GPU node, where only windows are read
+
+    # a scale, not a size: cv2 would stretch the grid to fit a rounded size
+    scale = 1 / factor
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+
 def invert(image: NDArray[Any]) -> NDArray[Any]:
     """255 (for 16 bits 65535) minus each gray value: a dark background becomes bright."""
     return np.asarray(~image)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError, require
 from cytopipe.formats.images.description import SHEET
-from cytopipe.formats.images.gray import gray_range, invert, luma, to_8_bit
+from cytopipe.formats.images.gray import gray_range, invert, luma, shrunk, to_8_bit
 from cytopipe.formats.images.ome_zarr import OmeZarrReader
 from cytopipe.formats.images.png_jpeg import JPEG_SUFFIXES, PNG_SUFFIXES, PngJpegReader
 from cytopipe.formats.images.reader import COPY_AGAIN, ImageReader, Region
@@ -117,8 +117,6 @@ class Pyramid:
         InputError
             If no level of the image is as fine, or only one that is too large to decode at once.
         """
-        import cv2  # not on a GPU node, where only windows are read
-
         number = self.level_for(spacing_um)
         level = self.levels[number]
         factor = spacing_um / level.spacing_um
@@ -136,9 +134,7 @@ class Pyramid:
             raise InputError(
                 f"{self.path}: is smaller than one pixel of {spacing_um:g} um; scan it again"
             )
-        # a scale, not a size: cv2 would stretch the grid to fit a rounded size
-        scaled = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-        return np.asarray(scaled)
+        return shrunk(image, factor)
 
     def read_window(
         self, level: int, row: int, column: int, height: int, width: int

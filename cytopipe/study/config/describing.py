@@ -28,12 +28,6 @@ class Key:
     source: str
     text: str
 
-    def matches(self, path: Sequence[str]) -> bool:
-        """Whether a value of a config, found at `path`, is this one."""
-        return len(path) == len(self.path) and all(
-            own in ("*", other) for own, other in zip(self.path, path)
-        )
-
 
 def keys(model: type[ConfigSection]) -> list[Key]:
     """Every value of a section, or of the whole config, in order."""
