@@ -31,7 +31,7 @@ from cytopipe.study.config.pretraining import Augmentation, PretrainingRun
 from cytopipe.study.config.pyramids import Pyramids
 from cytopipe.study.config.reading import DEFAULTS, check, check_section, checked, merge, read
 from cytopipe.study.config.reconstruction import Reconstruction
-from cytopipe.study.config.report import Report
+from cytopipe.study.config.report import Goals, Report
 from cytopipe.study.config.segmentation import Segmentation
 from cytopipe.study.config.writing import commented, reference
 
@@ -51,6 +51,7 @@ __all__ = [
     "EmbeddingTask",
     "FinetuningTask",
     "GeodesicTable",
+    "Goals",
     "LayerSplit",
     "LayersTask",
     "Midline",
