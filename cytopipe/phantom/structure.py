@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from cytopipe.numerics import meshes
 from cytopipe.numerics.geometry import Floats, unit
 from cytopipe.phantom.anatomy import Hemisphere
-from cytopipe.phantom.handling import Window
+from cytopipe.phantom.window import Window
 from cytopipe.study.config import Phantom
 
 Image = NDArray[np.float32]
