@@ -30,6 +30,6 @@ def arachnoid(brain: Brain, window: Window) -> NDArray[np.float32]:
     outside_mm = PITCH_MM * ndimage.distance_transform_edt(inside < 0.5)
     # closing: what a disc of this radius outside the membrane cannot reach lies inside it
     away_mm = PITCH_MM * ndimage.distance_transform_edt(outside_mm < SPANNED_MM)
-    distance_mm = SPANNED_MM - away_mm + MEMBRANE_MM[0]
+    distance_mm = SPANNED_MM - away_mm - MEMBRANE_MM[0]
     band = np.clip(0.5 + (MEMBRANE_MM[1] - np.abs(distance_mm)) / PITCH_MM, 0, 1)
     return plane_in_window(band.astype(np.float32), window)

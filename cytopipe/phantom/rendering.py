@@ -74,13 +74,14 @@ def render(
     )
     key = _key(brain, section)
     light = np.zeros((window.rows, window.columns), np.float32)
-    # folded tissue absorbs twice
+    # through two layers of folded tissue passes the product of what passes through each
     for origin, tissue in dissect_layers(brain, template, window, section):
         if tissue.tissue.any():
             cells = (_draw_cells if fine else _count_cells)(
                 *_population(tissue), spacing_um, key, row - halo, column - halo
             )
-            light += _absorbed(brain, origin, tissue, cells)
+            absorbed = _absorbed(brain, origin, tissue, cells)
+            light += absorbed * (1 - light / np.float32(brain.params.background))
     image = _scan(brain, section, light, row - halo, column - halo, key)
     return np.ascontiguousarray(image[halo : halo + rows, halo : halo + columns])
 
