@@ -8,6 +8,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cytopipe.formats import volumes
+from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats, ImageRight, ras_to_stack, stack_to_ras
 from cytopipe.numerics.laplace import laplace_depth
 from cytopipe.numerics.slicing import plane_segments
@@ -21,7 +22,8 @@ from cytopipe.phantom.anatomy import (
 from cytopipe.phantom.bending import Bend, draw_bend
 from cytopipe.phantom.coverage import coverage
 from cytopipe.phantom.cytoarchitecture import Areas
-from cytopipe.phantom.handling import ScannedSection, Window, torn_away
+from cytopipe.phantom.damage import KnifeMarks, draw_knife_marks
+from cytopipe.phantom.handling import ScannedSection
 from cytopipe.phantom.structure import (
     ISLANDS_MM,
     PITCH_MM,
@@ -33,6 +35,7 @@ from cytopipe.phantom.structure import (
     paint_capsules,
     stream,
 )
+from cytopipe.phantom.window import Window
 from cytopipe.study.config import Phantom
 
 Image = NDArray[np.float32]
@@ -63,6 +66,7 @@ class Brain:
     grain: Grain
     vessels: Vessels
     damage: Damage
+    knife_marks: KnifeMarks
     params: Phantom
 
 
@@ -77,12 +81,33 @@ def make_brain(name: str, template: Template, params: Phantom) -> Brain:
     # the rearmost 0.6 of a step lies behind the first section; R, A and -S are positive
     right = 10 - low[0] if params.image_right == "R" else -10 - high[0]
     bend = bend.moved_by(np.array([right, 0.4 * step_mm - low[1], -10 - high[2]]))
+    if params.handling.backwards:
+        # a stack whose numbers run the other way shows a mirror image of the brain
+        bend = bend.reversed_in((high - low)[1] + 0.8 * step_mm)
     hemispheres = [
-        Hemisphere(h.side, bend.to_stack(h.pial), bend.to_stack(h.white), h.faces)
+        Hemisphere(
+            h.side,
+            bend.to_stack(h.pial),
+            bend.to_stack(h.white),
+            np.ascontiguousarray(h.faces[:, ::-1]) if params.handling.backwards else h.faces,
+        )
         for h in template.hemispheres
     ]
     tissue = tissue_volume(hemispheres, params.depth_voxel_mm)
     add_callosum(tissue, hemispheres, bend.to_template, params)
+    depth = volumes.Volume(laplace_depth(tissue.data), tissue.affine)
+    return fill(name, bend, hemispheres, tissue, depth, params)
+
+
+def fill(
+    name: str,
+    bend: Bend,
+    hemispheres: list[Hemisphere],
+    tissue: volumes.Volume,
+    depth: volumes.Volume,
+    params: Phantom,
+) -> Brain:
+    """A brain of a known shape, with the structure and the damage that run through its sections."""
     points = np.concatenate([h.pial for h in hemispheres])
     size = np.abs(ras_to_stack(points, params.image_right)).max(0) / 1000 + 10
     return Brain(
@@ -90,10 +115,11 @@ def make_brain(name: str, template: Template, params: Phantom) -> Brain:
         bend,
         hemispheres,
         tissue,
-        volumes.Volume(laplace_depth(tissue.data), tissue.affine),
+        depth,
         Grain(params.seed, name, (float(size[0]), float(size[1])), params.texture_length_mm),
         draw_vessels(stream(params.seed, name, 2), size, params),
         draw_damage(stream(params.seed, name, 3), hemispheres, params),
+        draw_knife_marks(stream(params.seed, name, 20), size, params.damage),
         params,
     )
 
@@ -109,6 +135,7 @@ class Anatomy:
     area, layer : label of the area, and layer 1 to 6, in gray matter; 0 elsewhere.
     cover : share of the gray matter under cell bodies.
     diameter_um : mean diameter of the cells.
+    intact : share of the pixel where nothing was lost.
     """
 
     tissue: Image
@@ -118,6 +145,7 @@ class Anatomy:
     layer: NDArray[np.uint8]
     cover: Image
     diameter_um: Image
+    intact: Image
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -128,7 +156,32 @@ class Anatomy:
 
 
 def dissect(brain: Brain, template: Template, window: Window, section: ScannedSection) -> Anatomy:
-    """The anatomy in a window of a section, after damage."""
+    """The anatomy in a window of a section, after damage.
+
+    Where tissue lies on tissue, it is that of the piece which lies where it grew.
+    """
+    (_, upper), *others = dissect_layers(brain, template, window, section)
+    for _, lower in others:
+        shows = (upper.labels == 0) & (lower.labels > 0)
+        for name, values in vars(upper).items():
+            np.copyto(values, getattr(lower, name), where=shows)
+    return upper
+
+
+def dissect_layers(
+    brain: Brain, template: Template, window: Window, section: ScannedSection
+) -> list[tuple[Window, Anatomy]]:
+    """The anatomy of each piece of tissue in a window, and the window in which it grew."""
+    return [
+        (origin, _dissect(brain, template, origin, section, pixels))
+        for origin, pixels in section.damage.layers(window)
+    ]
+
+
+def _dissect(
+    brain: Brain, template: Template, window: Window, section: ScannedSection, pixels: Mask
+) -> Anatomy:
+    """The anatomy in the chosen pixels of a window of the undivided section."""
     shape = (window.rows, window.columns)
     tissue, white = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     side = brain.params.image_right
@@ -146,8 +199,7 @@ def dissect(brain: Brain, template: Template, window: Window, section: ScannedSe
     own = tissue.copy()
     tissue = np.maximum(tissue, _capsules(brain.damage.bridges, window, side))
     intact = 1 - _capsules(brain.damage.tunnels, window, side)
-    if section.tear is not None:
-        intact *= ~torn_away(window, section.tear)
+    intact *= section.damage.intact(window) * pixels
     if section.condition == "blank":
         intact[:] = 0
     tissue, white = tissue * intact, white * intact
@@ -169,7 +221,7 @@ def dissect(brain: Brain, template: Template, window: Window, section: ScannedSe
         template.areas.diameter_um,
         template.areas.islands,
     )
-    result = Anatomy(tissue, white, depth, area, layer, cover, diameter)
+    result = Anatomy(tissue, white, depth, area, layer, cover, diameter, intact)
     elsewhere = result.labels != 1
     result.depth[elsewhere] = np.nan
     result.area[elsewhere] = 0

@@ -6,6 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cytopipe.study.config.base import ConfigSection, Name, Positive, Range, Role, field
+from cytopipe.study.config.phantom_disturbances import (
+    DamageOptions,
+    HandlingOptions,
+    SlideOptions,
+    Staining,
+)
 
 PositiveRange = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
 
@@ -123,7 +129,14 @@ class Phantom(ConfigSection):
         "The edge of such a patch; a third of the patches are smaller.", unit="um", gt=0
     )
     layer_spacing_um: float = field("The pixel size of such a patch.", unit="um", gt=0)
+    staining: Staining = field("The stain, where it differs from the demo's.", default=Staining())
+    damage: DamageOptions = field("Damage of the tissue.", default=DamageOptions())
+    slide: SlideOptions = field("Slide and scanner.", default=SlideOptions())
+    handling: HandlingOptions = field("Order and place of sections.", default=HandlingOptions())
 
     def content(self) -> dict[str, Any]:
-        """What decides the study's bytes: everything but the number of workers."""
-        return self.model_dump(exclude={"workers"})
+        """What decides the study's bytes: everything but the number of workers.
+
+        Disturbances that are off are left out, so that older phantoms stay complete.
+        """
+        return self.model_dump(exclude={"workers"}, exclude_defaults=True)
