@@ -23,8 +23,9 @@ _COARSE_PX = 300
 _PADDING_SPREAD, _FRAME_NOISE = 2, 16
 # padding takes at least this share of the image's edge
 _LEAST_PADDING = 0.1
-# the gray values of a slide along the sides of a scan lie within 8 of the most frequent one
-_SLIDE_SPREAD = 8
+# the gray values of a slide along the sides of a scan lie within 8 of the most frequent one, and
+# half of its neighbouring pixels differ by at most 3
+_SLIDE_SPREAD, _SLIDE_GRAIN = 8, 3
 # a scan with straight edges fills its enclosing rectangle to at least this share; an ellipse fills
 # 0.79 of it, a coronal section less. Padding takes at least 2 % of the image, the scan at least 5 %
 _RECTANGULAR, _LEAST_SCANNED, _MOST_SCANNED = 0.95, 0.05, 0.98
@@ -146,7 +147,7 @@ def _without_padding(image: NDArray[np.uint8], scanned: Mask) -> Mask | None:
             continue
         inner = cv2.erode(largest, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE) > 0
         side = inner & ~(cv2.erode(np.pad(inner, 1).astype(np.uint8), square)[1:-1, 1:-1] > 0)
-        slide = _even_level(image[side])
+        slide = _even_level(image, side)
         if slide is None or abs(slide - value) <= tolerance + _SLIDE_SPREAD / 2:
             continue
         # ink and labels are even all over
@@ -155,15 +156,17 @@ def _without_padding(image: NDArray[np.uint8], scanned: Mask) -> Mask | None:
     return None
 
 
-def _even_level(side: NDArray[np.uint8]) -> int | None:
-    """The gray value of most pixels along the sides of a scan; None if they differ."""
-    if len(side) == 0:
+def _even_level(image: NDArray[np.uint8], side: Mask) -> int | None:
+    """The gray value of most pixels along the sides of a scan; None if these show no slide."""
+    steps = np.abs(np.diff(image.astype(np.int16), axis=1))[side[:, 1:] & side[:, :-1]]
+    # tissue has grain
+    if len(steps) == 0 or np.median(steps) > _SLIDE_GRAIN:
         return None
-    counts = np.bincount(side, minlength=256)
+    counts = np.bincount(image[side], minlength=256)
     width = 2 * _SLIDE_SPREAD + 1
     most = int(np.argmax(np.convolve(counts, np.ones(width), "same")))
     near = counts[max(0, most - _SLIDE_SPREAD) : most + _SLIDE_SPREAD + 1]
-    return most if near.sum() > len(side) / 2 else None
+    return most if near.sum() > counts.sum() / 2 else None
 
 
 def _blocks(image: NDArray[np.uint8], scanned: Mask, step: int) -> tuple[Floats, Floats, Mask]:

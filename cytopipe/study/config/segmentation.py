@@ -56,8 +56,8 @@ class Segmentation(ConfigSection):
         le=1,
     )
     ink_ratio: float = field(
-        "A piece of less than a fifth of the tissue is ink if it absorbs this many times as much "
-        "as the rest (half_level).",
+        "A piece of tissue is ink if it absorbs, on average, this many times as much as the "
+        "densest twentieth of the rest; a cerebellum beside a cerebrum has 0.9 (half_level).",
         ge=1,
     )
     max_cut_mm: float = field(
@@ -74,6 +74,11 @@ class Segmentation(ConfigSection):
         "The smallest contrast of such a line, as a share of the stain beside it (half_level).",
         gt=0,
         le=1,
+    )
+    line_noise: float = field(
+        "The smallest contrast of such a line, in standard deviations of the grain of the tissue "
+        "(half_level).",
+        ge=0,
     )
     min_line_mm: float = field("The smallest length of such a line (half_level).", unit="mm", ge=0)
     matter_um: float = field(
