@@ -91,6 +91,7 @@ def lines_of(
         notes.append(f"files: {', '.join(counts)}")
     notes += supplied_files(study / "manual" / brain)
     notes += section_notes(study, brain, stages)
+    notes += surface_notes(study, brain)
     notes += failed_checks(study, brain)
     head = f"{brain} ({role}, {len(sections)} sections): {progress.state}{at}"
     return [head, *(f"    {note}" for note in notes)]
@@ -238,6 +239,26 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     ):
         if unanswered:
             notes.append(f"{len(unanswered)} {what} to look at: {path}; answers go to {answered}")
+    return notes
+
+
+def surface_notes(study: Path, brain: str) -> list[str]:
+    """Surfaces that are not ok, with the places to look at, and tissue in no hemisphere."""
+    path = study / "results" / "midsurface" / brain / "surfaces.parquet"
+    if not path.exists():
+        return []
+    try:
+        rows = tables.read_rows(tables.SurfaceRow, path)
+    except InputError as error:
+        return [str(error)]
+    notes = [
+        f"SURFACE {row.hemisphere}: {row.status}"
+        + (f"; look at {row.lost_places}" if row.lost_places else "")
+        for row in rows
+        if not row.is_ok
+    ]
+    if rows and rows[0].unassigned_mm3 > 0:
+        notes.append(f"{rows[0].unassigned_mm3:.0f} mm3 of tissue belong to no hemisphere")
     return notes
 
 
