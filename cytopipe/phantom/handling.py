@@ -24,6 +24,11 @@ class Window:
     shift: Floats
     z_um: float
 
+    @property
+    def pixel_um(self) -> float:
+        """Edge of a pixel."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix))))
+
     def to_stack(self, pixels: Floats) -> Floats:
         """Stack position (..., 3) in um of pixels (..., 2), as (column, row)."""
         plane = np.asarray(pixels, np.float64) @ self.matrix.T + self.shift
@@ -153,7 +158,9 @@ def canvas_size(outline_um: Floats, params: Phantom) -> Floats:
     """Width and height in um of a scan that holds points (n, 2) at all rotations."""
     size = np.zeros(2)
     middle = (outline_um.min(0) + outline_um.max(0)) / 2
-    for angle in np.deg2rad(np.linspace(-params.rotation_deg, params.rotation_deg, 7)):
+    # at least every 5 degrees
+    angles = max(7, 2 * int(np.ceil(params.rotation_deg / 5)) + 1)
+    for angle in np.deg2rad(np.linspace(-params.rotation_deg, params.rotation_deg, angles)):
         turned = Rigid(float(angle), 0.0, 0.0, "a", "b")(outline_um - middle)
         size = np.maximum(size, 2 * np.abs(turned).max(0))
     return size + 2000 * (params.shift_mm + params.margin_mm)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cytopipe.study.config.base import ConfigSection, Name, Positive, Range, Role, field
+from cytopipe.study.config.phantom_geometry import Geometry
 
 PositiveRange = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
 
@@ -15,7 +16,8 @@ class Phantom(ConfigSection):
 
     seed: int = field("The seed of every random number; the same seed gives the same bytes.", ge=0)
     surfaces: str = field(
-        "fsaverage5, as shipped by nilearn, or a folder with pial_left.gii.gz, white_left.gii.gz, "
+        "fsaverage5, as shipped by nilearn; pycortex, one person's cortex with true folds, fetched "
+        "from the package index; or a folder with pial_left.gii.gz, white_left.gii.gz, "
         "pial_right.gii.gz and white_right.gii.gz.",
         min_length=1,
     )
@@ -123,7 +125,11 @@ class Phantom(ConfigSection):
         "The edge of such a patch; a third of the patches are smaller.", unit="um", gt=0
     )
     layer_spacing_um: float = field("The pixel size of such a patch.", unit="um", gt=0)
+    geometry: Geometry = field("Changes of the surfaces, and deep structures.", default=Geometry())
 
     def content(self) -> dict[str, Any]:
-        """What decides the study's bytes: everything but the number of workers."""
-        return self.model_dump(exclude={"workers"})
+        """What decides the study's bytes: everything but the number of workers.
+
+        Changes that are off are left out, so that older phantoms stay complete.
+        """
+        return self.model_dump(exclude={"workers"}, exclude_defaults=True)
