@@ -18,8 +18,14 @@ ROOT = Path(__file__).parents[1]
 DEFAULTS = study_config.read(ROOT / "config" / "config.yaml")
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
 MODELS = (study_config.Config, study_config.Phantom)
-# blocks of the phantom that are off unless a preset names them, and keep the older phantoms' bytes
-OFF = (study_config.Geometry,)
+# blocks of the phantom that are off unless a preset names them
+OFF = (
+    study_config.Staining,
+    study_config.DamageOptions,
+    study_config.SlideOptions,
+    study_config.HandlingOptions,
+    study_config.Geometry,
+)
 SUFFIXES = {"mb": "MB"} | {u: u for u in ("um", "mm", "mm2", "mm3", "px", "deg", "rad", "voxels")}
 
 

@@ -25,10 +25,12 @@ class Bend:
     phases: Floats  # (n,) rad
     offset: Floats  # (3,) mm
     turn: Floats = field(default_factory=lambda: np.eye(3))  # a rotation
+    # if not None, a stack numbered backwards: A becomes this minus A before anything else
+    reversed_mm: float | None = None
 
     def to_template(self, points_mm: Floats) -> Floats:
         """Template RAS mm of (..., 3) points in true stack RAS mm."""
-        points = (np.asarray(points_mm, np.float64) - self.offset) @ self.turn
+        points = (self._reversed(np.asarray(points_mm, np.float64)) - self.offset) @ self.turn
         waves = np.sin(points @ self.frequencies.T + self.phases)
         return np.asarray(points * self.scale + waves @ self.amplitudes)
 
@@ -48,7 +50,7 @@ class Bend:
             moved = float(np.abs(better - points).max())
             points = better
             if moved < 1e-10:
-                return np.asarray(points @ self.turn.T + self.offset)
+                return self._reversed(np.asarray(points @ self.turn.T + self.offset))
         raise ArithmeticError("the bend is too strong to be inverted; lower bend_mm")
 
     def jacobian(self, points_mm: Floats) -> Floats:
@@ -57,6 +59,15 @@ class Bend:
         slopes = np.cos(points @ self.frequencies.T + self.phases)
         matrices = np.einsum("...k,ki,kj->...ij", slopes, self.amplitudes, self.frequencies)
         return np.asarray(np.linalg.det(matrices + np.diag(self.scale)))
+
+    def reversed_in(self, length_mm: float) -> "Bend":
+        """The same bend for a stack from A = 0 to `length_mm` whose order is reversed."""
+        return replace(self, reversed_mm=length_mm)
+
+    def _reversed(self, points_mm: Floats) -> Floats:
+        if self.reversed_mm is None:
+            return points_mm
+        return points_mm * [1, -1, 1] + [0, self.reversed_mm, 0]
 
     def moved_by(self, offset: Floats) -> "Bend":
         """The same bend for a brain shifted by `offset` in the stack."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytopipe.formats import volumes
+from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats, ImageRight, ras_to_stack, stack_to_ras
 from cytopipe.numerics.laplace import laplace_depth
 from cytopipe.numerics.slicing import plane_segments
@@ -21,9 +22,10 @@ from cytopipe.phantom.anatomy import (
 from cytopipe.phantom.bending import Bend, draw_bend
 from cytopipe.phantom.coverage import coverage
 from cytopipe.phantom.cytoarchitecture import Areas
+from cytopipe.phantom.damage import KnifeMarks, draw_knife_marks
 from cytopipe.phantom.deep import Deep
 from cytopipe.phantom.deep_shares import COVER, DIAMETER_UM, add_structures
-from cytopipe.phantom.handling import ScannedSection, Window, torn_away
+from cytopipe.phantom.handling import ScannedSection
 from cytopipe.phantom.look_up import look_up
 from cytopipe.phantom.shaping import with_gaps
 from cytopipe.phantom.structure import (
@@ -37,6 +39,7 @@ from cytopipe.phantom.structure import (
     paint_capsules,
     stream,
 )
+from cytopipe.phantom.window import Window
 from cytopipe.study.config import Phantom
 
 Image = NDArray[np.float32]
@@ -70,6 +73,7 @@ class Brain:
     grain: Grain
     vessels: Vessels
     damage: Damage
+    knife_marks: KnifeMarks
     params: Phantom
 
     @property
@@ -129,23 +133,50 @@ def make_brain(name: str, template: Template, params: Phantom) -> Brain:
     # the rearmost 0.6 of a step lies behind the first section; R, A and -S are positive
     right = 10 - low[0] if params.image_right == "R" else -10 - high[0]
     bend = bend.moved_by(np.array([right, 0.4 * step_mm - low[1], -10 - high[2]]))
+    if params.handling.backwards:
+        # a stack whose numbers run the other way shows a mirror image of the brain
+        bend = bend.reversed_in((high - low)[1] + 0.8 * step_mm)
     hemispheres = [
-        Hemisphere(h.side, bend.to_stack(h.pial), bend.to_stack(h.white), h.faces) for h in present
+        Hemisphere(
+            h.side,
+            bend.to_stack(h.pial),
+            bend.to_stack(h.white),
+            np.ascontiguousarray(h.faces[:, ::-1]) if params.handling.backwards else h.faces,
+        )
+        for h in present
     ]
     tissue = tissue_volume(hemispheres, params.depth_voxel_mm)
     add_callosum(tissue, bend.to_template, bend.to_stack, params, sides)
     labels = tissue.data if params.geometry.closed_sulci_mm == 0 else with_gaps(tissue, hemispheres)
-    size = np.abs(ras_to_stack(bend.to_stack(outline), params.image_right)).max(0) / 1000 + 10
+    depth = volumes.Volume(laplace_depth(labels), tissue.affine)
+    return fill(name, bend, hemispheres, tissue, depth, params, deep)
+
+
+def fill(
+    name: str,
+    bend: Bend,
+    hemispheres: list[Hemisphere],
+    tissue: volumes.Volume,
+    depth: volumes.Volume,
+    params: Phantom,
+    deep: Deep | None = None,
+) -> Brain:
+    """A brain of a known shape, with the structure and the damage that run through its sections."""
+    points = np.concatenate([h.pial for h in hemispheres])
+    if deep is not None:
+        points = np.concatenate([points, bend.to_stack(deep.rim)])
+    size = np.abs(ras_to_stack(points, params.image_right)).max(0) / 1000 + 10
     return Brain(
         name,
         bend,
         hemispheres,
         deep,
         tissue,
-        volumes.Volume(laplace_depth(labels), tissue.affine),
+        depth,
         Grain(params.seed, name, (float(size[0]), float(size[1])), params.texture_length_mm),
         draw_vessels(stream(params.seed, name, 2), size, params),
         draw_damage(stream(params.seed, name, 3), hemispheres, params),
+        draw_knife_marks(stream(params.seed, name, 20), size, params.damage),
         params,
     )
 
@@ -162,6 +193,7 @@ class Anatomy:
     cover : share of the gray matter under cell bodies.
     diameter_um : mean diameter of the cells.
     structure : number of the deep structure (`deep.STRUCTURES`); 0 elsewhere.
+    intact : share of the pixel where nothing was lost.
     """
 
     tissue: Image
@@ -172,6 +204,7 @@ class Anatomy:
     cover: Image
     diameter_um: Image
     structure: NDArray[np.uint8]
+    intact: Image
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -182,7 +215,32 @@ class Anatomy:
 
 
 def dissect(brain: Brain, template: Template, window: Window, section: ScannedSection) -> Anatomy:
-    """The anatomy in a window of a section, after damage."""
+    """The anatomy in a window of a section, after damage.
+
+    Where tissue lies on tissue, it is that of the piece which lies where it grew.
+    """
+    (_, upper), *others = dissect_layers(brain, template, window, section)
+    for _, lower in others:
+        shows = (upper.labels == 0) & (lower.labels > 0)
+        for name, values in vars(upper).items():
+            np.copyto(values, getattr(lower, name), where=shows)
+    return upper
+
+
+def dissect_layers(
+    brain: Brain, template: Template, window: Window, section: ScannedSection
+) -> list[tuple[Window, Anatomy]]:
+    """The anatomy of each piece of tissue in a window, and the window in which it grew."""
+    return [
+        (origin, _dissect(brain, template, origin, section, pixels))
+        for origin, pixels in section.damage.layers(window)
+    ]
+
+
+def _dissect(
+    brain: Brain, template: Template, window: Window, section: ScannedSection, pixels: Mask
+) -> Anatomy:
+    """The anatomy in the chosen pixels of a window of the undivided section."""
     shape = (window.rows, window.columns)
     tissue, white = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     side = brain.params.image_right
@@ -203,8 +261,7 @@ def dissect(brain: Brain, template: Template, window: Window, section: ScannedSe
     own = tissue.copy()
     tissue = np.maximum(tissue, _capsules(brain.damage.bridges, window, side))
     intact = 1 - _capsules(brain.damage.tunnels, window, side)
-    if section.tear is not None:
-        intact *= ~torn_away(window, section.tear)
+    intact *= section.damage.intact(window) * pixels
     if section.condition == "blank":
         intact[:] = 0
     if brain.params.geometry.missing_block:
@@ -232,7 +289,7 @@ def dissect(brain: Brain, template: Template, window: Window, section: ScannedSe
     structure[intact < 0.5] = 0
     deep = structure > 0
     cover[deep], diameter[deep] = COVER[structure[deep]], DIAMETER_UM[structure[deep]]
-    result = Anatomy(tissue, white, depth, area, layer, cover, diameter, structure)
+    result = Anatomy(tissue, white, depth, area, layer, cover, diameter, structure, intact)
     elsewhere = (result.labels != 1) | deep
     result.depth[elsewhere] = np.nan
     result.area[elsewhere] = 0

@@ -8,7 +8,7 @@ limbic cortex with a broad layer I and islands in II. All areas have the same me
 the mean gray value does not distinguish them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,17 @@ def individual_areas(areas: Areas, rng: np.random.Generator, share: float) -> Ar
         areas.diameter_um[left],
     ]
     return _tables(thickness, coverage, diameters, np.asarray(areas.islands[left], np.float64))
+
+
+def unequal_areas(areas: Areas, rng: np.random.Generator, deviation: float) -> Areas:
+    """The areas with cells that are denser in some of them and sparser in others.
+
+    `deviation` is the standard deviation of the logarithm of an area's coverage.
+    """
+    count = (len(areas.border) - 1) // 2
+    factors = np.exp(rng.normal(0, 1, count) * deviation).astype(np.float32)
+    factors = np.concatenate([[np.float32(1)], factors, factors])[:, None]
+    return replace(areas, coverage=areas.coverage * factors)
 
 
 def _tables(

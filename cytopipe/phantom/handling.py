@@ -1,43 +1,17 @@
 """What happens to a section between the knife and the scanner."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.numerics.geometry import Floats, Rigid, mirror, pixels_to_section
+from cytopipe.numerics.geometry import Floats, Placement, Rigid, mirror, pixels_to_section
+from cytopipe.phantom.damage import SectionDamage
+from cytopipe.phantom.slide import Marks
+from cytopipe.phantom.window import Window
 from cytopipe.study.config import Phantom
-
-
-@dataclass(frozen=True)
-class Window:
-    """A rectangle of pixels and its position in the true stack.
-
-    Pixel (column, row) lies at matrix @ pixel + shift, in um. The determinant of the matrix is
-    negative if the section is mirrored.
-    """
-
-    rows: int
-    columns: int
-    matrix: Floats
-    shift: Floats
-    z_um: float
-
-    @property
-    def pixel_um(self) -> float:
-        """Edge of a pixel."""
-        return float(np.sqrt(abs(np.linalg.det(self.matrix))))
-
-    def to_stack(self, pixels: Floats) -> Floats:
-        """Stack position (..., 3) in um of pixels (..., 2), as (column, row)."""
-        plane = np.asarray(pixels, np.float64) @ self.matrix.T + self.shift
-        return np.concatenate([plane, np.full((*plane.shape[:-1], 1), self.z_um)], axis=-1)
-
-    def to_pixels(self, points_um: Floats) -> Floats:
-        """Pixels (..., 2), as (column, row), of stack points; inverse of `to_stack`."""
-        inverse = np.linalg.inv(self.matrix)
-        return (np.asarray(points_um, np.float64)[..., :2] - self.shift) @ inverse.T
 
 
 @dataclass(frozen=True)
@@ -48,8 +22,8 @@ class ScannedSection:
     ----------
     rigid : UNMIRRORED section um to true stack um.
     rows, columns : size of the scan at full resolution.
-    tear : (distance um, direction rad): the part of the stack's plane that lies further than
-        `distance` in this direction is missing; None if the section is not torn.
+    damage : what happened to its tissue.
+    marks : what its scan shows apart from tissue.
     """
 
     section: int
@@ -60,7 +34,24 @@ class ScannedSection:
     rows: int
     columns: int
     spacing_um: float
-    tear: tuple[float, float] | None = None
+    damage: SectionDamage = field(default_factory=SectionDamage)
+    marks: Marks = field(default_factory=Marks)
+
+    def as_scanned(self, points_um: Floats) -> Floats:
+        """Points (n, 2) of the stack's plane in um of the scan."""
+        return Placement(self.mirrored, self.width_um, self.rigid).back(points_um)
+
+    def cropped(self, sides_px: Sequence[int]) -> "ScannedSection":
+        """The same section with fewer pixels at the left, top, right and bottom of its scan."""
+        left, top, right, bottom = sides_px
+        # the origin of the unmirrored section is at the right of a mirrored scan
+        corner = self.rigid(np.array([right if self.mirrored else left, top]) * self.spacing_um)
+        return replace(
+            self,
+            rigid=replace(self.rigid, x_um=float(corner[0]), y_um=float(corner[1])),
+            rows=self.rows - top - bottom,
+            columns=self.columns - left - right,
+        )
 
     @property
     def width_um(self) -> float:
@@ -122,7 +113,7 @@ def draw_conditions(
     low, high = int(0.15 * count), int(np.ceil(0.85 * count))
     allowed = [n for n in range(low, high) if abs(n - (count - 1) / 2) > 1.5]
     conditions = ["good"] * count
-    flipped = np.zeros(count, bool)
+    flipped = np.full(count, params.handling.face_down)
     for name in wanted:
         if not allowed:
             raise InputError(
@@ -132,10 +123,47 @@ def draw_conditions(
         chosen = int(rng.choice(allowed))
         allowed = [n for n in allowed if abs(n - chosen) > 1]
         if name == "mirrored":
-            flipped[chosen] = True
+            flipped[chosen] = not params.handling.face_down
         else:
             conditions[chosen] = name
-    return conditions, flipped
+    gaps = params.handling.gaps
+    for place, length in enumerate(gaps):
+        # not at the middle, where most stacks start
+        start = int(count * (place + 0.8) / (len(gaps) + 1)) - length // 2
+        conditions[start : start + length] = ["missing"] * length
+    return conditions[:count], flipped
+
+
+def exclude(conditions: list[str], numbers: Sequence[int], params: Phantom) -> None:
+    """Mark the sections that sections.tsv excludes, in place."""
+    before = params.handling.excluded_before or numbers[-1] + 1
+    earlier = [place for place, number in enumerate(numbers) if number < before]
+    for place in earlier[len(earlier) - params.handling.excluded :]:
+        if conditions[place] != "missing":
+            conditions[place] = "excluded"
+
+
+def cut_by_edge(
+    rng: np.random.Generator, section: ScannedSection, rim_um: Floats, params: Phantom
+) -> ScannedSection:
+    """The section as scanned, with an edge of the scan that cuts its tissue in some of them.
+
+    `rim_um` (n, 2) are points of the pial contours in the stack's plane.
+    """
+    if not (params.slide.touching and len(rim_um)):
+        return section
+    depth_um = 1000 * params.slide.touching_mm
+    rim = section.as_scanned(rim_um)
+    low, high = rim.min(0), rim.max(0)
+    side = int(rng.integers(4))
+    # a small section would lose most of its tissue
+    if rng.uniform() >= params.slide.touching or (high - low).min() < 5 * depth_um:
+        return section
+    outer = np.array([section.width_um, section.height_um])
+    empty = [*(low + depth_um), *(outer - high + depth_um)]
+    cut = [0, 0, 0, 0]
+    cut[side] = max(0, int(empty[side] / section.spacing_um))
+    return section.cropped(cut)
 
 
 def draw_placement(
@@ -149,6 +177,7 @@ def draw_placement(
     spacing_um = params.spacing_um
     columns, rows = (int(side / spacing_um) + int(rng.integers(0, 24)) for side in canvas_um)
     angle = float(np.deg2rad(rng.uniform(-params.rotation_deg, params.rotation_deg)))
+    angle += float(np.deg2rad(params.handling.turned_deg))
     target = centre_um + rng.uniform(-params.shift_mm, params.shift_mm, 2) * 1000
     middle = np.array([columns - 1, rows - 1]) * spacing_um / 2
     return Rigid.onto(angle, middle, target, name, "stack"), rows, columns
@@ -158,31 +187,11 @@ def canvas_size(outline_um: Floats, params: Phantom) -> Floats:
     """Width and height in um of a scan that holds points (n, 2) at all rotations."""
     size = np.zeros(2)
     middle = (outline_um.min(0) + outline_um.max(0)) / 2
+    turned = params.handling.turned_deg
     # at least every 5 degrees
-    angles = max(7, 2 * int(np.ceil(params.rotation_deg / 5)) + 1)
-    for angle in np.deg2rad(np.linspace(-params.rotation_deg, params.rotation_deg, angles)):
-        turned = Rigid(float(angle), 0.0, 0.0, "a", "b")(outline_um - middle)
-        size = np.maximum(size, 2 * np.abs(turned).max(0))
-    return size + 2000 * (params.shift_mm + params.margin_mm)
-
-
-def draw_tear(rng: np.random.Generator, tissue_um: Floats, share: float) -> tuple[float, float]:
-    """A line beyond which `share` of the tissue points (n, 2) lie: (distance um, direction rad)."""
-    # from the left or right, up to 30 degrees from above or below
-    direction = float(rng.choice([0.0, np.pi]) + np.deg2rad(rng.uniform(-30, 30)))
-    along = tissue_um @ np.array([np.cos(direction), np.sin(direction)])
-    return float(np.quantile(along, 1 - share)), direction
-
-
-def torn_away(window: Window, tear: tuple[float, float]) -> NDArray[np.bool_]:
-    """Pixels of the missing part, whose edge is ragged by about 2 mm."""
-    columns, rows = np.arange(window.columns), np.arange(window.rows)
-    x = window.matrix[0, 0] * columns + window.matrix[0, 1] * rows[:, None] + window.shift[0]
-    y = window.matrix[1, 0] * columns + window.matrix[1, 1] * rows[:, None] + window.shift[1]
-    distance, direction = tear
-    along = x * np.cos(direction) + y * np.sin(direction)
-    across = (y * np.cos(direction) - x * np.sin(direction)) / 1000
-    ragged = (
-        1.2 * np.sin(across / 2.1) + 0.7 * np.sin(across / 0.9 + 1) + 0.3 * np.sin(across / 0.31)
-    )
-    return np.asarray(along > distance + 1000 * ragged)
+    count = max(7, 2 * int(np.ceil(params.rotation_deg / 5)) + 1)
+    for angle in np.deg2rad(turned + np.linspace(-params.rotation_deg, params.rotation_deg, count)):
+        placed = Rigid(float(angle), 0.0, 0.0, "a", "b")(outline_um - middle)
+        size = np.maximum(size, 2 * np.abs(placed).max(0))
+    border_mm = params.slide.padding_mm + params.slide.frame_mm
+    return size + 2000 * (params.shift_mm + params.margin_mm + border_mm)

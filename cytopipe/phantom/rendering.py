@@ -10,27 +10,40 @@ order or size of the windows in which a section is rendered.
 """
 
 import zlib
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from cytopipe.numerics.geometry import Floats
-from cytopipe.phantom.brain import Anatomy, Brain, Template, dissect, plane_in_window
+from cytopipe.phantom.brain import (
+    Anatomy,
+    Brain,
+    Template,
+    dissect,
+    dissect_layers,
+    plane_in_window,
+)
 from cytopipe.phantom.cytoarchitecture import (
+    MEAN_COVERAGE,
     NEUROPIL_GRAY,
     NEUROPIL_WHITE,
     WHITE_COVERAGE,
     WHITE_DIAMETER_UM,
 )
-from cytopipe.phantom.handling import ScannedSection, Window
+from cytopipe.phantom.handling import ScannedSection
+from cytopipe.phantom.keys import normal, uniform
+from cytopipe.phantom.membrane import arachnoid
+from cytopipe.phantom.slide import add_borders, add_marks, digitise, scan_window, soil, vignette
 from cytopipe.phantom.structure import GRAIN_MM, paint_discs, stream
+from cytopipe.phantom.window import Window
 
 Image = NDArray[np.float32]
 
-# share of the light that an open and a filled vessel, dust and the rim of a bubble absorb. Chosen,
-# not measured
-OPEN, FILLED, DUST, RIM = 0.03, 0.6, 0.7, 0.25
+# share of the light that an open and a filled vessel absorb. Chosen, not measured
+OPEN, FILLED = 0.03, 0.6
+_BATCH = 6  # neighbouring sections that are stained together; chosen
 TILE_UM = 256.0  # cells are drawn tile by tile
 LARGEST_CELL_UM = 40.0
 # mean squared diameter of cells, relative to the mean diameter, whose diameters are uniform between
@@ -47,8 +60,11 @@ def render(
     column: int,
     rows: int,
     columns: int,
-) -> NDArray[np.uint8]:
-    """Gray values (rows, columns) of a window of a scan at full resolution."""
+) -> NDArray[Any]:
+    """Gray values (rows, columns) of a window of a scan at full resolution.
+
+    They are uint8, or uint16 if the scanner has more than 8 bits.
+    """
     spacing_um = section.spacing_um
     fine = spacing_um <= brain.params.cells_below_um
     # cells just outside extend into the window
@@ -58,20 +74,31 @@ def render(
     )
     key = _key(brain, section)
     light = np.zeros((window.rows, window.columns), np.float32)
-    tissue = dissect(brain, template, window, section)
-    if tissue.tissue.any():
-        cells = (_draw_cells if fine else _count_cells)(
-            *_population(tissue), spacing_um, key, row - halo, column - halo
-        )
-        light = _absorbed(brain, window, tissue, cells)
+    # through two layers of folded tissue passes the product of what passes through each
+    for origin, tissue in dissect_layers(brain, template, window, section):
+        if tissue.tissue.any():
+            cells = (_draw_cells if fine else _count_cells)(
+                *_population(tissue), spacing_um, key, row - halo, column - halo
+            )
+            absorbed = _absorbed(brain, origin, tissue, cells)
+            light += absorbed * (1 - light / np.float32(brain.params.background))
     image = _scan(brain, section, light, row - halo, column - halo, key)
     return np.ascontiguousarray(image[halo : halo + rows, halo : halo + columns])
 
 
 def _absorbed(brain: Brain, window: Window, tissue: Anatomy, cells: Image) -> Image:
     """Light absorbed by tissue and vessels, in gray values of an average stain."""
+    staining = brain.params.staining
     gray = tissue.tissue - tissue.white
-    neuropil = gray * np.float32(NEUROPIL_GRAY) + tissue.white * np.float32(NEUROPIL_WHITE)
+    in_white = NEUROPIL_WHITE
+    if staining.white_contrast is not None:
+        of_gray = NEUROPIL_GRAY + MEAN_COVERAGE
+        in_white = (1 - staining.white_contrast) * of_gray - WHITE_COVERAGE
+    neuropil = gray * np.float32(NEUROPIL_GRAY) + tissue.white * np.float32(in_white)
+    if staining.pale_layer:
+        # pixels at the rim of the brain belong to no layer, as more than half of them is slide
+        outer = (tissue.layer == 1) | ((tissue.labels == 0) & (tissue.white == 0))
+        neuropil -= np.float32(staining.pale_layer * NEUROPIL_GRAY) * gray * outer
     grain = plane_in_window(brain.grain.plane(window.z_um, GRAIN_MM), window)
     light = neuropil + cells
     light += np.float32(brain.params.texture) * np.clip(grain, -2.5, 2.5) * tissue.tissue
@@ -79,6 +106,11 @@ def _absorbed(brain: Brain, window: Window, tissue: Anatomy, cells: Image) -> Im
     for chosen, content in ((~filled, OPEN), (filled, FILLED)):
         lumen = paint_discs(discs[chosen], window)
         light += lumen * (tissue.tissue * np.float32(content) - light) * (tissue.tissue > 0)
+    if len(brain.knife_marks.lines):
+        light *= brain.knife_marks.left(window)
+    if staining.arachnoid:
+        membrane = arachnoid(brain, window) * np.clip(0.7 + 0.5 * grain, 0, 1.5)
+        light += np.float32(staining.arachnoid) * membrane * (1 - tissue.tissue) * tissue.intact
     return light * np.float32(brain.params.stain)
 
 
@@ -118,14 +150,17 @@ def _population(tissue: Anatomy) -> tuple[Image, Image]:
 
 def _scan(
     brain: Brain, section: ScannedSection, light: Image, row: int, column: int, key: int
-) -> NDArray[np.uint8]:
+) -> NDArray[Any]:
     """Apply the stain, illumination and dirt of a section and the noise of the camera."""
     params = brain.params
     of_brain = stream(params.seed, brain.name, 4)
     rng = stream(params.seed, brain.name, 5, section.section)
     brain_gain = 1 + params.stain_variation * of_brain.uniform(-0.5, 0.5)
     gain = brain_gain * (1 + params.stain_variation * rng.uniform(-1, 1))
+    gain *= _batch_gain(brain, section)
     background = params.background + rng.uniform(-6, 6)
+    window = scan_window(section.spacing_um, row, column, light.shape)
+    size_um = np.array([section.columns, section.rows]) * section.spacing_um
     rows, columns = light.shape
     # -1 to 1 over the scan
     y = (2 * (np.arange(rows, dtype=np.float32) + row) / section.rows - 1)[:, None]
@@ -134,65 +169,44 @@ def _scan(
     uneven = 1 + slopes[0] * x + slopes[1] * y + slopes[2] * x * y + slopes[3] * (x * x - y * y)
     lamp = rng.uniform(-0.02, 0.02, 2).astype(np.float32)
     field = np.float32(background) * (1 + lamp[0] * x + lamp[1] * y)
+    if params.staining.gradient:
+        towards = stream(params.seed, brain.name, 22, section.section).uniform(0, 2 * np.pi)
+        across = np.float32(np.cos(towards)) * x + np.float32(np.sin(towards)) * y
+        uneven *= 1 + np.float32(params.staining.gradient / 2) * across
+    if params.slide.vignetting:
+        field = field * vignette(size_um, window, params.slide.vignetting)
+        # the tissue absorbs a share of the light that there is
+        light = light * field / np.float32(background)
     image = field - np.float32(gain) * uneven * light
     if section.condition == "dirty":
-        _soil(image, section, rng, row, column)
-    return _digitise(image, np.float32(1.5), key, row, column)
+        soil(image, size_um, rng, window)
+    add_marks(image, section.marks, window)
+    most = 2**params.slide.bits - 1
+    digital = digitise(image, np.float32(1.5), most / 255, float(most), key, row, column)
+    add_borders(digital, section.marks, size_um, window, most / 255)
+    return digital if params.slide.bits > 8 else digital.astype(np.uint8)
 
 
-def _soil(
-    image: Image, section: ScannedSection, rng: np.random.Generator, row: int, column: int
-) -> None:
-    """Add dust, a few blobs and an air bubble, in the frame of the scan."""
-    size = np.array([section.columns, section.rows]) * section.spacing_um
-    dust = np.concatenate(
-        [
-            np.insert(rng.uniform(0, 1, (90, 2)) * size, 2, rng.uniform(60, 350, 90), axis=1),
-            np.insert(rng.uniform(0, 1, (5, 2)) * size, 2, rng.uniform(600, 1600, 5), axis=1),
-        ]
-    )
-    bubble = np.append(rng.uniform(0.3, 0.7, 2) * size, rng.uniform(4000, 8000))[None]
-    rows, columns = image.shape
-    shift = np.array([column, row]) * section.spacing_um
-    window = Window(rows, columns, np.eye(2) * section.spacing_um, shift, 0.0)
-    inner = paint_discs(bubble - [[0, 0, 350.0]], window)
-    image *= 1 - np.float32(DUST) * paint_discs(dust, window)
-    image *= 1 - np.float32(RIM) * (paint_discs(bubble, window) - inner)
-    image += np.float32(8) * inner
+def _batch_gain(brain: Brain, section: ScannedSection) -> float:
+    """How much more than average the batch of a section is stained."""
+    params = brain.params
+    if params.staining.batches == 0:
+        return 1.0
+    batch = section.section // (_BATCH * params.section_step)
+    change = stream(params.seed, brain.name, 23, batch).uniform(-1, 1)
+    return float(1 + params.staining.batches * change)
 
 
 def _key(brain: Brain, section: ScannedSection) -> int:
     return zlib.crc32(f"{brain.params.seed}/{brain.name}/{section.section}".encode())
 
 
-@njit(cache=True, inline="always")
-def _hash(a, b, c, d):  # type: ignore[no-untyped-def]
-    """A uniform number in (0, 1) from four integers (splitmix64; Steele et al., OOPSLA 2014)."""
-    state = np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(d)
-    for part in (np.uint64(b), np.uint64(c)):
-        state = (state ^ part) * np.uint64(0xBF58476D1CE4E5B9)
-        state ^= state >> np.uint64(27)
-        state = state * np.uint64(0x94D049BB133111EB)
-        state ^= state >> np.uint64(31)
-    state += np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    state ^= state >> np.uint64(31)
-    return (float(state >> np.uint64(11)) + 0.5) / 9007199254740992.0
-
-
-@njit(cache=True)
-def _normal(a, b, c, d):  # type: ignore[no-untyped-def]
-    """A standard normal number from four integers (Box and Muller)."""
-    return np.sqrt(-2 * np.log(_hash(a, b, c, d))) * np.cos(2 * np.pi * _hash(a, b, c, d + 1))
-
-
 @njit(cache=True)
 def _cell_count(expected, key, row, column):  # type: ignore[no-untyped-def]
     """Number of cells in a pixel, drawn from a Poisson distribution, or from a normal above 30."""
     if expected > 30:
-        return max(0.0, expected + np.sqrt(expected) * _normal(key, row, column, 0))
-    left = _hash(key, row, column, 0)
+        return max(0.0, expected + np.sqrt(expected) * normal(key, row, column, 0))
+    left = uniform(key, row, column, 0)
     chance = np.exp(-expected)
     count = 0.0
     while left > chance and count < 200:
@@ -221,7 +235,7 @@ def _count_cells(cover, diameter, spacing_um, key, row0, column0):  # type: igno
             expected = crowd * pixel / cell
             count = _cell_count(expected, key, row0 + r, column0 + c)
             spread = np.sqrt(count * AREA_VARIANCE)
-            area = max(0.0, count + spread * _normal(key, row0 + r, column0 + c, 2)) * cell
+            area = max(0.0, count + spread * normal(key, row0 + r, column0 + c, 2)) * cell
             # linear in the area: the mean over pixels stays exactly `wanted`
             out[r, c] = max(0.0, wanted + (1 - wanted) * (area / pixel - crowd))
     return out
@@ -239,8 +253,8 @@ def _place_cells(cover, diameter, spacing_um, key, row0, column0):  # type: igno
             cell = np.pi / 4 * diameter[r, c] ** 2 * MEAN_SQUARE
             expected = crowd * spacing_um * spacing_um / cell
             for n in range(int(_cell_count(expected, key, row0 + r, column0 + c) + 0.5)):
-                x = c - 0.5 + _hash(key, row0 + r, column0 + c, 2 * n + 1000)
-                y = r - 0.5 + _hash(key, row0 + r, column0 + c, 2 * n + 1001)
+                x = c - 0.5 + uniform(key, row0 + r, column0 + c, 2 * n + 1000)
+                y = r - 0.5 + uniform(key, row0 + r, column0 + c, 2 * n + 1001)
                 cells.append((x, y, 0.0))
     return _array(cells)
 
@@ -271,17 +285,17 @@ def _find_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignor
     for tr in range(first_row, last_row + 1):
         for tc in range(first_column, last_column + 1):
             for n in range(candidates):
-                y = (tr + _hash(key, tr, tc, 8 * n + 1000)) * TILE_UM / spacing_um - row0
-                x = (tc + _hash(key, tr, tc, 8 * n + 1001)) * TILE_UM / spacing_um - column0
+                y = (tr + uniform(key, tr, tc, 8 * n + 1000)) * TILE_UM / spacing_um - row0
+                x = (tc + uniform(key, tr, tc, 8 * n + 1001)) * TILE_UM / spacing_um - column0
                 r, c = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
                 if r < 0 or c < 0 or r >= rows or c >= columns or cover[r, c] <= 0:
                     continue
                 mean = diameter[r, c]
                 cell = np.pi / 4 * mean * mean * MEAN_SQUARE
                 density = -np.log(1 - min(cover[r, c], 0.9)) / cell
-                if _hash(key, tr, tc, 8 * n + 1002) * densest > density:
+                if uniform(key, tr, tc, 8 * n + 1002) * densest > density:
                     continue
-                radius = 0.5 * mean * (0.6 + 0.8 * _hash(key, tr, tc, 8 * n + 1003)) / spacing_um
+                radius = 0.5 * mean * (0.6 + 0.8 * uniform(key, tr, tc, 8 * n + 1003)) / spacing_um
                 cells.append((x, y, radius))
     return _array(cells)
 
@@ -301,14 +315,4 @@ def _draw_cells(cover, diameter, spacing_um, key, row0, column0):  # type: ignor
                 part = min(1.0, max(0.0, 0.5 + radius - distance))
                 # light passes through both of two cells that overlap at their edges
                 out[i, j] = 1 - (1 - out[i, j]) * (1 - part) if part < 1 else 1.0
-    return out
-
-
-@njit(cache=True)
-def _digitise(image, noise, key, row0, column0):  # type: ignore[no-untyped-def]
-    out = np.zeros(image.shape, np.uint8)
-    for r in range(image.shape[0]):
-        for c in range(image.shape[1]):
-            value = image[r, c] + noise * _normal(key, row0 + r, column0 + c, 4)
-            out[r, c] = np.uint8(min(255.0, max(0.0, value + 0.5)))
     return out

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from cytopipe.numerics import meshes
 from cytopipe.numerics.geometry import Floats, unit
 from cytopipe.phantom.anatomy import Hemisphere
-from cytopipe.phantom.handling import Window
+from cytopipe.phantom.window import Window
 from cytopipe.study.config import Phantom
 
 Image = NDArray[np.float32]
@@ -225,6 +225,7 @@ def _paint(image, capsules, z, matrix, shift, inverse) -> None:  # type: ignore[
                 ex, ey, ez = x - share * dx, y - share * dy, z - sz - share * dz
                 distance = np.sqrt(ex * ex + ey * ey + ez * ez)
                 covered = min(1.0, max(0.0, 0.5 + (radius - distance) / pixel))
-                # a disc smaller than a pixel covers no more than its area
-                covered *= min(1.0, np.pi * radius * radius / (pixel * pixel))
+                # a disc or a line smaller than a pixel covers no more than its area
+                thin = 2 * radius / pixel
+                covered *= min(1.0, thin if squared > 0 else np.pi / 4 * thin * thin)
                 image[row, column] = max(image[row, column], covered)

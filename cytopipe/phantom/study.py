@@ -30,18 +30,22 @@ from cytopipe.phantom.anatomy import (
 )
 from cytopipe.phantom.annotating import annotate
 from cytopipe.phantom.brain import Brain, Template, dissect, make_brain, template_coordinates
-from cytopipe.phantom.cytoarchitecture import individual_areas, make_areas
+from cytopipe.phantom.cytoarchitecture import individual_areas, make_areas, unequal_areas
+from cytopipe.phantom.damage import SectionDamage, draw_damage, draw_tear
 from cytopipe.phantom.deep import STRUCTURES, excluded, label_whole, place_structures
 from cytopipe.phantom.handling import (
     ScannedSection,
     canvas_size,
+    cut_by_edge,
     draw_conditions,
     draw_placement,
-    draw_tear,
+    exclude,
 )
 from cytopipe.phantom.rendering import render
 from cytopipe.phantom.shaping import centred, shaped
+from cytopipe.phantom.slide import draw_marks
 from cytopipe.phantom.structure import stream
+from cytopipe.phantom.window import Window
 from cytopipe.study.config import Phantom
 
 
@@ -148,9 +152,15 @@ def _make_brain(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Make one brain; return its rows of sections.tsv and of layers.tsv."""
     logs.info(f"phantom: brain {name}, surfaces and depth")
+    return write_brain(study, template, make_brain(name, template, params))
+
+
+def write_brain(study: Path, template: Template, brain: Brain) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write images, truth and annotations of a brain; return its rows of the two tables."""
+    params, name = brain.params, brain.name
     own = individual_areas(template.areas, stream(params.seed, name, 10), params.individuality)
+    own = unequal_areas(own, stream(params.seed, name, 11), params.staining.density)
     template = replace(template, areas=own)
-    brain = make_brain(name, template, params)
     truth = study / "truth" / name
     _write_anatomy(brain, truth)
     sections = scan_sections(brain)
@@ -166,14 +176,17 @@ def _make_brain(
             study / image,
             params.spacing_um,
             params.coarsest_um,
+            dtype=np.uint8 if params.slide.bits == 8 else np.uint16,
         )
-        rows.append((name, section.section, str(image), params.spacing_um, params.thickness_um))
+        row = (name, section.section, str(image), params.spacing_um, params.thickness_um)
+        rows.append((*row, int(section.condition == "excluded")))
     rows_of_truth = [_truth_row(brain, section) for section in sections]
     tables.write_rows(tables.TruthSectionRow, rows_of_truth, truth / "sections.parquet")
     logs.info(f"phantom: annotations of {name}")
-    columns = ["brain", "section", "image", "spacing_um", "thickness_um"]
+    columns = ["brain", "section", "image", "spacing_um", "thickness_um", "excluded"]
+    sheet = pd.DataFrame(rows, columns=columns)
     layer_patches = annotate(brain, template, sections, study / "annotations")
-    return pd.DataFrame(rows, columns=columns), layer_patches
+    return sheet if sheet["excluded"].any() else sheet[columns[:-1]], layer_patches
 
 
 def scan_sections(brain: Brain) -> list[ScannedSection]:
@@ -183,32 +196,63 @@ def scan_sections(brain: Brain) -> list[ScannedSection]:
     step_um = params.section_step * params.thickness_um
     first, last = (int(end // step_um) for end in (outline[:, 2].min(), outline[:, 2].max()))
     numbers = params.section_step * np.arange(first + 1, last + 1)
+    if params.handling.slab_mm is not None:
+        low, high = params.handling.slab_mm
+        z_mm = numbers * params.thickness_um / 1000
+        numbers = numbers[(low <= z_mm) & (z_mm <= high)]
     conditions, mirrored = draw_conditions(stream(params.seed, brain.name, 6), len(numbers), params)
-    plane, spacing_um = outline[:, :2], params.spacing_um
+    exclude(conditions, numbers.tolist(), params)
+    plane = outline[:, :2]
     canvas = canvas_size(plane, params)
     centre = (plane.min(0) + plane.max(0)) / 2
-    sections = []
-    for number, condition, flipped in zip(numbers.tolist(), conditions, mirrored, strict=True):
-        rng = stream(params.seed, brain.name, 7, number)
-        z_um = number * params.thickness_um
-        name = f"{brain.name}/{number:05d}"
-        rigid, rows, columns = draw_placement(rng, centre, canvas, name, params)
-        tear = draw_tear(rng, _rim(brain, z_um), params.torn_share) if condition == "torn" else None
-        sections.append(
-            ScannedSection(
-                number, condition, bool(flipped), z_um, rigid, rows, columns, spacing_um, tear
-            )
-        )
-    return sections
-
-
-def _rim(brain: Brain, z_um: float) -> Floats:
-    """Points (n, 2) along the pial contours of a section, in stack um."""
-    contours = [
-        plane_segments(ras_to_stack(h.pial, brain.params.image_right), h.faces, z_um)
-        for h in brain.hemispheres
+    return [
+        _scan_section(brain, number, condition, bool(flipped), centre, canvas)
+        for number, condition, flipped in zip(numbers.tolist(), conditions, mirrored, strict=True)
     ]
-    return np.concatenate(contours).mean(1)
+
+
+def _scan_section(
+    brain: Brain, number: int, condition: str, mirrored: bool, centre: Floats, canvas: Floats
+) -> ScannedSection:
+    """One section as it lies on the slide, with its damage and the marks of its scan."""
+    params = brain.params
+    rng = stream(params.seed, brain.name, 7, number)
+    z_um = number * params.thickness_um
+    name = f"{brain.name}/{number:05d}"
+    rigid, rows, columns = draw_placement(rng, centre, canvas, name, params)
+    pial, white = (_contours(brain, z_um, kind) for kind in ("pial", "white"))
+    rim = pial.mean(1)
+    # streams of their own: what one disturbance draws does not change another
+    damage = draw_damage(
+        stream(params.seed, brain.name, 24, number), pial, white, z_um, params.damage
+    )
+    if condition == "torn":
+        damage = SectionDamage(tear=draw_tear(rng, rim, params.torn_share))
+    elif condition == "good" and damage.is_any:
+        condition = "damaged"
+    section = ScannedSection(
+        number, condition, mirrored, z_um, rigid, rows, columns, params.spacing_um, damage
+    )
+    section = cut_by_edge(stream(params.seed, brain.name, 25, number), section, rim, params)
+    marks = draw_marks(
+        stream(params.seed, brain.name, 26, number),
+        section.as_scanned(rim),
+        (section.width_um, section.height_um),
+        params.slide,
+        params.damage.bubbles,
+    )
+    return replace(section, marks=marks)
+
+
+def _contours(brain: Brain, z_um: float, kind: str) -> Floats:
+    """Segments (n, 2, 2) of the cut of the pial or white surfaces by a section, in stack um."""
+    side = brain.params.image_right
+    return np.concatenate(
+        [
+            plane_segments(ras_to_stack(h.surface(kind).vertices, side), h.faces, z_um)
+            for h in brain.hemispheres
+        ]
+    )
 
 
 def _write_anatomy(brain: Brain, folder: Path) -> None:
@@ -260,11 +304,23 @@ def _write_truth_pages(
         pages.append(tissue.structure)
     _write_pages(pages, folder / f"{section.section:05d}.tif")
     grid = section.whole(params.coordinates_spacing_um)
-    at = template_coordinates(brain, grid, np.arange(grid.rows), np.arange(grid.columns))
+    at = _section_coordinates(brain, section, grid)
     _write_pages(
         list(np.moveaxis(at, -1, 0).astype(np.float32)),
         folder / f"coordinates-{section.section:05d}.tif",
     )
+
+
+def _section_coordinates(brain: Brain, section: ScannedSection, grid: Window) -> Floats:
+    """Template RAS mm (rows, columns, 3) of what each pixel of a section shows, or of its place."""
+    rows, columns = np.arange(grid.rows), np.arange(grid.columns)
+    (_, shown), *others = section.damage.layers(grid)
+    at = template_coordinates(brain, grid, rows, columns)
+    for origin, pixels in others:
+        moved = pixels & ~shown
+        at[moved] = template_coordinates(brain, origin, rows, columns)[moved]
+        shown |= pixels
+    return at
 
 
 def _write_pages(pages: Sequence[NDArray[Any]], path: Path) -> None:

@@ -167,7 +167,9 @@ class TruthSectionRow(Row):
 
     brain: Annotated[str, "brain"]
     section: Annotated[int, "section number"]
-    condition: Annotated[str, "good, torn, blank, dirty, or missing (not in sections.tsv)"]
+    condition: Annotated[
+        str, "good, damaged, torn, blank, dirty, excluded, or missing (not in sections.tsv)"
+    ]
     mirrored: Annotated[bool, "the scan is flipped left to right"]
     z_um: Annotated[float, "um", "section number times thickness"]
     angle_rad: Annotated[float, "rad", "rotation, unmirrored section to true stack"]
@@ -186,5 +188,5 @@ class TruthSectionRow(Row):
 
     @property
     def shows_tissue(self) -> bool:
-        """There is a scan, and it is not of an empty slide."""
-        return self.condition not in ("blank", "missing")
+        """There is a scan that the sheet does not exclude, and it is not of an empty slide."""
+        return self.condition not in ("blank", "missing", "excluded")

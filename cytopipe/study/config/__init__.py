@@ -27,6 +27,12 @@ from cytopipe.study.config.model import NOT_IN_A_STUDY, Config, section_model, s
 from cytopipe.study.config.optimiser import Optimiser
 from cytopipe.study.config.patches import DataSet, GeodesicTable, LayerSplit
 from cytopipe.study.config.phantom import Phantom
+from cytopipe.study.config.phantom_disturbances import (
+    DamageOptions,
+    HandlingOptions,
+    SlideOptions,
+    Staining,
+)
 from cytopipe.study.config.phantom_geometry import Geometry
 from cytopipe.study.config.pretraining import Augmentation, PretrainingRun
 from cytopipe.study.config.pyramids import Pyramids

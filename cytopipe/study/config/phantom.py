@@ -6,6 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cytopipe.study.config.base import ConfigSection, Name, Positive, Range, Role, field
+from cytopipe.study.config.phantom_disturbances import (
+    DamageOptions,
+    HandlingOptions,
+    SlideOptions,
+    Staining,
+)
 from cytopipe.study.config.phantom_geometry import Geometry
 
 PositiveRange = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
@@ -125,6 +131,10 @@ class Phantom(ConfigSection):
         "The edge of such a patch; a third of the patches are smaller.", unit="um", gt=0
     )
     layer_spacing_um: float = field("The pixel size of such a patch.", unit="um", gt=0)
+    staining: Staining = field("The stain, where it differs from the demo's.", default=Staining())
+    damage: DamageOptions = field("Damage of the tissue.", default=DamageOptions())
+    slide: SlideOptions = field("Slide and scanner.", default=SlideOptions())
+    handling: HandlingOptions = field("Order and place of sections.", default=HandlingOptions())
     geometry: Geometry = field("Changes of the surfaces, and deep structures.", default=Geometry())
 
     def content(self) -> dict[str, Any]:
