@@ -9,6 +9,7 @@ from shell_study import FULL_UM, write_results, write_truth
 
 from cytopipe import report, truth
 from cytopipe.formats import images, tables
+from cytopipe.study import config as study_config
 from cytopipe.study import corrections
 from cytopipe.study.config import Report
 from cytopipe.study.sections import Section
@@ -21,6 +22,7 @@ PARAMS = Report(
     surface_faces=4000,
     compare_with="",
     baselines=("untrained",),
+    goals=study_config.read(study_config.DEFAULTS)["report"]["goals"],
 )
 
 
@@ -122,6 +124,9 @@ def write_pages(root: Path) -> dict[str, Path]:
         segmentations=[files["segmentation.parquet"]],
         pairs=[files["pairs.parquet"]],
         stacks=[files["stack.parquet"]],
+        wholes=[files["tissue.nii.gz"]],
+        exclusions=[],
+        proposals=[],
         tissues=[files["tissue.nii.gz"]],
         surfaces_left=[files["mid-L.surf.gii"]],
         surfaces_right=[files["mid-R.surf.gii"]],
@@ -130,6 +135,8 @@ def write_pages(root: Path) -> dict[str, Path]:
         affines=[files["affine.h5"]],
         scores=[root / "scores.parquet"],
         table=root / "truth.tsv",
+        masked=[],
+        goals=PARAMS.goals,
         target="laplacian",
         spacing_mm=1.0,
         baselines=["untrained"],

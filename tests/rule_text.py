@@ -47,7 +47,10 @@ def _read() -> dict[str, Rule]:
 
     def inherited(name: str) -> dict[str, str]:
         base, _, directives = own[name]
-        return (inherited(base) if base else {}) | directives
+        of_base = inherited(base) if base else {}
+        # Snakemake adds params to those that are inherited; all else takes their place
+        params = of_base.get("params", "") + directives.get("params", "")
+        return of_base | directives | {"params": params}
 
     return {name: Rule(name, own[name][1], inherited(name)) for name in own if name != "job"}
 

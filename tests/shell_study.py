@@ -17,7 +17,6 @@ from cytopipe.numerics.geometry import (
     stack_to_ras,
 )
 from cytopipe.truth.ground_truth import TruthBrain
-from cytopipe.truth.surface_errors import true_mid
 
 PIAL_MM, WHITE_MM = 14.0, 11.0
 MIDDLE_MM = (PIAL_MM + WHITE_MM) / 2
@@ -87,6 +86,12 @@ def grid_um(spacing_um: float) -> np.ndarray:
     return pixels_to_section(np.stack([columns, rows], axis=-1), spacing_um, FULL_UM)
 
 
+def volume_grid_mm(voxel_mm: float) -> np.ndarray:
+    """RAS mm of the voxels of a volume around both shells."""
+    axes = [np.arange(low, high, voxel_mm) for low, high in ((-33, 33), (12, 48), (-38, -2))]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
 def as_scanned(
     section: tables.TruthSectionRow | tables.StackRow, points_um: np.ndarray
 ) -> np.ndarray:
@@ -138,6 +143,10 @@ def write_truth(path: Path) -> Path:
         with tifffile.TiffWriter(path / "B01" / f"coordinates-{section.section:05d}.tif") as tif:
             for axis in range(3):
                 tif.write(coordinates[..., axis].astype(np.float32), photometric="minisblack")
+    tissue, depth = shells(volume_grid_mm(0.5))
+    affine = volumes.regular_affine(0.5, volume_grid_mm(0.5)[0, 0, 0])
+    for name, data in (("tissue", tissue), ("depth", depth.astype(np.float32))):
+        volumes.write(volumes.Volume(data, affine), path / "B01" / f"{name}.nii.gz")
     for hemisphere in "LR":
         for name, radius in (("pial", PIAL_MM), ("white", WHITE_MM)):
             surface = ball(hemisphere, radius)
@@ -206,10 +215,6 @@ def points_of(truth: TruthBrain, radius_mm: float = HALF_MM) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def mids_of(truth: TruthBrain) -> dict:
-    return {h: true_mid(truth.surface(h, "pial"), truth.surface(h, "white")) for h in "LR"}
-
-
 def drifting(truth: TruthBrain) -> list[tables.StackRow]:
     """A stack with an error of some millimetres, another one for each section."""
     stack = []
@@ -270,8 +275,7 @@ def write_results(truth: TruthBrain, study: Path) -> dict[str, Path]:
     del stack[1620]
     tables.write_rows(tables.StackRow, list(stack.values()), files["stack.parquet"])
     tables.write_rows(tables.PairRow, list(pairs_of(truth).values()), files["pairs.parquet"])
-    axes = [np.arange(low, high, VOXEL_MM) for low, high in ((-33, 33), (12, 48), (-38, -2))]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    grid = volume_grid_mm(VOXEL_MM)
     affine = volumes.regular_affine(VOXEL_MM, grid[0, 0, 0])
     volumes.write(volumes.Volume(shells(grid)[0], affine), files["tissue.nii.gz"])
     repairs = [tables.RepairRow(brain="B01", kind="defect", volume_mm3=20.0, **_AT)]

@@ -15,15 +15,17 @@ from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import read_labels, write_pyramid
 from cytopipe.numerics.components import connected_to_border, edges_between
-from cytopipe.segmentation import background
-from cytopipe.segmentation.matter import sulcal_boundary_px, sulcal_zone, without_rims
+from cytopipe.segmentation import paper
 from cytopipe.segmentation.section import segment
+from cytopipe.segmentation.shape import sulcal_boundary_px, sulcal_zone, without_rims
 from cytopipe.study import config as study_config
 from cytopipe.study.config import Segmentation
 from cytopipe.study.sections import Section
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
 PARAMS = Segmentation(**yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["segmentation"])
+# the paper's chain, and the minimum that suits the tissue of `lobed`
+PAPER = PARAMS.model_copy(update={"method": "paper", "min_contrast": 0.1, "min_white": 0.35})
 SLIDE = 234
 
 
@@ -57,14 +59,14 @@ def test_valleys_separate_peaks_and_ignore_ripples():
     bins = np.arange(256)
     peaks = sum(h * np.exp(-(((bins - c) / 15) ** 2)) for h, c in ((50, 60), (80, 150), (900, 230)))
     ripples = peaks * (1 + 0.1 * np.sin(bins))
-    first, second = background.valleys(ripples, 0.5)
+    first, second = paper.valleys(ripples, 0.5)
     assert 85 < first < 120
     assert 175 < second < 205
 
 
 def test_a_histogram_without_a_minimum_falls_back_on_otsu():
     image = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    value, source = background.threshold(image, image < 30000, 0.5, "slide")
+    value, source = paper.threshold(image, image < 30000, 0.5, "slide")
     assert source == "otsu"
     assert abs(value - 0.5) < 0.01
 
@@ -80,7 +82,7 @@ def test_the_threshold_separates_slide_and_white_matter_not_white_and_gray(tissu
     image = (np.clip(values, 0, 255) * 256).astype(np.uint16)[None]
     true = np.arange(image.size)[None] < 2 * count
     clear = true & (rng.random(image.shape) < 0.9)
-    value, source = background.threshold(image, clear, 0.5, "slide")
+    value, source = paper.threshold(image, clear, 0.5, "slide")
     assert source == "minimum"
     assert 205 / 256 < value < 232 / 256
 

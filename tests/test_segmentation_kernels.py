@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from skimage import exposure, filters, morphology
-from test_segmentation import PARAMS, lobed
+from test_segmentation import PAPER, lobed
 
 from cytopipe.numerics import clahe
 from cytopipe.numerics import filters as fast
@@ -13,8 +13,8 @@ from cytopipe.numerics.bitmasks import dilated, pack, unpack
 from cytopipe.numerics.components import edges_between, filled, pieces, touching, without_small
 from cytopipe.numerics.histograms import histogram, mean
 from cytopipe.numerics.snakes import chan_vese
-from cytopipe.segmentation import background
-from cytopipe.segmentation.section import enhance, segment
+from cytopipe.segmentation import paper
+from cytopipe.segmentation.section import segment
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -125,21 +125,21 @@ def test_otsu_equals_skimage():
     image, _ = lobed()
     counts = np.bincount(image.ravel(), minlength=256)
     expected = filters.threshold_otsu(hist=(counts, np.arange(256)))
-    assert background.otsu(counts) == expected
+    assert paper.otsu(counts) == expected
 
 
 @pytest.mark.parametrize("spacing_um", [64.0, 128.0, 256.0])
 def test_enhanced_contrast_equals_the_library_chain(spacing_um):
     image, _ = lobed()
-    expected = library.enhance(image, spacing_um, PARAMS)
-    assert np.array_equal(enhance(image, spacing_um, PARAMS), expected)
+    expected = library.enhance(image, spacing_um, PAPER)
+    assert np.array_equal(paper.enhance(image, spacing_um, PAPER), expected)
 
 
 @pytest.mark.parametrize(("pixels", "spacing_um"), [(260, 256.0), (520, 128.0)])
 def test_all_labels_equal_the_library_chain(pixels, spacing_um):
     image, _ = lobed(pixels, seed=3, thickness_px=pixels // 26)
-    segmented = segment(image, spacing_um, PARAMS)
-    expected = library.labels(image, spacing_um, PARAMS, segmented.threshold)
+    segmented = segment(image, spacing_um, PAPER)
+    expected = library.labels(image, spacing_um, PAPER, segmented.threshold)
     assert (expected == 2).any()
     assert np.array_equal(segmented.labels, expected)
 

@@ -1,5 +1,6 @@
 """The scores against the ground truth, on a brain for which all values have a formula."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from shell_study import (
     BALL,
     CENTRES,
     FULL_UM,
+    HALF_MM,
     MIDDLE_MM,
     PIAL_MM,
     SECTIONS,
@@ -19,20 +21,20 @@ from shell_study import (
     ball,
     drifting,
     grid_um,
-    mids_of,
     pairs_of,
     shells,
     stack_of,
 )
 from table_rows import row
 
-from cytopipe.formats import images, surfaces, truth_table
+from cytopipe.formats import images, surfaces, truth_table, volumes
 from cytopipe.formats.tables import SegmentationRow, rigid_columns
 from cytopipe.numerics.geometry import (
     Rigid,
     ras_to_stack,
     resample_labels,
 )
+from cytopipe.truth.exclusion_errors import dice_of_columns, exclusion_samples
 from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.scoring import judged, probe_rows
 from cytopipe.truth.section_errors import (
@@ -46,10 +48,9 @@ from cytopipe.truth.surface_errors import (
     carry,
     is_sphere,
     sample_evenly,
-    subdivide,
     surface_samples,
-    true_mid,
 )
+from cytopipe.truth.true_surface import true_mids
 
 
 def score_labels(truth: TruthBrain, path: Path, change) -> dict[str, np.ndarray]:
@@ -182,9 +183,9 @@ def test_drift_of_half_the_stack_by_2_mm_is_1_mm_after_the_fit(truth: TruthBrain
 
 @pytest.mark.parametrize("off_mm", [0.0, 0.3])
 def test_the_score_of_a_surface_is_its_distance(truth: TruthBrain, off_mm: float) -> None:
-    estimated = {h: ball(h, MIDDLE_MM + off_mm) for h in "LR"}
+    estimated = {h: ball(h, HALF_MM + off_mm) for h in "LR"}
     placed = placements(stack_of(truth).values())
-    samples = surface_samples(truth, estimated, mids_of(truth), placed, VOXEL_MM)
+    samples = surface_samples(truth, estimated, true_mids(truth), placed, VOXEL_MM)
     assert samples["surface_mm"] == pytest.approx(off_mm, abs=0.01)
     assert samples["surface_voxel"] == pytest.approx(samples["surface_mm"] / VOXEL_MM)
     assert samples["cortex_voxel"] == pytest.approx(off_mm / VOXEL_MM, abs=0.02)
@@ -194,7 +195,7 @@ def test_the_score_of_a_surface_is_its_distance(truth: TruthBrain, off_mm: float
 
 def test_the_true_surface_is_carried_into_a_stack_that_drifted(truth: TruthBrain) -> None:
     placed = placements(drifting(truth))
-    mid = ball("L", MIDDLE_MM)
+    mid = ball("L", HALF_MM)
     # in the plane of a section: true section -> estimated stack
     section = truth.with_tissue[5]
     flat = mid.vertices.copy()
@@ -219,30 +220,96 @@ def test_drift_does_not_count_as_an_error_of_the_surface(truth: TruthBrain) -> N
     placed = placements(drifting(truth))
     estimated = {}
     for h in "LR":
-        mid = ball(h, MIDDLE_MM)
+        mid = ball(h, HALF_MM)
         moved = carry(mid.vertices, truth, placed)
         estimated[h] = surfaces.Surface(moved, mid.faces)
-    samples = surface_samples(truth, estimated, mids_of(truth), placed, VOXEL_MM)
+    samples = surface_samples(truth, estimated, true_mids(truth), placed, VOXEL_MM)
     assert np.percentile(samples["surface_mm"], 95) < 0.1
     straight = placements(stack_of(truth).values())
-    uncorrected = surface_samples(truth, estimated, mids_of(truth), straight, VOXEL_MM)
+    uncorrected = surface_samples(truth, estimated, true_mids(truth), straight, VOXEL_MM)
     assert np.median(uncorrected["surface_mm"]) > 0.3
 
 
-def test_the_medial_wall_is_skipped(truth: TruthBrain) -> None:
+def test_the_true_mid_surface_is_where_the_depth_is_one_half(truth: TruthBrain) -> None:
+    for hemisphere, mid in true_mids(truth).items():
+        radius = np.linalg.norm(mid.vertices - CENTRES[hemisphere], axis=1)
+        assert radius == pytest.approx(HALF_MM, abs=0.06)  # voxels of 0.5 mm
+        assert mid.cortex.all()
+        # the mean of pial and white lies elsewhere
+        assert abs(MIDDLE_MM - HALF_MM) > 0.15
+
+
+def changed_truth(truth: TruthBrain, folder: Path, change) -> TruthBrain:
+    """A copy of the truth; `change` gets tissue, depth and the voxels' places, and edits them."""
+    shutil.copytree(truth.folder.parent, folder)
+    tissue, depth = truth.volume("tissue"), truth.volume("depth")
+    at_mm = tissue.to_mm(np.moveaxis(np.indices(tissue.data.shape), 0, -1))
+    change(tissue.data, depth.data, at_mm)
+    for name, volume in (("tissue", tissue), ("depth", depth)):
+        volumes.write(volume, folder / "B01" / f"{name}.nii.gz")
+    return TruthBrain(folder, "B01")
+
+
+def test_the_medial_wall_is_skipped(truth: TruthBrain, tmp_path: Path) -> None:
+    wall_r = CENTRES["L"][0] + 8
+
+    def bare(tissue, depth, at_mm) -> None:
+        # no cortex on the medial side of the left hemisphere
+        medial = (at_mm[..., 0] > wall_r) & (at_mm[..., 0] < 0) & (tissue == 1)
+        tissue[medial], depth[medial] = 0, np.nan
+
+    walled = changed_truth(truth, tmp_path / "truth", bare)
     pial, white = ball("L", PIAL_MM), ball("L", WHITE_MM)
-    wall = pial.vertices[:, 0] > CENTRES["L"][0] + 8
-    vertices = white.vertices.copy()
-    vertices[wall] = pial.vertices[wall]
-    mids = mids_of(truth) | {"L": true_mid(pial, surfaces.Surface(vertices, white.faces))}
-    assert 0 < mids["L"].cortex.mean() < 1
+    outside = np.where(pial.vertices[:, :1] > wall_r, white.vertices, pial.vertices)
+    path = tmp_path / "truth" / "B01" / "hemi-L_pial.surf.gii"
+    surfaces.write(surfaces.Surface(outside, pial.faces), path)
+    mids = true_mids(walled)
+    assert 0 < mids["L"].cortex.mean() < 1 and mids["R"].cortex.all()
     # an estimate that is correct on the cortex and wrong on the medial wall
-    estimated = {h: ball(h, MIDDLE_MM) for h in "LR"}
+    estimated = {h: ball(h, HALF_MM) for h in "LR"}
     placed = placements(stack_of(truth).values())
-    samples = surface_samples(truth, estimated, mids, placed, VOXEL_MM)
-    assert np.median(samples["surface_mm"]) < 0.01
+    samples = surface_samples(walled, estimated, mids, placed, VOXEL_MM)
+    assert np.median(samples["surface_mm"]) < 0.05
     assert len(samples["surface_mm"]) < 2 * len(BALL.vertices)
-    assert np.percentile(samples["cortex_voxel"], 99) < 0.3 / VOXEL_MM
+    assert np.percentile(samples["cortex_mm"], 99) < 0.3
+
+
+def test_deep_nuclei_have_no_mid_surface(truth: TruthBrain, tmp_path: Path) -> None:
+    def nucleus(tissue, depth, at_mm) -> None:
+        tissue[np.linalg.norm(at_mm - CENTRES["L"], axis=-1) < 4] = 1  # its depth stays NaN
+
+    mid = true_mids(changed_truth(truth, tmp_path / "truth", nucleus))["L"]
+    radius = np.linalg.norm(mid.vertices - CENTRES["L"], axis=1)
+    assert radius.min() > WHITE_MM
+
+
+def test_an_exclusion_mask_is_compared_in_the_true_stack(truth: TruthBrain, tmp_path: Path) -> None:
+    placed = placements(drifting(truth))
+    excluded_r = CENTRES["L"][0]
+
+    def half(tissue, depth, at_mm) -> None:
+        mask = (at_mm[..., 0] < excluded_r).astype(np.uint8)
+        volume = volumes.Volume(mask, truth.volume("tissue").affine)
+        volumes.write(volume, tmp_path / "truth" / "B01" / "exclusion.nii.gz")
+
+    masked = changed_truth(truth, tmp_path / "truth", half)
+    # the tissue and the mask as they lie in the drifted stack
+    grid = truth.volume("tissue")
+    at_mm = grid.to_mm(np.moveaxis(np.indices(grid.data.shape), 0, -1).reshape(-1, 3))
+    true_mm = carry(at_mm, truth, placed, to="truth")
+    assert carry(true_mm, truth, placed) == pytest.approx(at_mm, abs=0.1)
+    whole = volumes.Volume(shells(true_mm)[0].reshape(grid.data.shape), grid.affine)
+    mask = (true_mm[:, 0] < excluded_r).reshape(grid.data.shape).astype(np.uint8)
+    volumes.write(volumes.Volume(mask, grid.affine), tmp_path / "own.nii.gz")
+    volumes.write(volumes.Volume(1 - mask, grid.affine), tmp_path / "wrong.nii.gz")
+    paths = {"own": tmp_path / "own.nii.gz", "wrong": tmp_path / "wrong.nii.gz"}
+    samples = exclusion_samples(masked, placed, whole, paths)
+    assert dice_of_columns(samples["own"]) > 0.98  # voxels of 0.5 mm
+    assert dice_of_columns(samples["wrong"]) == 0
+    straight = placements(stack_of(truth).values())
+    not_carried = exclusion_samples(masked, straight, whole, paths)["own"]
+    assert dice_of_columns(not_carried) < dice_of_columns(samples["own"]) - 0.02
+    assert exclusion_samples(truth, placed, whole, paths) == {}  # the truth has no mask
 
 
 def test_two_components_and_a_hole_are_not_a_sphere() -> None:
@@ -256,18 +323,11 @@ def test_two_components_and_a_hole_are_not_a_sphere() -> None:
     assert not is_sphere(surfaces.Surface(one.vertices, one.faces[1:]))
 
 
-def test_subdividing_and_sampling_stay_on_the_surface() -> None:
-    vertices = np.array([[0.0, 0, 0], [8, 0, 0], [0, 8, 0], [8, 8, 0]])
-    faces = np.array([[0, 1, 2], [1, 3, 2]], np.int32)
-    fine, parts, origin = subdivide(vertices, faces, 1.5)
-    corners = fine[parts]
-    areas = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
-    assert areas.sum() / 2 == pytest.approx(64)
-    assert np.bincount(origin).tolist() == [64, 64]
-    sampled = sample_evenly(fine, parts, 1000)
-    assert sampled.mean(axis=0) == pytest.approx([4, 4, 0], abs=0.2)
+def test_samples_stay_on_the_surface() -> None:
+    one = ball("L", 10)
+    sampled = sample_evenly(one.vertices, one.faces, 1000)
+    assert np.linalg.norm(sampled - CENTRES["L"], axis=1) == pytest.approx(10, abs=0.1)
+    assert sampled.mean(axis=0) == pytest.approx(CENTRES["L"], abs=0.5)
 
 
 # --- the table

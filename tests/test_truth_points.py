@@ -11,7 +11,6 @@ from shell_study import (
     PIAL_MM,
     as_scanned,
     drifting,
-    mids_of,
     points_of,
     template_of,
 )
@@ -27,27 +26,35 @@ from cytopipe.truth.point_errors import (
     midline_um,
 )
 from cytopipe.truth.section_errors import drift
+from cytopipe.truth.true_surface import true_mids
 
 
 def test_points_within_0_1_of_the_middle_count(truth: TruthBrain) -> None:
     points = points_of(truth)
     outside = points_of(truth, PIAL_MM + 0.4)
-    samples = depth_samples(truth, points, mids_of(truth))
+    samples = depth_samples(truth, points, true_mids(truth))
     assert samples["depth"].shape == (len(points), 2)
     assert samples["depth"].mean() > 0.99
     # the tolerance of 0.1 is 0.3 mm here: a point 0.5 mm too deep is outside it
     beside = points.assign(x_um=points_of(truth, HALF_MM).x_um)
     deeper = points_of(truth, HALF_MM - 0.6)
-    assert depth_samples(truth, deeper, mids_of(truth))["depth"].mean() < 0.02
-    assert depth_samples(truth, outside, mids_of(truth))["depth"].mean() == 0
+    assert depth_samples(truth, deeper, true_mids(truth))["depth"].mean() < 0.02
+    assert depth_samples(truth, outside, true_mids(truth))["depth"].mean() == 0
     beside[["x_cut_um", "y_cut_um"]] += 900
-    gained = depth_samples(truth, beside, mids_of(truth))["depth"].mean(axis=0)
+    gained = depth_samples(truth, beside, true_mids(truth))["depth"].mean(axis=0)
     assert gained[0] > 0.99 > 0.6 > gained[1]
+
+
+def test_points_of_the_other_hemisphere_are_counted(truth: TruthBrain) -> None:
+    points = points_of(truth)
+    assert not depth_samples(truth, points, true_mids(truth))["wrong_hemisphere"].any()
+    points.loc[:9, "hemisphere"] = np.where(points.loc[:9, "hemisphere"] == "L", "R", "L")
+    assert depth_samples(truth, points, true_mids(truth))["wrong_hemisphere"].sum() == 10
 
 
 def test_unusable_points_do_not_count(truth: TruthBrain) -> None:
     points = points_of(truth).assign(status="low_tissue")
-    assert len(depth_samples(truth, points, mids_of(truth))["depth"]) == 0
+    assert len(depth_samples(truth, points, true_mids(truth))["depth"]) == 0
     assert not coverage_samples(truth, points, 1500)["coverage"].any()
 
 

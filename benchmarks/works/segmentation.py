@@ -13,7 +13,9 @@ from cytopipe.study.config import Segmentation
 def works() -> list[Work]:
     """The whole chain, from scan to labels."""
     image, _ = scan(1)
-    params = Segmentation(**settings("segmentation"))
+    params = Segmentation(
+        **{**settings("segmentation"), "method": "paper", "min_contrast": 0.1, "min_white": 0.35}
+    )
     cut = segment(image, SPACING_UM, params).threshold
 
     def same(ours: Segmented, theirs: NDArray[np.uint8]) -> str:

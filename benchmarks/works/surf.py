@@ -82,9 +82,9 @@ def at_20_degrees(params: Alignment) -> tuple[int, int]:
     true = np.column_stack([matrix[:, :2], matrix[:, 2] * SPACING_UM])
     rows, columns = first.shape
     size_um = ((columns - 1) * SPACING_UM, (rows - 1) * SPACING_UM, SPACING_UM)
-    unknown = (float("nan"),) * 6
+    unknown = (float("nan"),) * 7
     section = SegmentationRow(
-        "B01", 0, 0, *size_um, SPACING_UM, float("nan"), "", "bright", *unknown, "ok"
+        "B01", 0, 0, *size_um, SPACING_UM, float("nan"), "", "bright", *unknown, "", "ok"
     )
     fixed, moving = (
         prepare_section(section, image, mask, SPACING_UM, SPACING_UM)

@@ -207,11 +207,13 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     """Notes on sections that are not ok, and on proposals without an answer."""
     notes = []
     statuses: dict[int, str] = {}
+    remarks: dict[int, str] = {}
     try:
         for file, _ in next(stage for stage in stages if stage.name == "segmentation").files:
             if file.exists():
                 rows = tables.read_rows(tables.SegmentationRow, file)
                 statuses |= {row.section: row.status for row in rows}
+                remarks |= {row.section: row.remarks for row in rows if row.remarks}
         stack = study / "results" / "alignment" / brain / "stack.parquet"
         if stack.exists():
             places = tables.read_rows(tables.StackRow, stack)
@@ -224,11 +226,12 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
         findings = _sections_in(audited) - answers
     except InputError as error:
         return [str(error)]
-    for status in Counter(statuses.values()):
-        if status != "ok":
-            numbers = sorted(number for number, own in statuses.items() if own == status)
-            shown = ", ".join(map(str, numbers[:_SHOWN])) + (" ..." * (len(numbers) > _SHOWN))
-            notes.append(f"{len(numbers)} {status}: {shown}")
+    for values in (statuses, remarks):
+        for value in Counter(values.values()):
+            if value != "ok":
+                numbers = sorted(number for number, own in values.items() if own == value)
+                shown = ", ".join(map(str, numbers[:_SHOWN])) + (" ..." * (len(numbers) > _SHOWN))
+                notes.append(f"{len(numbers)} {value}: {shown}")
     for unanswered, what, path in (
         (proposals, "proposals", proposed),
         (findings, "findings of the audit", audited),

@@ -43,3 +43,20 @@ def gaussian(image: NDArray[np.float64], sigma_px: float) -> NDArray[np.float64]
     return np.asarray(
         cv2.GaussianBlur(image, (width, width), sigma_px, borderType=cv2.BORDER_REPLICATE)
     )
+
+
+def blurred(image: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    """A Gaussian in single precision, edges repeated."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE))
+
+
+def mean_inside(
+    image: NDArray[np.float32], mask: NDArray[np.bool_], sigma_px: float
+) -> NDArray[np.float32]:
+    """The mean of an image over the pixels of `mask`, weighted by a Gaussian about each pixel.
+
+    0 where less than 2 % of the weight lies in the mask.
+    """
+    weight = blurred(mask.astype(np.float32), sigma_px)
+    total = blurred(np.where(mask, image, 0).astype(np.float32), sigma_px)
+    return np.where(weight > 0.02, total / np.maximum(weight, 0.02), 0).astype(np.float32)

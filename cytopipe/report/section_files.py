@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import images
+from cytopipe.formats.tables import OK
 from cytopipe.numerics.geometry import Floats, pixels_to_section
 from cytopipe.report import bundle, thumbnails
 from cytopipe.report.other_handedness import Outline
@@ -66,6 +67,7 @@ def write_all(
     for name in ("thumbnails", "sections"):
         (folder / name).mkdir()
     labels = {row.section: (row, path) for row, path in brain.segmentation if row.is_usable}
+    remarks = {row.section: row.remarks for row, _ in brain.segmentation}
     places = {row.section: row for row in brain.stack}
     points = dict(iter(brain.midline.groupby("section")))
     scanned = {s.section: (s, path) for s, path in zip(brain.sections, scans, strict=True)}
@@ -80,6 +82,8 @@ def write_all(
         status = place.status if place else "not in the stack"
         mirrored = place is not None and place.mirrored
         entry |= {"mirrored": mirrored, "status": status, "mark": MARKS.get(status, "bad")}
+        if status == OK and remarks.get(number):
+            entry |= {"status": remarks[number], "mark": "unsure"}
         try:
             image, spacing_um = _image(path, section.spacing_um, params.section_px)
         except InputError:

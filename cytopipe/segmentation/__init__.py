@@ -1,25 +1,28 @@
-"""Background, gray and white matter of every section (CytoNet paper, section 3.2).
+"""Background, gray and white matter of every section.
 
-The chain of filters is the paper's. What the paper leaves open (clip limit, steps of the contour,
-sizes of what is cleaned) is set in the config. All labels of a study have one pixel size.
+`method: half_level` measures them on the image; `method: paper` is the chain of filters of the
+CytoNet paper, section 3.2. All labels of a study have one pixel size.
 """
 
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from cytopipe import provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.formats.images import open_pyramid, write_labels
 from cytopipe.logs import info, progress
+from cytopipe.segmentation import neighbours
 from cytopipe.segmentation.section import (
     BACKGROUND,
     GRAY,
     WHITE,
     Labels,
     Segmented,
+    remarks_of,
     segment,
     with_manual_labels,
 )
@@ -28,7 +31,7 @@ from cytopipe.study.sections import Section
 
 __all__ = ["read_manual", "run"]
 
-VERSION = 1
+VERSION = 2
 
 
 @provenance.recorded
@@ -58,47 +61,40 @@ def run(
         more than `params.max_failed` of the sections could not be read; the message names them.
     """
     drawn = _by_section(manual, sections)
-    pages: list[Labels] = []
-    rows: list[tables.SegmentationRow] = []
+    results: list[Segmented] = []
+    sizes_um: list[tuple[float, float, float]] = []
     failures: list[str] = []
-    pairs = zip(sections, images, strict=True)
+    pairs = list(zip(sections, images, strict=True))
     for section, image in progress(pairs, len(sections), "sections segmented"):
-        number = section.section
-        segmented = Segmented.empty("excluded")
-        size_um = (float("nan"),) * 3
+        segmented, size_um = Segmented.empty("excluded"), (float("nan"),) * 3
         if not section.excluded:
             try:
-                with open_pyramid(image, section.spacing_um) as pyramid:
-                    full = pyramid.levels[0]
-                    size_um = (
-                        (full.width - 1) * full.spacing_um,
-                        (full.height - 1) * full.spacing_um,
-                        full.spacing_um,
-                    )
-                    gray = pyramid.to_8_bit(pyramid.read_at(params.spacing_um))
+                gray, size_um = _read(section, image, params)
             except InputError as error:
-                info(f"section {number} is unreadable: {error}")
+                info(f"section {section.section} is unreadable: {error}")
                 failures.append(str(error))
                 segmented = Segmented.empty("unreadable")
             else:
                 segmented = segment(gray, params.spacing_um, params)
-                if number in drawn:
-                    manual_labels = read_manual(drawn[number], gray.shape)
+                if section.section in drawn:
+                    manual_labels = read_manual(drawn[section.section], gray.shape)
                     segmented = with_manual_labels(
                         segmented, manual_labels, params.spacing_um, params
                     )
-        if segmented.background == "dark":
-            info(
-                f"section {number}: its background is dark; set background to dark in "
-                "config/sections.tsv, so that networks see it like the other sections"
-            )
-        if segmented.contact_ratio < 1:
-            info(
-                f"section {number}: white matter touches the background more than gray matter "
-                "does; check that the two were not mistaken for each other"
-            )
-        rows.append(_row(section, len(pages), size_um, segmented, params.spacing_um))
-        pages.append(segmented.labels)
+        results.append(segmented)
+        sizes_um.append(size_um)
+    for index in neighbours.without_evidence(results):
+        # its neighbours show how light its white matter may be
+        expected = neighbours.expected_contrast(results, index)
+        if expected is not None:
+            gray, _ = _read(*pairs[index], params)
+            results[index] = segment(gray, params.spacing_um, params, expected)
+    results = neighbours.marked(results, params.min_expected)
+    rows = []
+    for page, (section, segmented) in enumerate(zip(sections, results, strict=True)):
+        for remark in remarks_of(segmented):
+            info(f"section {section.section}: {remark}")
+        rows.append(_row(section, page, sizes_um[page], segmented, params.spacing_um))
     if len(failures) > params.max_failed * len(sections):
         raise InputError(
             f"{len(failures)} of {len(sections)} sections could not be read, more than "
@@ -106,8 +102,22 @@ def run(
             + "\n  ".join(failures)
             + "\nrepair the files, or exclude the sections in config/sections.tsv"
         )
-    write_labels(pages, labels)
+    write_labels([segmented.labels for segmented in results], labels)
     tables.write_rows(tables.SegmentationRow, rows, table)
+
+
+def _read(
+    section: Section, image: Path, params: Segmentation
+) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
+    """The image in 8 bits at the working resolution; width, height and pixel size of level 0."""
+    with open_pyramid(image, section.spacing_um) as pyramid:
+        full = pyramid.levels[0]
+        size_um = (
+            (full.width - 1) * full.spacing_um,
+            (full.height - 1) * full.spacing_um,
+            full.spacing_um,
+        )
+        return pyramid.to_8_bit(pyramid.read_at(params.spacing_um)), size_um
 
 
 def read_manual(path: Path, shape: tuple[int, ...]) -> Labels:
@@ -165,5 +175,9 @@ def _row(
         tissue_mm2=gray_mm2 + white_mm2,
         gray_mm2=gray_mm2,
         white_mm2=white_mm2,
-        **{name: value for name, value in vars(segmented).items() if name != "labels"},
+        **{
+            name: value
+            for name, value in vars(segmented).items()
+            if name not in ("labels", "has_evidence")
+        },
     )

@@ -1,126 +1,235 @@
-"""Gray and white matter inside the tissue."""
+"""Gray and white matter, from the stain of the section itself.
 
-import math
+The gray level is measured where tissue is gray for certain: along the surface, below layer I. The
+stain relative to it shows two peaks if there is white matter, whose contrast need not be known.
+"""
 
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.numerics.bitmasks import dilated
 from cytopipe.numerics.components import (
     Mask,
     connected_to_border,
-    edges_between,
     pieces,
-    touching,
 )
-from cytopipe.numerics.histograms import histogram, mean
+from cytopipe.numerics.filters import mean_inside
+from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.snakes import chan_vese
-from cytopipe.segmentation.background import otsu, slide_level
+from cytopipe.segmentation.shape import without_rims
+from cytopipe.segmentation.slide import Image, second_order
 from cytopipe.study.config import Segmentation
 
+# The relative stain is looked at on blocks of this size, averaged by Gaussians of so many blocks.
+_BLOCK_UM = 256.0
+_FINE, _COARSE = 1.0, 3.0
+# Shares of `rim_um` (which is less than the thickness of any cortex): gray matter is measured
+# between the first two, below layer I and above white matter; white matter is looked for below the
+# third. In human cortex of 2 to 4 mm with rim_um = 1500 these are 0.45, 1.3 and 0.7 mm.
+_GRAY_FROM, _GRAY_TO, _WHITE_FROM = 0.3, 0.87, 0.47
+# Rounds of the fit of the gray level. What is paler than the fit by more than 11 % or darker by
+# more than 35 % is not taken for cortex: white matter at a cut, the granular layer of a cerebellum.
+_ROUNDS, _PALER, _DARKER = 8, 0.12, 0.3
+# What the terms of second order cost, as a share of the number of blocks: a small section gets an
+# even gray level
+_RIDGE = 0.02
+# The histogram of the relative stain (1 is gray matter), and the starts of the mixture
+_RANGE, _BINS = (0.2, 1.6), 280
+_STARTS, _STEPS = (0.2, 0.35, 0.5), 60
 
-def split_tissue(
-    enhanced: NDArray[np.uint16], image: NDArray[np.uint8], tissue: Mask, params: Segmentation
-) -> Mask:
-    """The light part of the tissue, by a morphological Chan-Vese contour.
 
-    The contour starts from the Otsu threshold of the tissue. If it started from scikit-image's
-    checkerboard, the result would depend on single gray values and on chance. Background pixels get
-    the mean of the dark part, so they neither bend the contour at the pial surface nor change that
-    mean.
+@dataclass(frozen=True)
+class White:
+    """White matter of a section.
 
-    Where there is little white matter (near the poles), the Otsu threshold falls inside gray
-    matter. The light part then has too little contrast in `image`, which is not enhanced, and is
-    split again. Without a part of enough contrast, the mask is empty.
+    Attributes
+    ----------
+    mask : (rows, columns).
+    contrast : of white to gray matter, as a share of that of slide to gray matter; NaN for none.
+    has_evidence : the relative stain has two peaks that are far enough apart.
     """
-    slide = slide_level(image)
-    light = tissue
-    for _ in range(3):
-        split = otsu(histogram(enhanced, light))
-        light = light & (enhanced >= (split + 1) << 8)
-        contrast = relative_contrast(image, light, tissue & ~light, slide)
-        if not light.any() or contrast >= params.min_white:
+
+    mask: Mask
+    contrast: float
+    has_evidence: bool
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Two normal distributions: gray and white matter, in units of the gray level."""
+
+    mean: Floats
+    deviation: Floats
+    share: Floats
+
+    @property
+    def contrast(self) -> float:
+        return float(1 - self.mean[1] / self.mean[0])
+
+    def dip(self) -> float:
+        """The lowest density between the peaks over that of the lower peak; 1 without a dip."""
+        x = np.linspace(self.mean[1], self.mean[0], 100)
+        z = (x[:, None] - self.mean) / self.deviation
+        density = (self.share / self.deviation * np.exp(-(z**2) / 2)).sum(axis=1)
+        lowest = int(np.argmin(density))
+        return float(density[lowest] / min(density[: lowest + 1].max(), density[lowest:].max()))
+
+
+def split(
+    stain: Image,
+    tissue: Mask,
+    spacing_um: float,
+    params: Segmentation,
+    expected_contrast: float | None = None,
+) -> White:
+    """Find the white matter in `tissue`.
+
+    Parameters
+    ----------
+    stain : (rows, columns), gray values by which a pixel differs from the slide.
+    expected_contrast : contrast of white matter in neighbouring sections. It is used where the
+        section has too little white matter to show a second peak.
+    """
+    nothing = White(np.zeros_like(tissue), float("nan"), False)
+    level, relative, whole, deep = _relative_stain(stain, tissue, spacing_um, params)
+    if np.count_nonzero(deep) < _BINS:
+        return nothing
+    peaks = two_peaks(mean_inside(relative, whole, _FINE)[deep])
+    dip = peaks.dip()
+    if dip > params.max_dip:
+        # grain hides a small contrast, and broader averages hide little white matter
+        dip = two_peaks(mean_inside(relative, whole, _COARSE)[deep]).dip()
+    contrast = peaks.contrast
+    has_evidence = contrast >= params.min_white and dip <= params.max_dip
+    if not has_evidence:
+        if expected_contrast is None:
+            return nothing
+        contrast = expected_contrast
+    gray = float(peaks.mean[0]) if has_evidence else _most_frequent(relative[whole])
+    cut = gray * (1 - contrast / 2)
+    rows, columns = tissue.shape
+    large = cv2.resize(level.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    share = np.where(tissue, stain / np.maximum(large, 1), gray).astype(np.float32)
+    light = _contour(share, tissue, cut, gray * contrast, spacing_um, params)
+    white = without_rims(light, tissue, params.rim_um / spacing_um)
+    white = _bodies(white, tissue, share, gray * (1 - params.min_body * contrast), params)
+    if not white.any():
+        return White(white, float("nan"), has_evidence)
+    return White(white, contrast, has_evidence)
+
+
+def two_peaks(values: NDArray[np.floating]) -> Peaks:
+    """Fit gray matter, near 1, and white matter, below it, by expectation maximisation."""
+    counts, edges = np.histogram(values, bins=_BINS, range=_RANGE)
+    x = (edges[1:, None] + edges[:-1, None]) / 2
+    best, most = None, -np.inf
+    for contrast in _STARTS:
+        mean, deviation = np.array([1.0, 1 - contrast]), np.array([0.1, 0.08])
+        share = np.array([0.6, 0.4])
+        for _ in range(_STEPS):
+            density = share * np.exp(-(((x - mean) / deviation) ** 2) / 2) / deviation
+            total = density.sum(axis=1) + 1e-300
+            weights = density / total[:, None] * counts[:, None]
+            number = weights.sum(axis=0) + 1e-9
+            mean = (weights * x).sum(axis=0) / number
+            deviation = np.sqrt((weights * (x - mean) ** 2).sum(axis=0) / number + 1e-4)
+            share = number / number.sum()
+        likelihood = float((counts * np.log(total)).sum())
+        if likelihood > most:
+            best, most = Peaks(mean, deviation, share), likelihood
+    assert best is not None
+    return (
+        best if best.mean[0] > best.mean[1] else Peaks(*(np.flip(v) for v in vars(best).values()))
+    )
+
+
+def _most_frequent(values: NDArray[np.floating]) -> float:
+    counts, edges = np.histogram(values, bins=_BINS // 8, range=_RANGE)
+    return float(edges[int(np.argmax(counts))] + edges[1] / 2 - edges[0] / 2)
+
+
+def _relative_stain(
+    stain: Image, tissue: Mask, spacing_um: float, params: Segmentation
+) -> tuple[Floats, Image, Mask, Mask]:
+    """On blocks: the gray level, the stain over it, whole blocks, and those below layer I."""
+    step = max(1, round(_BLOCK_UM / spacing_um))
+    rows, columns = (max(1, size // step) for size in tissue.shape)
+    window = (slice(rows * step), slice(columns * step))
+
+    def average(values: Image) -> Image:
+        return np.asarray(cv2.resize(values, (columns, rows), interpolation=cv2.INTER_AREA))
+
+    cover = average(tissue[window].astype(np.float32))
+    total = average(np.where(tissue[window], stain[window], 0).astype(np.float32))
+    mean = np.where(cover > 0, total / np.maximum(cover, 1e-6), 0)
+    # a vessel inside the tissue is no surface
+    outside = connected_to_border(np.pad(cover < 0.5, 1, constant_values=True))
+    depth_um = cv2.distanceTransform((~outside).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    depth_um *= step * spacing_um
+    whole = cover > 0.95
+    surface = (
+        whole & (depth_um > _GRAY_FROM * params.rim_um) & (depth_um < _GRAY_TO * params.rim_um)
+    )
+    level = _gray_level(mean, surface if surface.any() else whole)
+    return (
+        level,
+        (mean / level).astype(np.float32),
+        whole,
+        whole & (depth_um > _WHITE_FROM * params.rim_um),
+    )
+
+
+def _gray_level(mean: Image, surface: Mask) -> Floats:
+    """The stain of gray matter on blocks: a surface of second order of its logarithm."""
+    terms = second_order(mean.shape)
+    if not surface.any():
+        return np.ones(mean.shape)
+    x, y = terms[surface], np.log(np.maximum(mean[surface], 1))
+    weights = np.zeros(terms.shape[-1])
+    # the darker half: in a torn section, much of the surface is white matter
+    weights[0] = np.percentile(y, 65)
+    paler = _PALER + 0.08
+    for _ in range(_ROUNDS):
+        off = y - x @ weights
+        kept = (off > -paler) & (off < _DARKER)
+        if not kept.any():
             break
-    dark = tissue & ~light
-    if not (light.any() and dark.any()):
-        return np.zeros_like(tissue)
-    even = np.where(tissue, enhanced, np.uint16(round(mean(enhanced, dark))))
-    light = chan_vese(even, light, params.iterations, params.smoothing) & tissue
-    if relative_contrast(image, light, tissue & ~light, slide) < params.min_white:
-        return np.zeros_like(tissue)
-    return light
+        penalty = np.diag([0.0] + [_RIDGE * kept.sum()] * (len(weights) - 1))
+        weights = np.linalg.solve(x[kept].T @ x[kept] + penalty, x[kept].T @ y[kept])
+        paler = _PALER
+    return np.asarray(np.exp(terms @ weights))
 
 
-def relative_contrast(image: NDArray[np.uint8], light: Mask, dark: Mask, slide: float) -> float:
-    """Contrast of light to dark tissue, as a share of the contrast of slide to dark tissue.
-
-    In cell-body stains, white matter has 0.4 to 0.6. Gray matter alone, split at the middle of its
-    values, has 0.2 to 0.3. Without light or dark tissue, the contrast is 0.
-    """
-    if not (light.any() and dark.any()):
-        return 0.0
-    low = mean(image, dark)
-    return float((mean(image, light) - low) / max(slide - low, 1.0))
-
-
-def without_rims(light: Mask, tissue: Mask, rim_px: float) -> Mask:
-    """The bodies of light tissue that reach deeper than `rim_px` from the background.
-
-    Layer I has few cells, and a pixel that is half tissue, half slide is light. Both make a light
-    rim along the pial surface, which is not white matter. White matter that touches the background
-    (at a cut or the wall of a ventricle) belongs to a deep body and is kept up to its edge.
-    """
-    deep = light & ~dilated(~tissue, rim_px)
-    # as far from the deep body as the rim is wide, and one more pixel for its corners
-    return touching(light & dilated(deep, rim_px + 1), deep)
-
-
-def without_patches(
-    white: Mask, tissue: Mask, image: NDArray[np.uint8], params: Segmentation
+def _contour(
+    share: Image, tissue: Mask, cut: float, width: float, spacing_um: float, params: Segmentation
 ) -> Mask:
-    """`white` without the pieces that are light patches of gray matter.
+    """Where the relative stain is below `cut`, with a smooth outline (Chan-Vese, as in the paper).
 
-    There are two kinds. Cortex that is cut along its surface shows layer I as a broad patch, much
-    of whose outline touches background. And CLAHE stretches the contrast of regions that are all
-    gray matter, so they have little contrast in `image`.
+    `width` is the difference between gray and white matter. What lies farther than that beyond
+    either of them counts as that far, so that vessels and cells do not pull the contour.
     """
-    gray = tissue & ~white
-    if not (white.any() and gray.any()):
+    inner = cv2.erode(tissue.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    even = mean_inside(share, inner, params.matter_um / spacing_um)
+    even[tissue & ~inner] = cut + width / 2
+    even[~tissue] = cut + width / 2
+    scaled = np.clip((even - cut) / (3 * width) + 0.5, 0, 1)
+    integers = (scaled * 65535 + 0.5).astype(np.uint16)
+    return chan_vese(integers, even < cut, params.iterations, params.smoothing) & tissue
+
+
+def _bodies(white: Mask, tissue: Mask, share: Image, palest: float, params: Segmentation) -> Mask:
+    """`white` without pieces that are patches of gray matter.
+
+    Cortex that is cut along its surface shows layer I as a broad patch, much of whose outline
+    touches background. A patch of gray matter has less contrast than white matter.
+    """
+    if not white.any():
         return white
-    # a vessel inside white matter is also background, but not connected to the border
-    measured = pieces(white, connected_to_border(~tissue), image)
-    low = mean(image, gray)
+    scaled = np.clip(share * 100, 0, 255).astype(np.uint8)
+    measured = pieces(white, connected_to_border(~tissue), scaled)
     inside = measured.against <= params.max_contact * measured.outline
-    light = measured.total / measured.area - low >= params.min_white * (slide_level(image) - low)
+    light = measured.total / measured.area <= palest * 100
     # the labels are -1 outside `white`, which reads the last entry
     return np.append(inside & light, False)[measured.labels]
-
-
-def contact_ratio(gray: Mask, white: Mask) -> float:
-    """Contact with the background per area, gray matter over white matter.
-
-    Gray matter covers the brain, so the ratio is well above 1 unless the two were mistaken for each
-    other. It is NaN if one of them is missing, infinite if white matter touches no background.
-    """
-    outside = ~(gray | white)
-    if not (gray.any() and white.any() and outside.any()):
-        return float("nan")
-    gray_contact = edges_between(gray, outside) / np.count_nonzero(gray)
-    white_contact = edges_between(white, outside) / np.count_nonzero(white)
-    return float(gray_contact / white_contact) if white_contact else float("inf")
-
-
-def sulcal_zone(tissue: Mask, radius_px: float) -> Mask:
-    """Tissue and the clefts in it: the closing of the tissue by a disc."""
-    margin = math.ceil(radius_px) + 1
-    grown = dilated(np.pad(tissue, margin), radius_px)
-    return ~dilated(~grown, radius_px)[margin:-margin, margin:-margin]
-
-
-def sulcal_boundary_px(tissue: Mask, zone: Mask) -> int:
-    """Pixel edges between tissue and open background inside `zone` (see `sulcal_zone`).
-
-    Open means connected to the background around the brain. If the mouth of a sulcus is closed,
-    nothing of the sulcus counts.
-    """
-    return edges_between(tissue & zone, connected_to_border(~tissue) & zone)

@@ -1,23 +1,16 @@
-"""The labels of one section: the chain of the CytoNet paper, section 3.2."""
+"""The labels of one section, and what is doubtful about them."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.numerics import clahe
-from cytopipe.numerics.components import filled, without_small
-from cytopipe.numerics.filters import gaussian, minimum_maximum_mean, odd_size
-from cytopipe.segmentation.background import slide_level, threshold
-from cytopipe.segmentation.matter import (
-    contact_ratio,
-    split_tissue,
-    sulcal_boundary_px,
-    sulcal_zone,
-    without_patches,
-    without_rims,
-)
+from cytopipe.formats.tables import NO_WHITE, OK
+from cytopipe.numerics.components import Mask, connected_to_border, filled, without_small
+from cytopipe.segmentation import half_level, paper
+from cytopipe.segmentation.parts import Background
+from cytopipe.segmentation.shape import contact_ratio, sulcal_boundary_px, sulcal_zone
 from cytopipe.study.config import Segmentation
 
 BACKGROUND, GRAY, WHITE = 0, 1, 2
@@ -25,49 +18,56 @@ BACKGROUND, GRAY, WHITE = 0, 1, 2
 Labels = NDArray[np.uint8]
 
 
+REMARKS = {
+    "faint": "its tissue is faint; check the outline",
+    "smear": "something faint without a clear border was not taken for tissue",
+    "ink": "something dark, such as ink, was not taken for tissue",
+    "cut off": "its tissue touches the edge of the scan and may be cut off",
+    "sulci closed": "its labels close sulci that are open in the image",
+    "white outside": "white matter touches the background more than gray matter does; check that "
+    "the two were not mistaken for each other",
+}
+
+
 @dataclass(frozen=True)
 class Segmented:
     """The labels of a section, (rows, columns) or one pixel, and columns of `SegmentationRow`.
 
-    If `sulcal_after_mm` is less than `sulcal_before_mm`, a sulcus was closed when small objects and
-    holes were removed. A `contact_ratio` below 1 is doubtful. Both are NaN without labels.
+    `sulcal_before_mm` is measured on the image before any filter. If `sulcal_after_mm` is much
+    less, sulci were closed. A `contact_ratio` below 1 is doubtful. All are NaN without labels.
+    `has_evidence` is whether the section itself shows gray and white matter; it is no column.
     """
 
     labels: Labels
-    background: Literal["bright", "dark", ""]
+    background: Background
     threshold: float
     threshold_from: str
+    white_contrast: float
     sulcal_before_mm: float
     sulcal_after_mm: float
     contact_ratio: float
+    remarks: str
     status: str
+    has_evidence: bool
 
     @classmethod
-    def empty(cls, status: str, background: Literal["bright", "dark", ""] = "") -> "Segmented":
+    def empty(
+        cls, status: str, background: Background = "", remarks: tuple[str, ...] = ()
+    ) -> "Segmented":
         """A section without labels."""
         nan = float("nan")
-        return cls(np.zeros((1, 1), np.uint8), background, nan, "", nan, nan, nan, status)
+        labels = np.zeros((1, 1), np.uint8)
+        return cls(
+            labels, background, nan, "", nan, nan, nan, nan, "; ".join(remarks), status, True
+        )
 
 
-def enhance(
-    image: NDArray[np.uint8], spacing_um: float, params: Segmentation
-) -> NDArray[np.uint16]:
-    """Even out cells and staining, and raise the contrast of gray and white matter.
-
-    The steps are a minimum, maximum and mean filter; CLAHE; a Gaussian; and the first filters
-    again. The paper's lengths at 64 um scale with the spacing.
-    """
-    size = odd_size(params.filter_um, spacing_um)
-    even = minimum_maximum_mean(image, size)
-    kernel = max(1, round(params.clahe_um / spacing_um))
-    equalized = clahe.equalize(np.asarray(even, np.uint8), kernel, params.clahe_clip)
-    blurred = gaussian(equalized, params.sigma_um / spacing_um)
-    # 16 bits from here on: sums are exact, so a mask does not depend on the order of summation
-    whole = (blurred * 65535 + 0.5).astype(np.uint16)
-    return np.asarray(minimum_maximum_mean(whole, size), np.uint16)
-
-
-def segment(image: NDArray[np.uint8], spacing_um: float, params: Segmentation) -> Segmented:
+def segment(
+    image: NDArray[np.uint8],
+    spacing_um: float,
+    params: Segmentation,
+    expected_contrast: float | None = None,
+) -> Segmented:
     """Label the background, gray and white matter of a section.
 
     Cell bodies are stained: gray matter differs more from the slide than white matter does.
@@ -75,41 +75,46 @@ def segment(image: NDArray[np.uint8], spacing_um: float, params: Segmentation) -
     Parameters
     ----------
     image : (rows, columns) at `spacing_um`, on a bright or a dark slide.
+    expected_contrast : contrast of white matter in neighbouring sections, for a section that shows
+        none by itself.
     """
     pixel_mm2 = (spacing_um / 1000) ** 2
-    slide, contrast = slide_level(image), params.min_contrast * 255
-    darker, brighter = image < slide - contrast, image > slide + contrast
-    side: Literal["bright", "dark"] = "bright"
-    if np.count_nonzero(brighter) > np.count_nonzero(darker):
-        # from here on, as if stained on a bright slide
-        side, image, darker = "dark", 255 - image, brighter
-    if np.count_nonzero(darker) * pixel_mm2 < params.min_tissue_mm2:
-        return Segmented.empty("blank", side)
-    enhanced = enhance(image, spacing_um, params)
-    cut, cut_from = threshold(enhanced, darker, params.max_valley, params.minimum)
-    raw_tissue = enhanced < cut * 65536
-    tissue = without_small(raw_tissue, params.min_object_mm2 / pixel_mm2)
-    tissue = filled(tissue, params.max_hole_mm2 / pixel_mm2)
+    if params.method == "paper":
+        parts = paper.segment(image, spacing_um, params)
+    else:
+        parts = half_level.segment(image, spacing_um, params, expected_contrast)
+    tissue = parts.tissue
     if np.count_nonzero(tissue) * pixel_mm2 < params.min_tissue_mm2:
-        return Segmented.empty("blank", side)
-    light = split_tissue(enhanced, image, tissue, params)
-    white = without_rims(light, tissue, params.rim_um / spacing_um)
-    white = without_patches(white, tissue, image, params)
-    white = without_small(white, params.min_white_mm2 / pixel_mm2)
+        return Segmented.empty("blank", parts.background, parts.remarks)
+    white = without_small(parts.white, params.min_white_mm2 / pixel_mm2)
     # cortex and sulci are not holes of white matter: they reach the background around the brain
     white = filled(white, params.max_island_mm2 / pixel_mm2)
-    tissue |= white
+    tissue = tissue | white
     labels = np.where(white, WHITE, np.where(tissue, GRAY, BACKGROUND)).astype(np.uint8)
-    zone = sulcal_zone(tissue, params.sulcus_um / spacing_um)
+    zone = sulcal_zone(parts.seen, params.sulcus_um / spacing_um)
+    before_mm = sulcal_boundary_px(parts.seen, zone) * spacing_um / 1000
+    after_mm = sulcal_boundary_px(tissue, zone) * spacing_um / 1000
+    contact = contact_ratio(labels == GRAY, labels == WHITE)
+    remarks = list(parts.remarks)
+    if after_mm < (1 - params.max_closed) * before_mm:
+        remarks.append("sulci closed")
+    if contact < 1:
+        remarks.append("white outside")
+    lacks_white = not white.any() and _deep_mm2(tissue, spacing_um, params) > (
+        params.max_deep * np.count_nonzero(tissue) * pixel_mm2
+    )
     return Segmented(
         labels=labels,
-        background=side,
-        threshold=cut,
-        threshold_from=cut_from,
-        sulcal_before_mm=sulcal_boundary_px(raw_tissue, zone) * spacing_um / 1000,
-        sulcal_after_mm=sulcal_boundary_px(tissue, zone) * spacing_um / 1000,
-        contact_ratio=contact_ratio(labels == GRAY, labels == WHITE),
-        status="ok",
+        background=parts.background,
+        threshold=parts.threshold,
+        threshold_from=parts.threshold_from,
+        white_contrast=parts.white_contrast if white.any() else float("nan"),
+        sulcal_before_mm=before_mm,
+        sulcal_after_mm=after_mm,
+        contact_ratio=contact,
+        remarks="; ".join(remarks),
+        status=NO_WHITE if lacks_white else OK,
+        has_evidence=parts.has_evidence,
     )
 
 
@@ -125,5 +130,31 @@ def with_manual_labels(
         threshold_from="manual",
         sulcal_after_mm=sulcal_boundary_px(tissue, zone) * spacing_um / 1000,
         contact_ratio=contact_ratio(labels == GRAY, labels == WHITE),
-        status="ok" if tissue.any() else "blank",
+        remarks="",
+        status=OK if tissue.any() else "blank",
+        has_evidence=True,
     )
+
+
+def remarks_of(segmented: Segmented) -> list[str]:
+    """What a person should look at, in sentences."""
+    sentences = [REMARKS[remark] for remark in segmented.remarks.split("; ") if remark]
+    if segmented.status == NO_WHITE:
+        sentences.append(
+            "no white matter was found, although the depth of its tissue or its neighbours lead to "
+            "expect it; its labels are not used. Draw them, or exclude the section"
+        )
+    if segmented.background == "dark":
+        sentences.append(
+            "its background is dark; set background to dark in config/sections.tsv, so that "
+            "networks see it like the other sections"
+        )
+    return sentences
+
+
+def _deep_mm2(tissue: Mask, spacing_um: float, params: Segmentation) -> float:
+    """Area of tissue that lies deeper below the surface than any cortex is thick."""
+    outside = connected_to_border(np.pad(~tissue, 1, constant_values=True))
+    depth_px = cv2.distanceTransform((~outside).astype(np.uint8), cv2.DIST_L2, 5)
+    deep = np.count_nonzero(depth_px * spacing_um > params.thickest_um)
+    return float(deep * (spacing_um / 1000) ** 2)

@@ -4,4 +4,4 @@ from cytopipe.truth.scoring import run
 
 __all__ = ["VERSION", "run"]
 
-VERSION = 5
+VERSION = 6

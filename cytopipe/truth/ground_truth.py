@@ -5,6 +5,8 @@ truth/{brain}/sections.parquet             condition, handedness and place of ea
 truth/{brain}/{section}.tif                pages tissue, area, layer, depth; frame as scanned
 truth/{brain}/coordinates-{section}.tif    template R, A, S mm on a coarse grid
 truth/{brain}/hemi-{L,R}_{pial,white}.surf.gii    true stack RAS mm
+truth/{brain}/{tissue,depth}.nii.gz        true stack RAS mm; depth is NaN outside the cortex
+truth/{brain}/exclusion.nii.gz             1 where tissue is not cortex; optional
 """
 
 from collections.abc import Iterable
@@ -18,7 +20,7 @@ import yaml
 from numpy.typing import NDArray
 
 from cytopipe.files import require
-from cytopipe.formats import surfaces, tables
+from cytopipe.formats import surfaces, tables, volumes
 from cytopipe.numerics.geometry import Floats, Placement
 
 PAGES = {"tissue": 0, "area": 1, "layer": 2, "depth": 3}
@@ -93,3 +95,13 @@ class TruthBrain:
     def surface(self, hemisphere: str, name: str) -> surfaces.Surface:
         """The true pial or white surface, true stack RAS mm."""
         return surfaces.read(self.folder / f"hemi-{hemisphere}_{name}.surf.gii")
+
+    def volume(self, name: str) -> volumes.Volume:
+        """The true "tissue" or "depth", true stack RAS mm."""
+        return volumes.read(require(self.folder / f"{name}.nii.gz", _REMEDY))
+
+    @property
+    def exclusion(self) -> volumes.Volume | None:
+        """The true mask of what is not cortex, true stack RAS mm; None if there is only cortex."""
+        path = self.folder / "exclusion.nii.gz"
+        return volumes.read(path) if path.exists() else None

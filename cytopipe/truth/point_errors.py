@@ -19,7 +19,7 @@ from cytopipe.numerics.geometry import (
 )
 from cytopipe.truth.ground_truth import TruthBrain
 from cytopipe.truth.section_errors import Samples
-from cytopipe.truth.surface_errors import TrueMid
+from cytopipe.truth.true_surface import TrueMid
 
 # a point is in the middle if its true depth differs from 0.5 by no more; chosen, not measured
 DEPTH_TOLERANCE = 0.1
@@ -48,10 +48,15 @@ def midline_um(truth: TruthBrain, section: int) -> Floats:
 
 
 def depth_samples(truth: TruthBrain, midline: pd.DataFrame, mids: dict[str, TrueMid]) -> Samples:
-    """Whether each usable point lies within 0.1 of the middle, refined and as cut.
+    """Samples of the usable points that lie on cortex.
 
-    Points whose nearest true surface is medial wall, which has no depth, are skipped. A point
-    outside the true gray matter is not in the middle.
+    Points whose nearest true surface is medial wall, which has no depth, are skipped.
+
+    Returns
+    -------
+    depth (n, 2): whether a point lies within 0.1 of the middle, refined and as cut; one outside the
+        true gray matter does not.
+    wrong_hemisphere (n,): whether the nearest true surface is that of the other hemisphere.
     """
     usable = midline[(midline["status"] == "ok") & midline["section"].isin(truth.with_tissue)]
     sections = usable["section"].to_numpy()
@@ -69,11 +74,14 @@ def depth_samples(truth: TruthBrain, midline: pd.DataFrame, mids: dict[str, True
         stack_um[rows, 2] = truth.z_um[section]
     points_mm = stack_to_ras(stack_um, truth.image_right)
     best, cortex = np.full(len(usable), np.inf), np.zeros(len(usable), bool)
-    for mid in mids.values():
+    hemisphere = np.full(len(usable), "")
+    for name, mid in mids.items():
         distance, face = meshes.nearest_faces(points_mm, mid.vertices, mid.faces)
         nearer = distance < best
         best[nearer], cortex[nearer] = distance[nearer], mid.cortex[face[nearer]]
-    return {"depth": in_middle[cortex]}
+        hemisphere[nearer] = name
+    is_wrong = hemisphere != usable["hemisphere"].to_numpy(str)
+    return {"depth": in_middle[cortex], "wrong_hemisphere": is_wrong[cortex].astype(np.float64)}
 
 
 def coverage_samples(truth: TruthBrain, midline: pd.DataFrame, reach_um: float) -> Samples:

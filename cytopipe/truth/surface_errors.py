@@ -1,50 +1,28 @@
 """Errors of the mid-surface: its distance to the true one, and its topology."""
 
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics import meshes
-from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats, Placement, ras_to_stack, stack_to_ras
 from cytopipe.truth.ground_truth import TruthBrain
 from cytopipe.truth.section_errors import Samples
+from cytopipe.truth.true_surface import TrueMid
 
-# pial and white surface are nearer than this at the medial wall and the callosum; chosen
-CORTEX_MM = 0.3
-# the surfaces are divided until their edges are no longer; chosen, not measured
-_LONGEST_MM = 1.5
 # points on the true cortex of a hemisphere; a bound of time, chosen
 _SAMPLES = 60_000
 
 
-@dataclass(frozen=True)
-class TrueMid:
-    """The mean of the true pial and white surfaces of a hemisphere, finely divided.
-
-    Attributes
-    ----------
-    vertices, faces : true stack RAS mm.
-    cortex : (faces,) False on the medial wall, where the two surfaces meet.
-    """
-
-    vertices: Floats
-    faces: NDArray[np.int32]
-    cortex: Mask
-
-
-def true_mid(pial: Surface, white: Surface) -> TrueMid:
-    """Mean of corresponding vertices; a face is cortex if all its corners are 0.3 mm thick."""
-    thick = np.linalg.norm(pial.vertices - white.vertices, axis=1) >= CORTEX_MM
-    middle = (pial.vertices + white.vertices) / 2
-    vertices, faces, origin = subdivide(middle, pial.faces, _LONGEST_MM)
-    return TrueMid(vertices, faces, thick[pial.faces].all(axis=1)[origin])
-
-
-def carry(points_mm: Floats, truth: TruthBrain, placed: dict[int, Placement]) -> Floats:
-    """Estimated stack RAS mm (n, 3) of points (n, 3) in true stack RAS mm.
+def carry(
+    points_mm: Floats,
+    truth: TruthBrain,
+    placed: dict[int, Placement],
+    to: Literal["estimate", "truth"] = "estimate",
+) -> Floats:
+    """Points (n, 3) of the true stack in the estimated one, or the other way round, RAS mm.
 
     In the plane of a section, the points move by the error of that section's transform: estimated
     o true^-1. Between two planes the two results are interpolated linearly; beyond the outermost
@@ -55,7 +33,9 @@ def carry(points_mm: Floats, truth: TruthBrain, placed: dict[int, Placement]) ->
     ----------
     placed : estimated placement of each section.
     """
-    common = sorted(set(truth.placements) & set(placed), key=lambda section: truth.z_um[section])
+    before_after = (truth.placements, placed)
+    source, target = before_after if to == "estimate" else before_after[::-1]
+    common = sorted(set(source) & set(target), key=lambda section: truth.z_um[section])
     points = ras_to_stack(points_mm, truth.image_right)
     planes = np.array([truth.z_um[section] for section in common])
     at = np.clip(points[:, 2], planes[0], planes[-1])
@@ -70,7 +50,7 @@ def carry(points_mm: Floats, truth: TruthBrain, placed: dict[int, Placement]) ->
         ends = np.searchsorted(side[order], np.arange(len(common) + 1))
         for number, section in enumerate(common):
             here = order[ends[number] : ends[number + 1]]
-            moved = placed[section](truth.placements[section].back(points[here, :2]))
+            moved = target[section](source[section].back(points[here, :2]))
             carried[here, :2] += weight[here] * moved
     return stack_to_ras(carried, truth.image_right)
 
@@ -84,7 +64,7 @@ def surface_samples(
 ) -> Samples:
     """Distances between the estimated mid-surfaces and the true ones carried into their stack.
 
-    Medial-wall faces of the true surface are skipped, and so are vertices nearest to one.
+    The medial wall is skipped, and so are vertices nearest to it.
     """
     to_true, to_estimate, spheres, edges = [], [], [], []
     for hemisphere, surface in sorted(estimated.items()):
@@ -97,36 +77,15 @@ def surface_samples(
         spheres.append(float(is_sphere(surface)))
         relative = meshes.edge_lengths(surface.vertices, surface.faces) / voxel_mm
         edges.append(float(np.mean((relative >= 0.8) & (relative <= 1.33))))
-    distance_mm = np.concatenate(to_true)
+    distance_mm, cortex_mm = np.concatenate(to_true), np.concatenate(to_estimate)
     return {
         "surface_mm": distance_mm,
         "surface_voxel": distance_mm / voxel_mm,
-        "cortex_voxel": np.concatenate(to_estimate) / voxel_mm,
+        "cortex_mm": cortex_mm,
+        "cortex_voxel": cortex_mm / voxel_mm,
         "sphere": np.array(spheres),
         "edges": np.array(edges),
     }
-
-
-def subdivide(
-    vertices: Floats, faces: NDArray[np.int32], longest_mm: float
-) -> tuple[Floats, NDArray[np.int32], NDArray[np.int64]]:
-    """Split every triangle into four until 95 % of the edges are at most `longest_mm` long.
-
-    Returns
-    -------
-    vertices (n, 3), which triangles do not share; faces (m, 3); the original face of each (m,).
-    """
-    corners = vertices[faces]
-    origin = np.arange(len(faces))
-    # the edges, by corner and the next one
-    while np.percentile(np.linalg.norm(corners - np.roll(corners, 1, 1), axis=2), 95) > longest_mm:
-        a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
-        quarters = ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))
-        corners = np.concatenate([np.stack(quarter, axis=1) for quarter in quarters])
-        origin = np.tile(origin, 4)
-    own = np.arange(corners.shape[0] * 3, dtype=np.int32).reshape(-1, 3)
-    return corners.reshape(-1, 3), own, origin
 
 
 def sample_evenly(vertices: Floats, faces: NDArray[np.int32], count: int) -> Floats:

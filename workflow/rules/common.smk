@@ -247,10 +247,25 @@ def anchoring_target(w):
     )
 
 
+def exclusions_of(brain):
+    """The mask of what is not cortex, in either format; two are an error of the reconstruction."""
+    paths = [f"manual/{brain}/exclusion{end}" for end in (".nii.gz", ".seg.nrrd")]
+    return [path for path in paths if path in present(f"manual/{brain}")]
+
+
 def manual_exclusion(w):
-    """The mask of what is not cortex, in either format."""
-    paths = [f"manual/{w.brain}/exclusion{end}" for end in (".nii.gz", ".seg.nrrd")]
-    return [path for path in paths if path in present(f"manual/{w.brain}")]
+    """The mask of a brain."""
+    return exclusions_of(w.brain)
+
+
+def masked_brains(w):
+    """The brains with a mask of what is not cortex."""
+    return [brain for brain in BRAINS if exclusions_of(brain)]
+
+
+def manual_exclusions(w):
+    """The masks of these brains."""
+    return [path for brain in BRAINS for path in exclusions_of(brain)]
 
 
 def manual_surfaces(w):

@@ -16,7 +16,8 @@ use rule job as evaluation with:
         version=version("evaluation"),
 
 
-# the other tasks inherit from this one: outputs, log and benchmark
+# the other tasks inherit from this one: outputs, log and benchmark. Snakemake adds the params of a rule
+# to those that it inherits, so a base has none but `params` and `version`
 use rule job as evaluation_layers with:
     """Segment cortical layers from the feature maps of one run, with more and more annotations."""
     input:
@@ -180,8 +181,13 @@ use rule evaluation_layers as evaluation_embedding with:
         version=version("evaluation"),
 
 
-use rule evaluation_embedding as evaluation_retrieval with:
+use rule evaluation_layers as evaluation_retrieval with:
     """Find the patches whose features are nearest to those of a query."""
+    input:
+        points=brains_of("results/coordinates/{brain}/points.parquet"),
+        backbone=brains_of("results/features/{{run}}/{brain}.npy"),
+        projected=brains_of("results/features/{{run}}/{brain}-projected.npy"),
+        rows=brains_of("results/features/{{run}}/{brain}.parquet"),
     wildcard_constraints:
         task="retrieval",
     resources:

@@ -10,6 +10,13 @@ use rule job as truth with:
         segmentations=chunks_of_brains("results/segmentation/{brain}/{chunk}.parquet"),
         pairs=brains_of("results/alignment/{brain}/pairs.parquet"),
         stacks=brains_of("results/alignment/{brain}/stack.parquet"),
+        wholes=brains_of("results/reconstruction/{brain}/whole.nii.gz"),
+        exclusions=manual_exclusions,
+        proposals=(
+            brains_of("results/coordinates/{brain}/proposed-exclusion.nii.gz")
+            if config["template"]["exclusion"]
+            else []
+        ),
         tissues=brains_of("results/reconstruction/{brain}/tissue.nii.gz"),
         surfaces_left=brains_of("results/midsurface/{brain}/hemi-L_mid.surf.gii"),
         surfaces_right=brains_of("results/midsurface/{brain}/hemi-R_mid.surf.gii"),
@@ -34,6 +41,8 @@ use rule job as truth with:
     params:
         folder=config["study"]["truth"],
         brains=BRAINS,
+        masked=masked_brains,
+        goals=config["report"]["goals"],
         target=config["midline"]["target"],
         spacing_mm=config["midline"]["spacing_mm"],
         baselines=config["report"]["baselines"],

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 # luma of ITU-R recommendation BT.601, in thousandths
 _LUMA = (299, 587, 114)
+_LEAST_RANGE = 0.25
 _BAND = 64  # rows: 32 bits for the whole image would take four bytes per pixel of a scan
 
 
@@ -41,9 +42,16 @@ def invert(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def gray_range(image: NDArray[Any]) -> tuple[float, float]:
-    """The 0.5 and 99.5 percentiles of an image; a hot pixel or a scratch does not change them."""
+    """The 0.5 and 99.5 percentiles of an image; a hot pixel or a scratch does not change them.
+
+    On an empty slide these are its noise. Therefore the range is at least a quarter of the upper
+    percentile, because tissue absorbs more than that, and at least 255, because 8 bits show as
+    much.
+    """
     low, high = np.percentile(image, [0.5, 99.5])
-    return float(low), float(high)
+    width = max(high - low, high * _LEAST_RANGE, 255.0)
+    low = max(high - width, 0.0)
+    return float(low), float(low + width)
 
 
 def to_8_bit(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

@@ -10,6 +10,8 @@ from cytopipe.formats.tables.parquet import Row, read_rows
 from cytopipe.numerics.geometry import ImageRight, Placement, Rigid
 
 OK = "ok"
+# a section that lacks the white matter that its depth or its neighbours lead to expect
+NO_WHITE = "no_white"
 # statuses of a pair whose transform is used
 ACCEPTED, UNCERTAIN = "accepted", "uncertain"
 
@@ -39,15 +41,19 @@ class SegmentationRow(Row):
     full_spacing_um: Annotated[float, "um", "pixel size of level 0"]
     spacing_um: Annotated[float, "um", "pixel size of the labels"]
     threshold: Annotated[float, "tissue is darker (or brighter) than this, 0 to 1"]
-    threshold_from: Annotated[str, "minimum, otsu (no minimum found) or manual (labels by hand)"]
+    threshold_from: Annotated[
+        str, "half level, minimum, otsu (no minimum found) or manual (labels by hand)"
+    ]
     background: Annotated[str, "bright or dark"]
     tissue_mm2: Annotated[float, "mm2", "area of gray and white matter"]
     gray_mm2: Annotated[float, "mm2", "area of gray matter"]
     white_mm2: Annotated[float, "mm2", "area of white matter"]
-    sulcal_before_mm: Annotated[float, "mm", "open sulcal boundary before clean-up"]
-    sulcal_after_mm: Annotated[float, "mm", "open sulcal boundary after clean-up"]
+    white_contrast: Annotated[float, "contrast of white to gray matter over slide to gray matter"]
+    sulcal_before_mm: Annotated[float, "mm", "open sulcal boundary in the image"]
+    sulcal_after_mm: Annotated[float, "mm", "open sulcal boundary of the labels"]
     contact_ratio: Annotated[float, "contact with background per area, gray over white"]
-    status: Annotated[str, "ok, blank, excluded, unreadable, or why not"]
+    remarks: Annotated[str, "what to look at, separated by semicolons"]
+    status: Annotated[str, "ok, blank, no_white, excluded or unreadable"]
 
     @property
     def is_usable(self) -> bool:

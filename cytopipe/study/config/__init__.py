@@ -46,6 +46,6 @@ from cytopipe.study.config.reading import (
     take_phantom,
 )
 from cytopipe.study.config.reconstruction import Reconstruction
-from cytopipe.study.config.report import Report
+from cytopipe.study.config.report import Goals, Report
 from cytopipe.study.config.segmentation import Segmentation
 from cytopipe.study.config.writing import commented, reference
