@@ -139,6 +139,7 @@ def test_pages_load_nothing_from_elsewhere(pages: dict[str, Path], page: str) ->
             "index.html",
             "B01.html",
             "B01/thumbnails/",
+            "B01/plotly.js",
             "evaluation/areas/spatialnce/figures.html",
         )
         assert source.startswith(("data:", "#", *beside)), source[:60]
