@@ -1,4 +1,5 @@
 # make demo    makes a study with known ground truth and runs it from images to scores
+# make head    the same with true folds and deep structures, from images to coordinates
 # make test    runs the static checks and all tests
 # make quick   runs the static checks and the tests that start no process
 # make check   runs the static checks alone, in seconds
@@ -11,9 +12,10 @@ export OMP_NUM_THREADS ?= 1
 # waiting threads must not spin: on a busy machine, spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo demo-real comparison quick test test-slurm check docs lock clean bench bench-brain bench-dag faults
+.PHONY: help demo head demo-real comparison quick test test-slurm check docs lock clean bench bench-brain bench-dag faults
 help:
 	@echo "make demo         make a phantom study, run it from images to scores, print the error of every stage"
+	@echo "make head         the same for one difficult brain with deep structures, from images to coordinates"
 	@echo "make demo-real    run 35 real sections of a mouse brain up to the reconstruction"
 	@echo "make comparison   compare the training objectives of the papers on the demo's phantom (an hour)"
 	@echo "make faults       kill jobs, fill disks, take nodes away, and check the results (an hour)"
@@ -45,6 +47,11 @@ demo: .venv/ready
 	@$(BIN)/python -m cytopipe phantom --study demo --preset config/presets/demo.yaml
 	@# with --keep-going an error may stand far above the end: the status repeats it
 	@$(BIN)/snakemake --profile demo $(if $(CORES),--cores $(CORES)); code=$$?; $(BIN)/python -m cytopipe status --study demo; exit $$code
+
+HEAD := results/report/truth.tsv results/report/S1.html
+head: .venv/ready
+	@$(BIN)/python -m cytopipe phantom --study head --preset config/presets/head.yaml
+	@$(BIN)/snakemake --profile head $(if $(CORES),--cores $(CORES)) $(HEAD); code=$$?; $(BIN)/python -m cytopipe status --study head; exit $$code
 
 REAL := results/reconstruction/GLTa/tissue.nii.gz
 demo-real: .venv/ready
@@ -103,4 +110,5 @@ lock:
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
-	rm -rf docs/_build docs/reference demo-real demo-faults demo-brain && find demo -mindepth 1 ! -name profile.yaml -delete
+	rm -rf docs/_build docs/reference demo-real demo-faults demo-brain
+	find demo head -mindepth 1 ! -name profile.yaml -delete

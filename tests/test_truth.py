@@ -27,14 +27,15 @@ from shell_study import (
 )
 from table_rows import row
 
+from cytopipe.files import InputError
 from cytopipe.formats import images, surfaces, truth_table, volumes
-from cytopipe.formats.tables import SegmentationRow, rigid_columns
+from cytopipe.formats.tables import SegmentationRow, StackRow, rigid_columns, write_rows
 from cytopipe.numerics.geometry import (
     Rigid,
     ras_to_stack,
     resample_labels,
 )
-from cytopipe.truth.exclusion_errors import dice_of_columns, exclusion_samples
+from cytopipe.truth.exclusion_errors import dice_of_columns, exclusion_samples, run_exclusion
 from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.scoring import judged, probe_rows
 from cytopipe.truth.section_errors import (
@@ -310,6 +311,41 @@ def test_an_exclusion_mask_is_compared_in_the_true_stack(truth: TruthBrain, tmp_
     not_carried = exclusion_samples(masked, straight, whole, paths)["own"]
     assert dice_of_columns(not_carried) < dice_of_columns(samples["own"]) - 0.02
     assert exclusion_samples(truth, placed, whole, paths) == {}  # the truth has no mask
+
+
+def test_the_true_mask_is_marked_in_the_estimated_stack_and_spares_the_cortex(
+    truth: TruthBrain, tmp_path: Path
+) -> None:
+    rows = drifting(truth)
+    placed = placements(rows)
+    nucleus_mm = 4.0
+
+    def nucleus(tissue, depth, at_mm) -> None:
+        radius = np.linalg.norm(at_mm - CENTRES["L"], axis=-1)
+        mask = (radius < nucleus_mm).astype(np.uint8)
+        volume = volumes.Volume(mask, truth.volume("tissue").affine)
+        volumes.write(volume, tmp_path / "truth" / "B01" / "exclusion.nii.gz")
+
+    changed_truth(truth, tmp_path / "truth", nucleus)
+    grid = truth.volume("tissue")
+    at_mm = grid.to_mm(np.moveaxis(np.indices(grid.data.shape), 0, -1).reshape(-1, 3))
+    true_mm = carry(at_mm, truth, placed, to="truth")
+    labels = shells(true_mm)[0].reshape(grid.data.shape)
+    volumes.write(volumes.Volume(labels, grid.affine), tmp_path / "whole.nii.gz")
+    write_rows(StackRow, rows, tmp_path / "stack.parquet")
+    paths = {"stack": tmp_path / "stack.parquet", "volume": tmp_path / "whole.nii.gz"}
+    run_exclusion(brain="B01", folder=tmp_path / "truth", mask=tmp_path / "mask.nii.gz", **paths)
+    mask = volumes.read(tmp_path / "mask.nii.gz").data > 0
+    radius = np.linalg.norm(true_mm - CENTRES["L"], axis=1).reshape(mask.shape)
+    assert mask[radius < nucleus_mm - 0.5].all()
+    assert mask[(radius > nucleus_mm) & (radius < nucleus_mm + 0.5)].mean() > 0.9
+    assert not mask[radius > nucleus_mm + 2].any()
+    assert not mask[labels == 1].any()
+    (tmp_path / "truth" / "B01" / "exclusion.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"no exclusion\.nii\.gz; set"):
+        run_exclusion(
+            brain="B01", folder=tmp_path / "truth", mask=tmp_path / "mask.nii.gz", **paths
+        )
 
 
 def test_two_components_and_a_hole_are_not_a_sphere() -> None:

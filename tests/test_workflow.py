@@ -183,7 +183,7 @@ def test_forcerun_takes_along_what_depends_on_it(finished: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("profile", ["slurm", "local", "demo"])
+@pytest.mark.parametrize("profile", ["slurm", "local", "demo", "head"])
 def test_profiles_are_found_by_name(study: Path, profile: str) -> None:
     run = snakemake(
         "--directory", str(study), "-n", "--profile", profile, "--until", "segmentation"

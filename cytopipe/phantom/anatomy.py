@@ -19,6 +19,7 @@ from cytopipe.numerics import meshes
 from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.slicing import plane_segments
 from cytopipe.phantom.coverage import coverage
+from cytopipe.phantom.downloads import PYCORTEX, folder_of
 from cytopipe.study.config import Phantom
 
 # where pial surface and white matter are closer, there is no cortex: the medial wall. Chosen, not
@@ -58,23 +59,27 @@ def load_hemispheres(folder: str) -> list[Hemisphere]:
 
     Parameters
     ----------
-    folder : a path, or "fsaverage5" for the surfaces that nilearn ships.
+    folder : a path, "fsaverage5" for the surfaces that nilearn ships, or "pycortex" for those that
+        its source distribution holds under other names.
 
     Raises
     ------
     InputError
         If a surface is missing, or if pial and white vertices do not correspond.
     """
-    shipped = str(files("nilearn.datasets").joinpath("data/fsaverage5"))
-    base = Path(shipped if folder == "fsaverage5" else folder)
+    base, names = Path(folder), ("pial_left.gii.gz", "pial_right.gii.gz")
+    if folder == "fsaverage5":
+        base = Path(str(files("nilearn.datasets").joinpath("data/fsaverage5")))
+    elif folder == "pycortex":
+        base, names = folder_of(PYCORTEX), ("pia_lh.gii", "pia_rh.gii")
     hemispheres = []
-    for side, name in (("L", "left"), ("R", "right")):
-        pial = surfaces.read(base / f"pial_{name}.gii.gz")
-        white = surfaces.read(base / f"white_{name}.gii.gz")
+    for side, name in zip("LR", names, strict=True):
+        inner = name.replace("pial_", "white_").replace("pia_", "wm_")
+        pial, white = surfaces.read(base / name), surfaces.read(base / inner)
         if pial.faces.shape != white.faces.shape or (pial.faces != white.faces).any():
             raise InputError(
-                f"{base}: pial_{name} and white_{name} have different triangles; the phantom "
-                "needs surfaces with matching vertices"
+                f"{base}: {name} and {inner} have different triangles; the phantom needs "
+                "surfaces with matching vertices"
             )
         # a sliver of cortex along the medial wall would add noise to every score
         wall = np.linalg.norm(pial.vertices - white.vertices, axis=1) <= WALL_MM
@@ -131,23 +136,27 @@ def area_names(count: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "name", "hemisphere"])
 
 
-def in_callosum(points_mm: Floats, params: Phantom, margin_mm: float = 0.0) -> NDArray[np.bool_]:
+def in_callosum(
+    points_mm: Floats, params: Phantom, margin_mm: float = 0.0, sides: str = "LR"
+) -> NDArray[np.bool_]:
     """Whether template points (..., 3) lie in the corpus callosum, or within a margin around it.
 
     It is the part within `CALLOSUM_MM` of the midline and `callosum_radius_mm` of a line in the
-    sagittal plane.
+    sagittal plane. A brain of one hemisphere has the half on its side.
     """
+    scale = params.geometry.scale
     inside = np.zeros(points_mm.shape[:-1], bool)
-    near = np.abs(points_mm[..., 0]) < CALLOSUM_MM
+    low, high = (CALLOSUM_MM * scale if side in sides else 0.0 for side in "LR")
+    near = (-low < points_mm[..., 0]) & (points_mm[..., 0] < high)
     points = points_mm[near][:, 1:]
     distance = np.full(len(points), np.inf)
-    for start, end in pairwise(np.asarray(params.callosum_mm, np.float64)):
+    for start, end in pairwise(np.asarray(params.callosum_mm, np.float64) * scale):
         along = end - start
         share = np.clip((points - start) @ along / (along @ along), 0, 1)
         distance = np.minimum(
             distance, np.linalg.norm(points - start - share[:, None] * along, axis=1)
         )
-    inside[near] = distance < params.callosum_radius_mm + margin_mm
+    inside[near] = distance < params.callosum_radius_mm * scale + margin_mm
     return inside
 
 
@@ -174,21 +183,49 @@ def tissue_volume(hemispheres: list[Hemisphere], voxel_mm: float) -> volumes.Vol
 
 def add_callosum(
     tissue: volumes.Volume,
-    hemispheres: list[Hemisphere],
     to_template: Callable[[Floats], Floats],
+    to_stack: Callable[[Floats], Floats],
     params: Phantom,
+    sides: str = "LR",
 ) -> None:
     """Label the corpus callosum as white matter, in place.
 
-    `to_template` moves points from the frame of the tissue to the template.
+    `to_template` moves points from the frame of the tissue to the template, `to_stack` back.
     """
-    # a bend moves the midline by less than 15 mm: other planes cannot contain callosum
-    middle = sum((h.pial[:, 0].min() + h.pial[:, 0].max()) / 4 for h in hemispheres)
-    for i, plane in enumerate(tissue.data):
-        if abs(tissue.affine[0, 3] + i * tissue.affine[0, 0] - middle) <= 15:
-            outside = np.argwhere(plane == 0)
-            at = to_template(tissue.to_mm(np.insert(outside, 0, i, axis=1)))
-            plane[tuple(outside[in_callosum(at, params)].T)] = 2
+    if not len(params.callosum_mm):
+        return
+    line = np.asarray(params.callosum_mm, np.float64)
+    reach = params.callosum_radius_mm + 1
+    around = np.stack(
+        np.meshgrid(
+            [-CALLOSUM_MM - 1, 0, CALLOSUM_MM + 1],
+            np.arange(line[:, 0].min() - reach, line[:, 0].max() + reach + 3, 3.0),
+            np.arange(line[:, 1].min() - reach, line[:, 1].max() + reach + 3, 3.0),
+            indexing="ij",
+        ),
+        axis=-1,
+    )
+    corners = tissue.to_indices(to_stack(around.reshape(-1, 3) * params.geometry.scale))
+    # a bend stretches by less than two, so that it bulges by less than this between the points
+    margin = 3 / tissue.voxel_mm
+    first = np.maximum(np.floor(corners.min(0) - margin), 0).astype(int)
+    last = np.ceil(corners.max(0) + margin).astype(int) + 1
+    box = tissue.data[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+    outside = np.argwhere(box == 0)
+    inside = in_callosum(to_template(tissue.to_mm(outside + first)), params, sides=sides)
+    box[tuple(outside[inside].T)] = 2
+
+
+def padded_around(tissue: volumes.Volume, points_mm: Floats) -> volumes.Volume:
+    """The volume with as much more background as points (n, 3) RAS mm and a margin need."""
+    index = tissue.to_indices(points_mm)
+    margin = MARGIN_MM / tissue.voxel_mm
+    before = np.maximum(0, np.ceil(margin - index.min(0))).astype(int)
+    last = np.array(tissue.data.shape) - 1
+    after = np.maximum(0, np.ceil(index.max(0) + margin - last)).astype(int)
+    affine = tissue.affine.copy()
+    affine[:3, 3] = tissue.to_mm(-before)
+    return volumes.Volume(np.pad(tissue.data, list(zip(before, after, strict=True))), affine)
 
 
 def area_volume(
@@ -205,7 +242,9 @@ def area_volume(
     points, areas = [], []
     for side, (hemisphere, distance) in enumerate(zip(hemispheres, distances, strict=True)):
         faces = hemisphere.faces[np.isfinite(distance[hemisphere.faces, 0]).all(1)]
-        for weights in _BARYCENTRIC:
+        # fine triangles need no points within
+        edges_mm = meshes.edge_lengths(hemisphere.mid, faces)
+        for weights in _BARYCENTRIC if np.median(edges_mm) > 1 else _CENTRE:
             label = 1 + np.argmin(np.einsum("k,nkd->nd", weights, distance[faces]), axis=1)
             for depth in (0.1, 0.3, 0.5, 0.7, 0.9):
                 layer = hemisphere.pial * (1 - depth) + hemisphere.white * depth
@@ -227,3 +266,4 @@ _BARYCENTRIC = (
     np.array([(i + 1 / 3, j + 1 / 3, 3 - i - j + 1 / 3) for i in range(4) for j in range(4 - i)])
     / 4
 )
+_CENTRE = np.full((1, 3), 1 / 3)

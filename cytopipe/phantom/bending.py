@@ -1,7 +1,7 @@
 """The individual shape of a brain: a known smooth map from its stack to the template."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,10 +12,11 @@ from cytopipe.numerics.geometry import Floats, unit
 class Bend:
     """A map from stack to template RAS mm, whose inverse is found by iteration.
 
-    template = scale * p + sum over waves of amplitude sin(frequency . p + phase), with p = stack -
-    offset.
+    template = scale * p + sum over waves of amplitude sin(frequency . p + phase), with
+    p = turn^-1 (stack - offset).
 
-    The offset moves the bent brain to where the coordinates of a stack are positive.
+    The turn sets the plane of the sections. The offset moves the bent brain to where the
+    coordinates of a stack are positive.
     """
 
     scale: Floats  # (3,) factors near 1
@@ -23,12 +24,13 @@ class Bend:
     frequencies: Floats  # (n, 3) rad/mm
     phases: Floats  # (n,) rad
     offset: Floats  # (3,) mm
+    turn: Floats = field(default_factory=lambda: np.eye(3))  # a rotation
     # if not None, a stack numbered backwards: A becomes this minus A before anything else
     reversed_mm: float | None = None
 
     def to_template(self, points_mm: Floats) -> Floats:
         """Template RAS mm of (..., 3) points in true stack RAS mm."""
-        points = self._reversed(np.asarray(points_mm, np.float64)) - self.offset
+        points = (self._reversed(np.asarray(points_mm, np.float64)) - self.offset) @ self.turn
         waves = np.sin(points @ self.frequencies.T + self.phases)
         return np.asarray(points * self.scale + waves @ self.amplitudes)
 
@@ -48,12 +50,12 @@ class Bend:
             moved = float(np.abs(better - points).max())
             points = better
             if moved < 1e-10:
-                return self._reversed(np.asarray(points + self.offset))
+                return self._reversed(np.asarray(points @ self.turn.T + self.offset))
         raise ArithmeticError("the bend is too strong to be inverted; lower bend_mm")
 
     def jacobian(self, points_mm: Floats) -> Floats:
         """Determinant of d template / d stack at (..., 3) points in true stack RAS mm."""
-        points = np.asarray(points_mm, np.float64) - self.offset
+        points = (np.asarray(points_mm, np.float64) - self.offset) @ self.turn
         slopes = np.cos(points @ self.frequencies.T + self.phases)
         matrices = np.einsum("...k,ki,kj->...ij", slopes, self.amplitudes, self.frequencies)
         return np.asarray(np.linalg.det(matrices + np.diag(self.scale)))

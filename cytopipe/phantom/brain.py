@@ -1,11 +1,11 @@
 """One phantom brain: its bent surfaces, its true volumes, and the anatomy of any window."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cytopipe.formats import volumes
 from cytopipe.numerics.components import Mask
@@ -23,7 +23,11 @@ from cytopipe.phantom.bending import Bend, draw_bend
 from cytopipe.phantom.coverage import coverage
 from cytopipe.phantom.cytoarchitecture import Areas
 from cytopipe.phantom.damage import KnifeMarks, draw_knife_marks
+from cytopipe.phantom.deep import Deep
+from cytopipe.phantom.deep_shares import COVER, DIAMETER_UM, add_structures
 from cytopipe.phantom.handling import ScannedSection
+from cytopipe.phantom.look_up import look_up
+from cytopipe.phantom.shaping import with_gaps
 from cytopipe.phantom.structure import (
     ISLANDS_MM,
     PITCH_MM,
@@ -48,19 +52,22 @@ class Template:
     hemispheres: list[Hemisphere]
     atlas: volumes.Volume
     areas: Areas
+    deep: Deep | None
 
 
 @dataclass(frozen=True)
 class Brain:
     """A bent brain in the RAS mm of its true stack.
 
-    `tissue` has the labels 0, 1, 2 of the undamaged anatomy with its corpus callosum, and `depth`
-    the Laplacian depth on the same grid, 0 outside and 1 in white matter.
+    `tissue` has the labels 0, 1, 2 of the undamaged cortex, the white matter within and the corpus
+    callosum, without deep structures or a missing block. `depth` is the Laplacian depth on the same
+    grid, 0 outside and 1 in white matter.
     """
 
     name: str
     bend: Bend
     hemispheres: list[Hemisphere]
+    deep: Deep | None
     tissue: volumes.Volume
     depth: volumes.Volume
     grain: Grain
@@ -69,15 +76,60 @@ class Brain:
     knife_marks: KnifeMarks
     params: Phantom
 
+    @property
+    def outline(self) -> Floats:
+        """Points (n, 3) around all tissue that the brain has, true stack RAS mm."""
+        points = np.concatenate([h.pial for h in self.hemispheres])
+        if self.deep is not None:
+            points = np.concatenate([points, self.bend.to_stack(self.deep.rim)])
+        return points[~self.lacks(points)]
+
+    def lacks(self, points_mm: Floats) -> NDArray[np.bool_]:
+        """Whether points (..., 3), true stack RAS mm, lie in the missing block."""
+        if not self.params.geometry.missing_block:
+            return np.zeros(points_mm.shape[:-1], bool)
+        return np.asarray(beyond_cut_mm(self.bend.to_template(points_mm), self.params) > 0)
+
+    def cut_tissue(self) -> volumes.Volume:
+        """The tissue without the missing block."""
+        if not self.params.geometry.missing_block:
+            return self.tissue
+        labels = self.tissue.data.copy()
+        for i, plane in enumerate(labels):
+            at = np.argwhere(plane)
+            lost = self.lacks(self.tissue.to_mm(np.insert(at, 0, i, axis=1)))
+            plane[tuple(at[lost].T)] = 0
+        return volumes.Volume(labels, self.tissue.affine)
+
+
+def beyond_cut_mm(points_template: Floats, params: Phantom) -> Floats:
+    """Distance (...) of template points (..., 3) beyond the plane that cuts off a block."""
+    *normal, distance = np.asarray(params.geometry.missing_block, np.float64)
+    return (points_template @ np.array(normal) - distance) / float(np.linalg.norm(normal))
+
+
+# where the template's R, A and S lie in the stack, whose axes are named for coronal sections.
+# Sagittal sections show the front at the right of the image, horizontal ones at the top
+TURNS = {
+    "coronal": np.eye(3),
+    "sagittal": np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
+    "horizontal": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+}
+
 
 def make_brain(name: str, template: Template, params: Phantom) -> Brain:
     """Bend the template's surfaces and solve for the depth."""
     bend = draw_bend(
         stream(params.seed, name, 0), params.bend_mm, params.bend_wavelengths_mm, params.bend_scale
     )
+    bend = replace(bend, turn=TURNS[params.geometry.cut])
+    sides = params.geometry.hemispheres
+    present = [h for h in template.hemispheres if h.side in sides]
+    deep = template.deep and template.deep.on(sides)
     step_mm = params.section_step * params.thickness_um / 1000
-    outline = np.concatenate([bend.to_stack(h.pial) for h in template.hemispheres])
-    low, high = outline.min(0), outline.max(0)
+    outline = np.concatenate([h.pial for h in present] + ([] if deep is None else [deep.rim]))
+    bent = bend.to_stack(outline)
+    low, high = bent.min(0), bent.max(0)
     # the rearmost 0.6 of a step lies behind the first section; R, A and -S are positive
     right = 10 - low[0] if params.image_right == "R" else -10 - high[0]
     bend = bend.moved_by(np.array([right, 0.4 * step_mm - low[1], -10 - high[2]]))
@@ -91,12 +143,13 @@ def make_brain(name: str, template: Template, params: Phantom) -> Brain:
             bend.to_stack(h.white),
             np.ascontiguousarray(h.faces[:, ::-1]) if params.handling.backwards else h.faces,
         )
-        for h in template.hemispheres
+        for h in present
     ]
     tissue = tissue_volume(hemispheres, params.depth_voxel_mm)
-    add_callosum(tissue, hemispheres, bend.to_template, params)
-    depth = volumes.Volume(laplace_depth(tissue.data), tissue.affine)
-    return fill(name, bend, hemispheres, tissue, depth, params)
+    add_callosum(tissue, bend.to_template, bend.to_stack, params, sides)
+    labels = tissue.data if params.geometry.closed_sulci_mm == 0 else with_gaps(tissue, hemispheres)
+    depth = volumes.Volume(laplace_depth(labels), tissue.affine)
+    return fill(name, bend, hemispheres, tissue, depth, params, deep)
 
 
 def fill(
@@ -106,14 +159,18 @@ def fill(
     tissue: volumes.Volume,
     depth: volumes.Volume,
     params: Phantom,
+    deep: Deep | None = None,
 ) -> Brain:
     """A brain of a known shape, with the structure and the damage that run through its sections."""
     points = np.concatenate([h.pial for h in hemispheres])
+    if deep is not None:
+        points = np.concatenate([points, bend.to_stack(deep.rim)])
     size = np.abs(ras_to_stack(points, params.image_right)).max(0) / 1000 + 10
     return Brain(
         name,
         bend,
         hemispheres,
+        deep,
         tissue,
         depth,
         Grain(params.seed, name, (float(size[0]), float(size[1])), params.texture_length_mm),
@@ -135,6 +192,7 @@ class Anatomy:
     area, layer : label of the area, and layer 1 to 6, in gray matter; 0 elsewhere.
     cover : share of the gray matter under cell bodies.
     diameter_um : mean diameter of the cells.
+    structure : number of the deep structure (`deep.STRUCTURES`); 0 elsewhere.
     intact : share of the pixel where nothing was lost.
     """
 
@@ -145,6 +203,7 @@ class Anatomy:
     layer: NDArray[np.uint8]
     cover: Image
     diameter_um: Image
+    structure: NDArray[np.uint8]
     intact: Image
 
     @property
@@ -196,17 +255,23 @@ def _dissect(
     nodes, pitch = coordinate_nodes(brain, window)
     joined = _callosum(brain, window, nodes, pitch, tissue)
     tissue[joined] = white[joined] = 1
+    structure = np.zeros(shape, np.uint8)
+    if brain.deep is not None:
+        structure = add_structures(brain.deep, tissue, white, nodes, pitch, window.pixel_um / 1000)
     own = tissue.copy()
     tissue = np.maximum(tissue, _capsules(brain.damage.bridges, window, side))
     intact = 1 - _capsules(brain.damage.tunnels, window, side)
     intact *= section.damage.intact(window) * pixels
     if section.condition == "blank":
         intact[:] = 0
+    if brain.params.geometry.missing_block:
+        beyond = at_pixels(beyond_cut_mm(nodes, brain.params), pitch, shape)
+        intact *= np.clip(0.5 - beyond / (window.pixel_um / 1000), 0, 1)
     tissue, white = tissue * intact, white * intact
     to_voxel = brain.depth.to_indices(
         stack_to_ras(window.to_stack(np.array([[0.0, 0], [1, 0], [0, 1]])), side)
     )
-    depth, area, layer, cover, diameter = _look_up(
+    depth, area, layer, cover, diameter = look_up(
         tissue - white,
         own,
         brain.depth.data,
@@ -221,8 +286,11 @@ def _dissect(
         template.areas.diameter_um,
         template.areas.islands,
     )
-    result = Anatomy(tissue, white, depth, area, layer, cover, diameter, intact)
-    elsewhere = result.labels != 1
+    structure[intact < 0.5] = 0
+    deep = structure > 0
+    cover[deep], diameter[deep] = COVER[structure[deep]], DIAMETER_UM[structure[deep]]
+    result = Anatomy(tissue, white, depth, area, layer, cover, diameter, structure, intact)
+    elsewhere = (result.labels != 1) | deep
     result.depth[elsewhere] = np.nan
     result.area[elsewhere] = 0
     result.layer[elsewhere] = 0
@@ -234,8 +302,7 @@ def coordinate_nodes(brain: Brain, window: Window) -> tuple[Floats, int]:
 
     The nodes extend beyond the window, so that every pixel lies between four of them.
     """
-    pixel_um = float(np.sqrt(abs(np.linalg.det(window.matrix))))
-    pitch = max(1, round(1000 / pixel_um))
+    pitch = max(1, round(1000 / window.pixel_um))
     rows = np.arange(-(-window.rows // pitch) + 1) * pitch
     columns = np.arange(-(-window.columns // pitch) + 1) * pitch
     return template_coordinates(brain, window, rows, columns), pitch
@@ -248,6 +315,12 @@ def template_coordinates(
     pixels = np.stack(np.meshgrid(columns, rows), axis=-1).astype(np.float64)
     points = stack_to_ras(window.to_stack(pixels), brain.params.image_right)
     return brain.bend.to_template(points)
+
+
+def at_pixels(values: Floats, pitch: int, shape: tuple[int, int]) -> Floats:
+    """Values (rows, columns) at the nodes of `coordinate_nodes`, interpolated at the pixels."""
+    at = np.meshgrid(*[np.arange(size) / pitch for size in shape], indexing="ij")
+    return np.asarray(ndimage.map_coordinates(values, at, order=1, mode="nearest"))
 
 
 def plane_in_window(plane: Image, window: Window) -> Image:
@@ -272,13 +345,14 @@ def _callosum(
     joined = np.zeros(tissue.shape, bool)
     if not in_callosum(nodes * [0.0, 1, 1], brain.params, margin_mm=3).any():
         return joined
-    near = np.abs(nodes[..., 0]) < CALLOSUM_MM + 2
+    near = np.abs(nodes[..., 0]) < CALLOSUM_MM * brain.params.geometry.scale + 2
     close = near.repeat(pitch, axis=0).repeat(pitch, axis=1)[: window.rows, : window.columns]
     row, column = np.nonzero(close & (tissue < 1))
     points = stack_to_ras(
         window.to_stack(np.stack([column, row], axis=-1)), brain.params.image_right
     )
-    inside = in_callosum(brain.bend.to_template(points), brain.params)
+    sides = brain.params.geometry.hemispheres
+    inside = in_callosum(brain.bend.to_template(points), brain.params, sides=sides)
     joined[row[inside], column[inside]] = True
     return joined
 
@@ -293,105 +367,3 @@ def _capsules(capsules_mm: Floats, window: Window, side: ImageRight) -> Image:
         axis=1,
     )
     return paint_capsules(capsules_um, window)
-
-
-@njit(cache=True)
-def _trilinear(field, at) -> float:  # type: ignore[no-untyped-def]
-    i, j, k = int(np.floor(at[0])), int(np.floor(at[1])), int(np.floor(at[2]))
-    if i < 0 or j < 0 or k < 0:
-        return 0.0
-    if i + 1 >= field.shape[0] or j + 1 >= field.shape[1] or k + 1 >= field.shape[2]:
-        return 0.0
-    x, y, z = at[0] - i, at[1] - j, at[2] - k
-    value = 0.0
-    for a in range(2):
-        for b in range(2):
-            low = (1 - z) * field[i + a, j + b, k] + z * field[i + a, j + b, k + 1]
-            value += (x if a else 1 - x) * (y if b else 1 - y) * low
-    return float(value)
-
-
-@njit(cache=True)
-def _look_up(  # type: ignore[no-untyped-def]
-    gray,
-    own,
-    depths,
-    to_voxel,
-    nodes,
-    pitch,
-    to_atlas,
-    atlas,
-    islands,
-    borders,
-    covers,
-    diameters,
-    island_strengths,
-):
-    """Depth, area, layer, coverage and cell diameter of every pixel with gray matter."""
-    rows, columns = gray.shape
-    depth = np.full(gray.shape, np.nan, np.float32)
-    area = np.zeros(gray.shape, np.uint8)
-    layer = np.zeros(gray.shape, np.uint8)
-    cover = np.zeros(gray.shape, np.float32)
-    diameter = np.full(gray.shape, np.float32(10))
-    right, down = to_voxel[1] - to_voxel[0], to_voxel[2] - to_voxel[0]
-    point, voxel = np.zeros(3), np.zeros(3, np.int64)
-    for r in range(rows):
-        for c in range(columns):
-            if gray[r, c] <= 0:
-                continue
-            if own[r, c] < 0.01:  # a bridge has no layers
-                cover[r, c] = 0.2
-                continue
-            d = _trilinear(depths, to_voxel[0] + c * right + r * down)
-            d = min(1.0, max(0.0, d))
-            i, j = r // pitch, c // pitch
-            y, x = (r - i * pitch) / pitch, (c - j * pitch) / pitch
-            for k in range(3):
-                point[k] = (1 - y) * ((1 - x) * nodes[i, j, k] + x * nodes[i, j + 1, k]) + y * (
-                    (1 - x) * nodes[i + 1, j, k] + x * nodes[i + 1, j + 1, k]
-                )
-            label = 0
-            inside = True
-            for k in range(3):
-                place = (
-                    to_atlas[k, 0] * point[0]
-                    + to_atlas[k, 1] * point[1]
-                    + to_atlas[k, 2] * point[2]
-                    + to_atlas[k, 3]
-                )
-                voxel[k] = int(np.floor(place + 0.5))
-                inside = inside and 0 <= voxel[k] < atlas.shape[k]
-            if inside:
-                label = atlas[voxel[0], voxel[1], voxel[2]]
-            at = 0
-            while at < 5 and d >= borders[label, at + 1]:
-                at += 1
-            depth[r, c], area[r, c], layer[r, c] = d, label, at + 1
-            # layers merge into one another over 4 % of the depth
-            to_next = (
-                min(1.0, max(0.0, 0.5 + (d - borders[label, at + 1]) / 0.04)) if at < 5 else 0.0
-            )
-            to_last = min(1.0, max(0.0, 0.5 - (d - borders[label, at]) / 0.04)) if at > 0 else 0.0
-            stay = 1 - to_next - to_last
-            mean = stay * covers[label, at]
-            size = stay * diameters[label, at]
-            if to_next > 0:
-                mean += to_next * covers[label, at + 1]
-                size += to_next * diameters[label, at + 1]
-            if to_last > 0:
-                mean += to_last * covers[label, at - 1]
-                size += to_last * diameters[label, at - 1]
-            # inside an area, upper layers gain what lower ones lose, over about 40 mm
-            drift = (
-                np.sin(0.11 * point[0] + 0.06 * point[1])
-                + np.sin(0.09 * point[1] - 0.08 * point[2] + 1)
-                + np.sin(0.10 * point[2] + 0.05 * point[0] + 2)
-            )
-            mean *= 1 + 0.05 * drift * (1 - 2 * d)
-            size *= 1 + 0.03 * drift
-            if 1 <= at <= 2:
-                mean *= 1 + island_strengths[label] * min(2.0, max(-2.0, islands[r, c]))
-            cover[r, c] = mean
-            diameter[r, c] = size
-    return depth, area, layer, cover, diameter

@@ -188,7 +188,9 @@ def canvas_size(outline_um: Floats, params: Phantom) -> Floats:
     size = np.zeros(2)
     middle = (outline_um.min(0) + outline_um.max(0)) / 2
     turned = params.handling.turned_deg
-    for angle in np.deg2rad(turned + np.linspace(-params.rotation_deg, params.rotation_deg, 7)):
+    # at least every 5 degrees
+    count = max(7, 2 * int(np.ceil(params.rotation_deg / 5)) + 1)
+    for angle in np.deg2rad(turned + np.linspace(-params.rotation_deg, params.rotation_deg, count)):
         placed = Rigid(float(angle), 0.0, 0.0, "a", "b")(outline_um - middle)
         size = np.maximum(size, 2 * np.abs(placed).max(0))
     border_mm = params.slide.padding_mm + params.slide.frame_mm

@@ -28,6 +28,8 @@ Image = NDArray[np.float32]
 PITCH_MM = 0.25
 GRAIN_MM = (0.5, 1.0)
 ISLANDS_MM = (0.25,)
+# vertices of a hemisphere at which bridges and tunnels may end: about as many as fsaverage5 has
+_ENDS = 10_000
 
 
 def stream(seed: int, brain: str, *key: int) -> np.random.Generator:
@@ -148,6 +150,8 @@ def draw_damage(rng: np.random.Generator, hemispheres: list[Hemisphere], params:
     for hemisphere in hemispheres:
         outward = meshes.vertex_normals(hemisphere.pial, hemisphere.faces)
         cortex = np.flatnonzero(hemisphere.cortex)
+        # the pairs of a fine mesh would fill the memory
+        cortex = cortex[:: max(1, len(cortex) // _ENDS)]
         points, normals = hemisphere.pial[cortex], outward[cortex]
         pairs = cKDTree(points).query_pairs(9.0, output_type="ndarray")
         a, b = pairs.T

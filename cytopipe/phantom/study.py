@@ -24,6 +24,7 @@ from cytopipe.phantom.anatomy import (
     area_names,
     area_volume,
     load_hemispheres,
+    padded_around,
     parcel_distances,
     tissue_volume,
 )
@@ -31,6 +32,7 @@ from cytopipe.phantom.annotating import annotate
 from cytopipe.phantom.brain import Brain, Template, dissect, make_brain, template_coordinates
 from cytopipe.phantom.cytoarchitecture import individual_areas, make_areas, unequal_areas
 from cytopipe.phantom.damage import SectionDamage, draw_damage, draw_tear
+from cytopipe.phantom.deep import STRUCTURES, excluded, label_whole, place_structures
 from cytopipe.phantom.handling import (
     ScannedSection,
     canvas_size,
@@ -40,6 +42,7 @@ from cytopipe.phantom.handling import (
     exclude,
 )
 from cytopipe.phantom.rendering import render
+from cytopipe.phantom.shaping import centred, shaped
 from cytopipe.phantom.slide import draw_marks
 from cytopipe.phantom.structure import stream
 from cytopipe.phantom.window import Window
@@ -113,19 +116,35 @@ def make_template(folder: Path, params: Phantom) -> Template:
     """Write the volumes and the table of the template; return the template."""
     logs.info("phantom: template and areas")
     hemispheres = load_hemispheres(params.surfaces)
+    if params.surfaces == "pycortex":
+        hemispheres = centred(hemispheres)
+    hemispheres = shaped(hemispheres, params.geometry)
     distances = parcel_distances(hemispheres, params.areas)
     coarse = tissue_volume(hemispheres, params.template_voxel_mm)
-    add_callosum(coarse, hemispheres, lambda points: points, params)
-    volumes.write(coarse, folder / "tissue.nii.gz")
+    add_callosum(coarse, _unmoved, _unmoved, params)
     volumes.write(area_volume(hemispheres, distances, coarse, 1), folder / "atlas.nii.gz")
     _write_tsv(area_names(params.areas), folder / "areas.tsv")
     # the sections take their areas from finer voxels than those of the atlas
     fine = tissue_volume(hemispheres, params.template_voxel_mm / 2)
+    deep = None
+    if params.geometry.deep_structures:
+        deep = place_structures(fine, params.geometry.scale)
+        whole = padded_around(coarse, deep.rim)
+        labels, numbers = label_whole(whole, _unmoved, deep)
+        volumes.write(volumes.Volume(labels, whole.affine), folder / "tissue.nii.gz")
+        volumes.write(volumes.Volume(excluded(numbers), whole.affine), folder / "exclusion.nii.gz")
+    else:
+        volumes.write(coarse, folder / "tissue.nii.gz")
     return Template(
         hemispheres,
         area_volume(hemispheres, distances, fine, 2),
         make_areas(params.seed, params.areas, params.area_contrast),
+        deep,
     )
+
+
+def _unmoved(points_mm: Floats) -> Floats:
+    return points_mm
 
 
 def _make_brain(
@@ -173,9 +192,10 @@ def write_brain(study: Path, template: Template, brain: Brain) -> tuple[pd.DataF
 def scan_sections(brain: Brain) -> list[ScannedSection]:
     """All sections of a brain from the occipital pole on, as they lie on the slides."""
     params = brain.params
-    outline = np.concatenate([ras_to_stack(h.pial, params.image_right) for h in brain.hemispheres])
+    outline = ras_to_stack(brain.outline, params.image_right)
     step_um = params.section_step * params.thickness_um
-    numbers = params.section_step * np.arange(1, int(outline[:, 2].max() // step_um) + 1)
+    first, last = (int(end // step_um) for end in (outline[:, 2].min(), outline[:, 2].max()))
+    numbers = params.section_step * np.arange(first + 1, last + 1)
     if params.handling.slab_mm is not None:
         low, high = params.handling.slab_mm
         z_mm = numbers * params.thickness_um / 1000
@@ -236,11 +256,32 @@ def _contours(brain: Brain, z_um: float, kind: str) -> Floats:
 
 
 def _write_anatomy(brain: Brain, folder: Path) -> None:
-    volumes.write(brain.tissue, folder / "tissue.nii.gz")
-    depth = np.where(brain.tissue.data == 1, brain.depth.data, np.nan).astype(np.float32)
-    volumes.write(volumes.Volume(depth, brain.depth.affine), folder / "depth.nii.gz")
+    """Write volumes and surfaces; a missing block is background, and its cortex has no thickness.
+
+    structures.nii.gz numbers the deep structures as structures.tsv does. exclusion.nii.gz is what a
+    person would mark.
+    """
+    tissue = brain.cut_tissue()
+    volumes.write(tissue, folder / "tissue.nii.gz")
+    depth = np.where(tissue.data == 1, brain.depth.data, np.nan).astype(np.float32)
+    volumes.write(volumes.Volume(depth, tissue.affine), folder / "depth.nii.gz")
+    if brain.deep is not None:
+        # every second voxel is fine enough for a mask that people draw
+        half = volumes.Volume(
+            brain.tissue.data[::2, ::2, ::2], brain.tissue.affine @ np.diag([2.0, 2, 2, 1])
+        )
+        whole = padded_around(half, brain.bend.to_stack(brain.deep.rim))
+        _, numbers = label_whole(whole, brain.bend.to_template, brain.deep)
+        volumes.write(volumes.Volume(numbers, whole.affine), folder / "structures.nii.gz")
+        volumes.write(volumes.Volume(excluded(numbers), whole.affine), folder / "exclusion.nii.gz")
+        rows = [(n, s.name, s.excluded) for n, s in enumerate(STRUCTURES, start=1)]
+        _write_tsv(
+            pd.DataFrame(rows, columns=["number", "name", "excluded"]), folder / "structures.tsv"
+        )
     kinds = (("pial", "Pial"), ("white", "GrayWhite"), ("mid", "MidThickness"))
     for hemisphere in brain.hemispheres:
+        lost = brain.lacks(hemisphere.pial)[:, None]
+        hemisphere = replace(hemisphere, pial=np.where(lost, hemisphere.white, hemisphere.pial))
         for kind, secondary in kinds:
             surfaces.write(
                 hemisphere.surface(kind),
@@ -259,6 +300,8 @@ def _write_truth_pages(
     tissue = dissect(brain, template, window, section)
     depth = tissue.depth.astype(np.float16)
     pages: list[NDArray[Any]] = [tissue.labels, tissue.area, tissue.layer, depth]
+    if brain.deep is not None:
+        pages.append(tissue.structure)
     _write_pages(pages, folder / f"{section.section:05d}.tif")
     grid = section.whole(params.coordinates_spacing_um)
     at = _section_coordinates(brain, section, grid)

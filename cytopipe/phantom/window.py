@@ -21,6 +21,11 @@ class Window:
     shift: Floats
     z_um: float
 
+    @property
+    def pixel_um(self) -> float:
+        """Edge of a pixel."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix))))
+
     def to_stack(self, pixels: Floats) -> Floats:
         """Stack position (..., 3) in um of pixels (..., 2), as (column, row)."""
         plane = np.asarray(pixels, np.float64) @ self.matrix.T + self.shift

@@ -82,7 +82,7 @@ def run(
     volume: Path,
     volume_repairs: Path,
     exclusion: list[Path],
-    missing_exclusion: Literal["stop", "go_on"],
+    missing_exclusion: Literal["stop", "go_on", "truth"],
     tissue: Output,
     repairs: Output,
     params: Reconstruction,
@@ -93,7 +93,8 @@ def run(
     ----------
     volume, volume_repairs : the outputs of `run_volume`.
     exclusion : the mask in stack RAS mm, on any grid (`study.masks`), or nothing.
-    missing_exclusion : without a mask, `stop` and say what to draw, or `go_on` with all tissue.
+    missing_exclusion : without a mask, `stop` and say what to draw, or `go_on` with all tissue
+        (`truth` supplies a mask).
     tissue : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm.
     repairs : written: all changes, those of `volume_repairs` included (RepairRow).
 

@@ -254,8 +254,11 @@ def exclusions_of(brain):
 
 
 def manual_exclusion(w):
-    """The mask of a brain."""
-    return exclusions_of(w.brain)
+    """The mask of a brain: a person's, or that of a phantom's ground truth."""
+    drawn = exclusions_of(w.brain)
+    if not drawn and config["study"]["missing_exclusion"] == "truth":
+        return [f"results/reconstruction/{w.brain}/true-exclusion.nii.gz"]
+    return drawn
 
 
 def masked_brains(w):

@@ -47,3 +47,23 @@ use rule job as truth with:
         spacing_mm=config["midline"]["spacing_mm"],
         baselines=config["report"]["baselines"],
         version=version("truth"),
+
+
+use rule job as truth_exclusion with:
+    """Mark what is not cortex as a person would, from the ground truth of a phantom."""
+    input:
+        f"{config['study']['truth']}/truth.yaml",
+        stack="results/alignment/{brain}/stack.parquet",
+        volume="results/reconstruction/{brain}/whole.nii.gz",
+    output:
+        mask="results/reconstruction/{brain}/true-exclusion.nii.gz",
+    log:
+        "logs/report/{brain}-true-exclusion.log",
+    benchmark:
+        "benchmarks/report/{brain}-true-exclusion.tsv"
+    resources:
+        mem_mb=of_voxels(1500, 150, config["reconstruction"]["voxel_mm"]),
+        runtime=of_voxels(10, 1, config["reconstruction"]["voxel_mm"]),
+    params:
+        folder=config["study"]["truth"],
+        version=version("truth"),

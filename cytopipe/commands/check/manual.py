@@ -207,6 +207,8 @@ def _mask(study: Path, brain: str, config: Mapping[str, Any]) -> Finding:
         return of_check(partial(_drawn_mask, paths, whole), "mask", brain)
     if config["study"]["missing_exclusion"] == "go_on":
         return Finding(NOTE, "mask", "no mask: all tissue stays", "", brain)
+    if config["study"]["missing_exclusion"] == "truth":
+        return Finding(NOTE, "mask", "no mask: that of the ground truth is used", "", brain)
     return Finding(
         WARNING,
         "mask",

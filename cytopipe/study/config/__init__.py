@@ -33,6 +33,7 @@ from cytopipe.study.config.phantom_disturbances import (
     SlideOptions,
     Staining,
 )
+from cytopipe.study.config.phantom_geometry import Geometry
 from cytopipe.study.config.pretraining import Augmentation, PretrainingRun
 from cytopipe.study.config.pyramids import Pyramids
 from cytopipe.study.config.reading import (

@@ -12,6 +12,7 @@ from cytopipe.study.config.phantom_disturbances import (
     SlideOptions,
     Staining,
 )
+from cytopipe.study.config.phantom_geometry import Geometry
 
 PositiveRange = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
 
@@ -21,7 +22,8 @@ class Phantom(ConfigSection):
 
     seed: int = field("The seed of every random number; the same seed gives the same bytes.", ge=0)
     surfaces: str = field(
-        "fsaverage5, as shipped by nilearn, or a folder with pial_left.gii.gz, white_left.gii.gz, "
+        "fsaverage5, as shipped by nilearn; pycortex, one person's cortex with true folds, fetched "
+        "from the package index; or a folder with pial_left.gii.gz, white_left.gii.gz, "
         "pial_right.gii.gz and white_right.gii.gz.",
         min_length=1,
     )
@@ -133,10 +135,11 @@ class Phantom(ConfigSection):
     damage: DamageOptions = field("Damage of the tissue.", default=DamageOptions())
     slide: SlideOptions = field("Slide and scanner.", default=SlideOptions())
     handling: HandlingOptions = field("Order and place of sections.", default=HandlingOptions())
+    geometry: Geometry = field("Changes of the surfaces, and deep structures.", default=Geometry())
 
     def content(self) -> dict[str, Any]:
         """What decides the study's bytes: everything but the number of workers.
 
-        Disturbances that are off are left out, so that older phantoms stay complete.
+        Changes that are off are left out, so that older phantoms stay complete.
         """
         return self.model_dump(exclude={"workers"}, exclude_defaults=True)

@@ -22,9 +22,9 @@ class Study(ConfigSection):
     annotations: str | None = field(
         "The folder with the annotations of a lab (docs/annotations.md), e.g. annotations, or null."
     )
-    missing_exclusion: Literal["stop", "go_on"] = field(
-        "What to do if a brain has no exclusion mask (docs/new-brain.md): stop and wait for one, "
-        "or go_on without."
+    missing_exclusion: Literal["stop", "go_on", "truth"] = field(
+        "What to do if a brain has no exclusion mask (docs/new-brain.md): stop, "
+        "go_on without, or take a phantom's truth."
     )
     audit: bool = field(
         "Whether to look for mirrored, swapped and misplaced sections and to propose corrections: "
