@@ -209,6 +209,7 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     notes = []
     statuses: dict[int, str] = {}
     remarks: dict[int, str] = {}
+    places: list[tables.StackRow] = []
     try:
         for file, _ in next(stage for stage in stages if stage.name == "segmentation").files:
             if file.exists():
@@ -231,8 +232,19 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
         for value in Counter(values.values()):
             if value != "ok":
                 numbers = sorted(number for number, own in values.items() if own == value)
-                shown = ", ".join(map(str, numbers[:_SHOWN])) + (" ..." * (len(numbers) > _SHOWN))
-                notes.append(f"{len(numbers)} {value}: {shown}")
+                notes.append(f"{len(numbers)} {value}: {_listed(numbers)}")
+    if unknown := [row.section for row in places if row.handedness == tables.CANNOT_TELL]:
+        notes.append(
+            f"{len(unknown)} uncertain because their pairs do not show whether they are mirrored: "
+            f"{_listed(unknown)}; write mirrored yes or no into {answered}"
+        )
+    fragments = Counter(row.fragment for row in places if row.fragment)
+    if len(fragments) > 1:
+        apart = [row.section for row in places if row.fragment > 1]
+        notes.append(
+            f"accepted pairs connect {fragments[1]} sections; {len(apart)} in {len(fragments) - 1} "
+            f"other fragments: {_listed(apart)}"
+        )
     for unanswered, what, path in (
         (proposals, "proposals", proposed),
         (findings, "findings of the audit", audited),
@@ -276,6 +288,10 @@ def failed_checks(study: Path, brain: str) -> list[str]:
         for row in checks
         if row.has_failed
     ]
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:_SHOWN])) + (" ..." * (len(numbers) > _SHOWN))
 
 
 def _sections_in(path: Path) -> set[str]:

@@ -20,7 +20,7 @@ from cytopipe.midline.surface_cuts import Cut, Hemisphere, cut_hemispheres, cutt
 from cytopipe.numerics.geometry import pixels_to_section, section_to_pixels
 from cytopipe.study.config import Midline
 
-VERSION = 3
+VERSION = 4
 
 
 @provenance.recorded
@@ -114,6 +114,8 @@ def points_of_section(
     tissue = tissue_share(page, refined.points_px, params.window_mm * 1000 / spacing_um)
     status = np.where(refined.reached, "ok", "unrefined")
     status = np.where(tissue < params.min_tissue, "low_tissue", status)
+    if place.is_uncertain:
+        status = np.where(status == "ok", "uncertain_place", status)
     number = section.section
     return tables.conform(
         tables.MidlineRow,
