@@ -92,7 +92,7 @@ def lines_of(
     notes += supplied_files(study / "manual" / brain)
     notes += section_notes(study, brain, stages)
     notes += surface_notes(study, brain)
-    notes += failed_checks(study, brain)
+    notes += open_checks(study, brain)
     head = f"{brain} ({role}, {len(sections)} sections): {progress.state}{at}"
     return [head, *(f"    {note}" for note in notes)]
 
@@ -274,8 +274,8 @@ def surface_notes(study: Path, brain: str) -> list[str]:
     return notes
 
 
-def failed_checks(study: Path, brain: str) -> list[str]:
-    """Failed checks of the transform to the template."""
+def open_checks(study: Path, brain: str) -> list[str]:
+    """Checks of the way to the template that failed or that could not tell."""
     path = study / "results" / "coordinates" / brain / "checks.parquet"
     if not path.exists():
         return []
@@ -284,9 +284,10 @@ def failed_checks(study: Path, brain: str) -> list[str]:
     except InputError as error:
         return [str(error)]
     return [
-        f"CHECK FAILED: {row.check}: {row.value:.3g} {row.unit}, {row.limit}; {row.remedy}"
+        f"CHECK {'FAILED' if row.has_failed else 'CANNOT TELL'}: "
+        f"{row.check}: {row.value:.3g} {row.unit}, {row.limit}; {row.remedy}"
         for row in checks
-        if row.has_failed
+        if row.needs_a_look
     ]
 
 

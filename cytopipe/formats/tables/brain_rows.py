@@ -6,7 +6,7 @@ from typing import Annotated
 from cytopipe.formats.tables.parquet import Row
 
 # statuses of a check
-OK, FAILED = "ok", "failed"
+OK, FAILED, UNCLEAR = "ok", "failed", "cannot tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,18 @@ class CheckRow(Row):
     value: Annotated[float, "measured value; NaN if there was nothing to measure"]
     unit: Annotated[str, "unit of value and limit"]
     limit: Annotated[str, "e.g. at most 0.01; empty if the value is only reported"]
-    status: Annotated[str, "ok, failed, or empty if the value is only reported"]
-    remedy: Annotated[str, "where to look and what to do if the check failed"]
+    status: Annotated[str, "ok, failed, cannot tell, or empty if the value is only reported"]
+    remedy: Annotated[str, "where to look and what to do if the check is not passed"]
 
     @property
     def has_failed(self) -> bool:
         """The value is beyond its limit."""
         return self.status == FAILED
+
+    @property
+    def needs_a_look(self) -> bool:
+        """The check is not passed."""
+        return self.status in (FAILED, UNCLEAR)
 
 
 @dataclass(frozen=True, slots=True)
