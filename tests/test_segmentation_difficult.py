@@ -210,7 +210,14 @@ def vignetted(image, true):
     return (image * (1 - 0.1 * (y[:, None] ** 2 + x**2))).astype(np.uint8), true
 
 
-@pytest.mark.parametrize("spoil", [padded, turned_and_padded, framed, vignetted])
+def scanned_in_steps(image, true):
+    """The scanner left out a corner, which is white like the padding."""
+    image, true = padded(image, true)
+    image[:110, :160], true[:110, :160] = 255, 0
+    return image, true
+
+
+@pytest.mark.parametrize("spoil", [padded, turned_and_padded, framed, vignetted, scanned_in_steps])
 @pytest.mark.parametrize("slide", [SLIDE, 205])
 def test_what_surrounds_the_slide_does_not_matter(spoil, slide):
     image, true = spoil(*section(sulci_px=(2.0, 3.0), slide=slide))
@@ -220,12 +227,47 @@ def test_what_surrounds_the_slide_does_not_matter(spoil, slide):
     assert gray > 0.96 and white > 0.97
 
 
-def test_tissue_that_is_cut_off_is_found_and_said():
+@pytest.mark.parametrize("padding", [None, 0, 255])
+def test_tissue_that_is_cut_off_is_found_and_said(padding):
     image, true = section()
     image, true = image[60:-20, 60:-60], true[60:-20, 60:-60]
+    if padding is not None:
+        image, true = np.pad(image, 40, constant_values=padding), np.pad(true, 40)
     segmented = segment(np.ascontiguousarray(image), SPACING_UM, PARAMS)
     assert segmented.remarks == "cut off"
+    assert dice(segmented.labels > 0, true > 0) > 0.98
+
+
+def test_a_scan_without_a_slide_says_so():
+    image, _ = section(contrast=0.6)
+    segmented = segment(np.ascontiguousarray(image[90:210, 100:280]), SPACING_UM, PARAMS)
+    assert segmented.status != OK or "slide" in segmented.remarks
+
+
+def test_a_hair_and_the_edge_of_a_cover_slip_are_not_tissue():
+    image, true = section()
+    cv2.line(image, (5, 20), (300, 8), 60, 2)
+    cv2.rectangle(image, (3, 3), (376, 296), 120, 2)
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert segmented.remarks == ""
     assert dice(segmented.labels > 0, true > 0) > 0.99
+
+
+@pytest.mark.parametrize("paper", [250, 200])
+def test_a_label_on_a_blank_slide_is_not_tissue(paper):
+    image = np.full((300, 380), SLIDE, np.float64)
+    image[20:90, 20:140] = paper
+    image += np.random.default_rng(4).normal(size=image.shape)
+    image = image.clip(0, 255).astype(np.uint8)
+    cv2.putText(image, "B01", (30, 70), 0, 1.5, 30, 4)
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert segmented.status == "blank"
+
+
+def test_a_blank_scan_with_padding_is_blank():
+    image = SLIDE - 20 + np.random.default_rng(5).normal(size=(300, 380))
+    image = np.pad(image.astype(np.uint8), 50, constant_values=255)
+    assert segment(image, SPACING_UM, PARAMS).status == "blank"
 
 
 def test_ink_is_not_tissue():

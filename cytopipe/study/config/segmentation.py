@@ -38,6 +38,11 @@ class Segmentation(ConfigSection):
         "(half_level).",
         ge=0,
     )
+    max_noise: float = field(
+        "A slide with a larger standard deviation, in gray values, is remarked as doubtful; real "
+        "slides have 0.5 to 1.6 (half_level).",
+        ge=0,
+    )
     faint: float = field(
         "Tissue with a smaller median difference from the slide, as a share of the gray range, is "
         "remarked as faint (half_level).",
@@ -144,6 +149,12 @@ class Segmentation(ConfigSection):
     iterations: int = field("The number of steps of the Chan-Vese contour, 1 px each.", ge=0)
     smoothing: int = field("The number of smoothing steps after each step of the contour.", ge=0)
     min_object_mm2: float = field("Tissue up to this area is dirt.", unit="mm2", ge=0)
+    min_thickness_um: float = field(
+        "A piece that is nowhere thicker is a hair, a scratch or the edge of a cover slip "
+        "(half_level).",
+        unit="um",
+        ge=0,
+    )
     max_hole_mm2: float = field(
         "Holes up to this area are vessels and are filled; a larger one may be a cleft and stays.",
         unit="mm2",
