@@ -15,6 +15,7 @@ from cytopipe.files import InputError
 from cytopipe.study import config as study_config
 from cytopipe.study import transform_table
 from cytopipe.study.corrections import corrected
+from cytopipe.study.declarations import Declarations, read_declarations
 from cytopipe.study.sections import (
     check_brains,
     chunk_of,
@@ -32,6 +33,7 @@ try:
     ROLES = read_brains(Path("config/brains.tsv"))
     SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
     check_brains(SECTIONS, ROLES)
+    DECLARED = read_declarations(Path("config/brains.tsv"))
     DECIDED = corrected(SECTIONS, Path("manual"))
     # manual/{brain}/transforms.tsv and the files that it names
     SUPPLIED_TRANSFORMS = {
@@ -307,6 +309,16 @@ def manual_segmentations_of_chunk(w):
         for s in OF_CHUNK[w.brain, w.chunk]
     ]
     return [path for path in paths if path in present(f"manual/{w.brain}")]
+
+
+def declared_hemispheres(w):
+    """The hemispheres of the brain, or of the template, as brains.tsv declares them."""
+    return DECLARED.get(w.brain, Declarations()).hemispheres
+
+
+def declared_cuts(w):
+    """Sections before gaps that brains.tsv declares."""
+    return list(DECLARED[w.brain].cuts)
 
 
 def tissue_of(w):
