@@ -6,15 +6,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cytopipe.alignment.acceptance import judge_pair
-from cytopipe.alignment.handedness import log_odds_of_pair, usual_log_odds
+from cytopipe.alignment.handedness import (
+    log_odds_of_counts,
+    log_odds_of_pair,
+    log_odds_of_parts,
+    usual_log_odds,
+)
 from cytopipe.alignment.links import PERSON
 from cytopipe.alignment.pairwise import coarse, image_registration
-from cytopipe.alignment.pairwise.parts import Parts, log_odds_better, parts_of
+from cytopipe.alignment.pairwise.parts import Parts, parts_of
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
 from cytopipe.alignment.pairwise.surf_features import Features, features_of, match
 from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow, rigid_columns
-from cytopipe.numerics.geometry import Rigid, unmirror
+from cytopipe.numerics.geometry import Floats, Rigid, unmirror
 from cytopipe.study.config import Alignment
 
 
@@ -38,7 +43,7 @@ class _Attempt:
 
     moving: PreparedSection
     features: Features
-    inliers: int
+    inliers_um: Floats  # (n, 2) of the consensus, in the fixed section
     peak: float  # NaN if the texture is not used
     fits: list[_Fit]  # by all methods that were tried
 
@@ -56,6 +61,10 @@ class _Attempt:
     def is_confirmed(self, params: Alignment) -> bool:
         """`_fits` stops at the first fit that is confirmed."""
         return self.fits[-1].is_confirmed(params)
+
+    @property
+    def inliers(self) -> int:
+        return len(self.inliers_um)
 
     @property
     def best_parts(self) -> Parts:
@@ -99,8 +108,7 @@ def align_pair(
     plain, mirrored = (
         _try(fixed, section, fixed_features, params) for section in (moving, moving.flipped)
     )
-    texture = log_odds_better(mirrored.best_parts, plain.best_parts)
-    log_odds = log_odds_of_pair(plain.inliers, mirrored.inliers, texture)
+    log_odds = _log_odds_mirrored(fixed, plain, mirrored)
     is_mirrored = log_odds + usual_log_odds(params.mirrored_share) > 0
     if fixed.mirrored is not None and moving.mirrored is not None:
         is_mirrored = fixed.mirrored != moving.mirrored
@@ -164,6 +172,17 @@ def _pair_row(
     )
 
 
+def _log_odds_mirrored(fixed: PreparedSection, plain: _Attempt, mirrored: _Attempt) -> float:
+    """Evidence that the two sections differ in handedness."""
+    rows, columns = np.nonzero(fixed.mask)
+    centre_um = (fixed.frame @ [columns.mean(), rows.mean(), 1])[:2]
+    by_features = log_odds_of_counts(plain.inliers_um, mirrored.inliers_um, centre_um)
+    one, other = plain.best_parts, mirrored.best_parts
+    # both have the tiles of the fixed section
+    by_texture = log_odds_of_parts(other.nearby - one.nearby, one.centres_um, centre_um)
+    return log_odds_of_pair(by_features, by_texture)
+
+
 def _try(
     fixed: PreparedSection, moving: PreparedSection, fixed_features: Features, params: Alignment
 ) -> _Attempt:
@@ -198,7 +217,7 @@ def _from_start(
         params.trials,
         params.seed,
     )
-    inliers = int(np.count_nonzero(is_inlier))
+    inliers_um = fixed_features.points_um[matches[is_inlier, 0]]
     by_texture, peak = None, np.nan
     if params.refine == "texture":
         by_texture, peak = image_registration.search_texture(
@@ -212,7 +231,7 @@ def _from_start(
             if rigid is None or _distance_um(rigid, by_texture, moving) >= 8 * params.texture_um:
                 rigid = by_texture
             yield _fit(fixed, moving, rigid, "texture", params)
-        if by_features is not None and inliers >= params.min_inliers:
+        if by_features is not None and len(inliers_um) >= params.min_inliers:
             rigid = _guided(by_features, features, fixed_features, params)
             yield _fit(fixed, moving, rigid, "features", params)
         outline = image_registration.refine_outline(fixed, moving, start, params.coarse_um / 2)
@@ -223,7 +242,7 @@ def _from_start(
         tried.append(fit)
         if fit.is_confirmed(params):
             break
-    return _Attempt(moving, features, inliers, peak, tried)
+    return _Attempt(moving, features, inliers_um, peak, tried)
 
 
 def _fit(
