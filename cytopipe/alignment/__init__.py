@@ -70,7 +70,7 @@ def run_pairs(
 
     Parameters
     ----------
-    sections, images : of the chunk before (if there is one) and of this chunk.
+    sections, images : of the chunks before that pairs can reach, and of this chunk.
     tables, labels : segmentation of the same chunks, in the same order.
     chunk, chunk_span : this chunk; a pair belongs to the chunk of its moving section.
     pairs : written, PairRow; `run` adds the statuses that need the whole brain.
@@ -83,7 +83,7 @@ def run_pairs(
         if statuses[section.section] == "ok"
     ]
     here = [s for s, _ in usable if chunk_of(s.section, chunk_span) == chunk]
-    # of the chunk before, only the sections that occur in a pair are read
+    # of the chunks before, only the sections that occur in a pair are read
     needed = usable[max(0, len(usable) - len(here) - params.neighbours) :]
     rows: list[PairRow] = []
     before: list[tuple[Section, PreparedSection, Features]] = []
