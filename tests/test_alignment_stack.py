@@ -176,7 +176,7 @@ def test_one_wrong_pair_is_outvoted_and_not_used() -> None:
     pairs[2] = replace(pairs[2], mirrored=True, log_odds_mirrored=5.0)
     answers = handedness_of(numbers, pairs, {}, 0.05, 0.99)
     assert set(answers.values()) == {PLAIN}
-    final = judge_in_stack(pairs, is_mirrored(answers), 900.0, 0.15)
+    final = judge_in_stack(pairs, is_mirrored(answers), 135.0)
     assert [p.status for p in final] == [ACCEPTED] * 2 + [CONFLICT] + [ACCEPTED] * 6
     assert set(composed(0, final, is_mirrored(answers))) == set(numbers)
 
@@ -288,5 +288,5 @@ def test_a_section_with_little_tissue_is_uncertain_and_not_the_base() -> None:
     flags = dict.fromkeys(numbers, False)
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs[1] = replace(pairs[1], tissue_mm2=100.0)
-    assert [p.status for p in judge_in_stack(pairs, flags, 1000.0, 0.15)] == [ACCEPTED, UNCERTAIN]
+    assert [p.status for p in judge_in_stack(pairs, flags, 150.0)] == [ACCEPTED, UNCERTAIN]
     assert choose_base(numbers, {0: 900.0, 100: 50.0, 200: 800.0}, 100.0, 150.0) == 0
