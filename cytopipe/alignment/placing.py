@@ -17,10 +17,6 @@ from cytopipe.formats.tables import MIRRORED, UNCERTAIN, PairRow, SegmentationRo
 from cytopipe.study.config import Alignment
 from cytopipe.study.sections import Section
 
-# share of the error of pairs that follow the anatomy that all of them have in common, so that it
-# adds up along the stack; a phantom without shared texture drifts by 0.2 mm per mm
-_DRIFT = 0.5
-
 
 @dataclass(frozen=True)
 class PlacedStack:
@@ -119,7 +115,7 @@ def place_sections(
     if params.composition == "graph":
         places, sigma_um = relax({base, *in_stack}, places, as_links(pairs), sizes_um)
         for number, place in places.items():
-            drift_um = _DRIFT * params.anatomy_ratio * place.uncertain_um
+            drift_um = params.drift_ratio * place.uncertain_um
             sigma_um[number] = float(np.hypot(sigma_um[number], drift_um))
     of_fragment = {n: i for i, fragment in enumerate(fragments, start=1) for n in fragment}
     return PlacedStack(base, pairs, handedness, of_fragment, places, sigma_um)
