@@ -105,14 +105,18 @@ def align_pair(
     fixed_features : `features_of(fixed, 0, ...)`, the same for all partners.
     distance : 1 for neighbouring usable sections, 2 across one.
     """
-    plain, mirrored = (
-        _try(fixed, section, fixed_features, params) for section in (moving, moving.flipped)
-    )
+    plain = _try(fixed, moving, fixed_features, params)
+    differ = None
+    if fixed.mirrored is not None and moving.mirrored is not None:
+        differ = fixed.mirrored != moving.mirrored
+    # once one handedness is confirmed, the other is only needed for the evidence
+    is_settled = plain.is_confirmed(params) and not differ
+    mirrored = _try(fixed, moving.flipped, fixed_features, params, briefly=is_settled)
     log_odds = _log_odds_mirrored(fixed, plain, mirrored)
     is_mirrored = log_odds + usual_log_odds(params.mirrored_share) > 0
-    if fixed.mirrored is not None and moving.mirrored is not None:
-        is_mirrored = fixed.mirrored != moving.mirrored
-    chosen = mirrored if is_mirrored else plain
+    if is_mirrored and is_settled:
+        mirrored = _try(fixed, moving.flipped, fixed_features, params)
+    chosen = mirrored if (is_mirrored if differ is None else differ) else plain
     fit = chosen.chosen(params)
     return replace(
         _pair_row(fixed, chosen.moving, fit, distance, params),
@@ -184,15 +188,23 @@ def _log_odds_mirrored(fixed: PreparedSection, plain: _Attempt, mirrored: _Attem
 
 
 def _try(
-    fixed: PreparedSection, moving: PreparedSection, fixed_features: Features, params: Alignment
+    fixed: PreparedSection,
+    moving: PreparedSection,
+    fixed_features: Features,
+    params: Alignment,
+    briefly: bool = False,
 ) -> _Attempt:
-    """The attempt from the first start that is confirmed, else from that with most inliers."""
+    """The attempt from the first start that is confirmed, else from that with most inliers.
+
+    With `briefly`, only the best start, not refined, and no outline if another method gives a
+    transform.
+    """
     step = np.radians(params.rotation_step_deg)
     max_rotation = np.radians(params.max_rotation_deg)
     attempts = []
     for start, _ in coarse.search(fixed, moving, params.coarse_um, max_rotation, step):
-        attempts.append(_from_start(fixed, moving, fixed_features, start, step, params))
-        if attempts[-1].is_confirmed(params):
+        attempts.append(_from_start(fixed, moving, fixed_features, start, step, params, briefly))
+        if briefly or attempts[-1].is_confirmed(params):
             return attempts[-1]
     # of equal numbers, the better coarse search
     return max(attempts, key=lambda attempt: attempt.inliers)
@@ -205,6 +217,7 @@ def _from_start(
     start: Rigid,
     step_rad: float,
     params: Alignment,
+    briefly: bool,
 ) -> _Attempt:
     features = features_of(moving, start.angle_rad, params)
     matches = match(fixed_features, features, params.max_ratio)
@@ -224,20 +237,25 @@ def _from_start(
             fixed, moving, start, 2 * step_rad, params.reach_um
         )
 
+    tried: list[_Fit] = []
+
     def fits() -> Iterator[_Fit]:
         if by_texture is not None:
-            rigid = image_registration.refine_texture(fixed, moving, by_texture)
+            # the tolerance of the parts exceeds the error of the search; this is slow
+            refined = not briefly and image_registration.refine_texture(fixed, moving, by_texture)
+            rigid = refined or by_texture
             # a refinement this far off has climbed another peak; chosen, not measured
-            if rigid is None or _distance_um(rigid, by_texture, moving) >= 8 * params.texture_um:
+            if _distance_um(rigid, by_texture, moving) >= 8 * params.texture_um:
                 rigid = by_texture
             yield _fit(fixed, moving, rigid, "texture", params)
         if by_features is not None and len(inliers_um) >= params.min_inliers:
             rigid = _guided(by_features, features, fixed_features, params)
             yield _fit(fixed, moving, rigid, "features", params)
+        if briefly and tried:
+            return
         outline = image_registration.refine_outline(fixed, moving, start, params.coarse_um / 2)
         yield _fit(fixed, moving, outline or start, "outline", params)
 
-    tried = []
     for fit in fits():
         tried.append(fit)
         if fit.is_confirmed(params):
