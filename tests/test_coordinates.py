@@ -36,6 +36,8 @@ PARAMS = Coordinates(
     given_moves="points",
     anchoring_target=None,
     anchoring_axes="own",
+    error_points=200,
+    along_cortex=3.0,
     atlas_sigma_mm=1.0,
     atlas_reach_mm=4.0,
 )

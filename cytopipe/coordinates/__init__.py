@@ -161,7 +161,14 @@ def run(
         for number, place in places.items()
     }
     section_sigma_mm = frame["section"].map(section_sigma_um).to_numpy(np.float64) / 1000
-    frame["sigma_mm"] = sigma_mm(template_mm, sides, template_tissue, section_sigma_mm)
+    frame["sigma_mm"] = sigma_mm(
+        template_mm,
+        sides,
+        template_tissue,
+        section_sigma_mm,
+        params.error_points,
+        params.along_cortex,
+    )
     if atlas is not None and areas is not None:
         frame["area"], frame["area_probability"] = area_at(
             read_atlas(atlas, areas),

@@ -110,11 +110,19 @@ def version(stage):
     return int(line[1])
 
 
+def is_excluded(section):
+    return ROWS[section.brain, section.section]["excluded"]
+
+
 def chunks_before(w):
-    """The chunk before that of `w`, if there is one, and the chunk of `w`."""
+    """The chunk before that of `w`, and earlier ones as far as pairs reach; and the chunk of `w`."""
     chunks = CHUNKS[w.brain]
-    place = chunks.index(w.chunk)
-    return chunks[max(0, place - 1) : place + 1]
+    first = place = chunks.index(w.chunk)
+    usable = 0
+    while first > 0 and usable < config["alignment"]["neighbours"]:
+        first -= 1
+        usable += sum(not is_excluded(s) for s in OF_CHUNK[w.brain, chunks[first]])
+    return chunks[first : place + 1]
 
 
 def rows_of(sections, rows=ROWS):
@@ -170,15 +178,13 @@ def images_of_chunk_and_before(w):
 
 def rows_of_chunk_and_before(w):
     """The chunk's rows and those before; decisions only where pairs of this chunk can reach."""
-    *before, here = (OF_CHUNK[w.brain, c] for c in chunks_before(w))
-    # with room for blank sections, which are skipped
-    reached = 2 * config["alignment"]["neighbours"] + 4
-    rows = [row for chunk in before for row in rows_of(chunk[:-reached], SCANS)]
-    return (
-        rows
-        + [row for chunk in before for row in rows_of(chunk[-reached:])]
-        + rows_of(here)
-    )
+    *earlier, here = (OF_CHUNK[w.brain, c] for c in chunks_before(w))
+    before = [s for chunk in earlier for s in chunk]
+    usable = [place for place, s in enumerate(before) if not is_excluded(s)]
+    # with room for blank sections, which are skipped as excluded ones are
+    reached = usable[-2 * config["alignment"]["neighbours"] - 4 :]
+    first = reached[0] if reached else 0
+    return rows_of(before[:first], SCANS) + rows_of(before[first:] + here)
 
 
 def rows_of_brain(w):
@@ -199,7 +205,7 @@ def chunks_of(pattern):
 
 
 def chunk_and_before(pattern):
-    """Input function: `pattern` for the chunk before, if any, and for the chunk itself."""
+    """Input function: `pattern` for the chunks before that pairs reach, and for the chunk itself."""
 
     def of_chunk(w):
         return [

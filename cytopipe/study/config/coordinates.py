@@ -71,6 +71,17 @@ class Coordinates(ConfigSection):
         "directions, e.g. RAS.",
         pattern=_AXES,
     )
+    error_points: int = field(
+        "The registration's error at a point is estimated from this many points around it, some 10 "
+        "mm of cortex on both banks.",
+        ge=1,
+    )
+    along_cortex: float = field(
+        "The registration's error over the distance from the middle of the template's cortex; it "
+        "sees no border along the cortex.",
+        source="three brains of the phantom: 2.6 to 3.5",
+        gt=0,
+    )
     atlas_sigma_mm: float = field(
         "The width of the Gaussian that weights the atlas labels around a point.", unit="mm", gt=0
     )
