@@ -48,6 +48,8 @@ class Study:
     def table(self, stage: str, name: str, kind: type[tables.Row], numbers) -> None:
         statuses = {15: "blank", 480: "uncertain"}
         rows = [row(kind, brain="B01", section=n, status=statuses.get(n, "ok")) for n in numbers]
+        if kind is tables.SegmentationRow:
+            rows = [replace(one, remarks="cut off" if one.section == 480 else "") for one in rows]
         tables.write_rows(kind, rows, self.folder / "results" / stage / "B01" / name)
 
     def log(self, stage: str, text: str, place: int = -1) -> None:
@@ -77,6 +79,7 @@ def test_a_finished_brain_is_done_and_its_odd_sections_are_named(study: Study, c
     said = study.says(capsys)
     assert said.startswith("B01 (seen, 4 sections): done\n")
     assert "1 blank: 15" in said and "1 uncertain: 480" in said and "files:" not in said
+    assert "1 cut off: 480" in said
 
 
 def test_fragments_and_unknown_handedness_are_named(study: Study, capsys) -> None:
