@@ -12,7 +12,7 @@ from cytopipe.coordinates.direction import (
     check_overlap,
     overlap,
 )
-from cytopipe.coordinates.orientation import orientation
+from cytopipe.coordinates.orientation import find_orientation
 from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
@@ -107,7 +107,7 @@ def brain():
 
 @pytest.fixture(scope="module")
 def registered(brain, template):
-    start = orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(brain, {"whole": template}, PARAMS).expected.matrix
     return register(brain, template, start, "B01", "phantom", PARAMS)
 
 
@@ -121,7 +121,7 @@ def cortex():
 
 
 def test_the_start_is_close_and_keeps_left_and_right(brain, template, cortex):
-    matrix = orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    matrix = find_orientation(brain, {"whole": template}, PARAMS).expected.matrix
     started = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
     assert np.median(np.linalg.norm(started - cortex[0], axis=1)) < 5
     assert (np.diag(matrix)[:3] > 0.5).all()
@@ -153,7 +153,7 @@ def test_the_wrong_direction_is_worse_and_detected(registered, brain, template, 
 
 @pytest.mark.slow
 def test_registration_is_repeatable(registered, brain, template, tmp_path):
-    start = orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(brain, {"whole": template}, PARAMS).expected.matrix
     again = register(brain, template, start, "B01", "phantom", PARAMS)
     transforms.write(registered.full, tmp_path / "a.h5")
     transforms.write(again.full, tmp_path / "b.h5")

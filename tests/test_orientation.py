@@ -13,7 +13,7 @@ from cytopipe.coordinates.orientation import (
     OTHER_AXES,
     TURNED,
     Fit,
-    orientation,
+    find_orientation,
     orientation_rows,
     parts_of,
     remedy_of,
@@ -84,7 +84,7 @@ def half_of(brain: Volume, side: str) -> Volume:
 
 
 def rows_of(brain: Volume, parts: dict[str, Volume]) -> dict[str, tables.CheckRow]:
-    lies = orientation(brain, parts, PARAMS)
+    lies = find_orientation(brain, parts, PARAMS)
     return {row.check: row for row in orientation_rows("B01", lies, 0.02)}
 
 
@@ -118,7 +118,7 @@ def test_a_symmetric_brain_does_not_show_its_left_side(template):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_half_a_brain_is_compared_with_half_of_the_template(brain, template, side):
     half = half_of(brain, side)
-    lies = orientation(half, parts_of(template, None, "both"), PARAMS)
+    lies = find_orientation(half, parts_of(template, None, "both"), PARAMS)
     assert lies.part == f"{side} half"
     first, *_ = orientation_rows("B01", lies, 0.02)
     assert first.has_failed and "hemispheres of config/brains.tsv" in first.remedy
@@ -146,8 +146,8 @@ def test_a_brain_without_cerebellum_is_compared_with_the_template_without_it(
     mask = volume(lambda at: below(at) & (labels_of(at) == 0), lower, HIGH)
     volumes.write(Volume(mask.data.astype(np.uint8), mask.affine), tmp_path / "mask.nii.gz")
     parts = parts_of(whole, tmp_path / "mask.nii.gz", "both")
-    assert orientation(brain, parts, PARAMS).part == "cortex"
-    assert orientation(whole, parts, PARAMS).part == "whole"
+    assert find_orientation(brain, parts, PARAMS).part == "cortex"
+    assert find_orientation(whole, parts, PARAMS).part == "whole"
     assert (parts["cortex"].data == volume(labels_of, lower, HIGH).data).all()
     # without the mask, what the brain lacks is seen after the registration
     unmoved = affine_transform(np.eye(4), "B01", "t")
@@ -158,7 +158,9 @@ def test_a_brain_without_cerebellum_is_compared_with_the_template_without_it(
 @pytest.mark.parametrize("scale", [0.1, 0.5])
 def test_the_fit_does_not_depend_on_the_size_of_the_brain(brain, template, scale):
     small = Volume(brain.data, np.diag([scale] * 3 + [1.0]) @ brain.affine)
-    own, scaled = (orientation(b, {"whole": template}, PARAMS).expected for b in (brain, small))
+    own, scaled = (
+        find_orientation(b, {"whole": template}, PARAMS).expected for b in (brain, small)
+    )
     assert scaled.similarity == pytest.approx(own.similarity, abs=1e-3)
     ratio = np.linalg.det(scaled.matrix[:3, :3]) / np.linalg.det(own.matrix[:3, :3])
     assert ratio == pytest.approx(scale**-3, rel=0.02)
@@ -168,7 +170,7 @@ def test_the_fit_does_not_depend_on_the_size_of_the_brain(brain, template, scale
 @pytest.mark.parametrize("scale", [0.1, 0.8])
 def test_a_scaled_copy_of_the_template_is_registered(template, scale):
     small = Volume(template.data, np.diag([scale] * 3 + [1.0]) @ template.affine)
-    start = orientation(small, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(small, {"whole": template}, PARAMS).expected.matrix
     used = register(small, template, start, "B01", "phantom", PARAMS)
     assert overlap(used.full, small, template).mean > 0.95
     points = template.to_mm(np.argwhere(template.data == 1)[::50])

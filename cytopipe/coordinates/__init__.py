@@ -26,7 +26,7 @@ from cytopipe.coordinates.direction import (
     check_overlap,
     overlap,
 )
-from cytopipe.coordinates.orientation import Sides, orientation, orientation_rows, parts_of
+from cytopipe.coordinates.orientation import Sides, find_orientation, orientation_rows, parts_of
 from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError, Output
@@ -123,7 +123,7 @@ def run(
     else:
         logs.info(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
         parts = parts_of(template_tissue, template_exclusion, hemispheres)
-        lies = orientation(brain_tissue, parts, params)
+        lies = find_orientation(brain_tissue, parts, params)
         judged += orientation_rows(brain, lies, params.min_orientation_margin)
         template_tissue = parts[lies.part]
         start = lies.expected.matrix
@@ -213,7 +213,7 @@ def run_proposal(
     tissue, template_tissue = volumes.read_tissue(volume), volumes.read_tissue(template)
     segments = masks.read_mask(exclusion)
     parts = parts_of(template_tissue, exclusion, hemispheres)
-    lies = orientation(tissue, parts, params)
+    lies = find_orientation(tissue, parts, params)
     for row in orientation_rows(brain, lies, params.min_orientation_margin):
         logs.info(f"{brain}: {row.check}: {row.value:.3g} {row.status} {row.remedy}")
     to_template = register(

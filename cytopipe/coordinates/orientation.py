@@ -121,7 +121,9 @@ def parts_of(template: Volume, exclusion: Path | None, hemispheres: Sides) -> di
     return {**parts, **halves} if hemispheres == "both" else halves
 
 
-def orientation(tissue: Volume, parts: Mapping[str, Volume], params: Coordinates) -> Orientation:
+def find_orientation(
+    tissue: Volume, parts: Mapping[str, Volume], params: Coordinates
+) -> Orientation:
     """Fit a brain to the template in every orientation.
 
     Centres of mass and radii of gyration give shift and scale. Turns about each of the three axes
