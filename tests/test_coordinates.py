@@ -31,6 +31,7 @@ PARAMS = Coordinates(
     min_orientation_margin=0.02,
     min_dice=0.7,
     max_alone=0.05,
+    gap_reach=0.05,
     return_mm=0.05,
     given_suffix=".h5",
     given_moves="points",
@@ -107,7 +108,7 @@ def brain():
 
 @pytest.fixture(scope="module")
 def registered(brain, template):
-    start = find_orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(brain, {"whole": template}, PARAMS).start
     return register(brain, template, start, "B01", "phantom", PARAMS)
 
 
@@ -121,7 +122,7 @@ def cortex():
 
 
 def test_the_start_is_close_and_keeps_left_and_right(brain, template, cortex):
-    matrix = find_orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    matrix = find_orientation(brain, {"whole": template}, PARAMS).start
     started = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
     assert np.median(np.linalg.norm(started - cortex[0], axis=1)) < 5
     assert (np.diag(matrix)[:3] > 0.5).all()
@@ -153,7 +154,7 @@ def test_the_wrong_direction_is_worse_and_detected(registered, brain, template, 
 
 @pytest.mark.slow
 def test_registration_is_repeatable(registered, brain, template, tmp_path):
-    start = find_orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(brain, {"whole": template}, PARAMS).start
     again = register(brain, template, start, "B01", "phantom", PARAMS)
     transforms.write(registered.full, tmp_path / "a.h5")
     transforms.write(again.full, tmp_path / "b.h5")

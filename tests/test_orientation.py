@@ -6,13 +6,12 @@ import test_coordinates
 from test_coordinates import PARAMS, coordinates_of, volume
 
 from cytopipe import coordinates
+from cytopipe.coordinates.coarse_fit import FLIPS, OTHER_AXES, Fit
 from cytopipe.coordinates.direction import alone, overlap
+from cytopipe.coordinates.gaps import beside_gap
 from cytopipe.coordinates.orientation import (
-    FLIPS,
     MIRRORED,
-    OTHER_AXES,
     TURNED,
-    Fit,
     find_orientation,
     orientation_rows,
     parts_of,
@@ -151,8 +150,34 @@ def test_a_brain_without_cerebellum_is_compared_with_the_template_without_it(
     assert (parts["cortex"].data == volume(labels_of, lower, HIGH).data).all()
     # without the mask, what the brain lacks is seen after the registration
     unmoved = affine_transform(np.eye(4), "B01", "t")
-    assert alone(unmoved, whole, template) > 0.02
-    assert alone(unmoved, template, whole) == 0
+    assert alone(unmoved, whole, template)[0] > 0.02
+    assert alone(unmoved, template, whole)[0] == 0
+
+
+def test_a_brain_without_a_lobe_does_not_move(brain, template):
+    """What the brain lacks is left out of the template; points beside it are told apart."""
+    whole = find_orientation(brain, {"whole": template}, PARAMS)
+    assert whole.template is template
+    data = brain.data.copy()
+    behind = brain.to_mm(np.moveaxis(np.indices(data.shape), 0, -1))[..., 1] < -17
+    data[behind] = 0
+    rest = find_orientation(Volume(data, brain.affine), {"whole": template}, PARAMS)
+    points = brain.to_mm(np.argwhere(data > 0)[::50])
+
+    def moved(matrix):
+        return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+    def error(matrix):
+        return np.median(np.linalg.norm(moved(matrix) - moved(whole.start), axis=1))
+
+    assert error(rest.expected.matrix) > 3 * error(rest.start)
+    assert error(rest.start) < 1.0
+    back = affine_transform(np.linalg.inv(rest.start), "t", "B01")
+    share, gap_mm = alone(back, template, Volume(data, brain.affine))
+    assert 0.08 < share < 0.25  # a seventh of the brain is missing
+    beside = beside_gap(moved(rest.start), gap_mm, 5.0)
+    assert 0 < beside.mean() < 0.3
+    assert points[beside][:, 1].max() < points[~beside][:, 1].mean()
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.5])
@@ -170,7 +195,7 @@ def test_the_fit_does_not_depend_on_the_size_of_the_brain(brain, template, scale
 @pytest.mark.parametrize("scale", [0.1, 0.8])
 def test_a_scaled_copy_of_the_template_is_registered(template, scale):
     small = Volume(template.data, np.diag([scale] * 3 + [1.0]) @ template.affine)
-    start = find_orientation(small, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(small, {"whole": template}, PARAMS).start
     used = register(small, template, start, "B01", "phantom", PARAMS)
     assert overlap(used.full, small, template).mean > 0.95
     points = template.to_mm(np.argwhere(template.data == 1)[::50])
