@@ -29,7 +29,12 @@ from cytopipe.coordinates.direction import (
     overlap,
 )
 from cytopipe.coordinates.gaps import beside_gap
-from cytopipe.coordinates.orientation import Sides, find_orientation, orientation_rows, parts_of
+from cytopipe.coordinates.orientation import (
+    Hemispheres,
+    find_orientation,
+    orientation_rows,
+    parts_of,
+)
 from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError, Output
@@ -68,7 +73,7 @@ def run(
     affine: Output,
     checks: Output,
     points: Output,
-    hemispheres: Sides = "both",
+    declared_hemispheres: Hemispheres = "",
     params: Coordinates,
 ) -> None:
     """Write a brain's transform to the template and its points with their coordinates.
@@ -87,7 +92,7 @@ def run(
     chains : the lab's table of transforms (`study.transform_table`) and the files that it names, or
         nothing. Without either, the brain is registered.
     anchoring_target : the volume whose voxels the anchorings count, or None.
-    hemispheres : those that the brain consists of, as the lab declares.
+    declared_hemispheres : those that the brain consists of, from brains.tsv.
     transform : written: ITK composite that moves POINTS from the stack to the template (in ITK's
         LPS). Resampling the stack's images on the template takes its inverse.
     affine : written: its affine part alone, to show how much the rest improves it.
@@ -125,7 +130,7 @@ def run(
         remedy = f"set coordinates.given_moves to the other value, or correct {supplied_transform}"
     else:
         logs.info(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
-        parts = parts_of(template_tissue, template_exclusion, hemispheres)
+        parts = parts_of(template_tissue, template_exclusion, declared_hemispheres)
         lies = find_orientation(brain_tissue, parts, params)
         judged += orientation_rows(brain, lies, params.min_orientation_margin)
         template_tissue = parts[lies.part]
@@ -199,7 +204,7 @@ def run_proposal(
     template: Path,
     exclusion: Path,
     proposed: Output,
-    hemispheres: Sides = "both",
+    declared_hemispheres: Hemispheres = "",
     params: Coordinates,
 ) -> None:
     """Transfer a template's mask of non-cortical tissue to a brain, for a person to correct.
@@ -209,7 +214,7 @@ def run_proposal(
     volume, template : label volumes (0 background, 1 gray, 2 white) of the whole brain in stack
         and template RAS mm.
     exclusion : mask in template RAS mm (`study.masks`), all of whose segments count.
-    hemispheres : those that the brain consists of, as the lab declares.
+    declared_hemispheres : those that the brain consists of, from brains.tsv.
     proposed : written: 1 where the brain's tissue lies in one of them, on the grid of `volume`.
 
     Raises
@@ -219,7 +224,7 @@ def run_proposal(
     """
     tissue, template_tissue = volumes.read_tissue(volume), volumes.read_tissue(template)
     segments = masks.read_mask(exclusion)
-    parts = parts_of(template_tissue, exclusion, hemispheres)
+    parts = parts_of(template_tissue, exclusion, declared_hemispheres)
     lies = find_orientation(tissue, parts, params)
     for row in orientation_rows(brain, lies, params.min_orientation_margin):
         logs.info(f"{brain}: {row.check}: {row.value:.3g} {row.status} {row.remedy}")

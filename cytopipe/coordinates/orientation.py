@@ -30,7 +30,8 @@ _FEWER_EVALUATIONS = 300
 _OTHER_PLANES = 2
 
 
-Sides = Literal["both", "left", "right"]
+# as brains.tsv declares them; "" if it does not say
+Hemispheres = Literal["", "both", "left", "right"]
 WHOLE = "whole"
 # the checks that a wrong orientation fails, before what depends on the brain
 TURNED = (
@@ -61,13 +62,15 @@ class Orientation:
     others: dict[str, Fit]
 
 
-def parts_of(template: Volume, exclusion: Path | None, hemispheres: Sides) -> dict[str, Volume]:
+def parts_of(
+    template: Volume, exclusion: Path | None, hemispheres: Hemispheres
+) -> dict[str, Volume]:
     """The template and the parts of it that a brain may consist of, by name; the likeliest first.
 
     Parameters
     ----------
     exclusion : mask of what is not cortex, template RAS mm (`study.masks`), or None.
-    hemispheres : those that the lab declares; with both, each one alone is a part as well.
+    hemispheres : those that the lab declares; if it does not say, each one alone is a part as well.
     """
     parts = {WHOLE: template}
     if exclusion is not None:
@@ -79,7 +82,7 @@ def parts_of(template: Volume, exclusion: Path | None, hemispheres: Sides) -> di
         parts["cortex"] = Volume(cortex, template.affine)
     r_mm = template.affine[0, 3] + template.affine[0, 0] * np.arange(template.data.shape[0])
     is_left = (r_mm < middle_mm(template))[:, None, None]
-    sides = ("left", "right") if hemispheres == "both" else (hemispheres,)
+    sides = {"": ("left", "right"), "both": ()}.get(hemispheres, (hemispheres,))
     halves = {
         f"{side} half" if name == WHOLE else f"{side} half of the {name}": Volume(
             np.where(is_left == (side == "left"), part.data, 0).astype(np.uint8), part.affine
@@ -87,7 +90,7 @@ def parts_of(template: Volume, exclusion: Path | None, hemispheres: Sides) -> di
         for name, part in parts.items()
         for side in sides
     }
-    return {**parts, **halves} if hemispheres == "both" else halves
+    return {**parts, **halves} if hemispheres in ("", "both") else halves
 
 
 def find_orientation(
