@@ -30,7 +30,6 @@ from cytopipe.coordinates.direction import (
 )
 from cytopipe.coordinates.gaps import beside_gap
 from cytopipe.coordinates.orientation import (
-    Hemispheres,
     find_orientation,
     orientation_rows,
     parts_of,
@@ -47,6 +46,7 @@ from cytopipe.numerics.frames import Chain
 from cytopipe.numerics.geometry import ImageRight, stack_to_ras
 from cytopipe.study import masks
 from cytopipe.study.config import Coordinates
+from cytopipe.study.declarations import Hemispheres
 
 VERSION = 4
 # voxels of a brain that are compared with a mask at a time, to limit memory

@@ -9,7 +9,6 @@ the other ways to cut a brain, and the parts of the template that the brain may 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study import masks
 from cytopipe.study.config import Coordinates
+from cytopipe.study.declarations import Hemispheres
 
 # starts that are optimised for the expected orientation, and evaluations of each; chosen
 _FOLLOWED, _EVALUATIONS = 2, 800
@@ -30,8 +30,6 @@ _FEWER_EVALUATIONS = 300
 _OTHER_PLANES = 2
 
 
-# as brains.tsv declares them; "" if it does not say
-Hemispheres = Literal["", "both", "left", "right"]
 WHOLE = "whole"
 # the checks that a wrong orientation fails, before what depends on the brain
 TURNED = (
