@@ -49,6 +49,12 @@ class Coordinates(ConfigSection):
         ge=0,
         le=1,
     )
+    gap_reach: float = field(
+        "Points within this share of the template's length of tissue that the brain lacks are "
+        "marked beside_gap, if it lacks more than max_alone.",
+        ge=0,
+        le=1,
+    )
     return_mm: float = field(
         "A point returns if the way to the template and back ends this near to its start; fields "
         "are inverted to 0.005 mm.",
