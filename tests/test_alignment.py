@@ -69,7 +69,7 @@ def test_coarse_search_finds_rotation_and_shift() -> None:
     true = about_centre(-33, 2500, 1200)
     moved, moved_labels = displaced(image, labels, true, False)
     fixed, moving = prepared(image, labels, 1), prepared(moved, moved_labels, 2)
-    rigid, _ = coarse.search(fixed, moving, 2048, np.pi / 3, np.pi / 36)
+    rigid, _ = coarse.search(fixed, moving, 2048, np.pi / 3, np.pi / 36)[0]
     assert abs(rigid.angle_rad - true.angle_rad) < np.radians(2.5)
     assert worst_px(rigid, true) < 10
 
@@ -82,7 +82,7 @@ def test_featureless_sections_are_uncertain() -> None:
     fixed, moving = prepared(smooth, labels, 1), prepared(moved, moved_labels, 2)
     params = PARAMS.model_copy(update={"min_inliers": 10_000})
     pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, params)
-    assert max(pair.peak_plain, pair.peak_mirrored) < PARAMS.min_peak
+    assert pair.agreement <= PARAMS.min_agreement
     assert (pair.status, pair.method) == (UNCERTAIN, "outline")
     assert not pair.mirrored
     assert worst_px(pair.rigid, true) < 3

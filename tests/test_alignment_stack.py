@@ -9,13 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slice_pairs import (
     CORNERS_UM,
-    PARAMS,
+    HEIGHT_UM,
     WIDTH_UM,
 )
 
-from cytopipe.alignment.acceptance import CONFLICT, judge_in_stack
-from cytopipe.alignment.stack import Place, choose_base, compose, links_of, mirror_flags
-from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow, rigid_columns
+from cytopipe.alignment.acceptance import CONFLICT, contradicted, judge_in_stack
+from cytopipe.alignment.handedness import handedness_of, log_odds_of_pair
+from cytopipe.alignment.links import fragments_of, links_of
+from cytopipe.alignment.stack import Place, choose_base, compose
+from cytopipe.formats.tables import (
+    ACCEPTED,
+    CANNOT_TELL,
+    MIRRORED,
+    PLAIN,
+    UNCERTAIN,
+    PairRow,
+    rigid_columns,
+)
 from cytopipe.numerics.geometry import Rigid, mirror, unmirror
 
 
@@ -37,10 +47,13 @@ def exact_pair(
         inliers_mirrored=counts[1],
         peak_plain=np.nan,
         peak_mirrored=np.nan,
+        log_odds_mirrored=5.0 if differ else -5.0,
         mirrored=differ,
         **rigid_columns(rigid),
+        sigma_um=20.0,
         residual_um=90.0,
         overlap=0.9,
+        agreement=1.0,
         tissue_mm2=900.0,
         method="features",
         status=ACCEPTED,
@@ -55,8 +68,12 @@ def composed(
     in_stack: dict[int, Rigid] | None = None,
 ) -> dict[int, Place]:
     """`compose` for sections of one width."""
-    links = links_of(pairs, flags, dict.fromkeys(flags, WIDTH_UM))
+    links = links_of(pairs, flags, dict.fromkeys(flags, (WIDTH_UM, HEIGHT_UM)), 20.0, 0.4)
     return compose(base, list(flags), links, onto or {}, in_stack or {})
+
+
+def is_mirrored(answers: dict[int, str]) -> dict[int, bool]:
+    return {number: answer == MIRRORED for number, answer in answers.items()}
 
 
 angles = st.floats(-3.0, 3.0)
@@ -101,7 +118,8 @@ def test_exact_pairs_give_the_exact_stack(
         p if i != lost else replace(p, status="x", **rigid_columns(None))
         for i, p in enumerate(near)
     ]
-    mirrored = mirror_flags(numbers, near + far, {}, PARAMS)
+    # the more probable answer, however little more
+    mirrored = is_mirrored(handedness_of(numbers, near + far, {}, 0.05, 0.5))
     assert mirrored == flags
     base = data.draw(st.sampled_from(numbers))
     places = composed(base, near + far, mirrored)
@@ -147,38 +165,88 @@ def test_one_wrong_pair_is_outvoted_and_not_used() -> None:
     flags = dict.fromkeys(numbers, False)
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs += [exact_pair(a, a + 200, true, flags, 2) for a in numbers[:-2]]
-    pairs[2] = replace(pairs[2], mirrored=True, inliers_plain=12, inliers_mirrored=40)
-    mirrored = mirror_flags(numbers, pairs, {}, PARAMS)
-    assert not any(mirrored.values())
-    final = judge_in_stack(pairs, mirrored, 900.0, 0.15)
+    pairs[2] = replace(pairs[2], mirrored=True, log_odds_mirrored=5.0)
+    answers = handedness_of(numbers, pairs, {}, 0.05, 0.99)
+    assert set(answers.values()) == {PLAIN}
+    final = judge_in_stack(pairs, is_mirrored(answers), 900.0, 0.15)
     assert [p.status for p in final] == [ACCEPTED] * 2 + [CONFLICT] + [ACCEPTED] * 6
-    assert set(composed(0, final, mirrored)) == set(numbers)
+    assert set(composed(0, final, is_mirrored(answers))) == set(numbers)
 
 
-def test_texture_peaks_count_where_inliers_are_few() -> None:
-    numbers, true = straight(5)
-    flags = {n: n == 200 for n in numbers}
+def test_two_pairs_call_a_section_mirrored_and_one_does_not() -> None:
+    numbers, true = straight(7)
+    flags = {n: n == 300 for n in numbers}
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
-    dull = [
-        replace(
-            p,
-            inliers_plain=4,
-            inliers_mirrored=4,
-            peak_plain=4.5 if p.mirrored else 15.0,
-            peak_mirrored=15.0 if p.mirrored else 4.5,
-        )
-        for p in pairs
-    ]
-    assert mirror_flags(numbers, dull, {}, PARAMS) == flags
+    answers = handedness_of(numbers, pairs, {}, 0.05, 0.99)
+    assert answers == {n: MIRRORED if n == 300 else PLAIN for n in numbers}
+    flags = {n: n == 600 for n in numbers}
+    pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
+    answers = handedness_of(numbers, pairs, {}, 0.05, 0.99)
+    assert answers == {n: CANNOT_TELL if n == 600 else PLAIN for n in numbers}
+
+
+def test_a_symmetric_brain_shows_no_handedness() -> None:
+    """The evidence of each pair is noise; nothing is called mirrored, and a person is asked."""
+    rng = np.random.default_rng(3)
+    numbers, true = straight(90)
+    flags = dict.fromkeys(numbers, False)
+    pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
+    pairs += [exact_pair(a, a + 200, true, flags, 2) for a in numbers[:-2]]
+    noise = [log_odds_of_pair(int(a), int(b), t) for a, b, t in zip(
+        rng.poisson(25, len(pairs)), rng.poisson(25, len(pairs)), rng.logistic(0, 1, len(pairs)),
+        strict=True,
+    )]  # fmt: skip
+    pairs = [replace(p, log_odds_mirrored=v) for p, v in zip(pairs, noise, strict=True)]
+    answers = list(handedness_of(numbers, pairs, {}, 0.05, 0.99).values())
+    assert answers.count(MIRRORED) == 0
+    assert answers.count(CANNOT_TELL) > 20
+
+
+def test_the_evidence_of_a_pair_grows_with_its_margin_and_is_limited() -> None:
+    assert abs(log_odds_of_pair(22, 25, 0.5)) < 1
+    assert log_odds_of_pair(20, 40, 3.0) > 3
+    assert log_odds_of_pair(240, 9, -30.0) == -5
+    assert log_odds_of_pair(9, 240, 30.0) == -log_odds_of_pair(240, 9, -30.0)
 
 
 def test_a_confirmed_flag_decides_the_handedness_of_all() -> None:
-    numbers, true = straight(5)
-    flags = {n: n == 200 for n in numbers}
+    numbers, true = straight(7)
+    flags = {n: n == 300 for n in numbers}
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
-    assert mirror_flags(numbers, pairs, {}, PARAMS) == flags
-    turned = mirror_flags(numbers, pairs, {200: False}, PARAMS)
-    assert turned == {n: n != 200 for n in numbers}
+    pairs += [exact_pair(a, a + 200, true, flags, 2) for a in numbers[:-2]]
+    assert is_mirrored(handedness_of(numbers, pairs, {}, 0.05, 0.99)) == flags
+    turned = handedness_of(numbers, pairs, {300: False}, 0.05, 0.99)
+    assert turned == {n: PLAIN if n == 300 else MIRRORED for n in numbers}
+
+
+def test_triangles_find_the_pair_that_is_wrong() -> None:
+    numbers, true = straight(8)
+    flags = dict.fromkeys(numbers, False)
+    pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
+    pairs += [exact_pair(a, a + 200, true, flags, 2) for a in numbers[:-2]]
+    sizes_um = dict.fromkeys(numbers, (WIDTH_UM, HEIGHT_UM))
+
+    def against(pairs: list[PairRow]) -> set[tuple[int, int]]:
+        return contradicted(links_of(pairs, flags, sizes_um, 20.0, 0.4), sizes_um, 768.0)
+
+    assert against(pairs) == set()
+    within = [*pairs[:3], replace(pairs[3], x_um=pairs[3].x_um + 500.0), *pairs[4:]]
+    assert against(within) == set()
+    wrong = [*pairs[:3], replace(pairs[3], x_um=pairs[3].x_um + 3000.0), *pairs[4:]]
+    assert against(wrong) == {(300, 400)}
+    # the last section is in one triangle: either of its pairs may be wrong
+    last = [*pairs[:6], replace(pairs[6], x_um=pairs[6].x_um + 3000.0), *pairs[7:]]
+    assert against(last) == {(600, 700), (500, 700)}
+
+
+def test_the_largest_fragment_comes_first() -> None:
+    numbers, true = straight(7)
+    flags = dict.fromkeys(numbers, False)
+    pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
+    pairs[1] = replace(pairs[1], status=UNCERTAIN)
+    sizes_um = dict.fromkeys(numbers, (WIDTH_UM, HEIGHT_UM))
+    fragments = fragments_of(numbers, links_of(pairs, flags, sizes_um, 20.0, 0.4))
+    assert fragments == [[200, 300, 400, 500, 600], [0, 100]]
 
 
 def test_a_section_with_little_tissue_is_uncertain_and_not_the_base() -> None:
@@ -187,4 +255,4 @@ def test_a_section_with_little_tissue_is_uncertain_and_not_the_base() -> None:
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs[1] = replace(pairs[1], tissue_mm2=100.0)
     assert [p.status for p in judge_in_stack(pairs, flags, 1000.0, 0.15)] == [ACCEPTED, UNCERTAIN]
-    assert choose_base(numbers, {0: 900.0, 100: 50.0, 200: 800.0}, pairs, 0.15) == 0
+    assert choose_base(numbers, {0: 900.0, 100: 50.0, 200: 800.0}, 100.0, 150.0) == 0

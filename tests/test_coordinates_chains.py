@@ -34,7 +34,7 @@ FULL_UM = 100.0
 PLACE = tables.StackRow(
     brain="B01", section=7, z_um=140.0, mirrored=True, angle_rad=0.3, x_um=500.0, y_um=-900.0,
     width_um=(WIDTH - 1) * FULL_UM, height_um=(HEIGHT - 1) * FULL_UM, full_spacing_um=FULL_UM,
-    via=0, sigma_um=400.0, image_right="R", status="ok",
+    handedness="mirrored", fragment=1, via=0, sigma_um=400.0, image_right="R", status="ok",
 )  # fmt: skip
 
 

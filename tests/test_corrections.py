@@ -23,7 +23,7 @@ from cytopipe.alignment.acceptance import PERSON
 from cytopipe.alignment.manual_decisions import manual_places, manual_rigid_between, proposals
 from cytopipe.alignment.pairwise.pairs import manual_pair
 from cytopipe.files import InputError
-from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, rigid_columns
+from cytopipe.formats.tables import ACCEPTED, MIRRORED, PLAIN, UNCERTAIN, rigid_columns
 from cytopipe.numerics.geometry import Rigid
 from cytopipe.study.corrections import COLUMNS, Proposal, corrected, write_proposals
 from cytopipe.study.sections import Section
@@ -184,7 +184,8 @@ def test_proposals_have_the_format_of_corrections(tmp_path: Path) -> None:
     pairs[1] = replace(pairs[1], status="too little overlap", **rigid_columns(None))
     pairs[2] = replace(pairs[2], status=UNCERTAIN)
     statuses = {0: "ok", 100: "ok", 200: "unaligned", 300: "uncertain"}
-    proposed = proposals(sections, pairs, flags, statuses)
+    handedness = {n: MIRRORED if flag else PLAIN for n, flag in flags.items()}
+    proposed = proposals(sections, pairs, handedness, statuses)
     assert [(p.section, p.mirrored, p.excluded) for p in proposed] == [
         (100, True, None),
         (200, None, True),
@@ -201,4 +202,4 @@ def test_proposals_have_the_format_of_corrections(tmp_path: Path) -> None:
     write_proposals([Proposal(0)], path, "B01")
     assert corrected(sections, tmp_path / "manual") == sections
     confirmed = [replace(s, mirrored=flags[s.section]) for s in sections]
-    assert [p.section for p in proposals(confirmed, pairs, flags, statuses)] == [200, 300]
+    assert [p.section for p in proposals(confirmed, pairs, handedness, statuses)] == [200, 300]

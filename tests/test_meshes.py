@@ -89,7 +89,7 @@ def test_distance_to_a_sphere(sphere: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 def solid_of(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    solid = topology.correct_topology(field > 0.5, field)
+    solid = topology.correct_topology(field > 0.5, field, 10)
     return solid, meshes.marching_cubes(topology.nudge(field, solid), 0.5)[1]
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from table_rows import row as row_of
 
 from cytopipe import midline
-from cytopipe.formats import images, surfaces, tables
+from cytopipe.formats import images, surfaces, tables, volumes
+from cytopipe.formats.volumes import regular_affine
 from cytopipe.midline.refinement import enter, refine, tissue_share
 from cytopipe.midline.surface_cuts import Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.numerics.geometry import Placement, Rigid, ras_to_stack, section_to_pixels
@@ -16,7 +17,14 @@ from cytopipe.study.config import Midline
 
 # half pixels, so that the circles cross the axes between two pixels
 INNER, OUTER = 20.5, 34.5
-PARAMS = Midline(spacing_mm=1.0, target="laplacian", max_move_mm=2.0, window_mm=2.0, min_tissue=0.5)
+PARAMS = Midline(
+    spacing_mm=1.0,
+    target="laplacian",
+    max_move_mm=2.0,
+    keep_moved=False,
+    window_mm=2.0,
+    min_tissue=0.5,
+)
 
 
 def annulus(size=81):
@@ -210,10 +218,8 @@ def study(tmp_path):
     ):
         paths[name] = tmp_path / f"{name}.parquet"
         tables.write_rows(kind, content, paths[name])
-    return paths | {"labels": tmp_path / "labels.tif", "midline": tmp_path / "midline.parquet"}, (
-        pages,
-        centres,
-    )
+    paths |= {"labels": tmp_path / "labels.tif", "midline": tmp_path / "midline.parquet"}
+    return paths | {"exclusion": []}, (pages, centres)
 
 
 def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
@@ -262,3 +268,40 @@ def test_points_without_tissue_are_marked(study):
     lost = first[first["hemisphere"] == "L"]
     assert (lost["status"] == "low_tissue").mean() > 0.9
     assert (first.loc[first["hemisphere"] == "R", "status"] == "ok").all()
+
+
+@pytest.mark.parametrize("format_mm", [0.2, 0.5])
+def test_points_do_not_lie_in_tissue_that_a_person_excluded(study, tmp_path, format_mm):
+    paths, (_, centres) = study
+    centre = centres["L"]
+    # the upper half of the left ball, a box on a grid of its own
+    affine = regular_affine(format_mm, centre - (8, 8, 0))
+    box = np.ones(np.array([16, 16, 8]) * round(1 / format_mm), np.uint8)
+    volumes.write(volumes.Volume(box, affine), tmp_path / "exclusion.nii.gz")
+    midline.run(
+        brain="B01", params=PARAMS, **paths | {"exclusion": [tmp_path / "exclusion.nii.gz"]}
+    )
+    points = tables.read(tables.MidlineRow, paths["midline"])
+    s_mm = -points["y_stack_um"] / 1000
+    above = (points["hemisphere"] == "L") & (s_mm > centre[2] + format_mm)
+    assert above.sum() > 10 and not (points.loc[above, "status"] == "ok").any()
+    assert (points.loc[above, "status"] == "excluded").any()
+    right = points["hemisphere"] == "R"
+    assert (points.loc[right, "status"] == "ok").all()
+    # the border of what was excluded is not a pial surface: depth is that of the whole ring
+    below = (points["hemisphere"] == "L") & (s_mm < centre[2] - 0.7) & (points["status"] == "ok")
+    assert below.sum() > 10
+    assert np.abs(points.loc[below, "depth"] - 0.5).max() < 0.01
+    radius = np.hypot(points["x_stack_um"] / 1000 - centre[0], s_mm - centre[2])
+    assert np.abs(radius[below] - np.sqrt(4.0 * 6.2)).max() < 0.15
+
+
+def test_a_point_that_has_moved_as_far_as_it_may_is_kept_only_if_asked():
+    labels, middle = annulus()
+    start = ring(INNER + 1, middle)
+    returned = refine(labels, start, "laplacian", 2.0)
+    kept = refine(labels, start, "laplacian", 2.0, keep_moved=True)
+    assert not returned.reached.any() and (returned.points_px == start).all()
+    assert kept.reached.all()
+    moved = np.linalg.norm(kept.points_px - start, axis=1)
+    assert moved == pytest.approx(2.0, abs=0.05)

@@ -9,7 +9,7 @@ import pytest
 from cytopipe import midsurface
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, volumes
-from cytopipe.midsurface import hemispheres
+from cytopipe.midsurface import alarms, hemispheres
 from cytopipe.numerics import meshes
 from cytopipe.study.config import Midsurface
 
@@ -25,7 +25,17 @@ PARAMS = Midsurface(
     remesh_iterations=8,
     farthest_mm=6.0,
     smoothing_rounds=2,
+    white_lining=0.5,
     open_sulci=False,
+    sulcus_share=0.65,
+    sulcus_fall=0.4,
+    usual_thickness_mm=10.0,
+    pocket_mm3=2.0,
+    fairing_rounds=10,
+    lost_mm=3.0,
+    most_buried=0.005,
+    most_lost=0.02,
+    most_volume_ratio=1.15,
 )
 
 
@@ -173,7 +183,7 @@ def test_poisson_reconstruction_is_skipped_if_it_breaks_the_surface(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tissue, truth = two_balls(callosum=False)
-    depth, _ = midsurface.hemisphere_depth(tissue, truth == 1, 5e-4)
+    depth, *_ = midsurface.hemisphere_depth(tissue, truth == 1, PARAMS)
 
     def torus(*_: object) -> tuple[np.ndarray, np.ndarray]:
         i, j, k = np.indices((40, 40, 16)) - 7.3 - np.array([12, 12, 0])[:, None, None, None]
@@ -181,21 +191,58 @@ def test_poisson_reconstruction_is_skipped_if_it_breaks_the_surface(
         return meshes.marching_cubes(field.astype(np.float32), 0.5)
 
     monkeypatch.setattr(meshes, "poisson", torus)
-    surface = midsurface.midsurface(depth, 6, VOXEL_MM, 8)
+    surface = midsurface.midsurface(depth, PARAMS)
     assert "without Poisson" in surface.status
     assert meshes.euler_number(surface.faces) == 2
     radius = np.linalg.norm(surface.vertices - CENTRE_MM["L"], axis=1)
     assert np.abs(radius - 2 * 5 * 8 / 13).max() < VOXEL_MM
 
 
-def test_cavities_count_as_white_matter() -> None:
-    labels = np.zeros((12, 12, 12), np.uint8)
-    labels[2:10, 2:10, 2:10] = 1
+def test_only_cavities_lined_by_white_matter_count_as_white_matter() -> None:
+    labels = np.zeros((20, 12, 12), np.uint8)
+    labels[2:18, 2:10, 2:10] = 1
     labels[3:9, 3:9, 3:9] = 2
-    labels[5:7, 5:7, 5:7] = 0
-    filled = midsurface.fill_cavities(labels)
-    assert (filled[5:7, 5:7, 5:7] == 2).all()
+    hole, pocket = (slice(5, 7),) * 3, (slice(12, 15), slice(5, 7), slice(5, 7))
+    labels[hole] = labels[pocket] = 0
+    filled = midsurface.fill_cavities(labels, white_lining=0.5)
+    assert (filled[hole] == 2).all()
+    assert (filled[pocket] == 0).all()
     assert (filled != labels).sum() == 8
+
+
+def test_a_closed_pocket_stays_a_sulcus(tmp_path: Path) -> None:
+    """A sulcus whose mouth is closed: the mid-surface follows its walls, and it stays a sphere."""
+    tissue, _ = two_balls(callosum=False)
+    mm = tissue.to_mm(np.moveaxis(np.indices(tissue.data.shape), 0, -1)) - CENTRE_MM["L"]
+    below = np.maximum(-mm[..., 2], 0)
+    to_slit = np.hypot(mm[..., 0], below)
+    inside = np.linalg.norm(mm, axis=-1) < OUTER_MM
+    tissue.data[inside & (to_slit < 2.5)] = 1
+    tissue.data[(np.linalg.norm(mm, axis=-1) < 6.5) & (to_slit < 0.6)] = 0
+    run(tmp_path, tissue)
+    row = tables.read_rows(tables.SurfaceRow, tmp_path / "surfaces.parquet")[0]
+    assert row.euler == 2 and row.buried_share < 0.002
+    vertices = surfaces.read(tmp_path / "L.surf.gii").vertices - CENTRE_MM["L"]
+    wall = (abs(vertices[:, 2] - 2) < 1.5) & (abs(vertices[:, 1]) < 2) & (abs(vertices[:, 0]) < 3)
+    assert wall.any()
+
+
+def test_gray_matter_without_a_surface_raises_an_alarm(shells: Path) -> None:
+    depth, tissue = volumes.read(shells / "depth.nii.gz"), two_balls(callosum=False)[0]
+    vertices = surfaces.read(shells / "L.surf.gii").vertices
+    gray = (tissue.data == 1) & (np.arange(tissue.data.shape[0]) < 38)[:, None, None]
+    whole = alarms.lost_cortex(gray, depth, vertices, 3.0)
+    assert whole == alarms.LostCortex(0.0, 0.0, "")
+    upper = vertices[vertices[:, 2] > CENTRE_MM["L"][2] - 2]
+    half = alarms.lost_cortex(gray, depth, upper, 3.0)
+    assert 0.03 < half.buried_share < half.share < 0.5
+    size, place = half.places.split(" mm3 ", 1)
+    assert float(size) == pytest.approx(half.share * gray.sum() * VOXEL_MM**3, rel=0.1)
+    assert "at R -7 A 30 S -28" in place
+    row = tables.read_rows(tables.SurfaceRow, shells / "surfaces.parquet")[0]
+    assert alarms.doubts(row, PARAMS) == []
+    worse = replace(row, lost_share=half.share, buried_share=half.buried_share, volume_ratio=1.3)
+    assert len(alarms.doubts(worse, PARAMS)) == 3
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])

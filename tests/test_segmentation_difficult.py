@@ -6,10 +6,13 @@ import pytest
 from scipy import ndimage
 from test_segmentation import PAPER, PARAMS, SLIDE, dice
 
+import cytopipe.segmentation as stage
+from cytopipe.formats.images import read_labels, write_pyramid
 from cytopipe.formats.images.gray import gray_range, to_8_bit
 from cytopipe.formats.tables import NO_WHITE, OK
 from cytopipe.segmentation import neighbours
 from cytopipe.segmentation.section import Segmented, segment
+from cytopipe.study.sections import Section
 
 SPACING_UM = 128.0
 
@@ -207,7 +210,14 @@ def vignetted(image, true):
     return (image * (1 - 0.1 * (y[:, None] ** 2 + x**2))).astype(np.uint8), true
 
 
-@pytest.mark.parametrize("spoil", [padded, turned_and_padded, framed, vignetted])
+def scanned_in_steps(image, true):
+    """The scanner left out a corner, which is white like the padding."""
+    image, true = padded(image, true)
+    image[:110, :160], true[:110, :160] = 255, 0
+    return image, true
+
+
+@pytest.mark.parametrize("spoil", [padded, turned_and_padded, framed, vignetted, scanned_in_steps])
 @pytest.mark.parametrize("slide", [SLIDE, 205])
 def test_what_surrounds_the_slide_does_not_matter(spoil, slide):
     image, true = spoil(*section(sulci_px=(2.0, 3.0), slide=slide))
@@ -217,12 +227,47 @@ def test_what_surrounds_the_slide_does_not_matter(spoil, slide):
     assert gray > 0.96 and white > 0.97
 
 
-def test_tissue_that_is_cut_off_is_found_and_said():
+@pytest.mark.parametrize("padding", [None, 0, 255])
+def test_tissue_that_is_cut_off_is_found_and_said(padding):
     image, true = section()
     image, true = image[60:-20, 60:-60], true[60:-20, 60:-60]
+    if padding is not None:
+        image, true = np.pad(image, 40, constant_values=padding), np.pad(true, 40)
     segmented = segment(np.ascontiguousarray(image), SPACING_UM, PARAMS)
     assert segmented.remarks == "cut off"
+    assert dice(segmented.labels > 0, true > 0) > 0.98
+
+
+def test_a_scan_without_a_slide_says_so():
+    image, _ = section(contrast=0.6)
+    segmented = segment(np.ascontiguousarray(image[90:210, 100:280]), SPACING_UM, PARAMS)
+    assert segmented.status != OK or "slide" in segmented.remarks
+
+
+def test_a_hair_and_the_edge_of_a_cover_slip_are_not_tissue():
+    image, true = section()
+    cv2.line(image, (5, 20), (300, 8), 60, 2)
+    cv2.rectangle(image, (3, 3), (376, 296), 120, 2)
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert segmented.remarks == ""
     assert dice(segmented.labels > 0, true > 0) > 0.99
+
+
+@pytest.mark.parametrize("paper", [250, 200])
+def test_a_label_on_a_blank_slide_is_not_tissue(paper):
+    image = np.full((300, 380), SLIDE, np.float64)
+    image[20:90, 20:140] = paper
+    image += np.random.default_rng(4).normal(size=image.shape)
+    image = image.clip(0, 255).astype(np.uint8)
+    cv2.putText(image, "B01", (30, 70), 0, 1.5, 30, 4)
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert segmented.status == "blank"
+
+
+def test_a_blank_scan_with_padding_is_blank():
+    image = SLIDE - 20 + np.random.default_rng(5).normal(size=(300, 380))
+    image = np.pad(image.astype(np.uint8), 50, constant_values=255)
+    assert segment(image, SPACING_UM, PARAMS).status == "blank"
 
 
 def test_ink_is_not_tissue():
@@ -274,3 +319,64 @@ def test_a_section_of_16_bits_is_like_one_of_8():
     segmented = segment(to_8_bit(deep, *gray_range(deep)), SPACING_UM, PARAMS)
     gray, white = scores(segmented, true)
     assert gray > 0.97 and white > 0.97
+
+
+# --- what must not be lost
+
+
+def test_white_matter_of_less_than_half_the_stain_stays_tissue_beside_a_ventricle():
+    image, true = section(contrast=0.65)
+    y, x = np.mgrid[:300, :380]
+    ventricle = np.hypot((y - 150) / 12, (x - 190) / 60) < 1
+    image[ventricle], true[ventricle] = SLIDE, 0
+    # a strip of gray matter between two of white matter, as around a ventricle
+    strip = (np.abs(y - 175) < 4) & (np.abs(x - 190) < 70)
+    image[strip], true[strip] = SLIDE - 100, 1
+    labels = segment(image, SPACING_UM, PARAMS).labels
+    assert np.count_nonzero((labels == 0) != (true == 0)) < 0.005 * labels.size
+
+
+def test_a_densely_stained_piece_is_not_ink():
+    """A cerebellum: dense and pale leaves, apart from the cerebrum."""
+    image, _ = section(contrast=0.5)
+    y, x = np.mgrid[:300, :380]
+    piece = np.hypot(y - 40, x - 50) < 30
+    leaves = np.where((x // 4) % 2 == 0, 150, 70)
+    image[piece] = (SLIDE - leaves)[piece]
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert segmented.remarks == ""
+    assert (segmented.labels[piece] > 0).mean() > 0.99
+
+
+def test_a_rectangular_piece_of_tissue_is_no_scan_in_padding():
+    random = np.random.default_rng(3)
+    image = np.full((300, 380), SLIDE, np.uint8)
+    image[60:240, 80:300] = np.clip(random.normal(130, 12, (180, 220)), 0, 255)
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert np.count_nonzero(segmented.labels) == pytest.approx(180 * 220, rel=0.01)
+
+
+def test_a_section_too_small_to_show_its_white_matter_learns_from_its_chunk(tmp_path):
+    pale, true = section(contrast=0.25)
+    small = np.full_like(pale, SLIDE)
+    y, x = np.mgrid[:300, :380]
+    near = np.hypot(y - 45, x - 190) < 30
+    small[near] = pale[near]
+    alone = segment(small, SPACING_UM, PARAMS)
+    assert not alone.has_evidence and not (alone.labels == 2).any()
+    paths, sections = [], []
+    for number, image in enumerate((pale, small, pale), start=1):
+        path = tmp_path / f"{number:05d}.ome.tif"
+        write_pyramid(image, path, SPACING_UM, SPACING_UM)
+        sections.append(Section("B01", number, str(path), SPACING_UM, 20.0))
+        paths.append(path)
+    stage.run(
+        sections=sections,
+        images=paths,
+        manual=[],
+        labels=tmp_path / "labels.tif",
+        table=tmp_path / "table.parquet",
+        params=PARAMS.model_copy(update={"spacing_um": SPACING_UM}),
+    )
+    white = read_labels(tmp_path / "labels.tif", 1) == 2
+    assert dice(white, near & (true == 2)) > 0.8

@@ -92,7 +92,7 @@ def at_20_degrees(params: Alignment) -> tuple[int, int]:
     )
     step = np.radians(params.rotation_step_deg)
     max_rotation = np.radians(params.max_rotation_deg)
-    start, _ = coarse.search(fixed, moving, params.coarse_um, max_rotation, step)
+    start, _ = coarse.search(fixed, moving, params.coarse_um, max_rotation, step)[0]
     ours_of = [
         features_of(section, turn, params)
         for section, turn in ((fixed, 0.0), (moving, start.angle_rad))

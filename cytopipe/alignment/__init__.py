@@ -5,14 +5,17 @@ face-down scans by eye). `acceptance` decides which pairs are accepted. These ar
 from the centre section (`stack`), then all solved together (`graph`).
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cytopipe import provenance
-from cytopipe.alignment.acceptance import judge_in_stack
+from cytopipe.alignment.acceptance import contradicted, judge_in_stack
 from cytopipe.alignment.audit import from_files
 from cytopipe.alignment.graph import relax
+from cytopipe.alignment.handedness import handedness_of
+from cytopipe.alignment.links import fragments_of, links_of
 from cytopipe.alignment.manual_decisions import manual_places, manual_rigid_between, proposals
 from cytopipe.alignment.pairwise.pairs import align_pair, manual_pair
 from cytopipe.alignment.pairwise.prepared_section import (
@@ -21,9 +24,13 @@ from cytopipe.alignment.pairwise.prepared_section import (
     read_section,
 )
 from cytopipe.alignment.pairwise.surf_features import Features, features_of
-from cytopipe.alignment.stack import Place, choose_base, compose, links_of, mirror_flags
+from cytopipe.alignment.stack import Place, choose_base, compose
 from cytopipe.files import InputError, Output
 from cytopipe.formats.tables import (
+    CANNOT_TELL,
+    MIRRORED,
+    PLAIN,
+    UNCERTAIN,
     AuditRow,
     PairRow,
     SegmentationRow,
@@ -41,7 +48,10 @@ from cytopipe.study.sections import Section, chunk_of
 
 __all__ = ["run", "run_audit", "run_pairs"]
 
-VERSION = 3
+VERSION = 4
+# share of the error of pairs that follow the anatomy that all of them have in common, so that it
+# adds up along the stack; a phantom without shared texture drifts by 0.2 mm per mm
+_DRIFT = 0.5
 
 
 @provenance.recorded
@@ -93,9 +103,10 @@ def run_pairs(
                     else manual_pair(fixed, moving, rigid, distance, params)
                 )
                 info(
-                    f"{pair.moving} to {pair.fixed}: {pair.status} by {pair.method}, inliers "
-                    f"{pair.inliers_plain} plain, {pair.inliers_mirrored} mirrored, peak "
-                    f"{pair.peak_plain:.1f} plain, {pair.peak_mirrored:.1f} mirrored"
+                    f"{pair.moving} to {pair.fixed}: {pair.status} by {pair.method}, confirmed by "
+                    f"{pair.agreement:.2f} of the tissue; log odds of mirrored "
+                    f"{pair.log_odds_mirrored:.1f}, inliers {pair.inliers_plain} plain, "
+                    f"{pair.inliers_mirrored} mirrored"
                 )
                 rows.append(pair)
         features = features_of(moving, 0.0, params)
@@ -145,29 +156,54 @@ def run(
     ]
     places: dict[int, Place] = {}
     mirrored: dict[int, bool] = {}
+    handedness: dict[int, str] = {}
+    fragments: list[list[int]] = []
     sigma_um: dict[int, float] = {}
+    thickness_um = sections[0].thickness_um
     if usable:
         confirmed = {s.section: s.mirrored for s in usable if s.mirrored is not None}
-        mirrored = mirror_flags(numbers, judged, confirmed, params)
+        handedness = handedness_of(
+            numbers, judged, confirmed, params.mirrored_share, params.min_confidence
+        )
+        mirrored = {number: answer == MIRRORED for number, answer in handedness.items()}
         onto, in_stack = manual_places(usable, judged)
         tissue_mm2 = {number: segmented[number].tissue_mm2 for number in numbers}
-        judged = judge_in_stack(judged, mirrored, max(tissue_mm2.values()), params.min_tissue_share)
-        base = choose_base(numbers, tissue_mm2, judged, params.min_tissue_share)
         sizes_um = {n: (segmented[n].width_um, segmented[n].height_um) for n in numbers}
-        links = links_of(judged, mirrored, {n: width for n, (width, _) in sizes_um.items()})
+        judged = judge_in_stack(judged, mirrored, max(tissue_mm2.values()), params.min_tissue_share)
+        links = links_of(judged, mirrored, sizes_um, thickness_um, params.anatomy_ratio)
+        against = contradicted(links, sizes_um, params.part_um)
+        judged = [
+            replace(pair, status=UNCERTAIN) if pair.sections in against else pair for pair in judged
+        ]
+        links = links_of(judged, mirrored, sizes_um, thickness_um, params.anatomy_ratio)
+        fragments = fragments_of(numbers, links)
+        enough_mm2 = params.min_tissue_share * max(tissue_mm2.values())
+        # two sections that one pair connects may have been connected by chance
+        largest = fragments[0] if len(fragments[0]) > 2 else numbers
+        base = choose_base(largest, tissue_mm2, (numbers[0] + numbers[-1]) / 2, enough_mm2)
+        fragments.sort(key=lambda fragment: base not in fragment)
         places = compose(base, numbers, links, onto, in_stack)
         if params.composition == "graph":
             places, sigma_um = relax({base, *in_stack}, places, links, sizes_um)
+            for number, placed in places.items():
+                drift_um = _DRIFT * params.anatomy_ratio * placed.uncertain_um
+                sigma_um[number] = float(np.hypot(sigma_um[number], drift_um))
         info(
-            f"{brain}: {len(places)} of {len(usable)} usable sections placed around {base}; "
-            f"mirrored: {[number for number in numbers if mirrored[number]] or 'none'}"
+            f"{brain}: {len(places)} of {len(usable)} usable sections placed around {base}, "
+            f"{len(fragments[0])} of them by accepted pairs; "
+            f"mirrored: {[n for n in numbers if mirrored[n]] or 'none'}; cannot tell: "
+            f"{[n for n in numbers if handedness[n] == CANNOT_TELL] or 'none'}"
         )
+    of_fragment = {n: i for i, fragment in enumerate(fragments, start=1) for n in fragment}
     rows = []
     for section in sections:
         number = section.section
         place = places.get(number)
-        if statuses[number] == "ok" and (place is None or not place.certain):
-            statuses[number] = "unaligned" if place is None else "uncertain"
+        if statuses[number] == "ok":
+            if place is None:
+                statuses[number] = "unaligned"
+            elif not place.certain or handedness[number] == CANNOT_TELL:
+                statuses[number] = UNCERTAIN
         row = segmented.get(number)
         rows.append(
             StackRow(
@@ -178,14 +214,16 @@ def run(
                 height_um=row.height_um if row else np.nan,
                 full_spacing_um=row.full_spacing_um if row else section.spacing_um,
                 mirrored=mirrored.get(number, bool(section.mirrored)),
+                handedness=handedness.get(number, MIRRORED if section.mirrored else PLAIN),
                 **rigid_columns(place.rigid if place else None),
+                fragment=of_fragment.get(number, 0),
                 via=place.via if place else -1,
                 sigma_um=sigma_um.get(number, np.nan),
                 image_right=image_right,
                 status=statuses[number],
             )
         )
-    write_proposals(proposals(sections, judged, mirrored, statuses), proposed, brain)
+    write_proposals(proposals(sections, judged, handedness, statuses), proposed, brain)
     write_rows(PairRow, judged, pairs)
     write_rows(StackRow, rows, stack)
 

@@ -13,7 +13,8 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 from scipy.special import chdtr, chdtrc  # scipy.stats takes a second to load
 
-from cytopipe.alignment.stack import Link, Place
+from cytopipe.alignment.links import Link
+from cytopipe.alignment.stack import Place
 from cytopipe.numerics.geometry import Floats
 
 # most steps with each kind of weights, and the step at which they end; chosen, not measured
@@ -24,9 +25,7 @@ _FREEDOMS = 3
 # the residual, in standard deviations, from which a pair counts less; one in ten good pairs exceeds
 # it (chi-squared with 3 degrees of freedom)
 _LARGE = 2.5
-# relative standard deviations, chosen, not measured: an uncertain pair has 25 times the variance of
-# a certain one, and a pair by a person overrules all others
-_UNCERTAIN_FACTOR = 5.0
+# standard deviation of a pair by a person, relative to its own: it overrules all others
 _MANUAL_FACTOR = 1e-3
 
 
@@ -66,24 +65,20 @@ def relax(
         section: np.array([place.rigid.angle_rad, place.rigid.x_um, place.rigid.y_um])
         for section, place in places.items()
     }
-    # relative standard deviations: 1 for a certain pair at the usual distance
-    apart = np.array([abs(link.moving - link.fixed) for link in links], np.float64)
-    certain = np.array([link.certain for link in links])
     manual = np.array([link.manual for link in links])
-    factor = np.where(manual, _MANUAL_FACTOR, np.where(certain, 1.0, _UNCERTAIN_FACTOR))
-    spread = apart / np.median(apart) * factor
+    spread = np.array([link.sigma_um for link in links]) * np.where(manual, _MANUAL_FACTOR, 1.0)
     moving_sizes_um = np.array([sizes_um[link.moving] for link in links])
     points = np.array([[0.25], [0.75]]) * moving_sizes_um[:, None]
     targets = np.array([link.rigid(p) for link, p in zip(links, points, strict=True)])
     ends = np.stack([points, targets], axis=1)
-    scale_um = np.inf
+    scale = np.inf
     for kind in ("huber", "cauchy"):
         for _ in range(_ROUNDS):
             residuals, jacobian = _linearised(links, ends, state, column)
-            off_um = np.linalg.norm(residuals, axis=(1, 2)) / spread
+            off = np.linalg.norm(residuals, axis=(1, 2)) / spread
             if kind == "huber":
-                scale_um = _scale(off_um, scale_um, len(links) - len(free))
-            weights = np.where(manual, 1.0, _weights(off_um, scale_um, kind)) / spread**2
+                scale = _scale(off, scale, len(links) - len(free))
+            weights = np.where(manual, 1.0, _weights(off, scale, kind)) / spread**2
             row_weights = np.repeat(weights, 4)
             normal = (jacobian.T @ sparse.diags(row_weights) @ jacobian).tocsc()
             step = -splu(normal).solve(jacobian.T @ (row_weights * residuals.ravel()))
@@ -91,7 +86,10 @@ def relax(
                 state[section] = state[section] + step[start : start + 3]
             if np.abs(step.reshape(-1, 3)[:, 1:]).max() < _CONVERGED_UM:
                 break
-    covariance = scale_um**2 * np.linalg.inv(normal.toarray())
+    # pairs that share an error agree better than they are exact
+    covariance = (1.0 if np.isnan(scale) else max(scale, 1.0)) ** 2 * np.linalg.inv(
+        normal.toarray()
+    )
     moved, sigma_um = {}, dict.fromkeys(still, 0.0)
     for section, place in places.items():
         angle, x, y = (float(value) for value in state[section])
@@ -136,25 +134,25 @@ def _linearised(
     return residuals, sparse.csr_matrix(entries, shape=shape)
 
 
-def _scale(off_um: Floats, last_um: float, spare: int) -> float:
+def _scale(off_um: Floats, last: float, spare: int) -> float:
     """Standard deviation of a pair along an axis (Huber's proposal 2); NaN without redundancy.
 
     A median would not work: if each section has two pairs, half of them can be met exactly.
     """
     if spare < 1:
         return float("nan")
-    if np.isinf(last_um):
+    if np.isinf(last):
         return float(np.sqrt((off_um**2).sum() / (_FREEDOMS * spare)))
-    bounded = np.minimum(off_um, _LARGE * last_um) ** 2
+    bounded = np.minimum(off_um, _LARGE * last) ** 2
     inside = _FREEDOMS * chdtr(_FREEDOMS + 2, _LARGE**2)
     expected = inside + _LARGE**2 * chdtrc(_FREEDOMS, _LARGE**2)
     return float(np.sqrt(bounded.sum() / (expected * spare)))
 
 
-def _weights(off_um: Floats, scale_um: float, kind: str) -> Floats:
+def _weights(off_um: Floats, scale: float, kind: str) -> Floats:
     """Weights in (0, 1]; all are 1 if the pairs agree exactly or are not redundant."""
-    if not scale_um > 0:
+    if not scale > 0:
         return np.ones_like(off_um)
     if kind == "huber":
-        return np.asarray(np.minimum(1, _LARGE * scale_um / np.maximum(off_um, 1e-9)))
-    return np.asarray(1 / (1 + (off_um / (_LARGE * scale_um)) ** 2))
+        return np.asarray(np.minimum(1, _LARGE * scale / np.maximum(off_um, 1e-9)))
+    return np.asarray(1 / (1 + (off_um / (_LARGE * scale)) ** 2))

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from cytopipe.alignment.acceptance import PERSON
+from cytopipe.alignment.links import PERSON
 from cytopipe.files import InputError
-from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow
+from cytopipe.formats.tables import ACCEPTED, CANNOT_TELL, MIRRORED, UNCERTAIN, PairRow
 from cytopipe.numerics.geometry import Rigid
 from cytopipe.study.corrections import Proposal
 from cytopipe.study.sections import STACK, Section
@@ -53,15 +53,17 @@ def manual_places(
 def proposals(
     sections: list[Section],
     pairs: list[PairRow],
-    mirrored: Mapping[int, bool],
+    handedness: Mapping[int, str],
     statuses: Mapping[int, str],
 ) -> list[Proposal]:
     """What a person should look at, and what the workflow would decide.
 
     These are sections that look mirrored and that nobody confirmed; those that could not be placed,
-    which should be excluded; and, without a decision, those placed by an uncertain pair. All
-    statuses are final; `mirrored` holds the usable sections.
+    which should be excluded; and, without a decision, those placed by an uncertain pair or whose
+    handedness the pairs do not show. All statuses are final; `handedness` holds the usable
+    sections.
     """
+    mirrored = {number: answer == MIRRORED for number, answer in handedness.items()}
     rows = []
     for section in sections:
         number, status = section.section, statuses[section.section]
@@ -73,7 +75,12 @@ def proposals(
             notes = f"{status}; {evidence}" if evidence else status
             rows.append(Proposal(number, flag, excluded=True, notes=notes))
         elif status == "uncertain" and not section.onto:
-            notes = f"uncertain place: look at it, give a transform or exclude it; {evidence}"
+            if handedness.get(number) == CANNOT_TELL:
+                notes = (
+                    f"cannot tell whether it is mirrored: look at it, write yes or no; {evidence}"
+                )
+            else:
+                notes = f"uncertain place: look at it, give a transform or exclude it; {evidence}"
             rows.append(Proposal(number, flag, notes=notes))
         elif flag:
             rows.append(Proposal(number, flag, notes=evidence))

@@ -91,7 +91,8 @@ def lines_of(
         notes.append(f"files: {', '.join(counts)}")
     notes += supplied_files(study / "manual" / brain)
     notes += section_notes(study, brain, stages)
-    notes += failed_checks(study, brain)
+    notes += surface_notes(study, brain)
+    notes += open_checks(study, brain)
     head = f"{brain} ({role}, {len(sections)} sections): {progress.state}{at}"
     return [head, *(f"    {note}" for note in notes)]
 
@@ -208,6 +209,7 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     notes = []
     statuses: dict[int, str] = {}
     remarks: dict[int, str] = {}
+    places: list[tables.StackRow] = []
     try:
         for file, _ in next(stage for stage in stages if stage.name == "segmentation").files:
             if file.exists():
@@ -230,8 +232,19 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
         for value in Counter(values.values()):
             if value != "ok":
                 numbers = sorted(number for number, own in values.items() if own == value)
-                shown = ", ".join(map(str, numbers[:_SHOWN])) + (" ..." * (len(numbers) > _SHOWN))
-                notes.append(f"{len(numbers)} {value}: {shown}")
+                notes.append(f"{len(numbers)} {value}: {_listed(numbers)}")
+    if unknown := [row.section for row in places if row.handedness == tables.CANNOT_TELL]:
+        notes.append(
+            f"{len(unknown)} uncertain because their pairs do not show whether they are mirrored: "
+            f"{_listed(unknown)}; write mirrored yes or no into {answered}"
+        )
+    fragments = Counter(row.fragment for row in places if row.fragment)
+    if len(fragments) > 1:
+        apart = [row.section for row in places if row.fragment > 1]
+        notes.append(
+            f"accepted pairs connect {fragments[1]} sections; {len(apart)} in {len(fragments) - 1} "
+            f"other fragments: {_listed(apart)}"
+        )
     for unanswered, what, path in (
         (proposals, "proposals", proposed),
         (findings, "findings of the audit", audited),
@@ -241,8 +254,28 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     return notes
 
 
-def failed_checks(study: Path, brain: str) -> list[str]:
-    """Failed checks of the transform to the template."""
+def surface_notes(study: Path, brain: str) -> list[str]:
+    """Surfaces that are not ok, with the places to look at, and tissue in no hemisphere."""
+    path = study / "results" / "midsurface" / brain / "surfaces.parquet"
+    if not path.exists():
+        return []
+    try:
+        rows = tables.read_rows(tables.SurfaceRow, path)
+    except InputError as error:
+        return [str(error)]
+    notes = [
+        f"SURFACE {row.hemisphere}: {row.status}"
+        + (f"; look at {row.lost_places}" if row.lost_places else "")
+        for row in rows
+        if not row.is_ok
+    ]
+    if rows and rows[0].unassigned_mm3 > 0:
+        notes.append(f"{rows[0].unassigned_mm3:.0f} mm3 of tissue belong to no hemisphere")
+    return notes
+
+
+def open_checks(study: Path, brain: str) -> list[str]:
+    """Checks of the way to the template that failed or that could not tell."""
     path = study / "results" / "coordinates" / brain / "checks.parquet"
     if not path.exists():
         return []
@@ -251,10 +284,15 @@ def failed_checks(study: Path, brain: str) -> list[str]:
     except InputError as error:
         return [str(error)]
     return [
-        f"CHECK FAILED: {row.check}: {row.value:.3g} {row.unit}, {row.limit}; {row.remedy}"
+        f"CHECK {'FAILED' if row.has_failed else 'CANNOT TELL'}: "
+        f"{row.check}: {row.value:.3g} {row.unit}, {row.limit}; {row.remedy}"
         for row in checks
-        if row.has_failed
+        if row.needs_a_look
     ]
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:_SHOWN])) + (" ..." * (len(numbers) > _SHOWN))
 
 
 def _sections_in(path: Path) -> set[str]:

@@ -4,7 +4,7 @@ CytoNet section 3.4: spatial proximity is measured in a common reference space. 
 transform is used as it is; without one, the reconstruction is registered to the template.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from cytopipe.coordinates.direction import (
     check_overlap,
     overlap,
 )
+from cytopipe.coordinates.orientation import Sides, orientation, orientation_rows, parts_of
 from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError, Output
@@ -39,7 +40,7 @@ from cytopipe.numerics.geometry import ImageRight, stack_to_ras
 from cytopipe.study import masks
 from cytopipe.study.config import Coordinates
 
-VERSION = 3
+VERSION = 4
 # voxels of a brain that are compared with a mask at a time, to limit memory
 _VOXELS_AT_ONCE = 1_000_000
 
@@ -54,6 +55,7 @@ def run(
     tissue: Path,
     template_name: str,
     template: Path,
+    template_exclusion: Path | None,
     atlas: Path | None,
     areas: Path | None,
     supplied_transform: Path | None,
@@ -63,6 +65,7 @@ def run(
     affine: Output,
     checks: Output,
     points: Output,
+    hemispheres: Sides = "both",
     params: Coordinates,
 ) -> None:
     """Write a brain's transform to the template and its points with their coordinates.
@@ -74,11 +77,14 @@ def run(
     stack : the brain's table (StackRow).
     tissue, template : label volumes (0 background, 1 gray, 2 white) in stack and template RAS mm.
     template_name : name of the template space.
+    template_exclusion : mask of what is not cortex, template RAS mm (`study.masks`), or None. A
+        brain without that tissue is registered to the template without it.
     atlas, areas : label volume in the template space and the table of its labels, or None.
     supplied_transform : the lab's own transform (`formats.transforms.read`), or None.
     chains : the lab's table of transforms (`study.transform_table`) and the files that it names, or
         nothing. Without either, the brain is registered.
     anchoring_target : the volume whose voxels the anchorings count, or None.
+    hemispheres : those that the brain consists of, as the lab declares.
     transform : written: ITK composite that moves POINTS from the stack to the template (in ITK's
         LPS). Resampling the stack's images on the template takes its inverse.
     affine : written: its affine part alone, to show how much the rest improves it.
@@ -88,14 +94,14 @@ def run(
     Raises
     ------
     InputError
-        If the transform exchanges left and right, front and back or top and bottom, or overlaps the
-        brains less than its affine part or its inverse; or if a supplied file cannot be used.
+        If a supplied transform exchanges left and right, front and back or top and bottom, or
+        overlaps the brains less than its inverse; or if a supplied file cannot be used.
     """
     brain_tissue, template_tissue = volumes.read_tissue(tissue), volumes.read_tissue(template)
     if not (brain_tissue.data > 0).any():
         raise InputError(f"{tissue}: holds no tissue; look at the reconstruction's log")
     places = {row.section: row for row in tables.read_rows(tables.StackRow, stack)}
-    supplied = SuppliedTransforms()
+    supplied, judged = SuppliedTransforms(), list[tables.CheckRow]()
     if chains:
         supplied = read_supplied_transforms(
             chains[0], brain, template_name, anchoring_target, params.anchoring_axes, set(places)
@@ -116,14 +122,22 @@ def run(
         remedy = f"set coordinates.given_moves to the other value, or correct {supplied_transform}"
     else:
         logs.info(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
-        used = register(brain_tissue, template_tissue, brain, template_name, params)
+        parts = parts_of(template_tissue, template_exclusion, hemispheres)
+        lies = orientation(brain_tissue, parts, params)
+        judged += orientation_rows(brain, lies, params.min_orientation_margin)
+        template_tissue = parts[lies.part]
+        start = lies.expected.matrix
+        used = register(brain_tissue, template_tissue, start, brain, template_name, params)
         remedy = "check study.image_right in config/config.yaml and the section numbers"
     check_landmarks(used.full, brain_tissue, remedy)
     moves = {"transform": used.full, "affine": used.affine, "inverse": used.full.inverse()}
     dice = {name: overlap(move, brain_tissue, template_tissue) for name, move in moves.items()}
     for name, value in dice.items():
         logs.info(f"{brain}: Dice with {name}: gray {value.gray:.3f}, white {value.white:.3f}")
-    check_overlap(dice["transform"], dice["affine"], dice["inverse"], f"{brain} to {template_name}")
+    judged += checking.overlap_rows(
+        brain, used.full, brain_tissue, template_tissue, dice["transform"], dice["affine"], params
+    )
+    check_overlap(dice["transform"], dice["inverse"], f"{brain} to {template_name}")
 
     midline = pd.concat(
         [tables.read(tables.MidlineRow, path) for path in midlines], ignore_index=True
@@ -137,31 +151,33 @@ def run(
     }
     frame = points_of_brain(midline, used.full, image_right, own_chains)
     template_mm = frame[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
-    hemispheres = frame["hemisphere"].to_numpy(str)
-    check_hemispheres(template_mm, hemispheres, remedy)
+    sides = frame["hemisphere"].to_numpy(str)
+    check_hemispheres(template_mm, sides, remedy)
+    if any(row.has_failed and row.check in checking.WITHOUT_A_COORDINATE for row in judged):
+        frame = unregistered(frame, list(own_chains))
     # an anchored plane does not depend on the stack
     section_sigma_um = {
         number: 0.0 if number in supplied.anchored else place.sigma_um
         for number, place in places.items()
     }
     section_sigma_mm = frame["section"].map(section_sigma_um).to_numpy(np.float64) / 1000
-    frame["sigma_mm"] = sigma_mm(template_mm, hemispheres, template_tissue, section_sigma_mm)
+    frame["sigma_mm"] = sigma_mm(template_mm, sides, template_tissue, section_sigma_mm)
     if atlas is not None and areas is not None:
         frame["area"], frame["area_probability"] = area_at(
             read_atlas(atlas, areas),
             template_mm,
-            hemispheres,
+            sides,
             params.atlas_sigma_mm,
             params.atlas_reach_mm,
         )
-    logs.info(f"{brain}: {len(frame)} points {frame['status'].value_counts().to_dict()}")
-    judged = checking.checks_of(
+    judged += checking.checks_of(
         brain, used.full, own_chains, supplied, brain_tissue, template_tissue, frame, image_right,
-        dice["transform"],
+        params,
     )  # fmt: skip
     for row in judged:
-        if row.has_failed:
-            logs.info(f"{brain}: check failed: {row.check}: {row.value:.3g}, {row.limit}")
+        if row.needs_a_look:
+            logs.info(f"{brain}: check: {row.status}: {row.check}: {row.value:.3g}, {row.remedy}")
+    logs.info(f"{brain}: {len(frame)} points {frame['status'].value_counts().to_dict()}")
     transforms.write(used.full, transform)
     transforms.write(used.affine, affine)
     tables.write_rows(tables.CheckRow, judged, checks)
@@ -176,6 +192,7 @@ def run_proposal(
     template: Path,
     exclusion: Path,
     proposed: Output,
+    hemispheres: Sides = "both",
     params: Coordinates,
 ) -> None:
     """Transfer a template's mask of non-cortical tissue to a brain, for a person to correct.
@@ -185,6 +202,7 @@ def run_proposal(
     volume, template : label volumes (0 background, 1 gray, 2 white) of the whole brain in stack
         and template RAS mm.
     exclusion : mask in template RAS mm (`study.masks`), all of whose segments count.
+    hemispheres : those that the brain consists of, as the lab declares.
     proposed : written: 1 where the brain's tissue lies in one of them, on the grid of `volume`.
 
     Raises
@@ -194,7 +212,13 @@ def run_proposal(
     """
     tissue, template_tissue = volumes.read_tissue(volume), volumes.read_tissue(template)
     segments = masks.read_mask(exclusion)
-    to_template = register(tissue, template_tissue, brain, "template", params).full
+    parts = parts_of(template_tissue, exclusion, hemispheres)
+    lies = orientation(tissue, parts, params)
+    for row in orientation_rows(brain, lies, params.min_orientation_margin):
+        logs.info(f"{brain}: {row.check}: {row.value:.3g} {row.status} {row.remedy}")
+    to_template = register(
+        tissue, parts[lies.part], lies.expected.matrix, brain, "template", params
+    ).full
     marked: NDArray[np.uint8] = np.zeros(tissue.data.shape, np.uint8)
     indices = np.argwhere(tissue.data > 0)
     for start in range(0, len(indices), _VOXELS_AT_ONCE):
@@ -239,6 +263,16 @@ def points_of_brain(
     lost = ~np.isfinite(template_mm).all(axis=1) & (frame["status"] == "ok").to_numpy(bool)
     frame.loc[lost, "status"] = "outside_template"
     return tables.conform(tables.PointRow, frame)
+
+
+def unregistered(points: pd.DataFrame, of_their_own: Sequence[int]) -> pd.DataFrame:
+    """Points (PointRow) of a brain whose place in the template cannot be trusted.
+
+    Usable points get the status `unregistered`, except those of sections `of_their_own`, which have
+    transforms of their own.
+    """
+    lost = (points["status"] == "ok") & ~points["section"].isin(of_their_own)
+    return points.assign(status=points["status"].mask(lost, "unregistered"))
 
 
 def _with_affine_part(full: PointTransform, tissue: Volume, params: Coordinates) -> Registration:

@@ -13,22 +13,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe.coordinates.chains import SuppliedTransforms
-from cytopipe.coordinates.direction import Overlap, tissue_points_mm
+from cytopipe.coordinates.direction import Overlap, alone, middle_mm, tissue_points_mm
+from cytopipe.coordinates.orientation import MIRRORED, TURNED
 from cytopipe.formats.tables.brain_rows import FAILED, OK, CheckRow
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.components import Mask
 from cytopipe.numerics.frames import Chain
 from cytopipe.numerics.geometry import Floats, ImageRight, stack_to_ras
+from cytopipe.study.config import Coordinates
 
-# a point returns if it ends this near to its start; a field is inverted to 0.005 mm
-BACK_MM = 0.05
+DICE = "Dice of gray and white matter, mean"
+# a brain that fails one of these has no coordinates
+WITHOUT_A_COORDINATE = (DICE, MIRRORED, TURNED)
 # between the two points of a difference quotient, well inside a voxel of any field
 _STEP_MM = 0.1
 # sections with fewer points say nothing about their handedness; chosen, not measured
 _FEW = 10
-# tissue voxels that show where the hemispheres meet, to limit the time; chosen, not measured
-_MIDDLE_VOXELS = 100_000
 
 
 def checks_of(
@@ -40,7 +41,7 @@ def checks_of(
     template: Volume,
     points: pd.DataFrame,
     image_right: ImageRight,
-    dice: Overlap,
+    params: Coordinates,
 ) -> list[CheckRow]:
     """The checks of a brain.
 
@@ -49,7 +50,6 @@ def checks_of(
     transform : stack to template.
     own_chains : section frame to template, of the sections with transforms of their own.
     points : PointRow.
-    dice : overlap of the brain's tissue with the template's by `transform`.
     """
     template_mm = points[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
     known = np.isfinite(template_mm).all(axis=1)
@@ -66,9 +66,10 @@ def checks_of(
     still = unmoved(transform, stack_mm[by_brain])
     folded = [n for n, section in supplied.anchored.items() if section.anchoring.folded.any()]
     files = f"look at the transform (manual/{brain}/, or the registration's log)"
-    row = partial(_row, brain)
+    row = partial(check_row, brain)
     rows = [
-        row("there and back within 0.05 mm", _share(miss_mm <= BACK_MM), "share", (0.99, None),
+        row(f"there and back within {params.return_mm:g} mm", _share(miss_mm <= params.return_mm),
+            "share", (0.99, None),
              f"the transform cannot be inverted at the others: it folds or ends there; {files}"),
         row("there and back, 95 %", _quantile(miss_mm, 0.95), "mm"),
         row("on its own side of the midline", _share(sides[known]), "share", (0.95, None),
@@ -87,8 +88,6 @@ def checks_of(
              (None, 0.0), f"one of the files uses zero for unknown; {files}"),
         row("not moved by a displacement field", _share(still), "share", (None, 0.01),
              f"a field is 0 there, as outside a mask: it was never filled in; {files}"),
-        row("Dice of gray matter", dice.gray),
-        row("Dice of white matter", dice.white),
         row("estimated error of a coordinate, median", _quantile(points["sigma_mm"], 0.5), "mm"),
     ]  # fmt: skip
     if own_chains:
@@ -98,6 +97,43 @@ def checks_of(
                  f"markers cross in sections {folded}; move them in VisuAlign"),
         ]  # fmt: skip
     return rows
+
+
+def overlap_rows(
+    brain: str,
+    transform: PointTransform,
+    tissue: Volume,
+    template: Volume,
+    dice: Overlap,
+    affine_dice: Overlap,
+    params: Coordinates,
+) -> list[CheckRow]:
+    """Checks of how well a brain's tissue and the template's coincide.
+
+    Parameters
+    ----------
+    transform : stack to template.
+    template : the part of the template that the brain was compared with.
+    dice, affine_dice : with the transform, and with its affine part.
+    """
+    row = partial(check_row, brain)
+    most = (None, params.max_alone)
+    return [
+        row(DICE, dice.mean, "", (params.min_dice, None),
+             "the registration failed, or the tissue volume is wrong: look at the points on the "
+             "template and at the reconstruction, or supply a transform (docs/transforms.md)"),
+        row("Dice of gray matter", dice.gray),
+        row("Dice of white matter", dice.white),
+        row("mean Dice, minus that of the affine part", dice.mean - affine_dice.mean, "",
+             (-0.02, None), "the warp makes it worse; look at the transform"),
+        row("tissue of the brain alone", alone(transform, tissue, template), "share", most,
+             "the brain has tissue that the template lacks: supply its exclusion mask, or a "
+             "template with the same structures"),
+        row("tissue of the template alone", alone(transform.inverse(), template, tissue), "share",
+             most, "the brain lacks tissue that the template has (a lobe, a hemisphere, the "
+             "cerebellum): coordinates near the gap are wrong; set template.exclusion, and "
+             "hemispheres in config/brains.tsv"),
+    ]  # fmt: skip
 
 
 def round_trip_mm(
@@ -115,15 +151,6 @@ def round_trip_mm(
         start_um = points.loc[rows, ["x_um", "y_um"]].to_numpy(np.float64)
         miss[rows] = np.linalg.norm(chain.back(template_mm[rows]) - start_um, axis=1) / 1000
     return np.where(np.isfinite(miss), miss, np.inf)
-
-
-def middle_mm(template: Volume) -> float:
-    """R of the plane between the hemispheres: 0, or the tissue's median if most is on one side.
-
-    It is 0 in human templates; the atlas of a mouse may count from its corner.
-    """
-    right_mm = tissue_points_mm(template, _MIDDLE_VOXELS)[:, 0]
-    return 0.0 if 0.4 < float((right_mm > 0).mean()) < 0.6 else float(np.median(right_mm))
 
 
 def worst_section(sections: NDArray[Any], sides: Mask, known: Mask) -> tuple[int, float]:
@@ -166,7 +193,7 @@ def unmoved(transform: PointTransform, points_mm: Floats) -> Mask:
     return still
 
 
-def _row(
+def check_row(
     brain: str,
     check: str,
     value: float,

@@ -5,6 +5,7 @@ transform, mirror flip included, carries the cut back to the section, where its 
 onto the midline of the segmented cortex.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from cytopipe import logs, provenance
 from cytopipe.files import Output
 from cytopipe.formats import images, tables
 from cytopipe.formats import surfaces as gifti
-from cytopipe.midline.refinement import refine, tissue_share
+from cytopipe.midline.refinement import EXCLUDED, label_at, refine, tissue_share
 from cytopipe.midline.surface_cuts import Cut, Hemisphere, cut_hemispheres, cutting_angle_deg
-from cytopipe.numerics.geometry import pixels_to_section, section_to_pixels
+from cytopipe.numerics.geometry import pixels_to_section, section_to_pixels, stack_to_ras
+from cytopipe.study import masks
 from cytopipe.study.config import Midline
 
-VERSION = 3
+VERSION = 4
 
 
 @provenance.recorded
@@ -33,6 +35,7 @@ def run(
     surfaces: dict[str, Path],
     thickness: dict[str, Path],
     curvature: dict[str, Path],
+    exclusion: list[Path],
     midline: Output,
     params: Midline,
 ) -> None:
@@ -43,6 +46,7 @@ def run(
     stack : table (StackRow) of the brain.
     labels, segmentation : label pages and table (SegmentationRow) of the chunk.
     surfaces, thickness, curvature : GIfTI mid-surface and its maps by hemisphere, stack RAS mm.
+    exclusion : mask of what is not cortex, stack RAS mm (`study.masks`), or nothing.
     midline : written: table (MidlineRow). A section without a transform or without gray matter has
         no rows, and the log says why.
     """
@@ -67,6 +71,7 @@ def run(
         placed[0][1].image_right if placed else "R",
         params.spacing_mm,
     )
+    segments = [segment for path in exclusion for segment in masks.read_mask(path)]
     chunk = []
     work = list(zip(placed, cuts, strict=True))
     for (section, place), cut in logs.progress(work, len(work), f"midline of {brain}, section"):
@@ -74,7 +79,7 @@ def run(
         if not (page == 1).any():
             logs.info(f"section {section.section}: no gray matter ({section.status}), no points")
             continue
-        points = points_of_section(section, place, page, cut, params)
+        points = points_of_section(section, place, page, cut, segments, params)
         chunk.append(points)
         logs.info(
             f"section {section.section}: {len(points)} points "
@@ -85,11 +90,33 @@ def run(
     tables.write(tables.MidlineRow, pd.concat(chunk, ignore_index=True), midline)
 
 
+def without_excluded(
+    page: NDArray[np.uint8],
+    section: tables.SegmentationRow,
+    place: tables.StackRow,
+    segments: Sequence[masks.Segment],
+) -> NDArray[np.uint8]:
+    """Labels of a placed section with EXCLUDED where a person has excluded tissue."""
+    placement = place.placement
+    if not segments or placement is None:
+        return page
+    labels = page.copy()
+    rows, columns = np.nonzero(page)
+    pixels = np.column_stack([columns, rows]).astype(np.float64)
+    section_um = pixels_to_section(pixels, section.spacing_um, section.full_spacing_um)
+    stack_um = np.column_stack([placement(section_um), np.full(len(pixels), place.z_um)])
+    points_mm = stack_to_ras(stack_um, place.image_right)
+    held = np.any([segment.holds(points_mm) for segment in segments], axis=0)
+    labels[rows[held], columns[held]] = EXCLUDED
+    return labels
+
+
 def points_of_section(
     section: tables.SegmentationRow,
     place: tables.StackRow,
     page: NDArray[np.uint8],
     cut: Cut,
+    segments: Sequence[masks.Segment],
     params: Midline,
 ) -> pd.DataFrame:
     """Points (MidlineRow) of a placed section.
@@ -98,22 +125,29 @@ def points_of_section(
     ----------
     page : (rows, columns) labels 0 background, 1 gray, 2 white.
     cut : the mid-surfaces cut by the section's plane.
+    segments : what a person has excluded, stack RAS mm. Points do not enter it, and its border
+        counts neither as pial nor as white.
     """
     placement = place.placement
     assert placement is not None
     spacing_um, full_um = section.spacing_um, section.full_spacing_um
     cut_um = placement.back(cut.stack_um[:, :2])
+    labels = without_excluded(page, section, place, segments)
     refined = refine(
-        page,
+        labels,
         section_to_pixels(cut_um, spacing_um, full_um),
         params.target,
         params.max_move_mm * 1000 / spacing_um,
+        params.keep_moved,
     )
     section_um = pixels_to_section(refined.points_px, spacing_um, full_um)
     stack_um = placement(section_um)
     tissue = tissue_share(page, refined.points_px, params.window_mm * 1000 / spacing_um)
     status = np.where(refined.reached, "ok", "unrefined")
     status = np.where(tissue < params.min_tissue, "low_tissue", status)
+    if place.is_uncertain:
+        status = np.where(status == "ok", "uncertain_place", status)
+    status = np.where(label_at(labels, refined.points_px) == EXCLUDED, "excluded", status)
     number = section.section
     return tables.conform(
         tables.MidlineRow,

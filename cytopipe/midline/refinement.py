@@ -18,11 +18,13 @@ from scipy import ndimage
 
 from cytopipe.numerics.components import Mask, touching
 from cytopipe.numerics.geometry import Floats
-from cytopipe.numerics.laplace2d import REACHED, interpolate, solve_laplace, walk
+from cytopipe.numerics.laplace2d import LIMIT, REACHED, interpolate, solve_laplace, walk
 from cytopipe.numerics.neighbours import beside, count, nearest
 from cytopipe.numerics.thinning import thin
 
 GRAY, WHITE = 1, 2
+# tissue that a person has excluded: its border is neither pial nor white, and insulates
+EXCLUDED = 3
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Refined:
     points_px : (n, 2) column, row; in gray matter unless it was out of reach.
     depth : (n,) Laplacian depth in the plane, 0 pial to 1 white; NaN outside gray matter and in
         pieces of gray matter that do not touch both.
-    reached : (n,) whether the point lies on the target. Other points have no gray matter in reach,
-        lie in a piece without a midline, or would move too far; they stay where they entered gray
-        matter.
+    reached : (n,) whether the point lies on the target, or has moved as far as it may. Other points
+        have no gray matter in reach, lie in a piece without a midline, or would move too far; they
+        stay where they entered gray matter.
     """
 
     points_px: Floats
@@ -49,6 +51,7 @@ def refine(
     points_px: Floats,
     target: Literal["laplacian", "skeleton"],
     max_move_px: float,
+    keep_moved: bool = False,
 ) -> Refined:
     """Move points onto the midline of the gray matter of a section.
 
@@ -57,8 +60,9 @@ def refine(
 
     Parameters
     ----------
-    labels : (rows, columns) 0 background, 1 gray, 2 white.
+    labels : (rows, columns) 0 background, 1 gray, 2 white, 3 excluded.
     points_px : (n, 2) column, row.
+    keep_moved : whether a point that has moved by `max_move_px` stays there, as in the paper.
     """
     corner, labels = _cropped(labels, max_move_px)
     gray = labels == GRAY
@@ -66,7 +70,7 @@ def refine(
     points, moved_px, entered = enter(gray, points_px - corner, max_move_px)
     if target == "skeleton":
         skeleton = thin(gray)
-        values = np.where(skeleton, 1.0, np.where(gray, np.nan, 0.0))
+        values = np.where(skeleton, 1.0, np.where(gray | (labels == EXCLUDED), np.nan, 0.0))
         field, level, usable = solve_laplace(gray & ~skeleton, values, skeleton), 1.0, gray
     else:
         # the crown of a gyrus, cut tangentially, shows no white matter: no depth is defined there
@@ -74,9 +78,10 @@ def refine(
     going = np.flatnonzero(entered)[_at(usable, points[entered])]
     ends, how = walk(field, gray, points[going], level, max_move_px - moved_px[going])
     reached = np.zeros(len(points), bool)
-    reached[going] = how == REACHED
+    kept = (how == REACHED) | (keep_moved & (how == LIMIT))
+    reached[going] = kept
     # a walk that does not arrive has followed a sulcus that the segmentation closed: keep its start
-    points[reached] = ends[how == REACHED]
+    points[reached] = ends[kept]
     in_gray = _at(gray, points)
     depths = np.where(in_gray, interpolate(depth, points), np.nan)
     # adding the corner again would round
@@ -88,7 +93,7 @@ def depth_field(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Laplacian depth of gray matter, 0 pial to 1 white; NaN away from pieces that touch both."""
     gray = labels == GRAY
     pial, white = (touching(gray, beside(labels, GRAY, side)) for side in (0, WHITE))
-    values = np.where(gray, np.nan, labels == WHITE)
+    values = np.where(gray | (labels == EXCLUDED), np.nan, labels == WHITE)
     return solve_laplace(pial & white, values, np.zeros_like(gray))
 
 
@@ -141,6 +146,12 @@ def _pixels(
     row = np.clip(nearest[:, 1], 0, image.shape[0] - 1)
     column = np.clip(nearest[:, 0], 0, image.shape[1] - 1)
     return row, column, (row == nearest[:, 1]) & (column == nearest[:, 0])
+
+
+def label_at(labels: NDArray[np.uint8], points_px: Floats) -> NDArray[np.uint8]:
+    """Label of the pixel nearest to each point; 0 outside the image."""
+    row, column, inside = _pixels(labels, points_px)
+    return np.where(inside, labels[row, column], 0).astype(np.uint8)
 
 
 def _at(mask: Mask, points_px: Floats) -> Mask:

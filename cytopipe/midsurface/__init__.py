@@ -8,7 +8,7 @@ does not change the topology and closes what is open.
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from cytopipe import logs, provenance, threads
 from cytopipe.files import InputError, Output
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
+from cytopipe.midsurface.alarms import LostCortex, doubts, lost_cortex
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.supplied_surfaces import (
@@ -34,7 +35,7 @@ from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import Midsurface
 
-VERSION = 2
+VERSION = 3
 SIDES = {"L": 1, "R": 2}
 # background around a hemisphere's box; at least the layer of the depth's continuation; chosen
 MARGIN_VOXELS = 3
@@ -79,11 +80,7 @@ def run(
         raise InputError(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
         )
-    data = fill_cavities(labels.data)
-    fused = sulci.fused_banks(data) if params.open_sulci else None
-    if fused is not None:
-        logs.info(f"{brain}: {int(fused.sum())} voxels between fused banks carved open")
-        data = np.where(fused, 0, data).astype(np.uint8)
+    data = fill_cavities(labels.data, params.white_lining)
     labels = volumes.Volume(data, labels.affine)
     supplied = {name: read_supplied_surface(supplied_surfaces, name) for name in SIDES}
     sides = separate(labels, params.band_mm, params.plane_only_from_mm)
@@ -91,6 +88,8 @@ def run(
     for name, side in SIDES.items():
         if (own := supplied[name]) is not None:
             check_place(own[0], side_volume, side, supplied_surfaces[0].parent, name)
+    unassigned_mm3 = float(((data > 0) & (sides == 0)).sum() * np.prod(labels.voxel_mm))
+    logs.info(f"{brain}: {unassigned_mm3:.0f} mm3 of tissue belong to no hemisphere")
     whole_depth = np.full(sides.shape, np.nan, np.float32)
     rows = []
     work = [(labels, sides == side, supplied[name], params) for name, side in SIDES.items()]
@@ -102,15 +101,11 @@ def run(
         surface, where = result.surface, result.where
         cortex = (sides[where] == side) & (labels.data[where] == 1)
         whole_depth[where][cortex] = result.depth[cortex]
-        logs.info(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
         gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
         gifti.write_map(result.thickness_mm, thickness[name], name)
         gifti.write_map(result.curvature_per_mm, curvature[name], name)
-        opened = 0
-        if fused is not None:  # a voxel carved between the hemispheres counts for both
-            beside = ndimage.binary_dilation(sides == side, np.ones((3, 3, 3), bool))
-            opened = int((beside & fused).sum())
-        rows.append(_surface_row(brain, name, surface, opened, params.edge_mm))
+        logs.info(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
+        rows.append(_surface_row(brain, name, result, unassigned_mm3, params))
     volumes.write(volumes.Volume(whole_depth, labels.affine), depth)
     volumes.write(side_volume, hemispheres)
     tables.write_rows(tables.SurfaceRow, rows, table)
@@ -124,11 +119,16 @@ class HemisphereResult:
     ----------
     where : its box in the brain's volume.
     depth : (i, j, k) in that box.
+    voxels_opened : those of the sheets between fused banks.
+    gray_mm3 : volume of the gray matter.
     thickness_mm, curvature_per_mm : (vertices,) averaged over neighbours.
     """
 
     where: tuple[slice, ...]
     depth: NDArray[np.float32]
+    voxels_opened: int
+    gray_mm3: float
+    lost: LostCortex
     surface: HemisphereSurface
     thickness_mm: Floats
     curvature_per_mm: Floats
@@ -151,13 +151,10 @@ def _hemisphere(
     labels: volumes.Volume, mask: Mask, supplied: SuppliedSurface | None, params: Midsurface
 ) -> HemisphereResult | None:
     """The results for the part of a brain in `mask`; None if it has no white matter."""
-    field, where = hemisphere_depth(labels, mask, params.laplace_tolerance)
+    field, where, opened = hemisphere_depth(labels, mask, params)
     if not (field.data > 0.5).any():
         return None
-    surface, lengths = supplied or (
-        midsurface(field, params.poisson_depth, params.edge_mm, params.remesh_iterations),
-        None,
-    )
+    surface, lengths = supplied or (midsurface(field, params), None)
     if lengths is None:
         lengths = streamline_thickness(field, surface.vertices, params.farthest_mm)
         if supplied:
@@ -168,39 +165,84 @@ def _hemisphere(
         for values in (lengths, curvature)
     )
     inner = field.data[(slice(MARGIN_VOXELS, -MARGIN_VOXELS),) * 3]
-    return HemisphereResult(where, inner, surface, thickness_mm, curvature_per_mm)
+    gray = mask[where] & (labels.data[where] == 1)
+    affine = labels.affine.copy()
+    affine[:3, 3] = labels.to_mm(np.array([s.start for s in where]))
+    box = volumes.Volume(inner, affine)
+    return HemisphereResult(
+        where,
+        inner,
+        opened,
+        float(gray.sum() * np.prod(labels.voxel_mm)),
+        lost_cortex(gray, box, surface.vertices, params.lost_mm),
+        surface,
+        thickness_mm,
+        curvature_per_mm,
+    )
 
 
-def fill_cavities(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Label enclosed background (ventricles, lost tissue) as white: it has no pial surface."""
+def fill_cavities(labels: NDArray[np.uint8], white_lining: float) -> NDArray[np.uint8]:
+    """Label enclosed background as white matter where white matter lines it.
+
+    Parameters
+    ----------
+    white_lining : the share of its faces that border on white matter. A ventricle or a hole in
+        white matter has more. A pocket of a sulcus whose mouth is closed has less and stays
+        background, since cortex lines it.
+    """
     enclosed = topology.without_cavities(labels > 0) & (labels == 0)
-    return np.where(enclosed, 2, labels).astype(np.uint8)
+    cavities, count = ndimage.label(enclosed)
+    if count == 0:
+        return labels
+    faces = np.zeros((3, count + 1))
+    # a cavity never touches the border of the volume
+    for axis in range(3):
+        for step in (-1, 1):
+            beside = np.roll(labels, step, axis)[enclosed]
+            for label in (1, 2):
+                faces[label] += np.bincount(cavities[enclosed][beside == label], None, count + 1)
+    white = faces[2] > white_lining * faces.sum(0)
+    return np.where(white[cavities], 2, labels).astype(np.uint8)
 
 
 def hemisphere_depth(
-    labels: volumes.Volume, mask: Mask, tolerance: float
-) -> tuple[volumes.Volume, tuple[slice, ...]]:
-    """Depth of the part of a brain in `mask`, on its box with a margin of background, and the box.
+    labels: volumes.Volume, mask: Mask, params: Midsurface
+) -> tuple[volumes.Volume, tuple[slice, ...], int]:
+    """Depth of the part of a brain in `mask`, on its box with a margin of background.
 
     The depth continues one voxel beyond the cortex (`laplace.continued`). The margin keeps surfaces
     closed where tissue reaches the border of the volume.
+
+    Returns
+    -------
+    The depth, the box, and the number of voxels between fused banks.
     """
     where = tuple(ndimage.find_objects(mask.astype(np.uint8))[0]) if mask.any() else ()
     if not where:
-        return volumes.Volume(np.zeros((1, 1, 1), np.float32), labels.affine), where
+        return volumes.Volume(np.zeros((1, 1, 1), np.float32), labels.affine), where, 0
     part = np.where(mask[where], labels.data[where], 0).astype(np.uint8)
     affine = labels.affine.copy()
     affine[:3, 3] = labels.to_mm(np.array([s.start - MARGIN_VOXELS for s in where]))
     part = np.pad(part, MARGIN_VOXELS)
-    depth = laplace.continued(laplace.laplace_depth(part, tolerance), part)
-    return volumes.Volume(depth, affine), where
+    opened = 0
+    if params.open_sulci:
+        around_voxels = params.usual_thickness_mm / float(labels.voxel_mm[0])
+        fused = sulci.fused_banks(part, params.sulcus_share, params.sulcus_fall, around_voxels)
+        part[fused] = laplace.SHEET
+        opened = int(fused.sum())
+    depth = laplace.continued(laplace.laplace_depth(part, params.laplace_tolerance), part)
+    return volumes.Volume(depth, affine), where, opened
 
 
 def _surface_row(
-    brain: str, hemisphere: str, surface: HemisphereSurface, voxels_opened: int, edge_mm: float
+    brain: str, hemisphere: str, result: HemisphereResult, unassigned_mm3: float, params: Midsurface
 ) -> tables.SurfaceRow:
+    surface = result.surface
     lengths = meshes.edge_lengths(surface.vertices, surface.faces)
-    return tables.SurfaceRow(
+    relative = lengths / params.edge_mm
+    area_mm2 = meshes.area(surface.vertices, surface.faces)
+    thickness_mm = float(np.nanmedian(result.thickness_mm))
+    row = tables.SurfaceRow(
         brain=brain,
         hemisphere=hemisphere,
         components=int(meshes.component_labels(surface.faces).max()) + 1,
@@ -209,10 +251,20 @@ def _surface_row(
         euler_before=surface.euler_before,
         voxels_removed=surface.voxels_removed,
         voxels_added=surface.voxels_added,
-        voxels_opened=voxels_opened,
+        voxels_opened=result.voxels_opened,
         vertices=len(surface.vertices),
         edge_median_mm=float(np.median(lengths)),
-        edge_in_range=float(((lengths > 0.8 * edge_mm) & (lengths < 1.33 * edge_mm)).mean()),
-        area_mm2=meshes.area(surface.vertices, surface.faces),
+        edge_in_range=float(((relative > 0.8) & (relative < 1.33)).mean()),
+        area_mm2=area_mm2,
+        gray_mm3=result.gray_mm3,
+        volume_ratio=result.gray_mm3 / area_mm2 / thickness_mm,
+        lost_share=result.lost.share,
+        buried_share=result.lost.buried_share,
+        unassigned_mm3=unassigned_mm3,
+        lost_places=result.lost.places,
         status=surface.status,
     )
+    if row.is_ok and (reasons := doubts(row, params)):
+        reasons.append(surface.status.removeprefix("ok").removeprefix(", "))
+        return replace(row, status=f"doubtful: {'; '.join(filter(None, reasons))}")
+    return row

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics import meshes, topology
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.config import Midsurface
 
 # the depth of the mid-surface: CytoNet section 3.2
 MIDDLE = 0.5
-# smooth the voxels' staircase before Poisson reconstruction; chosen, not measured
-FAIRING_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,7 @@ class HemisphereSurface:
     status: str
 
 
-def midsurface(
-    depth: Volume, poisson_depth: int, edge_mm: float, remesh_iterations: int
-) -> HemisphereSurface:
+def midsurface(depth: Volume, params: Midsurface) -> HemisphereSurface:
     """The surface at half depth: topology corrected on voxels, then cut out, smoothed and remeshed.
 
     Poisson reconstruction can add a handle between banks that nearly touch. In that case the faired
@@ -42,7 +39,8 @@ def midsurface(
     above = depth.data > MIDDLE
     _, raw_faces = meshes.marching_cubes(depth.data, MIDDLE)
     euler_before = meshes.euler_number(raw_faces)
-    solid = topology.correct_topology(above, depth.data)
+    filled_voxels = int(params.pocket_mm3 / float(np.prod(depth.voxel_mm)))
+    solid = topology.correct_topology(above, depth.data, filled_voxels)
     field = topology.nudge(depth.data, solid, MIDDLE)
     vertices, faces = meshes.marching_cubes(field, MIDDLE)
     vertices, faces = meshes.largest_component(depth.to_mm(vertices), faces)
@@ -51,13 +49,13 @@ def midsurface(
         status = f"topology not corrected: Euler number {meshes.euler_number(faces)}"
     else:
         # Poisson would join the staircases of banks that nearly touch
-        vertices = meshes.fair(vertices, faces, FAIRING_ROUNDS)
-        smooth = meshes.largest_component(*meshes.poisson(vertices, faces, poisson_depth))
+        vertices = meshes.fair(vertices, faces, params.fairing_rounds)
+        smooth = meshes.largest_component(*meshes.poisson(vertices, faces, params.poisson_depth))
         if is_sphere(smooth[1]):
             vertices, faces = smooth
         else:
             status = "ok, without Poisson reconstruction, which would add a handle"
-    vertices, faces = meshes.remesh(vertices, faces, edge_mm, remesh_iterations)
+    vertices, faces = meshes.remesh(vertices, faces, params.edge_mm, params.remesh_iterations)
     vertices, faces = meshes.largest_component(vertices, faces)
     if meshes.signed_volume(vertices, faces) < 0:
         faces = meshes.flipped(faces)

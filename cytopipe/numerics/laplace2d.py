@@ -296,7 +296,7 @@ def _walk(field, allowed, points, target, limits, step, how):  # type: ignore[no
         uphill = 1.0 if value < target else -1.0
         how[i] = REACHED
         while value != target:
-            if gone >= limits[i]:
+            if gone >= limits[i] - 1e-9:  # ten steps of 0.2 are less than 2
                 how[i] = LIMIT
                 break
             length = min(step, limits[i] - gone)

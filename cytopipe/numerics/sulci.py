@@ -13,15 +13,6 @@ from scipy import ndimage
 
 from cytopipe import logs
 
-# share of the usual thickness from which on two fronts are those of two banks. Nearer to the white
-# matter, the walls of a fundus meet beneath every open sulcus. Chosen, not measured
-SHARE = 0.8
-# fall of the distance to both sides together, in voxels per step: 2 if fronts meet head on, 1 at
-# two voxels that share the ridge, 0 within one front. Chosen, not measured
-FALL = 0.4
-# a ridge that stays this near the outside is the fundus of an open sulcus, or a dent. Chosen, not
-# measured
-DEEPER_VOXELS = 2
 FARTHEST = np.float32(1e6)
 MOST_ROUNDS = 100  # a brain needs 2 or 3; winding paths need more
 SETTLED = 1e-3  # voxels; chosen, not measured
@@ -63,28 +54,66 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.maximum(distance, 0)[1:-1, 1:-1, 1:-1])
 
 
-def fused_banks(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def fused_banks(
+    labels: NDArray[np.uint8], share: float, fall: float, around_voxels: float
+) -> NDArray[np.bool_]:
     """Cortex voxels midway between two touching banks, from labels as in `distance_from_white`.
+
+    Parameters
+    ----------
+    share : two fronts are those of two banks if they meet at this share of the usual thickness or
+        more. Nearer to the white matter, the walls of a fundus meet beneath every open sulcus.
+    fall : how steeply the distance must fall to both sides together, in voxels per step: 2 if
+        fronts meet head on, 1 at two voxels that share the ridge, 0 within one front.
+    around_voxels : the usual thickness is the mean distance along the outside within about this
+        distance.
 
     Returns
     -------
-    (i, j, k) where fronts from the white matter meet at `SHARE` of the usual thickness (the median
-    distance along the outside) or more, in pieces that are connected to the outside and more than
-    `DEEPER_VOXELS` deep: one voxel wide on flat banks, up to two at mouth and fundus.
+    (i, j, k) where fronts meet, one voxel wide on flat banks and up to two at mouth and fundus, in
+    pieces that are connected to the outside and reach deeper than the ridge under the fundus of an
+    open sulcus, which `share` cuts off.
     """
     distance = distance_from_white(labels)
     touching = ndimage.binary_dilation(labels == 0) & (labels == 1) & (distance < FARTHEST)
     if not touching.any():
         return np.zeros(labels.shape, bool)
-    nearest = SHARE * float(np.median(distance[touching]))
-    ridge = _ridge(np.pad(distance, 1, constant_values=FARTHEST), nearest, FALL, _STEPS, _LENGTHS)
+    usual = _usual(distance, touching, around_voxels)
+    deeper_voxels = 1 + int(np.ceil((1 - share) * np.median(distance[touching])))
+    far = np.pad(distance, 1, constant_values=FARTHEST)
+    ridge = _ridge(far, np.pad(share * usual, 1), fall, _STEPS, _LENGTHS)
     ridge = ridge[1:-1, 1:-1, 1:-1].astype(bool)
     block = np.ones((3, 3, 3), bool)
-    pieces, _ = ndimage.label(ridge, block)
+    pieces, count = ndimage.label(ridge, block)
     near = ndimage.binary_dilation(labels == 0, block)
-    deep = ~ndimage.binary_dilation(labels == 0, block, DEEPER_VOXELS)
-    kept = np.intersect1d(pieces[ridge & near], pieces[ridge & deep])
-    return np.asarray(np.isin(pieces, kept))
+    deep = ~ndimage.binary_dilation(labels == 0, block, deeper_voxels)
+    connected, reaches_deep = np.zeros((2, count + 1), bool)
+    connected[pieces[ridge & near]] = True
+    reaches_deep[pieces[ridge & deep]] = True
+    return np.asarray((connected & reaches_deep)[pieces] & ridge)
+
+
+def _usual(
+    distance: NDArray[np.float32], touching: NDArray[np.bool_], around_voxels: float
+) -> NDArray[np.float32]:
+    """Mean of `distance` where `touching`, weighted by a Gaussian and drawn towards the median."""
+    step = max(1, round(around_voxels / 4))
+    blocks = tuple(-(-size // step) for size in distance.shape)
+    at = np.argwhere(touching)
+    values = distance[touching]
+    flat = np.ravel_multi_index(tuple((at // step).T), blocks)
+    sums, weights = (
+        ndimage.gaussian_filter(
+            np.bincount(flat, per_voxel, int(np.prod(blocks))).reshape(blocks),
+            around_voxels / step,
+            mode="constant",
+        )
+        for per_voxel in (values, np.ones(len(values)))
+    )
+    # one voxel of the median in each block: far from the outside, the median holds
+    local = (sums + np.median(values)) / (weights + 1)
+    fine = np.repeat(np.repeat(np.repeat(local, step, 0), step, 1), step, 2)
+    return fine[tuple(slice(size) for size in distance.shape)].astype(np.float32)
 
 
 @njit(cache=True)
@@ -130,7 +159,7 @@ def _ridge(distance, nearest, fall, steps, lengths):  # type: ignore[no-untyped-
         for j in range(1, nj - 1):
             for k in range(1, nk - 1):
                 here = distance[i, j, k]
-                if here < nearest or here >= FARTHEST:
+                if here < nearest[i, j, k] or here >= FARTHEST:
                     continue
                 for s in range(len(steps)):
                     a, b, c = steps[s]

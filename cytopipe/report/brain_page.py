@@ -340,7 +340,9 @@ def page_values(
         "statuses": statuses(brain.points),
         "checks": [
             (row, f"{row.value:.3g} {row.unit}" if np.isfinite(row.value) else "none")
-            for row in sorted(brain.checks, key=lambda row: not row.has_failed)
+            for row in sorted(
+                brain.checks, key=lambda row: (not row.has_failed, not row.needs_a_look)
+            )
         ],
         "data": data,
         "scripts": markup(scripts),

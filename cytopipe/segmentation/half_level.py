@@ -20,7 +20,7 @@ from cytopipe.numerics.components import (
 from cytopipe.numerics.filters import blurred, mean_inside
 from cytopipe.segmentation import matter
 from cytopipe.segmentation.parts import Parts
-from cytopipe.segmentation.slide import Image, Slide, find_slide
+from cytopipe.segmentation.slide import Image, Slide, even_level, find_slide, right_angled
 from cytopipe.study.config import Segmentation
 
 # Blurs in pixels, because the optics and the averaging blur a border by about one pixel, whatever
@@ -28,7 +28,8 @@ from cytopipe.study.config import Segmentation
 # beside a pixel: twice as wide, it takes a pale layer I for slide where layer II is twice as dark;
 # half as wide, it fills sulci of two pixels (128 um sections of a person's folded surfaces).
 NOISE_PX, _BESIDE_PX = 0.4, 2.0
-_ROUNDS = 2
+# a cleft that does not show the slide is at most this wide
+_CLEFT_PX = 5
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -49,7 +50,7 @@ def segment(
     slide = find_slide(image, spacing_um, params)
     stain = blurred(slide.stain, NOISE_PX)
     seen = visible_tissue(stain, slide, spacing_um, params)
-    tissue, remarks = _without_ink(seen, slide, params)
+    tissue, remarks = _without_ink(seen, image, slide, spacing_um, params)
     tissue &= ~bright_lines(stain, tissue, spacing_um, params)
     tissue = filled(tissue, params.max_hole_mm2 / pixel_mm2)
     tissue = without_small(tissue, params.min_object_mm2 / pixel_mm2)
@@ -62,6 +63,8 @@ def segment(
         remarks += ("faint",)
     if _length_at_edge_mm(tissue, slide.scanned, spacing_um) > params.max_cut_mm:
         remarks += ("cut off",)
+    if slide.noise > params.max_noise:
+        remarks += ("slide",)
     white = matter.split(stain, tissue, spacing_um, params, expected_contrast)
     sign = -1 if slide.background == "bright" else 1
     threshold = (slide.level + sign * typical / 2) / 255
@@ -79,35 +82,49 @@ def segment(
 
 
 def visible_tissue(stain: Image, slide: Slide, spacing_um: float, params: Segmentation) -> Mask:
-    """What differs from the slide and is larger than dirt."""
+    """What differs from the slide, and is larger than dirt and thicker than a hair."""
     least = max(params.min_contrast * 255, params.min_noise * slide.noise)
-    return without_small(tissue_of(stain, least), params.min_object_mm2 * (1000 / spacing_um) ** 2)
+    tissue = without_small(
+        tissue_of(stain, least), params.min_object_mm2 * (1000 / spacing_um) ** 2
+    )
+    depth_px = cv2.distanceTransform(tissue.astype(np.uint8), cv2.DIST_L2, 3)
+    return touching(tissue, depth_px * spacing_um > params.min_thickness_um / 2)
 
 
 def tissue_of(stain: Image, visible: float) -> Mask:
     """Pixels of which at least half is tissue, by the stain of the tissue beside them.
 
-    A gap in the tissue is background only if some of its pixels have less stain than `visible`.
+    What has less stain than `visible` is slide. From there, the background extends over pixels that
+    are less than half covered: those of the border, and those of clefts that are too narrow to show
+    the slide. White matter beside gray matter may have less than half its stain, but is no cleft.
     """
     clear = stain < visible
-    tissue = ~clear
-    for _ in range(_ROUNDS):
-        core = cv2.erode(tissue.astype(np.uint8), _SQUARE) > 0
-        tissue = stain > np.maximum(mean_inside(stain, core, _BESIDE_PX) / 2, visible)
-        tissue = ~touching(~tissue, clear)
-    return tissue
+    border = _grown(_grown(clear))
+    core = cv2.erode((~clear).astype(np.uint8), _SQUARE) > 0
+    uncovered = border & (stain < mean_inside(stain, core, _BESIDE_PX) / 2)
+    uncovered |= stain < _without_clefts(stain, _CLEFT_PX) / 2
+    return ~touching(clear | uncovered, clear)
+
+
+def _without_clefts(stain: Image, width_px: int) -> Image:
+    """The stain, with clefts narrower than `width_px` filled up to the paler of their sides."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width_px, width_px))
+    return np.asarray(cv2.morphologyEx(stain, cv2.MORPH_CLOSE, disc))
 
 
 def bright_lines(stain: Image, tissue: Mask, spacing_um: float, params: Segmentation) -> Mask:
     """Thin bright lines that lead from the background into the tissue: sulci closed by the pixels.
 
-    A line is brighter than what lies within half of `params.line_um` to either side, and longer
-    than `params.min_line_mm`.
+    A line is brighter than what lies within half of `params.line_um` to either side, by more than
+    the grain of the tissue, and longer than `params.min_line_mm`.
     """
-    size = max(3, 2 * round(params.line_um / spacing_um / 2) + 1)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    beside = cv2.morphologyEx(np.where(tissue, stain, 0), cv2.MORPH_CLOSE, disc)
-    lines = tissue & (beside - stain > params.line_contrast * beside)
+    width_px = max(3, 2 * round(params.line_um / spacing_um / 2) + 1)
+    beside = _without_clefts(np.where(tissue, stain, 0), width_px)
+    paler = (beside - stain) / np.maximum(beside, 1)
+    of_tissue = paler[tissue][::16]
+    usual = float(np.median(of_tissue)) if of_tissue.size else 0.0
+    spread = 1.4826 * float(np.median(np.abs(of_tissue - usual))) if of_tissue.size else 0.0
+    lines = tissue & (paler > max(params.line_contrast, usual + params.line_noise * spread))
     # pixels at the background are bright because it covers a part of them
     border = _grown(connected_to_border(~tissue))
     inner = (lines & ~border).astype(np.uint8)
@@ -132,8 +149,14 @@ def _halo(tissue: Mask, slide: Slide) -> float:
     return float(np.median(slide.stain[around])) if around.any() else 0.0
 
 
-def _without_ink(tissue: Mask, slide: Slide, params: Segmentation) -> tuple[Mask, tuple[str, ...]]:
-    """Remove pieces that absorb more than tissue does, or far more than most of the tissue."""
+def _without_ink(
+    tissue: Mask,
+    image: NDArray[np.uint8],
+    slide: Slide,
+    spacing_um: float,
+    params: Segmentation,
+) -> tuple[Mask, tuple[str, ...]]:
+    """Remove labels, and what absorbs more than tissue does or than the densest other tissue."""
     if not tissue.any():
         return tissue, ()
     absorbed = np.clip(slide.stain, 0, 255).astype(np.uint8)
@@ -141,12 +164,20 @@ def _without_ink(tissue: Mask, slide: Slide, params: Segmentation) -> tuple[Mask
     mean = measured.total / measured.area
     scale = slide.level if slide.background == "bright" else 255 - slide.level
     ink = mean > params.max_stain * scale
-    area = np.where(ink, 0, measured.area)
-    others = (area @ mean - area * mean) / np.maximum(area.sum() - area, 1)
-    ink |= (mean > params.ink_ratio * others) & (area < area.sum() / 5) & (others > 0)
+    large = measured.area * (spacing_um / 1000) ** 2 >= params.min_tissue_mm2
+    for piece in np.flatnonzero(large & ~ink):
+        own = measured.labels == piece
+        ink[piece] = right_angled(own.astype(np.uint8)) is not None and (
+            even_level(image, own) is not None
+        )
+    for piece in np.flatnonzero(~ink & (mean > params.ink_ratio * mean.min())):
+        others = ~ink
+        others[piece] = False
+        # the labels are -1 outside `tissue`, which reads the last entry
+        rest = absorbed[np.append(others, False)[measured.labels]]
+        ink[piece] = rest.size > 0 and mean[piece] > params.ink_ratio * np.percentile(rest, 95)
     if not ink.any():
         return tissue, ()
-    # the labels are -1 outside `tissue`, which reads the last entry
     return np.append(~ink, False)[measured.labels], ("ink",)
 
 

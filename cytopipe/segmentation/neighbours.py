@@ -11,8 +11,8 @@ from cytopipe.segmentation.section import WHITE, Segmented
 # neighbours on either side that are looked at; anatomy changes over more
 _REACH = 3
 # White matter shrinks towards a pole, and so does the section. A section of less than half of its
-# neighbours' tissue may lack white matter; one with less than a quarter of their share lacks it.
-_MIN_AREA, _MIN_SHARE = 0.5, 0.25
+# neighbours' tissue may lack white matter; one with less than a tenth of their share lacks it.
+_MIN_AREA, _MIN_SHARE = 0.5, 0.1
 
 
 def without_evidence(results: Sequence[Segmented]) -> Iterator[int]:

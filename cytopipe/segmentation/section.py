@@ -21,7 +21,8 @@ Labels = NDArray[np.uint8]
 REMARKS = {
     "faint": "its tissue is faint; check the outline",
     "smear": "something faint without a clear border was not taken for tissue",
-    "ink": "something dark, such as ink, was not taken for tissue",
+    "ink": "ink, a label or something as dark was not taken for tissue",
+    "slide": "its slide is uneven, or the scan shows none; check the outline",
     "cut off": "its tissue touches the edge of the scan and may be cut off",
     "sulci closed": "its labels close sulci that are open in the image",
     "white outside": "white matter touches the background more than gray matter does; check that "

@@ -23,12 +23,14 @@ _COARSE_PX = 300
 _PADDING_SPREAD, _FRAME_NOISE = 2, 16
 # padding takes at least this share of the image's edge
 _LEAST_PADDING = 0.1
-# the gray values of a slide along the sides of a scan lie within 8 of the most frequent one
-_SLIDE_SPREAD = 8
-# a scan with straight edges fills its enclosing rectangle to at least this share; an ellipse fills
-# 0.79 of it, a coronal section less. Padding takes at least 2 % of the image, the scan at least 5 %
-_RECTANGULAR, _LEAST_SCANNED, _MOST_SCANNED = 0.95, 0.05, 0.98
-# what lies on padding takes at most this share of the scan, tissue in a scan at least this share
+# the gray values of a slide lie within 8 of the most frequent one, and half of its neighbouring
+# pixels differ by at most 3; along the sides of a scan, the rest may be tissue that is cut off
+_SLIDE_SPREAD, _SLIDE_GRAIN, _LEAST_SLIDE = 8, 3, 0.1
+# at least this share of the outline of a scan, simplified by 1.5 px, is parallel to two axes within
+# 3 degrees (about 0.13 of an ellipse's). Padding takes at least 2 % of the image, the scan 5 %
+_RECTANGULAR, _OUTLINE_PX, _PARALLEL_DEG = 0.8, 1.5, 3.0
+_LEAST_SCANNED, _MOST_SCANNED = 0.05, 0.98
+# what lies on padding takes at most this share of the scan
 _SPECKS = 0.02
 # the surface that is fitted to the slide: rounds of selecting its blocks, standard deviations
 _ROUNDS, _REACH = 8, 4.0
@@ -89,9 +91,9 @@ def find_slide(image: NDArray[np.uint8], spacing_um: float, params: Segmentation
 def scanned_area(image: NDArray[np.uint8]) -> Mask:
     """The part of the image that shows a slide: without padding and a scanner's frame.
 
-    Padding and frames have one gray value, reach the edge of the image, and leave a rectangle whose
-    sides show a slide of another gray value. A slide of one gray value leaves the shape of the
-    tissue, which is no rectangle; a rectangular piece of tissue shows texture along its sides.
+    Padding and frames have one gray value, reach the edge of the image, and leave a shape with
+    right angles, whose sides show a slide of another gray value. A slide of one gray value leaves
+    the shape of the tissue; a rectangular piece of tissue shows grain along its sides.
     """
     step = max(1, min(image.shape) // _COARSE_PX)
     coarse = np.ascontiguousarray(image[::step, ::step])
@@ -131,39 +133,56 @@ def _without_padding(image: NDArray[np.uint8], scanned: Mask) -> Mask | None:
         # specks and labels on the padding do not count
         square = np.ones((5, 5), np.uint8)
         rest = cv2.morphologyEx((~outside).astype(np.uint8), cv2.MORPH_OPEN, square)
-        count, labels, boxes, _ = cv2.connectedComponentsWithStats(rest, connectivity=4)
-        sizes = boxes[1:, cv2.CC_STAT_AREA]
         # a label is not the scan: something else lies on the slide
-        if count < 2 or sizes.max() < (1 - _SPECKS) * sizes.sum():
+        scans = right_angled(rest)
+        if scans is None or not _LEAST_SCANNED < np.mean(scans) < _MOST_SCANNED:
             continue
-        largest = (labels == 1 + int(np.argmax(sizes))).astype(np.uint8)
-        (_, (height, width), _) = cv2.minAreaRect(cv2.findNonZero(largest))
-        # corners are centres of pixels
-        area = (height + 1) * (width + 1)
-        if not _LEAST_SCANNED * image.size < largest.sum() < _MOST_SCANNED * image.size:
-            continue
-        if largest.sum() < _RECTANGULAR * area:
-            continue
-        inner = cv2.erode(largest, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE) > 0
+        inner = cv2.erode(scans, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE) > 0
         side = inner & ~(cv2.erode(np.pad(inner, 1).astype(np.uint8), square)[1:-1, 1:-1] > 0)
-        slide = _even_level(image[side])
-        if slide is None or abs(slide - value) <= tolerance + _SLIDE_SPREAD / 2:
-            continue
-        # ink and labels are even all over
-        if np.mean(np.abs(image[inner].astype(np.int16) - slide) > _SLIDE_SPREAD) > _SPECKS:
+        slide = even_level(image, side)
+        if slide is not None and abs(slide - value) > tolerance + _SLIDE_SPREAD / 2:
             return scanned & inner
     return None
 
 
-def _even_level(side: NDArray[np.uint8]) -> int | None:
-    """The gray value of most pixels along the sides of a scan; None if they differ."""
-    if len(side) == 0:
+def right_angled(mask: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """The components of a mask without specks; None unless all of them have right angles.
+
+    Most of the outline of a scan, or of several scans on one canvas, is parallel to one of two
+    perpendicular axes, which may be turned. That of tissue runs in all directions.
+    """
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    areas = [cv2.contourArea(outline) for outline in outlines]
+    scans = np.zeros_like(mask)
+    for outline, area in zip(outlines, areas, strict=True):
+        if area <= _SPECKS * sum(areas):
+            continue
+        corners = cv2.approxPolyDP(outline, _OUTLINE_PX, True)[:, 0].astype(np.float64)
+        sides = np.roll(corners, -1, axis=0) - corners
+        angle = np.degrees(np.arctan2(sides[:, 1], sides[:, 0])) % 90
+        length = np.hypot(*sides.T)
+        off = np.abs(angle[:, None] - angle)
+        parallel = np.minimum(off, 90 - off) <= _PARALLEL_DEG
+        if (parallel @ length).max() < _RECTANGULAR * length.sum():
+            return None
+        cv2.drawContours(scans, [outline], 0, 1, cv2.FILLED)
+    return scans if scans.any() else None
+
+
+def even_level(image: NDArray[np.uint8], mask: Mask) -> int | None:
+    """The gray value of a slide or a label that fills much of `mask`; None if all is tissue.
+
+    Most neighbouring pixels of about this gray value are alike; in tissue, grain comes between.
+    """
+    pairs = mask[:, 1:] & mask[:, :-1]
+    values = image[:, 1:][pairs].astype(np.int16)
+    alike = np.abs(values - image[:, :-1][pairs]) <= _SLIDE_GRAIN
+    counts = np.bincount(values[alike], minlength=256)
+    level = int(np.argmax(np.convolve(counts, np.ones(2 * _SLIDE_SPREAD + 1), "same")))
+    near = np.abs(values - level) <= _SLIDE_SPREAD
+    if near.sum() <= _LEAST_SLIDE * len(values) or alike[near].mean() < 0.5:
         return None
-    counts = np.bincount(side, minlength=256)
-    width = 2 * _SLIDE_SPREAD + 1
-    most = int(np.argmax(np.convolve(counts, np.ones(width), "same")))
-    near = counts[max(0, most - _SLIDE_SPREAD) : most + _SLIDE_SPREAD + 1]
-    return most if near.sum() > len(side) / 2 else None
+    return level
 
 
 def _blocks(image: NDArray[np.uint8], scanned: Mask, step: int) -> tuple[Floats, Floats, Mask]:

@@ -5,6 +5,7 @@ use rule job as coordinates with:
         stack="results/alignment/{brain}/stack.parquet",
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
         template=config["template"]["tissue"],
+        template_exclusion=config["template"]["exclusion"] or [],
         atlas=config["template"]["atlas"] or [],
         areas=config["template"]["areas"] or [],
         supplied_transform=manual(

@@ -13,6 +13,7 @@ use rule job as midline with:
         curvature=hemispheres(
             "results/midsurface/{brain}/hemi-{hemisphere}_curvature.shape.gii"
         ),
+        exclusion=manual_exclusion,
     output:
         midline="results/midline/{brain}/{chunk}.parquet",
     log:

@@ -85,7 +85,7 @@ def _register(
 ) -> NDArray[np.float32]:
     """(3, 3) affine map from pixels of the padded fixed section to pixels of the moving one."""
     coarse_um, step_rad = _COARSE_PX * fixed.spacing_um, np.radians(5.0)
-    start, _ = coarse.search(fixed, moving, coarse_um, max_rotation_rad, step_rad)
+    start, _ = coarse.search(fixed, moving, coarse_um, max_rotation_rad, step_rad)[0]
     pictures = _padded(fixed)[0], _stain(moving)[0]
     to_um = fixed.frame @ _unpadded(fixed)
     warp = np.linalg.inv(moving.frame) @ np.linalg.inv(matrix(start)) @ to_um

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe.alignment.handedness import marginals
 from cytopipe.numerics.geometry import Floats
 
 # smallest difference of log likelihood that counts; chosen, not measured
@@ -109,39 +110,6 @@ def _log_likelihood(advantages: Floats, flags: NDArray[np.bool_], share: float) 
             unexplained = 1 - max(float(column.mean()), 0.0) ** 2 / float((column**2).mean())
             total -= 0.5 * len(column) * float(np.log(max(unexplained, 1e-6)))
     return total
-
-
-def marginals(votes: Floats, own: Floats, share: float) -> Floats:
-    """The probability that each section is mirrored, exactly, by sums along the stack.
-
-    Parameters
-    ----------
-    votes : (sections, reach), log odds that sections i and i + d + 1 have the same handedness.
-    own : (sections,), log odds that each section is as scanned.
-    """
-    sections, reach = votes.shape
-    states = np.arange(2**reach)
-    # bit d of a state: whether the section d places back is mirrored
-    bits = (states[:, None] >> np.arange(reach)) & 1
-    same = bits[:, None] == np.array([[0], [1]])  # (states, flags, reach)
-    following = ((states << 1) & (2**reach - 1))[:, None] | np.array([0, 1])
-    steps = np.zeros((sections, 2**reach, 2))
-    ahead = np.full((sections + 1, 2**reach), -np.inf)
-    ahead[0, 0] = 0.0
-    for place in range(sections):
-        steps[place] = np.log([1 - share, share]) + np.array([0.5, -0.5]) * own[place]
-        for step in range(1, min(reach, place) + 1):
-            agreement = np.where(same[..., step - 1], 0.5, -0.5)
-            steps[place] += agreement * votes[place - step, step - 1]
-        np.logaddexp.at(ahead[place + 1], following, ahead[place][:, None] + steps[place])
-    back = np.zeros(2**reach)
-    chance = np.zeros(sections)
-    for place in reversed(range(sections)):
-        total = ahead[place][:, None] + steps[place] + back[following]
-        by_flag = np.logaddexp.reduce(total, axis=0)
-        chance[place] = np.exp(by_flag[1] - np.logaddexp.reduce(by_flag))
-        back = np.logaddexp.reduce(steps[place] + back[following], axis=1)
-    return chance
 
 
 def weight(values: Sequence[float] | Floats) -> float:

@@ -14,6 +14,11 @@ from scipy import fft
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.numerics.geometry import Floats, Rigid
 
+# rotations that are tried after the best one failed: score relative to the best, and how many with
+# the best
+_NEARLY = 0.8
+_MOST_STARTS = 3
+
 
 def search(
     fixed: PreparedSection,
@@ -21,13 +26,14 @@ def search(
     coarse_um: float,
     max_rotation_rad: float,
     step_rad: float,
-) -> tuple[Rigid, float]:
-    """The best rotation within +-`max_rotation_rad`, each tried with its best shift.
+) -> list[tuple[Rigid, float]]:
+    """The best rotations within +-`max_rotation_rad`, each with its best shift and its score.
 
-    An FFT cross-correlation gives the shift. A parabola through the best score and its neighbours
-    refines the rotation. The score, which is also returned, is the correlation of the two sections
-    (1 if identical) as complex pictures: the real part is the tissue, the imaginary part the
-    deviation of the stain inside it.
+    An FFT cross-correlation gives the shift. A parabola through a score and its neighbours refines
+    the rotation. A score is the correlation of the two sections (1 if identical) as complex
+    pictures: the real part is the tissue, the imaginary part the deviation of the stain inside it.
+    The best rotation comes first. Others follow, best first, that are better than all within two
+    steps and nearly as good: the outline of a section looks much the same upside down.
     """
     target, target_centre_um = _picture(fixed, coarse_um)
     source, source_centre_um = _picture(moving, coarse_um)
@@ -37,8 +43,7 @@ def search(
     target_fft = fft.fft2(_centred(target, target_centre_um / coarse_um, 0.0, edge))
     source_at = source_centre_um / coarse_um
     norm = np.linalg.norm(target) * np.linalg.norm(source)
-    count = int(np.floor(max_rotation_rad / step_rad))
-    angles = np.arange(-count, count + 1) * step_rad
+    angles, is_full_turn = _angles(max_rotation_rad, step_rad)
 
     def score(angle: float) -> tuple[float, Floats]:
         turned = fft.fft2(_centred(source, source_at, angle, edge))
@@ -49,17 +54,31 @@ def search(
         return float(correlation[peak] / norm), shift
 
     scores = np.array([score(float(angle))[0] for angle in angles])
-    best = int(np.argmax(scores))
-    angle = float(angles[best])
-    if 0 < best < len(angles) - 1:
-        before, here, after = scores[best - 1 : best + 2]
+    padded = np.pad(scores, 2, mode="wrap" if is_full_turn else "edge")
+    starts = []
+    for i in np.argsort(-scores, kind="stable"):
+        if scores[i] < _NEARLY * scores.max() or scores[i] < padded[i : i + 5].max():
+            continue
+        angle, step = float(angles[i]), angles[1] - angles[0] if len(angles) > 1 else 0.0
+        before, here, after = padded[i + 1 : i + 4]
         bend = before - 2 * here + after
-        if bend < 0:
-            angle += float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) * step_rad
-    best_score, shift = score(angle)
-    turn = Rigid(angle, 0.0, 0.0, "moving", "fixed")
-    x, y = target_centre_um + shift * coarse_um - turn(source_centre_um)
-    return Rigid(angle, float(x), float(y), "moving", "fixed"), best_score
+        if bend < 0 and (is_full_turn or 0 < i < len(angles) - 1):
+            angle += float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5) * step)
+        best_score, shift = score(angle)
+        turn = Rigid(angle, 0.0, 0.0, "moving", "fixed")
+        x, y = target_centre_um + shift * coarse_um - turn(source_centre_um)
+        starts.append((Rigid(angle, float(x), float(y), "moving", "fixed"), best_score))
+    return starts[:_MOST_STARTS]
+
+
+def _angles(max_rotation_rad: float, step_rad: float) -> tuple[Floats, bool]:
+    """The rotations to try, and whether they go all the way round."""
+    if max_rotation_rad + step_rad / 2 < np.pi:
+        count = int(np.floor(max_rotation_rad / step_rad))
+        return np.asarray(np.arange(-count, count + 1) * step_rad, np.float64), False
+    count = int(np.ceil(2 * np.pi / step_rad))
+    # no rotation is tried exactly
+    return np.asarray((np.arange(count) - count // 2) * (2 * np.pi / count), np.float64), True
 
 
 # a section occurs in several pairs, as scanned and flipped, and blurring one of 64 um to coarse

@@ -120,15 +120,21 @@ def enhance_correlation(
     """The matrix of highest correlation near `start`; None if the correlation does not grow.
 
     The method is that of Evangelidis and Psarakis (2008), the motion one of OpenCV's. The (3, 3)
-    matrices take pixels of `fixed` to pixels of `moving`.
+    matrices take pixels of `fixed` to pixels of `moving`; any rotation is refined.
     """
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, precision)
-    warp = start[:2].astype(np.float32)
+    # OpenCV reads the angle from a sine and would take 135 degrees for 45
+    turned, turn = moving, np.eye(3)
+    for _ in range(int(np.rint(np.arctan2(start[1, 0], start[0, 0]) / (np.pi / 2))) % 4):
+        turn = turn @ np.array([[0, -1, turned.shape[1] - 1], [1, 0, 0], [0, 0, 1.0]])
+        turned = np.rot90(turned)
+    warp = (np.linalg.inv(turn) @ start)[:2].astype(np.float32)
+    source = np.ascontiguousarray(turned)
     try:
-        _, warp = cv2.findTransformECC(fixed, moving, warp, motion, criteria, None, 1)
+        _, warp = cv2.findTransformECC(fixed, source, warp, motion, criteria, None, 1)
     except cv2.error:  # raised if the correlation does not grow
         return None
-    return np.vstack([warp, [0.0, 0.0, 1.0]])
+    return np.asarray(turn @ np.vstack([warp, [0.0, 0.0, 1.0]]))
 
 
 def _refine(

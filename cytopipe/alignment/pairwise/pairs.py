@@ -1,11 +1,15 @@
 """The rigid transform between two sections, tried as scanned and with one of them mirrored."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cytopipe.alignment.acceptance import PERSON, judge_pair
+from cytopipe.alignment.acceptance import judge_pair
+from cytopipe.alignment.handedness import log_odds_of_pair, usual_log_odds
+from cytopipe.alignment.links import PERSON
 from cytopipe.alignment.pairwise import coarse, image_registration
+from cytopipe.alignment.pairwise.parts import Parts, log_odds_better, parts_of
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
 from cytopipe.alignment.pairwise.surf_features import Features, features_of, match
@@ -15,28 +19,47 @@ from cytopipe.study.config import Alignment
 
 
 @dataclass(frozen=True)
-class _Attempt:
-    """One handedness: the transforms by the coarse search, the features and the texture."""
-
-    moving: PreparedSection
-    coarse: Rigid
-    coarse_score: float
-    features: Features
-    by_features: Rigid | None
-    inliers: int
-    by_texture: Rigid | None
-    peak: float  # NaN if the texture is not used
-
-
-@dataclass(frozen=True)
 class _Fit:
-    """The transform by one method, and whether it is clear (see `align_pair`)."""
+    """The transform by one method, and what the parts of the tissue say about it."""
 
-    flipped: bool
     rigid: Rigid
     overlap: float
     method: str
-    clear: bool
+    parts: Parts
+
+    def is_confirmed(self, params: Alignment) -> bool:
+        enough = self.overlap >= params.min_overlap
+        return enough and self.parts.agreement > params.min_agreement
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One handedness: its transform, and the evidence for it."""
+
+    moving: PreparedSection
+    features: Features
+    inliers: int
+    peak: float  # NaN if the texture is not used
+    fits: list[_Fit]  # by all methods that were tried
+
+    def chosen(self, params: Alignment) -> _Fit:
+        """The fit that the parts confirm; else that of the features, else of the outline."""
+        fits = {fit.method: fit for fit in self.fits}
+        if self.is_confirmed(params):
+            return self.fits[-1]
+        by_features = fits.get("features")
+        # a consensus that lays tissue on background is chance
+        if by_features is not None and by_features.overlap >= params.min_overlap:
+            return by_features
+        return fits["outline"]
+
+    def is_confirmed(self, params: Alignment) -> bool:
+        """`_fits` stops at the first fit that is confirmed."""
+        return self.fits[-1].is_confirmed(params)
+
+    @property
+    def best_parts(self) -> Parts:
+        return max((fit.parts for fit in self.fits), key=lambda parts: parts.score)
 
 
 def align_pair(
@@ -48,22 +71,25 @@ def align_pair(
 ) -> PairRow:
     """Align `moving` to `fixed`.
 
-    Each handedness is tried: a coarse rotation, SURF matches, RANSAC. The first of these methods
-    that succeeds gives the transform:
+    Each handedness is tried: a coarse rotation, then these methods, until separate parts of the
+    tissue confirm the transform of one (`parts`):
 
     texture
         Vessels and grain correlate with a peak, on which the transform is refined. This comes first
         because a consensus of SURF features follows the anatomy, which moves between distant
-        sections: 15 px of 256 um off at 5.6 mm, with 24 inliers against 6. The pair is clear if the
-        other handedness has no peak and the refinement stays near this one.
+        sections: 15 px of 256 um off at 5.6 mm, with 24 inliers against 6. The height of the peak
+        decides nothing: folia, or an outline that fits, give peaks of 8 to 13.
     features
-        There are enough inliers (the paper's method). The pair is clear if they are `min_margin`
-        times those of the other handedness.
+        There are enough inliers (the paper's method).
     outline
-        The labels as a whole; never clear.
+        The labels as a whole.
 
-    The handedness is that of the higher peak, or of more inliers if there is no peak, unless a
-    person confirmed both sections.
+    If none is confirmed, the next best rotations of the coarse search are tried. If that fails too,
+    the transform is that of the features, or of the outline if there are too few of them, and the
+    pair is uncertain.
+
+    The moving section is mirrored if the evidence for that outweighs how rarely two sections
+    differ, unless a person confirmed both sections.
 
     Parameters
     ----------
@@ -73,22 +99,21 @@ def align_pair(
     plain, mirrored = (
         _try(fixed, section, fixed_features, params) for section in (moving, moving.flipped)
     )
-    tries = [plain, mirrored]
+    texture = log_odds_better(mirrored.best_parts, plain.best_parts)
+    log_odds = log_odds_of_pair(plain.inliers, mirrored.inliers, texture)
+    is_mirrored = log_odds + usual_log_odds(params.mirrored_share) > 0
     if fixed.mirrored is not None and moving.mirrored is not None:
-        tries = [tries[int(fixed.mirrored != moving.mirrored)]]
-    fit = (
-        _by_texture(fixed, tries, params)
-        or _by_features(fixed, tries, fixed_features, params)
-        or _by_outline(fixed, tries, params)
-    )
-    features = (mirrored if fit.flipped else plain).features
+        is_mirrored = fixed.mirrored != moving.mirrored
+    chosen = mirrored if is_mirrored else plain
+    fit = chosen.chosen(params)
     return replace(
-        _pair_row(fixed, moving, fit, distance, params),
+        _pair_row(fixed, chosen.moving, fit, distance, params),
         inliers_plain=plain.inliers,
         inliers_mirrored=mirrored.inliers,
         peak_plain=plain.peak,
         peak_mirrored=mirrored.peak,
-        residual_um=_residual_um(fit.rigid, features, fixed_features, params),
+        log_odds_mirrored=log_odds,
+        residual_um=_residual_um(fit.rigid, chosen.features, fixed_features, params),
     )
 
 
@@ -102,12 +127,12 @@ def manual_pair(
     rigid : points of the moving section to the fixed one, each flipped first if it is mirrored. A
         person has confirmed both sections as mirrored or not.
     """
-    flipped = fixed.mirrored != moving.mirrored
     if fixed.mirrored:
         # the fixed section of a pair is taken as scanned
         rigid = unmirror(rigid, moving.row.width_um, fixed.row.width_um)
-    overlap = image_registration.overlap(fixed, moving.flipped if flipped else moving, rigid)
-    fit = _Fit(flipped, rigid, overlap, PERSON, True)
+    if fixed.mirrored != moving.mirrored:
+        moving = moving.flipped
+    fit = _fit(fixed, moving, rigid, PERSON, params)
     return _pair_row(fixed, moving, fit, distance, params)
 
 
@@ -115,7 +140,8 @@ def _pair_row(
     fixed: PreparedSection, moving: PreparedSection, fit: _Fit, distance: int, params: Alignment
 ) -> PairRow:
     """The row of a pair without the measurements of the attempts."""
-    status = judge_pair(fit.clear, fit.overlap, params.min_overlap, fit.method)
+    confirmed = fit.is_confirmed(params)
+    status = judge_pair(confirmed, fit.overlap, params.min_overlap, fit.method)
     return PairRow(
         brain=fixed.row.brain,
         fixed=fixed.row.section,
@@ -125,10 +151,13 @@ def _pair_row(
         inliers_mirrored=0,
         peak_plain=np.nan,
         peak_mirrored=np.nan,
-        mirrored=fit.flipped,
+        log_odds_mirrored=np.nan,
+        mirrored=moving.is_flipped,
         **rigid_columns(fit.rigid if status in (ACCEPTED, UNCERTAIN) else None),
+        sigma_um=fit.parts.sigma_um if confirmed else np.nan,
         residual_um=np.nan,
         overlap=fit.overlap,
+        agreement=fit.parts.agreement,
         tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
         method=fit.method,
         status=status,
@@ -138,82 +167,87 @@ def _pair_row(
 def _try(
     fixed: PreparedSection, moving: PreparedSection, fixed_features: Features, params: Alignment
 ) -> _Attempt:
+    """The attempt from the first start that is confirmed, else from that with most inliers."""
     step = np.radians(params.rotation_step_deg)
     max_rotation = np.radians(params.max_rotation_deg)
-    start, score = coarse.search(fixed, moving, params.coarse_um, max_rotation, step)
+    attempts = []
+    for start, _ in coarse.search(fixed, moving, params.coarse_um, max_rotation, step):
+        attempts.append(_from_start(fixed, moving, fixed_features, start, step, params))
+        if attempts[-1].is_confirmed(params):
+            return attempts[-1]
+    # of equal numbers, the better coarse search
+    return max(attempts, key=lambda attempt: attempt.inliers)
+
+
+def _from_start(
+    fixed: PreparedSection,
+    moving: PreparedSection,
+    fixed_features: Features,
+    start: Rigid,
+    step_rad: float,
+    params: Alignment,
+) -> _Attempt:
     features = features_of(moving, start.angle_rad, params)
     matches = match(fixed_features, features, params.max_ratio)
-    by_features, inliers = rigid_consensus(
+    by_features, is_inlier = rigid_consensus(
         features.points_um[matches[:, 1]],
         fixed_features.points_um[matches[:, 0]],
         start.angle_rad,
-        2 * step,
+        2 * step_rad,
         params.inlier_um,
         params.trials,
         params.seed,
     )
+    inliers = int(np.count_nonzero(is_inlier))
     by_texture, peak = None, np.nan
     if params.refine == "texture":
         by_texture, peak = image_registration.search_texture(
-            fixed, moving, start, 2 * step, params.reach_um
+            fixed, moving, start, 2 * step_rad, params.reach_um
         )
-    count = int(np.count_nonzero(inliers))
-    return _Attempt(moving, start, score, features, by_features, count, by_texture, peak)
+
+    def fits() -> Iterator[_Fit]:
+        if by_texture is not None:
+            rigid = image_registration.refine_texture(fixed, moving, by_texture)
+            # a refinement this far off has climbed another peak; chosen, not measured
+            if rigid is None or _distance_um(rigid, by_texture, moving) >= 8 * params.texture_um:
+                rigid = by_texture
+            yield _fit(fixed, moving, rigid, "texture", params)
+        if by_features is not None and inliers >= params.min_inliers:
+            rigid = _guided(by_features, features, fixed_features, params)
+            yield _fit(fixed, moving, rigid, "features", params)
+        outline = image_registration.refine_outline(fixed, moving, start, params.coarse_um / 2)
+        yield _fit(fixed, moving, outline or start, "outline", params)
+
+    tried = []
+    for fit in fits():
+        tried.append(fit)
+        if fit.is_confirmed(params):
+            break
+    return _Attempt(moving, features, inliers, peak, tried)
 
 
-def _by_texture(fixed: PreparedSection, tries: list[_Attempt], params: Alignment) -> _Fit | None:
-    best = max(tries, key=lambda attempt: attempt.peak)
-    moving, start = best.moving, best.by_texture
-    if start is None or best.peak < params.min_peak:
-        return None
-    # the other handedness must have no peak
-    clear = all(attempt.peak < params.min_peak for attempt in tries if attempt is not best)
-    rigid = image_registration.refine_texture(fixed, moving, start)
-    # a refinement this far off has climbed another peak; chosen, not measured
-    if rigid is None or _distance_um(rigid, start, moving) >= 8 * params.texture_um:
-        rigid, clear = start, False
+def _fit(
+    fixed: PreparedSection, moving: PreparedSection, rigid: Rigid, method: str, params: Alignment
+) -> _Fit:
     overlap = image_registration.overlap(fixed, moving, rigid)
-    return _Fit(moving.is_flipped, rigid, overlap, "texture", clear)
+    return _Fit(rigid, overlap, method, parts_of(fixed, moving, rigid, params.part_um))
 
 
-def _by_features(
-    fixed: PreparedSection, tries: list[_Attempt], fixed_features: Features, params: Alignment
-) -> _Fit | None:
-    """The transform with more inliers, fitted again to guided matches.
+def _guided(start: Rigid, moving: Features, fixed: Features, params: Alignment) -> Rigid:
+    """The consensus fitted again to guided matches.
 
     The ratio test drops most true matches; near a known transform, the best descriptor is mostly
     right.
     """
-    best = max(tries, key=lambda attempt: (attempt.inliers, attempt.coarse_score))
-    if best.inliers < params.min_inliers or best.by_features is None:
-        return None
-    clear = all(best.inliers >= params.min_margin * a.inliers for a in tries if a is not best)
-    rigid, features = best.by_features, best.features
+    rigid = start
     for _ in range(2):
-        matches = match(fixed_features, features, 1.0, rigid, 2 * params.inlier_um)
-        points = features.points_um[matches[:, 1]]
-        targets = fixed_features.points_um[matches[:, 0]]
+        matches = match(fixed, moving, 1.0, rigid, 2 * params.inlier_um)
+        points, targets = moving.points_um[matches[:, 1]], fixed.points_um[matches[:, 0]]
         again, _ = refit(points, targets, rigid, params.inlier_um)
         if again is None:
             break
         rigid = again
-    overlap = image_registration.overlap(fixed, best.moving, rigid)
-    if overlap < params.min_overlap:
-        return None  # a consensus that lays tissue on background is chance; try the outline
-    return _Fit(best.moving.is_flipped, rigid, overlap, "features", clear)
-
-
-def _by_outline(fixed: PreparedSection, tries: list[_Attempt], params: Alignment) -> _Fit:
-    """The better overlap; as scanned, unless the mirrored one is better by a twentieth."""
-    fits = []
-    for attempt in tries:
-        moving, start = attempt.moving, attempt.coarse
-        rigid = image_registration.refine_outline(fixed, moving, start, params.coarse_um / 2)
-        rigid = rigid or start
-        overlap = image_registration.overlap(fixed, moving, rigid)
-        fits.append(_Fit(moving.is_flipped, rigid, overlap, "outline", False))
-    # a twentieth is chosen, not measured
-    return max(fits, key=lambda fit: fit.overlap * (1 / 1.05 if fit.flipped else 1.0))
+    return rigid
 
 
 def _distance_um(one: Rigid, other: Rigid, section: PreparedSection) -> float:

@@ -28,8 +28,11 @@ from cytopipe.formats.tables.point_rows import PointRow as PointRow
 from cytopipe.formats.tables.point_rows import PredictionRow as PredictionRow
 from cytopipe.formats.tables.point_rows import ScoreRow as ScoreRow
 from cytopipe.formats.tables.section_rows import ACCEPTED as ACCEPTED
+from cytopipe.formats.tables.section_rows import CANNOT_TELL as CANNOT_TELL
+from cytopipe.formats.tables.section_rows import MIRRORED as MIRRORED
 from cytopipe.formats.tables.section_rows import NO_WHITE as NO_WHITE
 from cytopipe.formats.tables.section_rows import OK as OK
+from cytopipe.formats.tables.section_rows import PLAIN as PLAIN
 from cytopipe.formats.tables.section_rows import UNCERTAIN as UNCERTAIN
 from cytopipe.formats.tables.section_rows import AuditRow as AuditRow
 from cytopipe.formats.tables.section_rows import PairRow as PairRow

@@ -6,7 +6,7 @@ from typing import Annotated
 from cytopipe.formats.tables.parquet import Row
 
 # statuses of a check
-OK, FAILED = "ok", "failed"
+OK, FAILED, UNCLEAR = "ok", "failed", "cannot tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,23 @@ class SurfaceRow(Row):
     euler_before: Annotated[int, "Euler number of the isosurface without topology correction"]
     voxels_removed: Annotated[int, "voxels taken from the solid to correct its topology"]
     voxels_added: Annotated[int, "voxels added to the solid to correct its topology"]
-    voxels_opened: Annotated[int, "voxels carved open between fused banks (open_sulci)"]
+    voxels_opened: Annotated[int, "voxels of the sheets between fused banks (open_sulci)"]
     vertices: Annotated[int, "vertices of the final mesh"]
     edge_median_mm: Annotated[float, "mm", "median edge length"]
     edge_in_range: Annotated[float, "share of edges within 0.8 to 1.33 of the target"]
     area_mm2: Annotated[float, "mm2", "area of the surface"]
-    status: Annotated[str, "ok or what is wrong"]
+    gray_mm3: Annotated[float, "mm3", "gray matter of the hemisphere"]
+    volume_ratio: Annotated[float, "gray_mm3 over area over median thickness; more: lost folds"]
+    lost_share: Annotated[float, "gray matter farther than lost_mm from the surface"]
+    buried_share: Annotated[float, "the part of lost_share inside the surface: sulci passed over"]
+    unassigned_mm3: Annotated[float, "mm3", "tissue of the brain that is in no hemisphere"]
+    lost_places: Annotated[str, "largest clusters of lost gray matter, stack RAS mm, worst first"]
+    status: Annotated[str, "ok, doubtful: the reasons, or what is wrong"]
+
+    @property
+    def is_ok(self) -> bool:
+        """Nothing speaks against the surface."""
+        return self.status.startswith(OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +61,18 @@ class CheckRow(Row):
     value: Annotated[float, "measured value; NaN if there was nothing to measure"]
     unit: Annotated[str, "unit of value and limit"]
     limit: Annotated[str, "e.g. at most 0.01; empty if the value is only reported"]
-    status: Annotated[str, "ok, failed, or empty if the value is only reported"]
-    remedy: Annotated[str, "where to look and what to do if the check failed"]
+    status: Annotated[str, "ok, failed, cannot tell, or empty if the value is only reported"]
+    remedy: Annotated[str, "where to look and what to do if the check is not passed"]
 
     @property
     def has_failed(self) -> bool:
         """The value is beyond its limit."""
         return self.status == FAILED
+
+    @property
+    def needs_a_look(self) -> bool:
+        """The check is not passed."""
+        return self.status in (FAILED, UNCLEAR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,9 @@ class MidlineRow(_SectionPoint):
 
     x_cut_um: Annotated[float, "um", "section frame, before refinement"]
     y_cut_um: Annotated[float, "um", "section frame, before refinement"]
-    status: Annotated[str, "ok, low_tissue or unrefined"]
+    status: Annotated[
+        str, "ok, unrefined, low_tissue, excluded, or uncertain_place: that of its section"
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,10 @@ class PointRow(_SectionPoint):
     template: Annotated[str, "name of the template"]
     area: Annotated[str, "atlas label at the point; empty outside the atlas"]
     area_probability: Annotated[float, "probability of that label"]
-    status: Annotated[str, "ok, low_tissue, unrefined, outside_template, ..."]
+    status: Annotated[
+        str,
+        "ok, unrefined, low_tissue, excluded, uncertain_place, outside_template or unregistered",
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ OK = "ok"
 NO_WHITE = "no_white"
 # statuses of a pair whose transform is used
 ACCEPTED, UNCERTAIN = "accepted", "uncertain"
+# how a section was scanned
+PLAIN, MIRRORED, CANNOT_TELL = "plain", "mirrored", "cannot_tell"
 
 
 def rigid_columns(rigid: Rigid | None) -> dict[str, float]:
@@ -89,12 +91,17 @@ class PairRow(Row):
     inliers_mirrored: Annotated[int, "RANSAC inliers with the moving section mirrored"]
     peak_plain: Annotated[float, "peak of the textures' correlation in standard deviations"]
     peak_mirrored: Annotated[float, "the same with the moving section mirrored; NaN if not tried"]
+    log_odds_mirrored: Annotated[
+        float, "evidence that the two differ in handedness; NaN by a person"
+    ]
     mirrored: Annotated[bool, "the two sections are of opposite handedness"]
     angle_rad: Annotated[float, "rad", "rotation, moving to fixed; NaN without a transform"]
     x_um: Annotated[float, "um", "shift, moving to fixed, after the mirror flip of the moving one"]
     y_um: Annotated[float, "um", "shift, moving to fixed, after the mirror flip of the moving one"]
+    sigma_um: Annotated[float, "um", "error of the shift, x or y, by the parts; NaN if unconfirmed"]
     residual_um: Annotated[float, "um", "median distance of matched features after the fit"]
     overlap: Annotated[float, "Dice of the two tissue masks after the fit"]
+    agreement: Annotated[float, "share of the tissue's parts that confirm the transform"]
     tissue_mm2: Annotated[float, "mm2", "tissue area of the smaller of the two sections"]
     method: Annotated[str, "texture, features, outline or person"]
     status: Annotated[str, "accepted, uncertain (used, but to be looked at), or why rejected"]
@@ -131,9 +138,11 @@ class StackRow(Row):
     height_um: Annotated[float, "um", "centre of first to centre of last row of level 0"]
     full_spacing_um: Annotated[float, "um", "pixel size of level 0"]
     mirrored: Annotated[bool, "flip left to right before the transform"]
+    handedness: Annotated[str, "plain, mirrored, or cannot_tell (kept as scanned)"]
     angle_rad: Annotated[float, "rad", "rotation, unmirrored section to stack; NaN if unaligned"]
     x_um: Annotated[float, "um", "shift, unmirrored section to stack; NaN if unaligned"]
     y_um: Annotated[float, "um", "shift, unmirrored section to stack; NaN if unaligned"]
+    fragment: Annotated[int, "sections that accepted pairs connect; 1 holds the base; 0 for none"]
     via: Annotated[int, "the section that placed it; itself for base and person; -1 if unaligned"]
     sigma_um: Annotated[float, "um", "error of the place, x or y, against the base; NaN if unknown"]
     image_right: Annotated[ImageRight, "side of the brain at the right of an unmirrored image"]

@@ -53,9 +53,6 @@ class Alignment(ConfigSection):
         "tried.",
         ge=2,
     )
-    min_margin: float = field(
-        "The factor by which the inliers of one handedness must exceed those of the other.", ge=1
-    )
     refine: Literal["texture", "none"] = field(
         "texture: correlate vessels and grain after the features; none: features alone, as in the "
         "paper."
@@ -71,11 +68,35 @@ class Alignment(ConfigSection):
         unit="um",
         gt=0,
     )
-    min_peak: float = field(
-        "The smallest accepted peak of the textures' correlation; unrelated textures reach 4 to "
-        "6.5.",
-        unit="standard deviations",
+    part_um: float = field(
+        "A part of the tissue confirms a transform if its own texture fits best within this "
+        "distance; it allows for tissue that was deformed on the slide.",
+        unit="um",
+        source="3 pixels of texture_um: sections with shared texture agree within 1.5",
         gt=0,
+    )
+    min_agreement: float = field(
+        "A transform is accepted if more than this share of the tissue's parts confirm it; without "
+        "shared texture 0 to 0.55 do, with it mostly 0.8 to 1.",
+        source="phantoms with sections 1 to 6 mm apart, with and without shared texture",
+        ge=0,
+        lt=1,
+    )
+    anatomy_ratio: float = field(
+        "The error of a transform that follows the anatomy, over the distance of the two sections.",
+        source="phantom without shared texture",
+        gt=0,
+    )
+    mirrored_share: float = field(
+        "The share of sections that lie face down, expected beforehand.",
+        gt=0,
+        lt=0.5,
+    )
+    min_confidence: float = field(
+        "A section whose handedness is less probable than this is kept as scanned and uncertain; a "
+        "person is asked.",
+        ge=0.5,
+        lt=1,
     )
     min_overlap: float = field(
         "The smallest accepted Dice coefficient of the two tissue masks after the fit.", ge=0, le=1

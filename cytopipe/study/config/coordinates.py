@@ -1,5 +1,6 @@
 """The section `coordinates`."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from cytopipe.study.config.base import ConfigSection, Moves, field
@@ -18,6 +19,42 @@ class Coordinates(ConfigSection):
         "The voxel size at which a brain is registered to the template.", unit="mm", gt=0
     )
     seed: int = field("The seed of the registration.", ge=1)
+    search_voxels: int = field(
+        "The number of voxels along the brain in the coarse search for its orientation; 30 are "
+        "6 mm in a human brain.",
+        unit="voxels",
+        ge=15,
+        le=100,
+    )
+    search_turns_deg: Sequence[float] = field(
+        "The turns about each axis from which the search starts, beside 0.", unit="deg"
+    )
+    min_orientation_margin: float = field(
+        "The smallest difference between two correlations with the template that tells two "
+        "orientations apart; a flip changes it by 0.04 or more, mirroring a whole brain by up to "
+        "0.005 (docs/transforms.md).",
+        gt=0,
+        lt=1,
+    )
+    min_dice: float = field(
+        "A brain whose Dice coefficients of gray and white matter with the template have a smaller "
+        "mean has no coordinates; sound ones had 0.74 to 0.91, flipped ones 0.56 to 0.66 "
+        "(docs/transforms.md).",
+        ge=0,
+        le=1,
+    )
+    max_alone: float = field(
+        "The largest share of a brain's or the template's tissue that has no counterpart in the "
+        "other.",
+        ge=0,
+        le=1,
+    )
+    return_mm: float = field(
+        "A point returns if the way to the template and back ends this near to its start; fields "
+        "are inverted to 0.005 mm.",
+        unit="mm",
+        gt=0,
+    )
     given_suffix: Literal[".h5", ".mat", ".tfm", ".txt", ".nii.gz"] = field(
         "The suffix of a ready-made transform under manual/, which decides its format: .h5, .mat, "
         ".tfm or .txt (ITK), .nii.gz (displacement field) or .txt (4x4 matrix, RAS mm)."

@@ -23,6 +23,10 @@ class Midline(ConfigSection):
     max_move_mm: float = field(
         "The largest distance by which a point is moved.", unit="mm", source=_PAPER, ge=0
     )
+    keep_moved: bool = field(
+        "Whether a point that has moved by this distance and not arrived stays there and is used, "
+        "as in the paper; otherwise it returns to its start and is marked unrefined."
+    )
     window_mm: float = field(
         "The edge of the square window in which tissue is counted: that of a patch.",
         unit="mm",

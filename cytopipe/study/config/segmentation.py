@@ -38,6 +38,11 @@ class Segmentation(ConfigSection):
         "(half_level).",
         ge=0,
     )
+    max_noise: float = field(
+        "A slide with a larger standard deviation, in gray values, is remarked as doubtful; real "
+        "slides have 0.5 to 1.6 (half_level).",
+        ge=0,
+    )
     faint: float = field(
         "Tissue with a smaller median difference from the slide, as a share of the gray range, is "
         "remarked as faint (half_level).",
@@ -56,8 +61,8 @@ class Segmentation(ConfigSection):
         le=1,
     )
     ink_ratio: float = field(
-        "A piece of less than a fifth of the tissue is ink if it absorbs this many times as much "
-        "as the rest (half_level).",
+        "A piece of tissue is ink if it absorbs, on average, this many times as much as the "
+        "densest twentieth of the rest; a cerebellum beside a cerebrum has 0.9 (half_level).",
         ge=1,
     )
     max_cut_mm: float = field(
@@ -74,6 +79,11 @@ class Segmentation(ConfigSection):
         "The smallest contrast of such a line, as a share of the stain beside it (half_level).",
         gt=0,
         le=1,
+    )
+    line_noise: float = field(
+        "The smallest contrast of such a line, in standard deviations of the grain of the tissue "
+        "(half_level).",
+        ge=0,
     )
     min_line_mm: float = field("The smallest length of such a line (half_level).", unit="mm", ge=0)
     matter_um: float = field(
@@ -139,6 +149,12 @@ class Segmentation(ConfigSection):
     iterations: int = field("The number of steps of the Chan-Vese contour, 1 px each.", ge=0)
     smoothing: int = field("The number of smoothing steps after each step of the contour.", ge=0)
     min_object_mm2: float = field("Tissue up to this area is dirt.", unit="mm2", ge=0)
+    min_thickness_um: float = field(
+        "A piece that is nowhere thicker is a hair, a scratch or the edge of a cover slip "
+        "(half_level).",
+        unit="um",
+        ge=0,
+    )
     max_hole_mm2: float = field(
         "Holes up to this area are vessels and are filled; a larger one may be a cleft and stays.",
         unit="mm2",

@@ -1,0 +1,143 @@
+"""Whether separate parts of the tissue confirm a transform between two sections.
+
+The correlation of whole sections can be that of one part (the folia of a cerebellum carry more
+contrast than the whole cerebrum) or of the outline: its peak shows that something fits, not that
+the tissue does. So the tissue is divided into tiles, and the texture of each is correlated alone,
+over the shifts around the transform. If sections share no structure, the best shift of a tile lies
+anywhere in the window: a tile agrees by chance in one case of twenty, and somewhat more often
+because the transform was fitted to all tiles.
+
+Measured on phantoms with a tolerance of 3 pixels of 256 um: with shared texture, 56 to 100 % of the
+tiles agree in sections up to 5.6 mm apart, in nine pairs of ten at least 84 %. Without it 0 to 55 %
+agree, in nine pairs of ten at most 31 %.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
+from cytopipe.alignment.pairwise.image_registration import matrix
+from cytopipe.alignment.pairwise.prepared_section import PreparedSection
+from cytopipe.numerics.geometry import Floats, Rigid
+
+# tiles that a section is divided into; chosen: each still holds some 200 pixels of texture in a
+# small section, and a part of a fifth of the tissue cannot reach a majority
+_TILES = 16
+# smallest edge of a tile, in pixels of the texture: structures have 1 to 4
+_SMALLEST_PX = 6
+# share of a tile that is tissue; chosen, not measured
+_FILLED = 0.3
+# the window of a tile reaches this many tolerances in each direction
+_WINDOW = 4
+# with fewer tiles, a majority may be chance
+_MIN_TILES = 4
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The n tiles of the fixed section, and where each of them would move the moving section.
+
+    Attributes
+    ----------
+    tiles : (n, 2) row and column of the tile.
+    offsets_um : (n, 2) by how much further the tile would move it, x and y.
+    at_transform : (n,) correlation where the transform puts the moving section, -1 to 1.
+    nearby : (n,) the best correlation within the tolerance.
+    """
+
+    tiles: Floats
+    offsets_um: Floats
+    at_transform: Floats
+    nearby: Floats
+    tolerance_um: float
+    pixel_um: float
+
+    @property
+    def agreeing(self) -> NDArray[np.bool_]:
+        """Which tiles prefer a shift within the tolerance."""
+        return np.asarray(np.hypot(*self.offsets_um.T) <= self.tolerance_um)
+
+    @property
+    def agreement(self) -> float:
+        """Share of the tiles that agree; 0 if there are too few to tell."""
+        return float(self.agreeing.mean()) if len(self.tiles) >= _MIN_TILES else 0.0
+
+    @property
+    def score(self) -> float:
+        """Mean correlation of the tiles, all of the same weight, however strong their contrast."""
+        return float(self.at_transform.mean()) if len(self.tiles) else -1.0
+
+    @property
+    def sigma_um(self) -> float:
+        """Standard deviation of the mean shift of the agreeing tiles, x or y; NaN if none agrees.
+
+        A shift is a whole number of pixels, which adds the variance of a rounding.
+        """
+        agreeing = self.agreeing
+        if not agreeing.any():
+            return float("nan")
+        variance = (self.offsets_um[agreeing] ** 2).mean() + self.pixel_um**2 / 12
+        return float(np.sqrt(variance / np.count_nonzero(agreeing)))
+
+
+def parts_of(
+    fixed: PreparedSection, moving: PreparedSection, rigid: Rigid, tolerance_um: float
+) -> Parts:
+    """Correlate the texture of each tile of `fixed` with that of `moving`, moved by `rigid`."""
+    pixel_um = fixed.texture_um
+    reach = max(int(np.ceil(_WINDOW * tolerance_um / pixel_um)), 1)
+    within = max(int(tolerance_um / pixel_um), 1)
+    target = cv2.GaussianBlur(fixed.texture, (0, 0), 1.0)
+    rows, columns = target.shape
+    to_window = np.array([[1, 0, reach], [0, 1, reach], [0, 0, 1.0]])
+    to_fixed = np.linalg.inv(fixed.texture_frame) @ matrix(rigid) @ moving.texture_frame
+    source = cv2.warpAffine(
+        cv2.GaussianBlur(moving.texture, (0, 0), 1.0),
+        (to_window @ to_fixed)[:2],
+        (columns + 2 * reach, rows + 2 * reach),
+    )
+    inside = fixed.texture != 0
+    edge = max(int(np.sqrt(np.count_nonzero(inside) / _TILES)), _SMALLEST_PX)
+    tiles, offsets, here, nearby = [], [], [], []
+    y, x = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    for i, top in enumerate(range(int(y[0]), int(y[-1]) + 1, edge) if len(y) else ()):
+        for j, left in enumerate(range(int(x[0]), int(x[-1]) + 1, edge)):
+            bottom, right = min(top + edge, rows), min(left + edge, columns)
+            # the size of a whole tile counts, so that a strip at the image's border is left out
+            if np.count_nonzero(inside[top:bottom, left:right]) < _FILLED * edge**2:
+                continue
+            window = source[top : bottom + 2 * reach, left : right + 2 * reach]
+            surface = cv2.matchTemplate(window, target[top:bottom, left:right], cv2.TM_CCORR_NORMED)
+            surface = np.nan_to_num(surface, nan=0.0, posinf=0.0, neginf=0.0)
+            best = np.unravel_index(int(np.argmax(surface)), surface.shape)
+            tiles.append((i, j))
+            offsets.append((reach - int(best[1]), reach - int(best[0])))
+            here.append(surface[reach, reach])
+            near = slice(reach - within, reach + within + 1)
+            nearby.append(surface[near, near].max())
+    return Parts(
+        np.array(tiles, np.float64).reshape(-1, 2),
+        np.array(offsets, np.float64).reshape(-1, 2) * pixel_um,
+        np.array(here, np.float64),
+        np.array(nearby, np.float64),
+        tolerance_um,
+        pixel_um,
+    )
+
+
+def log_odds_better(one: Parts, other: Parts) -> float:
+    """Log odds that the tiles correlate better with `one` than with `other`; 0 if unknown.
+
+    A paired t-test over the tiles that both have, with a flat prior for the mean difference.
+    """
+    here = {tuple(tile): value for tile, value in zip(one.tiles, one.nearby, strict=True)}
+    there = {tuple(tile): value for tile, value in zip(other.tiles, other.nearby, strict=True)}
+    differences = np.array([here[tile] - there[tile] for tile in sorted(here) if tile in there])
+    if len(differences) < _MIN_TILES or differences.std() == 0:
+        return 0.0
+    t = differences.mean() / (differences.std(ddof=1) / np.sqrt(len(differences)))
+    better, worse = np.maximum(stdtr(len(differences) - 1, [t, -t]), 1e-300)
+    return float(np.log(better) - np.log(worse))

@@ -1,0 +1,103 @@
+"""Whether parts of the tissue confirm a pair, on slices that mislead a correlation of the whole."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+from slice_pairs import (
+    COLUMNS,
+    PARAMS,
+    ROWS,
+    about_centre,
+    brain_slice,
+    displaced,
+    prepared,
+    worst_px,
+)
+
+from cytopipe.alignment.pairwise.pairs import align_pair
+from cytopipe.alignment.pairwise.parts import log_odds_better, parts_of
+from cytopipe.alignment.pairwise.surf_features import features_of
+from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow
+from cytopipe.numerics.geometry import Rigid
+
+HERE = Rigid(0.0, 0.0, 0.0, "moving", "fixed")
+
+
+def pair_of(
+    one: tuple[NDArray[np.float32], NDArray[np.uint8]],
+    other: tuple[NDArray[np.float32], NDArray[np.uint8]],
+) -> PairRow:
+    fixed, moving = prepared(*one, 1), prepared(*other, 2)
+    return align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, PARAMS)
+
+
+def test_every_part_of_a_section_confirms_its_own_texture_and_none_another() -> None:
+    image, labels = brain_slice(1)
+    fixed = prepared(image, labels, 1)
+    same = parts_of(fixed, fixed, HERE, PARAMS.part_um)
+    assert same.agreement == 1
+    assert same.score == pytest.approx(1, abs=1e-5)
+    away = parts_of(fixed, fixed, Rigid(0.0, 1024.0, -512.0, "moving", "fixed"), PARAMS.part_um)
+    assert away.agreement == 0
+    assert np.median(away.offsets_um, axis=0).tolist() == [-1024.0, 512.0]
+    strange = parts_of(fixed, prepared(*brain_slice(2), 2), HERE, PARAMS.part_um)
+    assert strange.agreement < 0.3
+    assert log_odds_better(same, strange) > 5
+    assert log_odds_better(strange, same) == -log_odds_better(same, strange)
+
+
+def test_too_few_parts_confirm_nothing() -> None:
+    image, labels = brain_slice(1)
+    few = np.zeros_like(labels)
+    few[100:108, 100:108] = 1
+    speck = prepared(image, few, 1)
+    assert parts_of(speck, speck, HERE, PARAMS.part_um).agreement == 0
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_sections_that_share_only_the_outline_are_uncertain(seed: int) -> None:
+    image, labels = brain_slice(1)
+    other, _ = brain_slice(seed)
+    pair = pair_of((image, labels), displaced(other, labels, about_centre(8, 1500, -900), False))
+    assert pair.status == UNCERTAIN
+    assert pair.agreement <= PARAMS.min_agreement
+    assert np.isnan(pair.sigma_um)
+    assert abs(pair.log_odds_mirrored) < 5
+    assert not pair.mirrored
+
+
+def with_folia(turn_deg: float, rest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The slice with strong stripes in a sixth of it, turned against the rest."""
+    y, x = np.mgrid[:ROWS, :COLUMNS]
+    c, s = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    u, v = x - 100, y - 150
+    along, across = c * u + s * v, c * v - s * u
+    stripes = np.sin(along * 0.9 + 2 * np.sin(across / 4)) * np.cos(across * 0.23 + 1)
+    return np.where(np.hypot(u, v) < 26, 130 + 110 * stripes, rest).astype(np.float32)
+
+
+def test_a_part_of_strong_contrast_does_not_turn_the_rest() -> None:
+    """Folia of a cerebellum that lies otherwise on the slide: the pair follows the cerebrum."""
+    rng = np.random.default_rng(3)
+    image, labels = brain_slice(1)
+    # the rest has changed, as between distant sections; the folia have not
+    fresh = ndimage.gaussian_filter(rng.normal(size=image.shape), 2)
+    changed = image + np.where(labels > 0, 14 * fresh / fresh.std(), 0).astype(np.float32)
+    pair = pair_of((with_folia(0.0, image), labels), (with_folia(8.0, changed), labels))
+    assert (pair.status, pair.mirrored) == (ACCEPTED, False)
+    assert abs(np.degrees(pair.angle_rad)) < 1
+    assert worst_px(pair.rigid, HERE) < 4
+
+
+@pytest.mark.parametrize("degrees", [-170, -135, -80, 100, 160, 180])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_slides_that_were_laid_in_any_way(degrees: float, flipped: bool) -> None:
+    image, labels = brain_slice(1)
+    true = about_centre(degrees, 1500, -900)
+    fixed = prepared(image, labels, 1)
+    moving = prepared(*displaced(image, labels, true, flipped), 2)
+    params = PARAMS.model_copy(update={"max_rotation_deg": 180.0})
+    pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, params)
+    assert (pair.status, pair.mirrored) == (ACCEPTED, flipped)
+    assert worst_px(pair.rigid, true) < 0.3
