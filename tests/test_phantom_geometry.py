@@ -197,6 +197,18 @@ def test_a_cavity_in_white_matter_is_background() -> None:
     assert set(number[x > 11.3]) == {0} and number[26] == NUMBERS["ventricles"]
 
 
+def test_gray_nuclei_in_white_matter_leave_no_hole() -> None:
+    deep = nucleus()
+    x = deep.labels.affine[0, 3] + 0.5 * np.arange(deep.labels.data.shape[0])
+    gray = np.clip(-x / STEP_MM, -127, 127).astype(np.int8)[:, None, None]
+    inside = deep.fields[0]
+    fields = np.stack([np.minimum(inside, gray), np.minimum(inside, -gray), deep.fields[2]])
+    tissue = Volume(np.zeros((17, 1, 1), np.uint8), regular_affine(0.5, np.array([-4.0, 0, 0])))
+    labels, numbers = label_whole(tissue, lambda points: points, Deep(fields, deep.labels))
+    assert labels[1:-1, 0, 0].tolist() == [1] * 8 + [2] * 7
+    assert (numbers[1:-1] == NUMBERS["putamen"]).all()
+
+
 def test_half_of_the_structures_belongs_to_one_hemisphere() -> None:
     left = nucleus().on("L")
     labels, _ = label_whole(

@@ -314,7 +314,9 @@ def label_whole(
         nearest = np.rint(index).astype(int)
         inside = ((nearest >= 0) & (nearest < deep.labels.data.shape)).all(1)
         at, nearest = at[inside], nearest[inside]
-        gray, white, cavity = (field[tuple(nearest.T)] > 0 for field in deep.fields)
+        # at a border between two of them, both are 0
+        gray, white, cavity = (field[tuple(nearest.T)] >= 0 for field in deep.fields)
+        white, cavity = white & ~gray, cavity & ~gray
         of_voxel = labels[i][tuple(at.T)]
         within = of_voxel == 2
         number = deep.labels.data[tuple(nearest.T)]

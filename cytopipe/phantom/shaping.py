@@ -20,8 +20,8 @@ _POINTS, _ROUNDS = 6000, 100
 # more than an edge, plus this multiple of its distance along the normal. Banks may overlap by a
 # little. All are chosen
 _FACING, _SIDEWAYS, _OVERLAP_MM = -0.5, 1.3, 0.5
-# rounds of averaging over neighbours, so that a bank moves as a whole; chosen
-_SMOOTHING = 6
+# rounds of averaging over neighbours; chosen
+_SMOOTHING = 3
 
 
 def shaped(hemispheres: list[Hemisphere], geometry: Geometry) -> list[Hemisphere]:
@@ -119,10 +119,12 @@ def close_sulci(hemisphere: Hemisphere, width_mm: float, gap_mm: float) -> Hemis
     """
     distance = opposite_bank_mm(hemisphere, width_mm)
     normals = meshes.vertex_normals(hemisphere.pial, hemisphere.faces)
-    step = np.where(np.isfinite(distance), np.maximum(distance - gap_mm, 0) / 2, 0)
-    move = meshes.smooth_map(step, hemisphere.faces, _SMOOTHING)
-    # averaging moves a bank's border less, but never further than the gap allows
-    move = np.minimum(move, np.where(np.isfinite(distance), step, np.inf))
+    step = np.where(np.isfinite(distance), np.maximum(distance - gap_mm, 0) / 2, np.nan)
+    # a bank moves as a whole, but no vertex further than its own gap allows
+    within = np.fmin(meshes.smooth_map(step, hemisphere.faces, _SMOOTHING), step)
+    # what lies beside it is drawn along
+    beside = meshes.smooth_map(np.nan_to_num(step), hemisphere.faces, _SMOOTHING)
+    move = np.where(np.isfinite(step), within, beside)
     moved = unit(normals) * move[:, None]
     return replace(hemisphere, pial=hemisphere.pial + moved, white=hemisphere.white + moved)
 
