@@ -1,5 +1,7 @@
 """Segmentation of difficult tissue: closed sulci, weak contrast, pale layer I, no white matter."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from drawn_section import SPACING_UM, scores, section
@@ -7,6 +9,7 @@ from scipy import ndimage
 from test_segmentation import PAPER, PARAMS, SLIDE, dice
 
 import cytopipe.segmentation as stage
+from cytopipe.formats import tables
 from cytopipe.formats.images import read_labels, write_pyramid
 from cytopipe.formats.tables import NO_WHITE, OK
 from cytopipe.segmentation import neighbours
@@ -160,27 +163,36 @@ def test_a_densely_stained_piece_is_not_ink():
     assert (segmented.labels[piece] > 0).mean() > 0.99
 
 
+def segmented_chunk(folder, images):
+    """Labels and remarks of sections that are segmented together."""
+    sections = []
+    for number, image in enumerate(images, start=1):
+        path = folder / f"{number:05d}.ome.tif"
+        write_pyramid(image, path, SPACING_UM, SPACING_UM)
+        sections.append(Section("B01", number, str(path), SPACING_UM, 20.0))
+    stage.run(
+        sections=sections,
+        images=[Path(section.image) for section in sections],
+        manual=[],
+        labels=folder / "labels.tif",
+        table=folder / "table.parquet",
+        params=PARAMS.model_copy(update={"spacing_um": SPACING_UM}),
+    )
+    table = tables.read(tables.SegmentationRow, folder / "table.parquet")
+    pages = [read_labels(folder / "labels.tif", page) for page in table["page"]]
+    return pages, table["remarks"].tolist()
+
+
 def test_a_small_section_that_does_not_show_its_white_matter_learns_from_its_chunk(tmp_path):
     pale, _ = section(contrast=0.25)
     small, true = section(contrast=0.18, size=0.4)
     alone = segment(small, SPACING_UM, PARAMS)
     assert not alone.has_evidence and not (alone.labels == 2).any()
-    paths, sections = [], []
-    for number, image in enumerate((pale, small, pale), start=1):
-        path = tmp_path / f"{number:05d}.ome.tif"
-        write_pyramid(image, path, SPACING_UM, SPACING_UM)
-        sections.append(Section("B01", number, str(path), SPACING_UM, 20.0))
-        paths.append(path)
-    stage.run(
-        sections=sections,
-        images=paths,
-        manual=[],
-        labels=tmp_path / "labels.tif",
-        table=tmp_path / "table.parquet",
-        params=PARAMS.model_copy(update={"spacing_um": SPACING_UM}),
-    )
-    white = read_labels(tmp_path / "labels.tif", 1) == 2
-    assert dice(white, true == 2) > 0.8
+    labels, remarks = segmented_chunk(tmp_path, [pale, small, pale])
+    assert dice(labels[1] == 2, true == 2) > 0.8
+    assert remarks == ["", "", ""]
+    labels, remarks = segmented_chunk(tmp_path, [small])
+    assert not (labels[0] == 2).any() and remarks == ["white unknown"]
 
 
 def test_layer_1_that_is_cut_along_the_surface_is_gray():

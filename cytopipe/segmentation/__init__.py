@@ -86,7 +86,9 @@ def run(
     for index in neighbours.without_evidence(results):
         # its neighbours show how light its white matter may be
         expected = neighbours.expected_contrast(results, index)
-        if expected is not None:
+        if expected is None:
+            results[index] = results[index].remarked("white unknown")
+        else:
             gray, _ = _read(*pairs[index], params)
             results[index] = segment(gray, params.spacing_um, params, expected)
     results = neighbours.marked(results, params.min_expected)

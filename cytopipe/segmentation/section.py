@@ -25,6 +25,7 @@ REMARKS = {
     "slide": "its slide is uneven, or the scan shows none; check the outline",
     "cut off": "its tissue touches the edge of the scan and may be cut off",
     "sulci closed": "its labels close sulci that are open in the image",
+    "white unknown": "no section of its chunk shows white matter; whether it has any is unknown",
     "white outside": "white matter touches the background more than gray matter does; check that "
     "the two were not mistaken for each other",
 }
@@ -61,6 +62,10 @@ class Segmented:
         return cls(
             labels, background, nan, "", nan, nan, nan, nan, "; ".join(remarks), status, True
         )
+
+    def remarked(self, remark: str) -> "Segmented":
+        """The same section with another remark."""
+        return replace(self, remarks="; ".join(filter(None, (self.remarks, remark))))
 
 
 def segment(
