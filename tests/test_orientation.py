@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import test_coordinates
-from test_coordinates import PARAMS, coordinates_of, volume
+from test_coordinates import PARAMS, coordinates_of, midline_rows, volume
 
 from cytopipe import coordinates
 from cytopipe.coordinates.coarse_fit import FLIPS, OTHER_AXES, Fit
-from cytopipe.coordinates.direction import alone, overlap
+from cytopipe.coordinates.direction import alone, likeliest_part, overlap
 from cytopipe.coordinates.gaps import beside_gap
 from cytopipe.coordinates.orientation import (
     MIRRORED,
@@ -117,11 +117,14 @@ def test_a_symmetric_brain_does_not_show_its_left_side(template):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_half_a_brain_is_compared_with_half_of_the_template(brain, template, side):
     half = half_of(brain, side)
-    lies = find_orientation(half, parts_of(template, None, ""), PARAMS)
+    parts = parts_of(template, None, "")
+    lies = find_orientation(half, parts, PARAMS)
     assert lies.part == f"{side} half"
     first, *_ = orientation_rows("B01", lies, 0.02)
     assert first.has_failed and "hemispheres of config/brains.tsv" in first.remedy
     assert list(parts_of(template, None, "both")) == ["whole"]
+    moved = affine_transform(lies.start, "B01", "t")
+    assert likeliest_part(moved, half, parts) is parts[f"{side} half"]
     # declared, and nothing is wrong; declared as the other side, and it is mirrored
     other = {"left": "right", "right": "left"}[side]
     assert not any(r.needs_a_look for r in rows_of(half, parts_of(template, None, side)).values())
@@ -234,3 +237,24 @@ def test_every_orientation_has_a_remedy():
         every.add(directions)
         assert len(remedy_of(directions)) > 40
     assert len(every) == 47
+
+
+def test_the_midline_of_half_a_template_is_that_of_the_whole(
+    study, tmp_path, brain, template, monkeypatch
+):
+    def as_it_starts(tissue, part, start, source, target, params):
+        affine = affine_transform(start, source, target)
+        return Registration(affine, affine)
+
+    monkeypatch.setattr(coordinates, "register", as_it_starts)
+    left = half_of(brain, "left")
+    volumes.write(left, tmp_path / "left.nii.gz")
+    volumes.write(template, study["template"])
+    points = left.to_mm(np.argwhere(left.data == 1)[::20])
+    tables.write(
+        tables.MidlineRow, midline_rows(points, np.full(len(points), "L")), study["midlines"][0]
+    )
+    files = {"tissue": tmp_path / "left.nii.gz", "midlines": study["midlines"][:1]}
+    coordinates.run(**study | files, declared_hemispheres="left")
+    checks = {row.check: row for row in tables.read_rows(tables.CheckRow, study["checks"])}
+    assert checks["on its own side of the midline"].value > 0.95

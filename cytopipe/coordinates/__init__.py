@@ -26,6 +26,7 @@ from cytopipe.coordinates.direction import (
     check_landmarks,
     check_overlap,
     length_mm,
+    likeliest_part,
     overlap,
 )
 from cytopipe.coordinates.gaps import beside_gap
@@ -110,6 +111,7 @@ def run(
         raise InputError(f"{tissue}: holds no tissue; look at the reconstruction's log")
     places = {row.section: row for row in tables.read_rows(tables.StackRow, stack)}
     supplied, judged = SuppliedTransforms(), list[tables.CheckRow]()
+    parts = parts_of(template_tissue, template_exclusion, declared_hemispheres)
     if chains:
         supplied = read_supplied_transforms(
             chains[0], brain, template_name, anchoring_target, params.anchoring_axes, set(places)
@@ -130,19 +132,18 @@ def run(
         remedy = f"set coordinates.given_moves to the other value, or correct {supplied_transform}"
     else:
         logs.info(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
-        parts = parts_of(template_tissue, template_exclusion, declared_hemispheres)
         lies = find_orientation(brain_tissue, parts, params)
         judged += orientation_rows(brain, lies, params.min_orientation_margin)
-        template_tissue = parts[lies.part]
         used = register(brain_tissue, lies.template, lies.start, brain, template_name, params)
         remedy = "check study.image_right in config/config.yaml and the section numbers"
+    compared = likeliest_part(used.full, brain_tissue, parts)
     check_landmarks(used.full, brain_tissue, remedy)
     moves = {"transform": used.full, "affine": used.affine, "inverse": used.full.inverse()}
-    dice = {name: overlap(move, brain_tissue, template_tissue) for name, move in moves.items()}
+    dice = {name: overlap(move, brain_tissue, compared) for name, move in moves.items()}
     for name, value in dice.items():
         logs.info(f"{brain}: Dice with {name}: gray {value.gray:.3f}, white {value.white:.3f}")
-    brain_alone, _ = alone(used.full, brain_tissue, template_tissue)
-    template_alone, gap_mm = alone(moves["inverse"], template_tissue, brain_tissue)
+    brain_alone, _ = alone(used.full, brain_tissue, compared)
+    template_alone, gap_mm = alone(moves["inverse"], compared, brain_tissue)
     judged += checking.overlap_rows(
         brain, dice["transform"], dice["affine"], brain_alone, template_alone, params
     )
@@ -165,7 +166,7 @@ def run(
     if any(row.has_failed and row.check in checking.WITHOUT_A_COORDINATE for row in judged):
         frame = marked(frame, np.ones(len(frame), bool), "unregistered", own_chains)
     if template_alone > params.max_alone:
-        reach_mm = params.gap_reach * length_mm(template_tissue)
+        reach_mm = params.gap_reach * length_mm(compared)
         frame = marked(frame, beside_gap(template_mm, gap_mm, reach_mm), "beside_gap", own_chains)
     # an anchored plane does not depend on the stack
     section_sigma_um = {
@@ -176,7 +177,7 @@ def run(
     frame["sigma_mm"] = sigma_mm(
         template_mm,
         sides,
-        template_tissue,
+        compared,
         section_sigma_mm,
         params.error_points,
         params.along_cortex,

@@ -5,6 +5,7 @@ numbers. Two things reveal it: three pairs of landmarks that no bending of a bra
 the overlap of the two brains.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,18 @@ def alone(transform: PointTransform, tissue: Volume, other: Volume) -> tuple[flo
     points_mm = tissue_points_mm(tissue)
     is_alone = apart_mm(transform(points_mm), other) > APART * length_mm(other)
     return float(is_alone.mean()), points_mm[is_alone]
+
+
+def likeliest_part(
+    transform: PointTransform, tissue: Volume, parts: Mapping[str, Volume]
+) -> Volume:
+    """The part of a template that a brain consists of: it overlaps, and little of it is alone."""
+    backward = transform.inverse()
+
+    def similarity(part: Volume) -> float:
+        return overlap(transform, tissue, part).mean - alone(backward, part, tissue)[0]
+
+    return max(parts.values(), key=similarity)
 
 
 def middle_mm(template: Volume) -> float:
