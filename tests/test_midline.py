@@ -24,6 +24,7 @@ PARAMS = Midline(
     keep_moved=False,
     window_mm=2.0,
     min_tissue=0.5,
+    most_off_depth=0.35,
 )
 
 
@@ -219,7 +220,20 @@ def study(tmp_path):
         paths[name] = tmp_path / f"{name}.parquet"
         tables.write_rows(kind, content, paths[name])
     paths |= {"labels": tmp_path / "labels.tif", "midline": tmp_path / "midline.parquet"}
-    return paths | {"exclusion": []}, (pages, centres)
+    paths |= {"depth": tmp_path / "depth.nii.gz", "exclusion": []}
+    volumes.write(depth_of_balls(centres), paths["depth"])
+    return paths, (pages, centres)
+
+
+def depth_of_balls(centres, shift=0.0):
+    """Depth between the radii 4.0 and 6.2 mm, and NaN elsewhere."""
+    affine = regular_affine(0.5, np.array([-16.0, -2.0, -8.0]))
+    empty = volumes.Volume(np.zeros((64, 16, 32), np.float32), affine)
+    points = empty.to_mm(np.moveaxis(np.indices(empty.data.shape), 0, -1))
+    radius = np.min([np.linalg.norm(points - centre, axis=-1) for centre in centres.values()], 0)
+    depth = (6.2 + shift - radius) / 2.2
+    inside = (depth > 0) & (depth < 1)
+    return volumes.Volume(np.where(inside, depth, np.nan).astype(np.float32), affine)
 
 
 def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
@@ -246,6 +260,14 @@ def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
             assert np.abs(radius - np.sqrt(inner * outer)).max() < 0.13
             cut_mm = 2 * np.pi * np.sqrt(25 - z**2)
             assert abs(own.sum() - cut_mm) < 1.5
+
+
+def test_points_where_section_and_volume_disagree_are_marked(study):
+    paths, (_, centres) = study
+    volumes.write(depth_of_balls(centres, shift=1.0), paths["depth"])
+    midline.run(brain="B01", params=PARAMS, **paths)
+    points = tables.read(tables.MidlineRow, paths["midline"])
+    assert (points["status"] == "off_depth").mean() > 0.8
 
 
 def test_a_chunk_without_points_writes_an_empty_table(study, tmp_path):

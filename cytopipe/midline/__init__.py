@@ -16,13 +16,16 @@ from cytopipe import logs, provenance
 from cytopipe.files import Output
 from cytopipe.formats import images, tables
 from cytopipe.formats import surfaces as gifti
+from cytopipe.formats.volumes import Volume
 from cytopipe.midline.refinement import EXCLUDED, label_at, refine, tissue_share
 from cytopipe.midline.surface_cuts import Cut, Hemisphere, cut_hemispheres, cutting_angle_deg
+from cytopipe.midline.volume_depth import depth_at, read_slab
 from cytopipe.numerics.geometry import pixels_to_section, section_to_pixels, stack_to_ras
 from cytopipe.study import masks
 from cytopipe.study.config import Midline
 
-VERSION = 4
+VERSION = 5
+MIDDLE = 0.5
 
 
 @provenance.recorded
@@ -35,6 +38,7 @@ def run(
     surfaces: dict[str, Path],
     thickness: dict[str, Path],
     curvature: dict[str, Path],
+    depth: Path,
     exclusion: list[Path],
     midline: Output,
     params: Midline,
@@ -46,6 +50,7 @@ def run(
     stack : table (StackRow) of the brain.
     labels, segmentation : label pages and table (SegmentationRow) of the chunk.
     surfaces, thickness, curvature : GIfTI mid-surface and its maps by hemisphere, stack RAS mm.
+    depth : of the volume, 0 pial to 1 white, stack RAS mm.
     exclusion : mask of what is not cortex, stack RAS mm (`study.masks`), or nothing.
     midline : written: table (MidlineRow). A section without a transform or without gray matter has
         no rows, and the log says why.
@@ -71,6 +76,7 @@ def run(
         placed[0][1].image_right if placed else "R",
         params.spacing_mm,
     )
+    slab = read_slab(depth, np.array([place.z_um / 1000 for _, place in placed]))
     segments = [segment for path in exclusion for segment in masks.read_mask(path)]
     chunk = []
     work = list(zip(placed, cuts, strict=True))
@@ -79,7 +85,7 @@ def run(
         if not (page == 1).any():
             logs.info(f"section {section.section}: no gray matter ({section.status}), no points")
             continue
-        points = points_of_section(section, place, page, cut, segments, params)
+        points = points_of_section(section, place, page, cut, slab, segments, params)
         chunk.append(points)
         logs.info(
             f"section {section.section}: {len(points)} points "
@@ -116,6 +122,7 @@ def points_of_section(
     place: tables.StackRow,
     page: NDArray[np.uint8],
     cut: Cut,
+    depth: Volume,
     segments: Sequence[masks.Segment],
     params: Midline,
 ) -> pd.DataFrame:
@@ -125,6 +132,7 @@ def points_of_section(
     ----------
     page : (rows, columns) labels 0 background, 1 gray, 2 white.
     cut : the mid-surfaces cut by the section's plane.
+    depth : of the volume around the section.
     segments : what a person has excluded, stack RAS mm. Points do not enter it, and its border
         counts neither as pial nor as white.
     """
@@ -145,6 +153,9 @@ def points_of_section(
     tissue = tissue_share(page, refined.points_px, params.window_mm * 1000 / spacing_um)
     status = np.where(refined.reached, "ok", "unrefined")
     status = np.where(tissue < params.min_tissue, "low_tissue", status)
+    in_stack_um = np.column_stack([stack_um, np.full(len(stack_um), place.z_um)])
+    off = np.abs(depth_at(depth, stack_to_ras(in_stack_um, place.image_right)) - MIDDLE)
+    status = np.where((status == "ok") & ~(off <= params.most_off_depth), "off_depth", status)
     if place.is_uncertain:
         status = np.where(status == "ok", "uncertain_place", status)
     status = np.where(label_at(labels, refined.points_px) == EXCLUDED, "excluded", status)

@@ -13,6 +13,7 @@ use rule job as midline with:
         curvature=hemispheres(
             "results/midsurface/{brain}/hemi-{hemisphere}_curvature.shape.gii"
         ),
+        depth="results/midsurface/{brain}/depth.nii.gz",
         exclusion=manual_exclusion,
     output:
         midline="results/midline/{brain}/{chunk}.parquet",
@@ -21,7 +22,7 @@ use rule job as midline with:
     benchmark:
         "benchmarks/midline/{brain}/{chunk}.tsv"
     resources:
-        mem_mb=memory_of_sections("segmentation"),
+        mem_mb=memory_of_sections("segmentation", config["reconstruction"]["voxel_mm"]),
         runtime=minutes_of_chunk("segmentation", seconds=10),
     params:
         keyed_by=HEMISPHERES,

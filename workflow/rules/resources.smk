@@ -32,9 +32,14 @@ def megavoxels(w, voxel_mm):
     return SECTION_MM2 * depth_mm / voxel_mm**3 / 1e6
 
 
-def memory_of_sections(stage):
-    """Memory for one section at a time, 0.5 GB per megapixel."""
-    return sized(800 + 500 * megapixels(stage))
+def memory_of_sections(stage, voxel_mm=None):
+    """Memory for one section at a time, 0.5 GB per megapixel, and for a volume of the brain."""
+
+    def of_chunk(w):
+        volume = 5 * megavoxels(w, voxel_mm) if voxel_mm else 0
+        return 800 + 500 * megapixels(stage) + volume
+
+    return sized(of_chunk)
 
 
 def minutes_of_chunk(stage, seconds):
