@@ -285,7 +285,7 @@ DISTURBANCES = [
             {"reconstruction": {"voxel_mm": 1.0}, "midsurface": {"edge_mm": 1.0}},
         ),
         (
-            "folds-0.5mm",
+            "folds-05mm",
             "voxels of 0.5 mm",
             {"depth_voxel_mm": 0.5},
             {"reconstruction": {"voxel_mm": 0.5}, "midsurface": {"edge_mm": 0.7}},

@@ -103,6 +103,12 @@ def write(lines: Sequence[Line], path: Path) -> None:
     path.write_text("\n".join(parts) + (tried or "\n"))
 
 
+def verdicts_on(path: Path) -> dict[tuple[str, str, str], str]:
+    """The verdicts that a page lists, by text of the disturbance, brain and seed."""
+    rows = [line.strip("| ").split(" | ") for line in path.read_text().splitlines()]
+    return {(r[0], r[1], r[2]): r[-1].strip("*") for r in rows if len(r) == 6 and r[2].isdigit()}
+
+
 def _short(words: Sequence[str], more: int = 0) -> str:
     text = "; ".join(words) + (f"; {more} more" if more > 0 else "")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
