@@ -29,6 +29,7 @@ class Kind:
 
 _WHOLE = {"mirrored": 0, "torn": 0, "blank": 0, "missing": 0, "dirty": 0, "layer_patches": 0}
 _WHOLE |= {"annotated_every": 1000, "coordinates_spacing_um": 4096, "workers": 1}
+_WHOLE |= {"depth_voxel_mm": 1.0}  # one anatomy for all kinds
 
 KINDS = {
     "sections": Kind(
@@ -185,7 +186,7 @@ DISTURBANCES = [
             "blank 16-bit slides among others",
             {"slide": {"bits": 16}, "blank": 2},
         ),
-        ("blank-8", "blank slides, one of them dirty", {"blank": 2, "dirty": 1}),
+        ("blank-8", "blank slides among others", {"blank": 2}),
         ("vignetting", "corners 40 % darker", {"slide": {"vignetting": 0.4}}),
         (
             "everything",
@@ -281,7 +282,7 @@ DISTURBANCES = [
         (
             "folds-1mm",
             "voxels of 1 mm",
-            {"depth_voxel_mm": 1.0},
+            {},
             {"reconstruction": {"voxel_mm": 1.0}, "midsurface": {"edge_mm": 1.0}},
         ),
         (

@@ -144,7 +144,9 @@ def _make_brain(panel: Panel, row: Disturbance) -> None:
     template, brain, volumes_of_template = anatomy(panel.folder.parent, params)
     if panel.kind == "brain" and not (panel.folder / "template").exists():
         shutil.copytree(volumes_of_template, panel.folder / "template", dirs_exist_ok=True)
-    brain = fill(row.name, brain.bend, brain.hemispheres, brain.tissue, brain.depth, params)
+    deep = getattr(brain, "deep", None)
+    own = [] if deep is None else [deep]
+    brain = fill(row.name, brain.bend, brain.hemispheres, brain.tissue, brain.depth, params, *own)
     sheet, _ = write_brain(panel.folder, template, brain)
     if panel.kind == "folds":
         path = panel.folder / "results" / "reconstruction" / row.name / "tissue.nii.gz"
