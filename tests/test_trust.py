@@ -11,6 +11,7 @@ from trust.disturbances import DISTURBANCES, KINDS
 from trust.page import Line
 
 from cytopipe.numerics.geometry import Rigid
+from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
 LINE = Line("ink", "demo", 1, ["worst gray Dice 0.95"], [], [], verdicts.RIGHT, "abc", 1.0)
@@ -72,9 +73,9 @@ def test_a_verdict_is_as_bad_as_the_worst_result() -> None:
 
 
 def test_a_limit_is_three_times_what_the_goal_allows() -> None:
-    goal = next(m.goal for m in verdicts.scoring.metrics("laplacian") if m.samples == "dice_gray")
-    assert verdicts.limit("dice_gray") == pytest.approx(3 * (1 - goal))
-    assert verdicts.limit("surface_voxel", "median") == pytest.approx(1.05)
+    goals = study_config.read(study_config.DEFAULTS)["report"]["goals"]
+    assert verdicts.limit("dice_gray") == pytest.approx(3 * (1 - goals["dice_gray"]))
+    assert verdicts.limit("surface_mm", "95") == pytest.approx(3 * goals["surface_95_mm"])
 
 
 def test_the_page_lists_every_row_and_keeps_what_a_person_wrote(tmp_path: Path) -> None:

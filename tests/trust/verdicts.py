@@ -30,7 +30,8 @@ from cytopipe.truth import scoring
 from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.point_errors import midline_um
 from cytopipe.truth.section_errors import POLE_SHARE, dice
-from cytopipe.truth.surface_errors import surface_samples, true_mid
+from cytopipe.truth.surface_errors import surface_samples
+from cytopipe.truth.true_surface import true_mids
 from trust.disturbances import Disturbance
 from trust.panel import Panel, targets
 
@@ -69,9 +70,10 @@ class Outcome:
 
 def limit(samples: str, name: str = "") -> float:
     """The largest error of a metric that is not wrong: three times what its goal allows."""
+    goals = study_config.Goals(**study_config.read(study_config.DEFAULTS)["report"]["goals"])
     metric = next(
         m
-        for m in scoring.metrics("laplacian")
+        for m in scoring.metrics(goals, "laplacian")
         if m.samples == samples and m.relation and name in m.name
     )
     allowed = 1 - metric.goal if metric.relation == "at least" else metric.goal
@@ -300,23 +302,19 @@ def _folds(folder: Path, brain: str, result: Outcome) -> None:
     truth = TruthBrain(folder / "truth", brain)
     results = folder / "results" / "midsurface" / brain
     estimated = {h: surfaces.read(results / f"hemi-{h}_mid.surf.gii") for h in "LR"}
-    mids = {h: true_mid(truth.surface(h, "pial"), truth.surface(h, "white")) for h in "LR"}
+    mids = true_mids(truth)
     tissue = volumes.read(folder / "results" / "reconstruction" / brain / "tissue.nii.gz")
     voxel_mm = float(tissue.voxel_mm[0])
     samples = surface_samples(truth, estimated, mids, truth.placements, voxel_mm)
-    far = float(np.mean(samples["cortex_voxel"] > 1.5))
+    far = float(np.mean(samples["cortex_mm"] > 1.5))
     measures = [
+        ("mid-surface, median mm", np.median(samples["surface_mm"]), limit("surface_mm", "median")),
         (
-            "mid-surface, median",
-            np.median(samples["surface_voxel"]),
-            limit("surface_voxel", "median"),
+            "mid-surface, 95 % mm",
+            np.percentile(samples["surface_mm"], 95),
+            limit("surface_mm", "95"),
         ),
-        (
-            "mid-surface, 95 %",
-            np.percentile(samples["surface_voxel"], 95),
-            limit("surface_voxel", "95"),
-        ),
-        ("cortex beyond 1.5 voxels", far, limit("cortex_voxel", "within")),
+        ("share of cortex beyond 1.5 mm", far, limit("cortex_mm")),
     ]
     result.errors += [f"{name} {value:.2f}" for name, value, _ in measures]
     wrong = [f"{name} {value:.2f}" for name, value, most in measures if value > most]
