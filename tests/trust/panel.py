@@ -64,6 +64,9 @@ class Panel:
         base = {key: value for key, value in BASE.items() if key != "phantom"}
         base = study_config.merge(base, {"study": {"chunk_span": 100000, "truth": "truth"}})
         base = study_config.merge(base, KINDS[self.kind].config)
+        if self.phantom["geometry"]["deep_structures"]:
+            # nobody draws a mask here
+            base = study_config.merge(base, {"study": {"missing_exclusion": "truth"}})
         return study_config.merge(base, self.disturbances[0].config)
 
     def params(self, disturbance: Disturbance) -> Phantom:
@@ -144,9 +147,9 @@ def _make_brain(panel: Panel, row: Disturbance) -> None:
     template, brain, volumes_of_template = anatomy(panel.folder.parent, params)
     if panel.kind == "brain" and not (panel.folder / "template").exists():
         shutil.copytree(volumes_of_template, panel.folder / "template", dirs_exist_ok=True)
-    deep = getattr(brain, "deep", None)
-    own = [] if deep is None else [deep]
-    brain = fill(row.name, brain.bend, brain.hemispheres, brain.tissue, brain.depth, params, *own)
+    brain = fill(
+        row.name, brain.bend, brain.hemispheres, brain.tissue, brain.depth, params, brain.deep
+    )
     sheet, _ = write_brain(panel.folder, template, brain)
     if panel.kind == "folds":
         path = panel.folder / "results" / "reconstruction" / row.name / "tissue.nii.gz"

@@ -164,7 +164,9 @@ def _segmentation(folder: Path, brain: str, result: Outcome) -> None:
             )
             if error > largest
         ]
-        if wrong:
+        if wrong and row.remarks:  # a remark takes the place of ok on the page
+            result.said.append(f"{name}: {row.remarks} ({', '.join(wrong)})")
+        elif wrong:
             result.silent.append(f"{name}: {', '.join(wrong)}")
     result.errors += [f"worst {key} {value:.2f}" for key, value in worst.items()]
 
@@ -262,6 +264,7 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
         ("coordinate, 95 %", np.percentile(off_mm, 95), "mm", limit("coordinate", "95")),
         ("points on the wrong side", 100 * swapped, "%", 1.0),
         ("midline missed", 100 * missed, "%", 100 * limit("coverage")),
+        ("volume lost", 100 * _lost_volume(folder, brain), "%", 100 * limit("coverage")),
     ]
     result.errors += [f"{name} {value:.1f} {unit}" for name, value, unit, _ in measures]
     wrong = [f"{name} {value:.1f} {unit}" for name, value, unit, most in measures if value > most]
@@ -296,6 +299,18 @@ def _missed(folder: Path, brain: str, truth: TruthBrain, points: pd.DataFrame) -
         distance, _ = cKDTree(own[["x_um", "y_um"]].to_numpy()).query(midline_um(truth, section))
         missed.append(distance > reach_um)
     return float(np.concatenate(missed).mean())
+
+
+def _lost_volume(folder: Path, brain: str) -> float:
+    """The share of the true tissue's volume that the reconstruction lacks, gaps included."""
+    paths = (
+        folder / "results" / "reconstruction" / brain / "tissue.nii.gz",
+        folder / "truth" / brain / "tissue.nii.gz",
+    )
+    own, true = (
+        float(np.count_nonzero(v.data) * np.prod(v.voxel_mm)) for v in map(volumes.read, paths)
+    )
+    return 1 - own / true
 
 
 def _folds(folder: Path, brain: str, result: Outcome) -> None:
