@@ -234,14 +234,15 @@ def _errors_mm(points: dict[int, tuple[Floats, Floats]]) -> dict[int, float]:
     return distances(fit_rigid(own, true, "stack", "true stack"))
 
 
-def _words(folder: Path, brain: str) -> list[str]:
-    """What `cytopipe status` says about a brain, without its single sections."""
+def _words(folder: Path, brain: str, of_sections: bool) -> list[str]:
+    """What `cytopipe status` says about a brain, with or without its single sections."""
     config = study_config.read(folder / "config" / "config.yaml")
     sections = [s for s in read_sections(folder / "config" / "sections.tsv") if s.brain == brain]
     lines = status.lines_of(folder, brain, "seen", sections, config)[1:]
     lines = [_plain(line, folder) for line in lines]
-    about_sections = re.compile(r"\d+ [^:]+: \d|\d+ (proposals|findings)|files: ")
-    return [line for line in lines if not about_sections.match(line)]
+    lines = [line for line in lines if not re.match(r"files: |\d+ (proposals|findings)", line)]
+    about_sections = re.compile(r"\d+ [^:]+: \d|accepted pairs")
+    return [line for line in lines if of_sections or not about_sections.match(line)]
 
 
 def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
@@ -260,18 +261,19 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
     swapped = float((usable["hemisphere"].to_numpy() != side)[clear].mean()) if len(usable) else 0.0
     missed = _missed(folder, brain, truth, points)
     measures = [
-        ("coordinate, median", np.median(off_mm), "mm", limit("coordinate", "median")),
-        ("coordinate, 95 %", np.percentile(off_mm, 95), "mm", limit("coordinate", "95")),
-        ("points on the wrong side", 100 * swapped, "%", 1.0),
-        ("midline missed", 100 * missed, "%", 100 * limit("coverage")),
-        ("volume lost", 100 * _lost_volume(folder, brain), "%", 100 * limit("coverage")),
+        ("coordinate, median", np.median(off_mm), "mm", limit("coordinate", "median"), False),
+        ("coordinate, 95 %", np.percentile(off_mm, 95), "mm", limit("coordinate", "95"), False),
+        ("points on the wrong side", 100 * swapped, "%", 1.0, False),
+        ("midline missed", 100 * missed, "%", 100 * limit("coverage"), False),
+        # a section without a place is a word about lost volume, not about a wrong coordinate
+        ("volume lost", 100 * _lost_volume(folder, brain), "%", 100 * limit("coverage"), True),
     ]
-    result.errors += [f"{name} {value:.1f} {unit}" for name, value, unit, _ in measures]
-    wrong = [f"{name} {value:.1f} {unit}" for name, value, unit, most in measures if value > most]
-    words = _words(folder, brain)
-    if wrong:
-        (result.said if words else result.silent).extend(wrong)
-    result.said += words if wrong else []
+    for name, value, unit, most, of_sections in measures:
+        result.errors.append(f"{name} {value:.1f} {unit}")
+        if value > most:
+            words = _words(folder, brain, of_sections)
+            (result.said if words else result.silent).append(f"{name} {value:.1f} {unit}")
+            result.said += [line for line in words if line not in result.said]
 
 
 def _true_mm(truth: TruthBrain, section: int, points: pd.DataFrame) -> Floats:
@@ -334,7 +336,7 @@ def _folds(folder: Path, brain: str, result: Outcome) -> None:
     result.errors += [f"{name} {value:.2f}" for name, value, _ in measures]
     wrong = [f"{name} {value:.2f}" for name, value, most in measures if value > most]
     rows = tables.read_rows(tables.SurfaceRow, results / "surfaces.parquet")
-    words = [f"{row.hemisphere}: {row.status}" for row in rows if row.status != tables.OK]
+    words = [f"{row.hemisphere}: {row.status}" for row in rows if not row.is_ok]
     if wrong:
         (result.said if words else result.silent).extend(wrong)
         result.said += words
