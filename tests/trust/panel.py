@@ -64,7 +64,7 @@ class Panel:
         base = {key: value for key, value in BASE.items() if key != "phantom"}
         base = study_config.merge(base, {"study": {"chunk_span": 100000, "truth": "truth"}})
         base = study_config.merge(base, KINDS[self.kind].config)
-        if self.phantom["geometry"]["deep_structures"]:
+        if self.phantom.get("geometry", {}).get("deep_structures"):
             # nobody draws a mask here
             base = study_config.merge(base, {"study": {"missing_exclusion": "truth"}})
         return study_config.merge(base, self.disturbances[0].config)
