@@ -86,16 +86,12 @@ def main() -> None:
     chosen = [d for d in DISTURBANCES if not options.only or {d.name, d.kind} & {*options.only}]
     for brain in options.brains:
         for seed in options.seeds:
-            ready = [row for row in chosen if not panel.is_pending(row)]
-            for row in (row for row in chosen if panel.is_pending(row)):
-                text = ["the phantom has no such option"]
-                keep(folder, Line(row.name, brain, seed, [], [], text, verdicts.PENDING, "", 0.0))
-            for study in panel.panels(folder, brain, brains()[brain], seed, ready):
+            for study in panel.panels(folder, brain, brains()[brain], seed, chosen):
                 run(study, brain, folder, options.cores)
     lines = measured(folder)
     logs.info(page.summary(lines))
     if options.page:
-        page.write(lines, options.page)
+        page.write(lines, options.page, len(DISTURBANCES) * len(brains()) * len(SEEDS))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trust.disturbances import DISTURBANCES, KINDS
-from trust.verdicts import CRASH, PENDING, RIGHT, SAID, SILENT
+from trust.verdicts import CRASH, RIGHT, SAID, SILENT
 
 _BAD = (SILENT, CRASH)
 _SHOWN = 2
@@ -24,7 +24,7 @@ results with the truth.
 - *said so*: results are wrong or missing, and the program said so for each of them: by the status
   of the section, by a failed check, or by an error with a remedy.
 - **silently wrong**: it did not.
-- **crash**: the run stopped without an explanation. *pending*: the phantom cannot do it yet.
+- **crash**: the run stopped without an explanation.
 
 How much of a brain a row needs depends on the disturbance. Both seeds share the anatomy; the seed
 decides place, texture, stain, damage and noise of every section.
@@ -54,7 +54,7 @@ class Line:
 def summary(lines: Sequence[Line]) -> str:
     """The verdicts counted, and the rows that are not as they should be."""
     counts = Counter(line.verdict for line in lines)
-    text = ", ".join(f"{counts[v]} {v}" for v in (RIGHT, SAID, SILENT, CRASH, PENDING) if counts[v])
+    text = ", ".join(f"{counts[v]} {v}" for v in (RIGHT, SAID, SILENT, CRASH) if counts[v])
     bad = [
         f"  {line.key}: {_short(line.silent or line.said)}"
         for line in lines
@@ -63,8 +63,11 @@ def summary(lines: Sequence[Line]) -> str:
     return "\n".join([f"{len(lines)} rows: {text}", *bad])
 
 
-def write(lines: Sequence[Line], path: Path) -> None:
-    """Write the page; the part under "What was tried" is a person's and is kept."""
+def write(lines: Sequence[Line], path: Path, possible: int) -> None:
+    """Write the page of some of the `possible` rows.
+
+    The part under "What was tried" is a person's and is kept.
+    """
     tried = ""
     if path.exists() and _KEPT in path.read_text():
         tried = path.read_text().split(_KEPT)[1]
@@ -73,11 +76,12 @@ def write(lines: Sequence[Line], path: Path) -> None:
         *_INTRODUCTION.strip().splitlines(),
         "",
         f"Made by `make trust` on {time.strftime('%Y-%m-%d')}, {_cores()}.",
-        f"Commits: {', '.join(sorted({line.commit for line in lines if line.commit}))}.",
+        f"Commits: {', '.join(sorted({line.commit for line in lines if line.commit}))}. "
+        f"{len(lines)} of {possible} rows were run.",
         "",
         "| verdict | rows |",
         "|---|---|",
-        *[f"| {v} | {counts[v]} |" for v in (RIGHT, SAID, SILENT, CRASH, PENDING)],
+        *[f"| {v} | {counts[v]} |" for v in (RIGHT, SAID, SILENT, CRASH)],
         "",
     ]
     for kind, of_kind in KINDS.items():

@@ -77,11 +77,6 @@ class Panel:
         return Phantom(**values)
 
 
-def is_pending(disturbance: Disturbance) -> bool:
-    """The phantom has no such option yet."""
-    return any(key not in Phantom.model_fields for key in disturbance.phantom)
-
-
 def panels(
     folder: Path, name: str, phantom: Values, seed: int, rows: Sequence[Disturbance]
 ) -> list[Panel]:

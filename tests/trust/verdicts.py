@@ -36,7 +36,7 @@ from trust.disturbances import Disturbance
 from trust.panel import Panel, targets
 
 RIGHT, SAID, SILENT = "right", "said so", "silently wrong"
-CRASH, PENDING = "crash", "pending"
+CRASH = "crash"
 TIMES = 3.0
 # a section is misplaced beyond three times the goal for the median of the drift
 _PLACE_GOAL_MM = 1.0
