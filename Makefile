@@ -2,6 +2,7 @@
 # make head    the same with true folds and deep structures, from images to coordinates
 # make test    runs the static checks and all tests
 # make quick   runs the static checks and the tests that start no process
+# make trust   disturbs phantoms in many ways and writes docs/trust.md
 # make check   runs the static checks alone, in seconds
 # make docs    builds the documentation
 
@@ -12,13 +13,14 @@ export OMP_NUM_THREADS ?= 1
 # waiting threads must not spin: on a busy machine, spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo head demo-real comparison quick test test-slurm check docs lock clean bench bench-brain bench-dag faults
+.PHONY: help demo head demo-real comparison quick test test-slurm check docs lock clean bench bench-brain bench-dag faults trust
 help:
 	@echo "make demo         make a phantom study, run it from images to scores, print the error of every stage"
 	@echo "make head         the same for one difficult brain with deep structures, from images to coordinates"
 	@echo "make demo-real    run 35 real sections of a mouse brain up to the reconstruction"
 	@echo "make comparison   compare the training objectives of the papers on the demo's phantom (an hour)"
 	@echo "make faults       kill jobs, fill disks, take nodes away, and check the results (an hour)"
+	@echo "make trust        disturb phantoms in many ways, and list what is right, said so or silently wrong (hours)"
 	@echo "make check        format, lint, types and imports, in seconds"
 	@echo "make quick        the same, then the tests that start no workflow, process or browser"
 	@echo "make test         the same, then all tests"
@@ -71,6 +73,12 @@ comparison: demo
 faults: .venv/ready
 	@PYTHONPATH=tests $(BIN)/python -m faults demo-faults $(FAULTS)
 
+# one row is a disturbance, a brain and a seed. TRUST="ink frame" runs some disturbances, SEEDS=1 one seed;
+# rows that were measured before stay in the table
+trust: .venv/ready
+	@PYTHONPATH=tests $(BIN)/python -m trust demo-trust --page docs/trust.md --cores $(or $(CORES),2) \
+		$(if $(TRUST),--only $(TRUST)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(BRAIN),--brains $(BRAIN))
+
 check: .venv/ready
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -110,5 +118,5 @@ lock:
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
-	rm -rf docs/_build docs/reference demo-real demo-faults demo-brain
+	rm -rf docs/_build docs/reference demo-real demo-faults demo-trust demo-brain
 	find demo head -mindepth 1 ! -name profile.yaml -delete

@@ -9,6 +9,11 @@ modelling choices are described in `structure`, `cytoarchitecture` and `renderin
 The surfaces, tissue volume and depth of the truth are those of the undamaged anatomy. The corpus
 callosum is white matter in the tissue, but not part of the surfaces. The pages of a section show
 what its image shows: with bridges and tunnels, without the torn-off part. They do not mark vessels.
+
+A preset can make the sections difficult (`staining`, `damage`, `slide`, `handling`). Their pages
+then lack what is cracked, cut out or lost, and show displaced pieces where they lie, with the
+template coordinates of where they grew. Where tissue lies on tissue, they show the upper piece:
+the one that lies where it grew. Ink, labels, scratches and bubbles change images alone.
 """
 
 from cytopipe.phantom.study import run
