@@ -53,7 +53,7 @@ def opened(study: SmallStudy) -> object:
 
 def excluded(study: SmallStudy) -> object:
     tissue = volumes.read_tissue(study.folder / "results/reconstruction/B01/whole.nii.gz")
-    return repair.exclude(tissue, study.manual / "exclusion.nii.gz", "B01")
+    return repair.exclude(tissue, study.manual / "exclusion.nii.gz", 0.6, "B01")
 
 
 def checked_config(study: SmallStudy) -> object:

@@ -28,7 +28,7 @@ def test_distances_do_not_depend_on_the_empty_part_of_a_scan() -> None:
     ras[..., 0], ras[..., 2] = grid.axis_mm(0)[:, None], grid.axis_mm(2)[None]
     column, row = np.moveaxis(section.ras_to_pixels(ras), -1, 0)
     away_mm = np.hypot(row - 260, column - 380) * SPACING_UM / 1000
-    far = shapes.FARTHEST_MM
+    far = PARAMS.farthest_mm
     for plane, radius_px in ((planes.tissue[0], 120), (planes.white[0], 60)):
         true_mm = np.clip(radius_px * SPACING_UM / 1000 - away_mm, -far, far)
         # smoothing rounds off the peak at the disc's middle

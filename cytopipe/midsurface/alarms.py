@@ -86,9 +86,4 @@ def doubts(row: SurfaceRow, params: Midsurface) -> list[str]:
             f"{row.lost_share:.1%} of the gray matter lies more than {params.lost_mm:g} mm from "
             "the surface"
         )
-    if row.volume_ratio > params.most_volume_ratio:
-        reasons.append(
-            f"gray matter over area is {row.volume_ratio:.2f} times the thickness, as if folds "
-            "were missing"
-        )
     return reasons

@@ -120,7 +120,7 @@ def run(
     cleaned = volumes.read_tissue(volume)
     changes = read_rows(RepairRow, volume_repairs)
     if exclusion:
-        changes += repair.exclude(cleaned, exclusion[0], brain)
+        changes += repair.exclude(cleaned, exclusion[0], params.most_excluded, brain)
     else:
         logs.info(f"{brain}: no exclusion mask; all tissue stays")
     changes += repair.drop_fragments(cleaned, params.fragment_share, brain)

@@ -15,12 +15,6 @@ from cytopipe.reconstruction.shapes import Field, Grid, Planes, signed_distance
 from cytopipe.study import masks
 from cytopipe.study.config import Reconstruction
 
-# a hole has at least this share of its border at white matter; a sulcus at the medial wall can
-# graze some. Chosen, not measured
-WHITE_SHARE = 0.25
-# subcortex, cerebellum and brain stem are a quarter of a human brain's tissue
-MOST_EXCLUDED = 0.6
-
 
 def repair_defects(
     planes: Planes, grid: Grid, params: Reconstruction, brain: str
@@ -33,9 +27,9 @@ def repair_defects(
     only if
 
     - a disc of `defect_radius_mm` fits into it: borders that moved leave thin crescents;
-    - for missing tissue, less than `cortex_mm` of gray matter separates a quarter of its border
-      from white matter, and the median has white matter there, too, within `cortex_mm`: a hole or a
-      tear cuts white matter open, whereas a sulcus is lined with cortex;
+    - for missing tissue, less than `cortex_mm` of gray matter separates `hole_white_share` of its
+      border from white matter, and the median has white matter there, too, within `cortex_mm`: a
+      hole or a tear cuts white matter open, whereas a sulcus is lined with cortex;
     - for gray against white matter, the neighbours are at most `label_gap_mm` apart.
 
     The first and the last section, and those beside a gap over `max_gap_mm`, lack a neighbour and
@@ -52,7 +46,7 @@ def repair_defects(
             hole = _open((tissue <= 0) & (median_tissue > 0), radius_px)
             at_border = tissue > -1.5 * grid.voxel_mm
             cut = (tissue - white < params.cortex_mm) & (median_white > -params.cortex_mm)
-            return _cutting_white(hole, at_border, cut)
+            return _cutting_white(hole, at_border, cut, params.hole_white_share)
         if kind == "extra":
             return _open((tissue > 0) & (median_tissue <= 0), radius_px)
         if gaps[k - 1] + gaps[k] > params.label_gap_mm:
@@ -104,24 +98,25 @@ def _open(mask: Mask, radius_px: float) -> Mask:
     return mask & (signed_distance(core) > -radius_px - 1)
 
 
-def _cutting_white(mask: Mask, at_border: Mask, near_white: Mask) -> Mask:
-    """The components with more than `WHITE_SHARE` of their border with the tissue near white
-    matter.
-    """
+def _cutting_white(mask: Mask, at_border: Mask, near_white: Mask, share: float) -> Mask:
+    """The components with more than `share` of their border with the tissue near white matter."""
     labelled, count = ndimage.label(mask)
     border = np.bincount(labelled[at_border], minlength=count + 1)
     white = np.bincount(labelled[at_border & near_white], minlength=count + 1)
-    kept = white > WHITE_SHARE * border
+    kept = white > share * border
     kept[0] = False
     return np.asarray(kept[labelled])
 
 
-def exclude(volume: volumes.Volume, exclusion: Path, brain: str) -> list[RepairRow]:
+def exclude(
+    volume: volumes.Volume, exclusion: Path, most_excluded: float, brain: str
+) -> list[RepairRow]:
     """Set to background, in place, what a person has marked (subcortex, cerebellum).
 
     Parameters
     ----------
     exclusion : mask in stack RAS mm (`study.masks`), on any grid; all of its segments are excluded.
+    most_excluded : the largest share of the tissue that it may mark.
 
     Raises
     ------
@@ -145,7 +140,7 @@ def exclude(volume: volumes.Volume, exclusion: Path, brain: str) -> list[RepairR
             f"{exclusion}: marks no tissue of this brain; draw it on whole.nii.gz of this brain in "
             "results/reconstruction, or delete it"
         )
-    if marked.mean() > MOST_EXCLUDED:
+    if marked.mean() > most_excluded:
         raise InputError(
             f"{exclusion}: marks {100 * marked.mean():.0f} % of the tissue ({', '.join(shares)}), "
             "but must mark what to exclude: remove the segment of the cortex, or invert the mask"

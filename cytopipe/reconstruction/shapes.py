@@ -16,9 +16,6 @@ from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import Reconstruction
 
-# distances are cut off here: beyond it they say nothing about the shape. Chosen, not measured
-FARTHEST_MM = 6.0
-
 Field = NDArray[np.float32]
 
 
@@ -166,7 +163,7 @@ def _plane(section: PlacedSection, ras: Floats, params: Reconstruction) -> list[
     pixels = section.ras_to_pixels(ras)
     pixel_mm = section.row.spacing_um / 1000
     voxel_px = params.voxel_mm / pixel_mm
-    far, sigma = FARTHEST_MM / pixel_mm, params.smoothing_voxels * voxel_px
+    far, sigma = params.farthest_mm / pixel_mm, params.smoothing_voxels * voxel_px
     # further from the tissue than distances and filters reach, all is background
     margin = int(np.ceil(far + 4 * sigma + params.sulcus_voxels * voxel_px)) + 2
     first, labels = _around_tissue(section.read(), margin)

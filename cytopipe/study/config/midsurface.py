@@ -122,8 +122,3 @@ class Midsurface(ConfigSection):
         ge=0,
         le=1,
     )
-    most_volume_ratio: float = field(
-        "A surface is doubtful if gray matter over area exceeds its median thickness by this "
-        "factor. The same good and bad surfaces had 1.09 and 1.19.",
-        gt=1,
-    )

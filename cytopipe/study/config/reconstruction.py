@@ -32,6 +32,11 @@ class Reconstruction(ConfigSection):
         ge=0,
         le=2,
     )
+    farthest_mm: float = field(
+        "Signed distances are cut off here: beyond it they say nothing about the shape.",
+        unit="mm",
+        gt=0,
+    )
     max_gap_mm: float = field("Missing sections are bridged up to this distance.", unit="mm", gt=0)
     defect_radius_mm: float = field(
         "A difference from both neighbours is a defect if a disc of this radius fits into it; a "
@@ -50,6 +55,18 @@ class Reconstruction(ConfigSection):
         "and white matter; keep it below the thinnest cortex.",
         unit="mm",
         ge=0,
+    )
+    hole_white_share: float = field(
+        "Missing tissue is a hole if it cuts white matter open along more than this share of its "
+        "border; a sulcus at the medial wall can graze some.",
+        ge=0,
+        le=1,
+    )
+    most_excluded: float = field(
+        "An exclusion mask that marks a larger share of the tissue is refused. Subcortex, "
+        "cerebellum and brain stem are a quarter of a human brain.",
+        gt=0,
+        le=1,
     )
     label_gap_mm: float = field(
         "Gray and white matter are compared only if a section's two neighbours are at most this "
