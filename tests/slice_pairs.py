@@ -34,6 +34,7 @@ PARAMS = Alignment(
     part_um=768.0,
     min_agreement=0.6,
     anatomy_ratio=0.4,
+    drift_ratio=0.2,
     mirrored_share=0.05,
     min_confidence=0.99,
     min_overlap=0.5,

@@ -225,6 +225,7 @@ def test_study_with_blank_and_mirrored_section(tmp_path: Path) -> None:
         sections=sections,
         chunk_pairs=pair_files,
         tables=tables,
+        labels=label_files,
         stack=stack,
         pairs=pairs,
         proposed=tmp_path / "proposed.tsv",

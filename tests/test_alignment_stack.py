@@ -14,7 +14,12 @@ from slice_pairs import (
 )
 
 from cytopipe.alignment.acceptance import CONFLICT, contradicted, judge_in_stack
-from cytopipe.alignment.handedness import handedness_of, log_odds_of_pair
+from cytopipe.alignment.handedness import (
+    handedness_of,
+    log_odds_of_counts,
+    log_odds_of_pair,
+    log_odds_of_parts,
+)
 from cytopipe.alignment.links import fragments_of, links_of
 from cytopipe.alignment.stack import Place, choose_base, compose
 from cytopipe.formats.tables import (
@@ -70,6 +75,9 @@ def composed(
     """`compose` for sections of one width."""
     links = links_of(pairs, flags, dict.fromkeys(flags, (WIDTH_UM, HEIGHT_UM)), 20.0, 0.4)
     return compose(base, list(flags), links, onto or {}, in_stack or {})
+
+
+ORIGIN = np.zeros(2)
 
 
 def is_mirrored(answers: dict[int, str]) -> dict[int, bool]:
@@ -168,7 +176,7 @@ def test_one_wrong_pair_is_outvoted_and_not_used() -> None:
     pairs[2] = replace(pairs[2], mirrored=True, log_odds_mirrored=5.0)
     answers = handedness_of(numbers, pairs, {}, 0.05, 0.99)
     assert set(answers.values()) == {PLAIN}
-    final = judge_in_stack(pairs, is_mirrored(answers), 900.0, 0.15)
+    final = judge_in_stack(pairs, is_mirrored(answers), 135.0)
     assert [p.status for p in final] == [ACCEPTED] * 2 + [CONFLICT] + [ACCEPTED] * 6
     assert set(composed(0, final, is_mirrored(answers))) == set(numbers)
 
@@ -192,21 +200,47 @@ def test_a_symmetric_brain_shows_no_handedness() -> None:
     flags = dict.fromkeys(numbers, False)
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs += [exact_pair(a, a + 200, true, flags, 2) for a in numbers[:-2]]
-    noise = [log_odds_of_pair(int(a), int(b), t) for a, b, t in zip(
-        rng.poisson(25, len(pairs)), rng.poisson(25, len(pairs)), rng.logistic(0, 1, len(pairs)),
-        strict=True,
-    )]  # fmt: skip
+    noise = [
+        log_odds_of_pair(
+            log_odds_of_counts(*(rng.normal(size=(rng.poisson(25), 2)) for _ in range(2)), ORIGIN),
+            log_odds_of_parts(rng.normal(0, 0.2, 20), rng.normal(size=(20, 2)), ORIGIN),
+        )
+        for _ in pairs
+    ]
     pairs = [replace(p, log_odds_mirrored=v) for p, v in zip(pairs, noise, strict=True)]
     answers = list(handedness_of(numbers, pairs, {}, 0.05, 0.99).values())
     assert answers.count(MIRRORED) == 0
     assert answers.count(CANNOT_TELL) > 20
 
 
-def test_the_evidence_of_a_pair_grows_with_its_margin_and_is_limited() -> None:
-    assert abs(log_odds_of_pair(22, 25, 0.5)) < 1
-    assert log_odds_of_pair(20, 40, 3.0) > 3
-    assert log_odds_of_pair(240, 9, -30.0) == -5
-    assert log_odds_of_pair(9, 240, 30.0) == -log_odds_of_pair(240, 9, -30.0)
+def test_the_evidence_of_a_pair_grows_with_its_margin() -> None:
+    places = np.array([[x, y] for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
+
+    def by_counts(plain: int, mirrored: int) -> float:
+        return log_odds_of_counts(
+            np.resize(places, (plain, 2)), np.resize(places, (mirrored, 2)), ORIGIN
+        )
+
+    assert abs(by_counts(22, 25)) < 1.5
+    assert by_counts(22, 25) < by_counts(20, 44) < by_counts(8, 240)
+    assert by_counts(240, 8) == -by_counts(8, 240) < -5
+    assert log_odds_of_pair(-30.0, -30.0) == -5
+
+
+def test_the_quadrants_of_a_section_have_to_agree() -> None:
+    """Cut askew, one half of a section resembles the mirrored neighbour more, the other less."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(24, 2))
+    left = centres[:, 0] < 0
+    everywhere = rng.normal(0.1, 0.05, 24)
+    half = np.where(left, rng.normal(0.3, 0.05, 24), rng.normal(-0.1, 0.05, 24))
+    assert half.mean() > 0.9 * everywhere.mean()
+    assert log_odds_of_parts(everywhere, centres, ORIGIN) > 4
+    assert abs(log_odds_of_parts(half, centres, ORIGIN)) < 1.5
+    left_um, right_um = np.array([[-1.0, -1], [-1, 1]]), np.array([[1.0, -1], [1, 1]])
+    mirrored = np.concatenate([np.repeat(left_um, 15, axis=0), np.repeat(right_um, 5, axis=0)])
+    plain = np.concatenate([np.repeat(left_um, 2, axis=0), np.repeat(right_um, 8, axis=0)])
+    assert abs(log_odds_of_counts(plain, mirrored, ORIGIN)) < 2.5
 
 
 def test_a_confirmed_flag_decides_the_handedness_of_all() -> None:
@@ -254,5 +288,5 @@ def test_a_section_with_little_tissue_is_uncertain_and_not_the_base() -> None:
     flags = dict.fromkeys(numbers, False)
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
     pairs[1] = replace(pairs[1], tissue_mm2=100.0)
-    assert [p.status for p in judge_in_stack(pairs, flags, 1000.0, 0.15)] == [ACCEPTED, UNCERTAIN]
+    assert [p.status for p in judge_in_stack(pairs, flags, 150.0)] == [ACCEPTED, UNCERTAIN]
     assert choose_base(numbers, {0: 900.0, 100: 50.0, 200: 800.0}, 100.0, 150.0) == 0

@@ -14,7 +14,7 @@ from cytopipe.alignment.audit.comparison import Compare, Comparison
 from cytopipe.alignment.audit.comparison import compare as compare_sections
 from cytopipe.alignment.audit.findings import ELSEWHERE, MIRRORED, NEITHER, SWAPPED
 from cytopipe.alignment.audit.mirroring import marginals, mirrored_sections
-from cytopipe.alignment.audit.order import MOST_SEARCHED, audit
+from cytopipe.alignment.audit.order import audit
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection, prepare_section
 from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.tables import AuditRow, SegmentationRow, read_rows, write_rows
@@ -131,7 +131,7 @@ def test_noise_that_makes_many_sections_look_odd_does_not_make_the_audit_endless
         r"\d+ more sections look odd and were compared with their neighbours only", caplog.text
     )
     # neighbours, those compared with all, and the neighbours of places that were tried
-    assert len(asked) < count * (PARAMS.hand_reach + MOST_SEARCHED + 12)
+    assert len(asked) < count * (PARAMS.hand_reach + PARAMS.max_searched + 12)
 
 
 @pytest.mark.parametrize("lean", [3.0, -3.0])

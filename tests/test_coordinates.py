@@ -12,7 +12,7 @@ from cytopipe.coordinates.direction import (
     check_overlap,
     overlap,
 )
-from cytopipe.coordinates.orientation import orientation
+from cytopipe.coordinates.orientation import find_orientation
 from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
@@ -31,11 +31,14 @@ PARAMS = Coordinates(
     min_orientation_margin=0.02,
     min_dice=0.7,
     max_alone=0.05,
+    gap_reach=0.05,
     return_mm=0.05,
     given_suffix=".h5",
     given_moves="points",
     anchoring_target=None,
     anchoring_axes="own",
+    error_points=200,
+    along_cortex=3.0,
     atlas_sigma_mm=1.0,
     atlas_reach_mm=4.0,
 )
@@ -107,7 +110,7 @@ def brain():
 
 @pytest.fixture(scope="module")
 def registered(brain, template):
-    start = orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(brain, {"whole": template}, PARAMS).start
     return register(brain, template, start, "B01", "phantom", PARAMS)
 
 
@@ -121,7 +124,7 @@ def cortex():
 
 
 def test_the_start_is_close_and_keeps_left_and_right(brain, template, cortex):
-    matrix = orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    matrix = find_orientation(brain, {"whole": template}, PARAMS).start
     started = cortex[1] @ matrix[:3, :3].T + matrix[:3, 3]
     assert np.median(np.linalg.norm(started - cortex[0], axis=1)) < 5
     assert (np.diag(matrix)[:3] > 0.5).all()
@@ -153,7 +156,7 @@ def test_the_wrong_direction_is_worse_and_detected(registered, brain, template, 
 
 @pytest.mark.slow
 def test_registration_is_repeatable(registered, brain, template, tmp_path):
-    start = orientation(brain, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(brain, {"whole": template}, PARAMS).start
     again = register(brain, template, start, "B01", "phantom", PARAMS)
     transforms.write(registered.full, tmp_path / "a.h5")
     transforms.write(again.full, tmp_path / "b.h5")

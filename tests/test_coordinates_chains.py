@@ -135,7 +135,7 @@ def test_points_of_an_anchored_section_lie_in_its_plane(
     assert checks.loc["sections with a transform of their own", "value"] == 1
     # the error of the section's place in the stack does not matter
     sides, template_tissue = points["hemisphere"].to_numpy(str), volumes.read(study["template"])
-    alone = sigma_mm(template_mm, sides, template_tissue, np.zeros(len(template_mm)))
+    alone = sigma_mm(template_mm, sides, template_tissue, np.zeros(len(template_mm)), 200, 3.0)
     np.testing.assert_allclose(points["sigma_mm"][:200], alone[:200])
     assert (points["sigma_mm"][200:] > alone[200:]).all()
 

@@ -62,6 +62,7 @@ class Study:
             sections=sections,
             chunk_pairs=[files["chunk"]],
             tables=[self.folder / "table.parquet"],
+            labels=[self.folder / "labels.tif"],
             stack=files["stack"],
             pairs=files["pairs"],
             proposed=self.folder / "proposed.tsv",

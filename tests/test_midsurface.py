@@ -9,15 +9,19 @@ import pytest
 from cytopipe import midsurface
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, volumes
+from cytopipe.midline.surface_cuts import Hemisphere, cut_hemispheres
 from cytopipe.midsurface import alarms, hemispheres
 from cytopipe.numerics import meshes
 from cytopipe.study.config import Midsurface
+from cytopipe.study.declarations import Hemispheres
 
 VOXEL_MM = 0.5
 INNER_MM, OUTER_MM = 5.0, 8.0
 CENTRE_MM = {"L": np.array([-7.2, 30.1, -20.3]), "R": np.array([9.9, 30.1, -20.3])}
 PARAMS = Midsurface(
     band_mm=5.0,
+    symmetry_mm=1.0,
+    widest_bridge=0.6,
     plane_only_from_mm=2.0,
     laplace_tolerance=5e-4,
     poisson_depth=6,
@@ -66,6 +70,7 @@ def run(
     params: Midsurface = PARAMS,
     supplied: list[Path] | None = None,
     workers: int = 1,
+    declared: Hemispheres = "",
 ) -> None:
     volumes.write(tissue, folder / "tissue.nii.gz")
     midsurface.run(
@@ -79,6 +84,7 @@ def run(
         curvature={side: folder / f"{side}_curvature.shape.gii" for side in "LR"},
         table=folder / "surfaces.parquet",
         workers=workers,
+        declared_hemispheres=declared,
         params=params,
     )
 
@@ -154,13 +160,63 @@ def test_touching_hemispheres_of_a_turned_brain() -> None:
         labels[squared < 1] = np.maximum(labels[squared < 1], 1)
         labels[squared < 0.5] = 2
     volume = volumes.Volume(labels, volumes.regular_affine(1.0, np.array([-100.0, 5, 40])))
-    plane = hemispheres.symmetry_plane(volume)
-    assert np.degrees(np.arccos(plane[:3] @ [np.cos(angle), 0, np.sin(angle)])) < 1
-    assert abs(plane[:3] @ volume.to_mm(centre) - plane[3]) < 0.5
+    plane = hemispheres.symmetry_plane(volume, 60.0)
+    assert np.degrees(np.arccos(plane.normal @ [np.cos(angle), 0, np.sin(angle)])) < 1
+    assert abs(plane.normal @ volume.to_mm(centre) - plane.offset_mm) < 0.5
     for plane_only_from_mm in (2.0, 0.5):
-        sides = hemispheres.separate(volume, 5.0, plane_only_from_mm)
+        params = PARAMS.model_copy(update={"plane_only_from_mm": plane_only_from_mm})
+        sides = hemispheres.separate(volume, params)
         wrong = (sides != np.where(across < 0, 1, 2)) & (labels > 0)
         assert wrong.sum() < 0.01 * (labels > 0).sum()
+
+
+def test_the_border_follows_a_pole_across_the_plane() -> None:
+    """Two half brains that touch and are bent, so that both poles of the left one swing 9 mm."""
+    i, j, k = np.indices((90, 110, 50), np.float32) - np.array([44.5, 55, 25])[:, None, None, None]
+    bent = i - 9 * np.clip((abs(j) - 15) / 30, 0, 1)
+    labels = np.zeros(i.shape, np.uint8)
+    for side in (-1, 1):
+        squared = ((bent - 16.5 * side) / 17) ** 2 + (j / 50) ** 2 + (k / 20) ** 2
+        labels[squared < 1] = np.maximum(labels[squared < 1], 1)
+        labels[squared < 0.7] = 2
+    labels[(abs(bent) < 8) & (abs(j) < 8) & (abs(k) < 3)] = 2
+    volume = volumes.Volume(labels, volumes.regular_affine(1.0, np.zeros(3)))
+    plane = hemispheres.symmetry_plane(volume, 15.0)
+    truth = np.where(labels == 0, 0, np.where(bent < 0, 1, 2))
+    crossing = (np.sign(plane.distances(volume)) != np.sign(bent)) & (labels > 0)
+    assert crossing.sum() > 0.006 * (labels > 0).sum()
+    params = PARAMS.model_copy(update={"band_mm": 12.0})
+    wrong = hemispheres.separate(volume, params) != truth
+    assert wrong.sum() < 0.003 * (labels > 0).sum()
+
+
+def test_one_hemisphere_is_never_cut_in_two(tmp_path: Path) -> None:
+    tissue, truth = two_balls(callosum=False)
+    one = volumes.Volume(np.where(truth == 2, tissue.data, 0).astype(np.uint8), tissue.affine)
+    with pytest.raises(
+        InputError, match=r"tissue\.nii\.gz: the two halves.*one hemisphere.*brains"
+    ):
+        run(tmp_path, one)
+    run(tmp_path, one, declared="right")
+    left, right = tables.read_rows(tables.SurfaceRow, tmp_path / "surfaces.parquet")
+    assert left.is_absent and not left.vertices
+    assert right.status == "ok" and right.unassigned_mm3 == 0
+    assert surfaces.read(tmp_path / "L.surf.gii").is_empty
+    assert surfaces.read_map(tmp_path / "L_thickness.shape.gii").size == 0
+    sides = volumes.read(tmp_path / "hemispheres.nii.gz").data
+    assert np.array_equal(sides, np.where(one.data > 0, 2, 0))
+    maps = {
+        side: Hemisphere(
+            surfaces.read(tmp_path / f"{side}.surf.gii"),
+            *(
+                surfaces.read_map(tmp_path / f"{side}_{name}.shape.gii")
+                for name in ("thickness", "curvature")
+            ),
+        )
+        for side in "LR"
+    }
+    (cut,) = cut_hemispheres(maps, np.array([CENTRE_MM["R"][1] * 1000]), "R", 1.0)
+    assert set(cut.hemisphere) == {"R"}
 
 
 def test_handles_of_the_tissue_are_cut(tmp_path: Path) -> None:

@@ -6,14 +6,13 @@ import test_coordinates
 from test_coordinates import PARAMS, coordinates_of, volume
 
 from cytopipe import coordinates
+from cytopipe.coordinates.coarse_fit import FLIPS, OTHER_AXES, Fit
 from cytopipe.coordinates.direction import alone, overlap
+from cytopipe.coordinates.gaps import beside_gap
 from cytopipe.coordinates.orientation import (
-    FLIPS,
     MIRRORED,
-    OTHER_AXES,
     TURNED,
-    Fit,
-    orientation,
+    find_orientation,
     orientation_rows,
     parts_of,
     remedy_of,
@@ -84,7 +83,7 @@ def half_of(brain: Volume, side: str) -> Volume:
 
 
 def rows_of(brain: Volume, parts: dict[str, Volume]) -> dict[str, tables.CheckRow]:
-    lies = orientation(brain, parts, PARAMS)
+    lies = find_orientation(brain, parts, PARAMS)
     return {row.check: row for row in orientation_rows("B01", lies, 0.02)}
 
 
@@ -118,10 +117,11 @@ def test_a_symmetric_brain_does_not_show_its_left_side(template):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_half_a_brain_is_compared_with_half_of_the_template(brain, template, side):
     half = half_of(brain, side)
-    lies = orientation(half, parts_of(template, None, "both"), PARAMS)
+    lies = find_orientation(half, parts_of(template, None, ""), PARAMS)
     assert lies.part == f"{side} half"
     first, *_ = orientation_rows("B01", lies, 0.02)
     assert first.has_failed and "hemispheres of config/brains.tsv" in first.remedy
+    assert list(parts_of(template, None, "both")) == ["whole"]
     # declared, and nothing is wrong; declared as the other side, and it is mirrored
     other = {"left": "right", "right": "left"}[side]
     assert not any(r.needs_a_look for r in rows_of(half, parts_of(template, None, side)).values())
@@ -145,20 +145,53 @@ def test_a_brain_without_cerebellum_is_compared_with_the_template_without_it(
     )
     mask = volume(lambda at: below(at) & (labels_of(at) == 0), lower, HIGH)
     volumes.write(Volume(mask.data.astype(np.uint8), mask.affine), tmp_path / "mask.nii.gz")
-    parts = parts_of(whole, tmp_path / "mask.nii.gz", "both")
-    assert orientation(brain, parts, PARAMS).part == "cortex"
-    assert orientation(whole, parts, PARAMS).part == "whole"
+    parts = parts_of(whole, tmp_path / "mask.nii.gz", "")
+    assert find_orientation(brain, parts, PARAMS).part == "cortex"
+    assert find_orientation(whole, parts, PARAMS).part == "whole"
     assert (parts["cortex"].data == volume(labels_of, lower, HIGH).data).all()
     # without the mask, what the brain lacks is seen after the registration
     unmoved = affine_transform(np.eye(4), "B01", "t")
-    assert alone(unmoved, whole, template) > 0.02
-    assert alone(unmoved, template, whole) == 0
+    assert alone(unmoved, whole, template)[0] > 0.02
+    assert alone(unmoved, template, whole)[0] == 0
+
+
+def test_a_brain_without_a_lobe_does_not_move(brain, template):
+    """What the brain lacks is left out of the template."""
+    whole = find_orientation(brain, {"whole": template}, PARAMS)
+    assert whole.template is template
+    data = brain.data.copy()
+    behind = brain.to_mm(np.moveaxis(np.indices(data.shape), 0, -1))[..., 1] < -17
+    data[behind] = 0
+    rest = find_orientation(Volume(data, brain.affine), {"whole": template}, PARAMS)
+    points = brain.to_mm(np.argwhere(data > 0)[::50])
+
+    def moved(matrix):
+        return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+    def error(matrix):
+        return np.median(np.linalg.norm(moved(matrix) - moved(whole.start), axis=1))
+
+    assert error(rest.expected.matrix) > 3 * error(rest.start)
+    assert error(rest.start) < 1.0
+    back = affine_transform(np.linalg.inv(rest.start), "t", "B01")
+    share, gap_mm = alone(back, template, Volume(data, brain.affine))
+    assert 0.08 < share < 0.25  # a seventh of the brain is missing
+    assert np.median(gap_mm[:, 1]) < points[:, 1].min()
+
+
+def test_points_beside_a_gap():
+    gap_mm = np.array([[0.0, -30, 0], [5, -28, 0]])
+    points = np.array([[0.0, -21, 0], [5, -24, 0], [np.nan] * 3])
+    assert beside_gap(points, gap_mm, 5.0).tolist() == [False, True, False]
+    assert not beside_gap(points, gap_mm[:0], 5.0).any()
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.5])
 def test_the_fit_does_not_depend_on_the_size_of_the_brain(brain, template, scale):
     small = Volume(brain.data, np.diag([scale] * 3 + [1.0]) @ brain.affine)
-    own, scaled = (orientation(b, {"whole": template}, PARAMS).expected for b in (brain, small))
+    own, scaled = (
+        find_orientation(b, {"whole": template}, PARAMS).expected for b in (brain, small)
+    )
     assert scaled.similarity == pytest.approx(own.similarity, abs=1e-3)
     ratio = np.linalg.det(scaled.matrix[:3, :3]) / np.linalg.det(own.matrix[:3, :3])
     assert ratio == pytest.approx(scale**-3, rel=0.02)
@@ -168,7 +201,7 @@ def test_the_fit_does_not_depend_on_the_size_of_the_brain(brain, template, scale
 @pytest.mark.parametrize("scale", [0.1, 0.8])
 def test_a_scaled_copy_of_the_template_is_registered(template, scale):
     small = Volume(template.data, np.diag([scale] * 3 + [1.0]) @ template.affine)
-    start = orientation(small, {"whole": template}, PARAMS).expected.matrix
+    start = find_orientation(small, {"whole": template}, PARAMS).start
     used = register(small, template, start, "B01", "phantom", PARAMS)
     assert overlap(used.full, small, template).mean > 0.95
     points = template.to_mm(np.argwhere(template.data == 1)[::50])

@@ -90,6 +90,7 @@ class Study:
         exclusion: Path | None = None,
         supplied: Path | None = None,
         workers: int = 1,
+        cuts: tuple[int, ...] = (),
     ) -> None:
         chunks: dict[str, list[int]] = {"00000": [], "00016": []}
         for number in self.numbers:
@@ -107,6 +108,7 @@ class Study:
             tables=[self.folder / f"{chunk}.parquet" for chunk in chunks],
             stack=self.folder / "stack.parquet",
             supplied_tissue=[supplied] if supplied else [],
+            cuts=cuts,
             volume=self.folder / "whole.nii.gz",
             repairs=self.folder / "repairs-whole.parquet",
             workers=workers,
@@ -203,9 +205,12 @@ def test_voxels_as_large_as_the_section_spacing_stack_the_sections(tmp_path: Pat
     assert wrong < 0.06  # border voxels of the grid, and the missing section
 
 
-def test_a_gap_too_wide_is_left_open(tmp_path: Path) -> None:
+def test_a_gap_too_wide_is_refused_or_a_declared_cut(tmp_path: Path) -> None:
     study = Study(tmp_path)
-    study.run(PARAMS.model_copy(update={"max_gap_mm": 1.5, "fragment_share": 0.0}))
+    params = PARAMS.model_copy(update={"max_gap_mm": 1.5, "fragment_share": 0.0})
+    with pytest.raises(InputError, match=r"B1: no usable section from 16 to 18 \(2\.0 mm\)"):
+        study.run(params)
+    study.run(params, cuts=(16,))
     tissue = study.tissue
     inside = (tissue.data > 0).any(axis=(0, 2))
     a_mm = tissue.affine[1, 3] + 0.5 * np.arange(len(inside))

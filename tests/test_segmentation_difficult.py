@@ -1,61 +1,17 @@
-"""Segmentation of difficult scans: closed sulci, weak contrast, padding, frames, ink, 16 bits."""
+"""Segmentation of difficult tissue: closed sulci, weak contrast, pale layer I, no white matter."""
 
-import cv2
 import numpy as np
 import pytest
+from drawn_section import SPACING_UM, scores, section
 from scipy import ndimage
 from test_segmentation import PAPER, PARAMS, SLIDE, dice
 
 import cytopipe.segmentation as stage
 from cytopipe.formats.images import read_labels, write_pyramid
-from cytopipe.formats.images.gray import gray_range, to_8_bit
 from cytopipe.formats.tables import NO_WHITE, OK
 from cytopipe.segmentation import neighbours
 from cytopipe.segmentation.section import Segmented, segment
 from cytopipe.study.sections import Section
-
-SPACING_UM = 128.0
-
-
-def section(seed=0, contrast=0.5, layer_1=0.2, slide=SLIDE, stain=100.0, sulci_px=(), bare=False):
-    """A section of 128 um with white matter of a given contrast, and its true labels.
-
-    The pixels are averages of 5 x 5 finer ones, so a border is as dark as it is covered by tissue.
-    Grain is 8 % of the stain and 0.4 mm wide.
-
-    Parameters
-    ----------
-    layer_1 : by which share layer I, 250 um thick, is paler than gray matter.
-    sulci_px : widths of straight sulci, in pixels, which reach 14 mm into the section.
-    bare : without white matter.
-    """
-    random = np.random.default_rng(seed)
-    rows, columns, fine = 300, 380, 5
-    y, x = (np.mgrid[: rows * fine, : columns * fine] + 0.5) / fine
-    down, right = y - rows / 2, x - columns / 2
-    angle = np.arctan2(down, right)
-    tissue = np.hypot(down / 115, right / 150) < 1 + 0.05 * np.cos(9 * angle + seed)
-    for place, width in enumerate(sulci_px):
-        middle = columns / 2 + 45 * (place - (len(sulci_px) - 1) / 2)
-        tissue &= ~((np.abs(x - middle - 0.4) < width / 2) & (y < rows / 2 - 20))
-    depth_um = ndimage.distance_transform_edt(tissue) * SPACING_UM / fine
-    white = (depth_um > 2600) & (not bare)
-    strength = np.where(white, 1 - contrast, np.where(depth_um < 250, 1 - layer_1, 1.0)) * tissue
-
-    def average(values):
-        return values.reshape(rows, fine, columns, fine).mean(axis=(1, 3))
-
-    grain = ndimage.gaussian_filter(random.normal(size=(rows, columns)), 3)
-    strength = average(strength) * (1 + 0.08 * grain / grain.std())
-    image = slide - stain * strength + random.normal(size=strength.shape)
-    covered = average(tissue.astype(float)) > 0.5
-    labels = np.where(average(white.astype(float)) > 0.5, 2, covered).astype(np.uint8)
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8), labels
-
-
-def scores(segmented, true):
-    return [dice(segmented.labels == kind, true == kind) for kind in (1, 2)]
-
 
 # --- sulci
 
@@ -177,150 +133,6 @@ def test_the_contrast_is_learnt_from_sections_that_show_it():
     assert neighbours.expected_contrast(results((0.0, None)), 0) is None
 
 
-# --- the slide
-
-
-def padded(image, true):
-    return np.pad(image, 60, constant_values=255), np.pad(true, 60)
-
-
-def turned_and_padded(image, true):
-    rows, columns = image.shape
-    matrix = cv2.getRotationMatrix2D((columns / 2, rows / 2), 8, 1)
-    matrix[:, 2] += 50
-    size = (columns + 100, rows + 100)
-    return (
-        cv2.warpAffine(image, matrix, size, borderValue=255),
-        cv2.warpAffine(true, matrix, size, flags=cv2.INTER_NEAREST),
-    )
-
-
-def framed(image, true):
-    """The black frame of a scanner, on two sides, with noise."""
-    random = np.random.default_rng(0)
-    image, true = np.pad(image, ((25, 0), (0, 40))), np.pad(true, ((25, 0), (0, 40)))
-    frame = np.ones(image.shape, bool)
-    frame[25:, :-40] = False
-    image[frame] = random.integers(0, 9, int(frame.sum()))
-    return image, true
-
-
-def vignetted(image, true):
-    y, x = (np.linspace(-1, 1, size) for size in image.shape)
-    return (image * (1 - 0.1 * (y[:, None] ** 2 + x**2))).astype(np.uint8), true
-
-
-def scanned_in_steps(image, true):
-    """The scanner left out a corner, which is white like the padding."""
-    image, true = padded(image, true)
-    image[:110, :160], true[:110, :160] = 255, 0
-    return image, true
-
-
-@pytest.mark.parametrize("spoil", [padded, turned_and_padded, framed, vignetted, scanned_in_steps])
-@pytest.mark.parametrize("slide", [SLIDE, 205])
-def test_what_surrounds_the_slide_does_not_matter(spoil, slide):
-    image, true = spoil(*section(sulci_px=(2.0, 3.0), slide=slide))
-    segmented = segment(image, SPACING_UM, PARAMS)
-    assert segmented.status == OK and segmented.remarks == ""
-    gray, white = scores(segmented, true)
-    assert gray > 0.96 and white > 0.97
-
-
-@pytest.mark.parametrize("padding", [None, 0, 255])
-def test_tissue_that_is_cut_off_is_found_and_said(padding):
-    image, true = section()
-    image, true = image[60:-20, 60:-60], true[60:-20, 60:-60]
-    if padding is not None:
-        image, true = np.pad(image, 40, constant_values=padding), np.pad(true, 40)
-    segmented = segment(np.ascontiguousarray(image), SPACING_UM, PARAMS)
-    assert segmented.remarks == "cut off"
-    assert dice(segmented.labels > 0, true > 0) > 0.98
-
-
-def test_a_scan_without_a_slide_says_so():
-    image, _ = section(contrast=0.6)
-    segmented = segment(np.ascontiguousarray(image[90:210, 100:280]), SPACING_UM, PARAMS)
-    assert segmented.status != OK or "slide" in segmented.remarks
-
-
-def test_a_hair_and_the_edge_of_a_cover_slip_are_not_tissue():
-    image, true = section()
-    cv2.line(image, (5, 20), (300, 8), 60, 2)
-    cv2.rectangle(image, (3, 3), (376, 296), 120, 2)
-    segmented = segment(image, SPACING_UM, PARAMS)
-    assert segmented.remarks == ""
-    assert dice(segmented.labels > 0, true > 0) > 0.99
-
-
-@pytest.mark.parametrize("paper", [250, 200])
-def test_a_label_on_a_blank_slide_is_not_tissue(paper):
-    image = np.full((300, 380), SLIDE, np.float64)
-    image[20:90, 20:140] = paper
-    image += np.random.default_rng(4).normal(size=image.shape)
-    image = image.clip(0, 255).astype(np.uint8)
-    cv2.putText(image, "B01", (30, 70), 0, 1.5, 30, 4)
-    segmented = segment(image, SPACING_UM, PARAMS)
-    assert segmented.status == "blank"
-
-
-def test_a_blank_scan_with_padding_is_blank():
-    image = SLIDE - 20 + np.random.default_rng(5).normal(size=(300, 380))
-    image = np.pad(image.astype(np.uint8), 50, constant_values=255)
-    assert segment(image, SPACING_UM, PARAMS).status == "blank"
-
-
-def test_ink_is_not_tissue():
-    image, true = section()
-    image[6:24, 10:70] = 30
-    segmented = segment(image, SPACING_UM, PARAMS)
-    assert segmented.remarks == "ink"
-    assert not segmented.labels[6:24, 10:70].any()
-    assert dice(segmented.labels > 0, true > 0) > 0.99
-    empty = np.where(true > 0, SLIDE, image).astype(np.uint8)
-    segmented = segment(empty, SPACING_UM, PARAMS)
-    assert (segmented.status, segmented.remarks) == ("blank", "ink")
-
-
-@pytest.mark.parametrize("stain", [15.0, 25.0])
-def test_faint_tissue_is_found_and_said(stain):
-    image, true = section(stain=stain, sulci_px=(4.0,))
-    segmented = segment(image, SPACING_UM, PARAMS)
-    assert dice(segmented.labels > 0, true > 0) > 0.98
-    assert segmented.remarks == "faint"
-
-
-def test_a_smooth_smear_is_not_tissue():
-    y, x = np.mgrid[:300, :380]
-    smear = 12 * np.exp(-(((y - 150) / 60) ** 2) - ((x - 190) / 80) ** 2)
-    image = np.rint(SLIDE - smear + np.random.default_rng(1).normal(size=smear.shape))
-    segmented = segment(image.astype(np.uint8), SPACING_UM, PARAMS)
-    assert (segmented.status, segmented.remarks) == ("blank", "smear")
-
-
-# --- 16 bits
-
-
-@pytest.mark.parametrize("level", [60_000, 3000, 120])
-def test_a_blank_slide_of_16_bits_is_blank(level):
-    """Its noise must not be stretched to the full range."""
-    noise = np.random.default_rng(2).normal(size=(300, 380))
-    noise = noise + 3 * ndimage.gaussian_filter(noise, 20) / 0.014
-    image = np.rint(level * (1 + 0.005 * noise)).astype(np.uint16)
-    low, high = gray_range(image)
-    assert high - low >= max(0.24 * level, 255)
-    segmented = segment(to_8_bit(image, low, high), SPACING_UM, PARAMS)
-    assert segmented.status == "blank"
-
-
-def test_a_section_of_16_bits_is_like_one_of_8():
-    image, true = section(sulci_px=(2.0,) * 2)
-    deep = (image.astype(np.uint16) << 8) + 77
-    segmented = segment(to_8_bit(deep, *gray_range(deep)), SPACING_UM, PARAMS)
-    gray, white = scores(segmented, true)
-    assert gray > 0.97 and white > 0.97
-
-
 # --- what must not be lost
 
 
@@ -348,20 +160,9 @@ def test_a_densely_stained_piece_is_not_ink():
     assert (segmented.labels[piece] > 0).mean() > 0.99
 
 
-def test_a_rectangular_piece_of_tissue_is_no_scan_in_padding():
-    random = np.random.default_rng(3)
-    image = np.full((300, 380), SLIDE, np.uint8)
-    image[60:240, 80:300] = np.clip(random.normal(130, 12, (180, 220)), 0, 255)
-    segmented = segment(image, SPACING_UM, PARAMS)
-    assert np.count_nonzero(segmented.labels) == pytest.approx(180 * 220, rel=0.01)
-
-
-def test_a_section_too_small_to_show_its_white_matter_learns_from_its_chunk(tmp_path):
-    pale, true = section(contrast=0.25)
-    small = np.full_like(pale, SLIDE)
-    y, x = np.mgrid[:300, :380]
-    near = np.hypot(y - 45, x - 190) < 30
-    small[near] = pale[near]
+def test_a_small_section_that_does_not_show_its_white_matter_learns_from_its_chunk(tmp_path):
+    pale, _ = section(contrast=0.25)
+    small, true = section(contrast=0.18, size=0.4)
     alone = segment(small, SPACING_UM, PARAMS)
     assert not alone.has_evidence and not (alone.labels == 2).any()
     paths, sections = [], []
@@ -379,4 +180,36 @@ def test_a_section_too_small_to_show_its_white_matter_learns_from_its_chunk(tmp_
         params=PARAMS.model_copy(update={"spacing_um": SPACING_UM}),
     )
     white = read_labels(tmp_path / "labels.tif", 1) == 2
-    assert dice(white, near & (true == 2)) > 0.8
+    assert dice(white, true == 2) > 0.8
+
+
+def test_layer_1_that_is_cut_along_the_surface_is_gray():
+    image, true = section(contrast=0.4)
+    y, x = np.mgrid[:300, :380]
+    depth_um = ndimage.distance_transform_edt(true > 0) * SPACING_UM
+    patch = (np.hypot(y - 150, x - 40) < 30) & (depth_um > 0) & (depth_um < 2300)
+    image[patch] = SLIDE - 55
+    assert np.count_nonzero(patch) * (SPACING_UM / 1000) ** 2 > 10
+    gray, white = scores(segment(image, SPACING_UM, PARAMS), true)
+    assert gray > 0.97 and white > 0.97
+
+
+def test_white_matter_reaches_the_wall_of_a_cut():
+    image, true = section(contrast=0.5)
+    image[:, 190:], true[:, 190:] = SLIDE, 0
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert scores(segmented, true)[1] > 0.985
+    wall = segmented.labels[110:190, 188]
+    assert (wall == 2).mean() > 0.95
+    assert 1 < segmented.contact_ratio < 100
+
+
+def test_white_matter_around_gray_matter_is_doubtful():
+    """Deep nuclei without cortex, or another stain: the two may be mistaken for each other."""
+    y, x = np.mgrid[:300, :380]
+    radius = np.hypot(y - 150, x - 190)
+    random = np.random.default_rng(6)
+    stain = np.where(radius < 60, 100.0, 50.0) * (radius < 110)
+    image = SLIDE - stain * (1 + 0.05 * random.normal(size=radius.shape))
+    segmented = segment(image.clip(0, 255).astype(np.uint8), SPACING_UM, PARAMS)
+    assert segmented.status != OK or "white outside" in segmented.remarks

@@ -1,5 +1,6 @@
 """The progress of brains, on studies whose files the tests create stage by stage."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ class Study:
     def table(self, stage: str, name: str, kind: type[tables.Row], numbers) -> None:
         statuses = {15: "blank", 480: "uncertain"}
         rows = [row(kind, brain="B01", section=n, status=statuses.get(n, "ok")) for n in numbers]
+        if kind is tables.SegmentationRow:
+            rows = [replace(one, remarks="cut off" if one.section == 480 else "") for one in rows]
         tables.write_rows(kind, rows, self.folder / "results" / stage / "B01" / name)
 
     def log(self, stage: str, text: str, place: int = -1) -> None:
@@ -76,6 +79,27 @@ def test_a_finished_brain_is_done_and_its_odd_sections_are_named(study: Study, c
     said = study.says(capsys)
     assert said.startswith("B01 (seen, 4 sections): done\n")
     assert "1 blank: 15" in said and "1 uncertain: 480" in said and "files:" not in said
+    assert "1 cut off: 480" in said
+
+
+def test_fragments_and_unknown_handedness_are_named(study: Study, capsys) -> None:
+    study.finish("alignment")
+    path = study.folder / "results" / "alignment" / "B01" / "stack.parquet"
+    rows = tables.read_rows(tables.StackRow, path)
+    assert "other fragments" not in study.says(capsys)
+    rows = [
+        replace(
+            stack_row, handedness="cannot_tell" if place == 2 else "plain", fragment=1 + (place > 1)
+        )
+        for place, stack_row in enumerate(rows)
+    ]
+    tables.write_rows(tables.StackRow, rows, path)
+    said = study.says(capsys)
+    assert (
+        f"1 uncertain because their pairs do not show whether they are mirrored: {NUMBERS[2]};"
+        in said
+    )
+    assert "accepted pairs connect 2 sections; 2 in 1 other fragments: 480, 495" in said
 
 
 def test_a_missing_mask_waits_for_a_person(study: Study, capsys) -> None:

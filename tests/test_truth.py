@@ -348,6 +348,21 @@ def test_the_true_mask_is_marked_in_the_estimated_stack_and_spares_the_cortex(
         )
 
 
+def test_a_missing_hemisphere_is_infinitely_far(truth: TruthBrain, tmp_path: Path) -> None:
+    shutil.copytree(truth.folder.parent, tmp_path / "truth")
+    for name in ("pial", "white"):
+        (tmp_path / "truth" / "B01" / f"hemi-R_{name}.surf.gii").unlink()
+    left_only = TruthBrain(tmp_path / "truth", "B01")
+    mids, placed = true_mids(left_only), placements(stack_of(truth).values())
+    assert list(mids) == ["L"]
+    estimated = {h: ball(h, HALF_MM) for h in "LR"}
+    samples = surface_samples(left_only, estimated, mids, placed, VOXEL_MM)
+    assert np.isinf(samples["surface_mm"]).mean() == 0.5 and samples["cortex_mm"].max() < 0.3
+    del estimated["L"]
+    lost = surface_samples(truth, estimated, true_mids(truth), placed, VOXEL_MM)
+    assert np.isinf(lost["cortex_mm"]).mean() == 0.5
+
+
 def test_two_components_and_a_hole_are_not_a_sphere() -> None:
     one = ball("L", 10)
     assert is_sphere(one)

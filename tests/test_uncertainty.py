@@ -1,11 +1,16 @@
 """Errors of template coordinates, on a ball with a formula for its mid-surface."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from cytopipe.coordinates.uncertainty import ALONG_CORTEX, off_middle_mm, sigma_mm
+from cytopipe.coordinates.uncertainty import off_middle_mm
+from cytopipe.coordinates.uncertainty import sigma_mm as estimate
 from cytopipe.formats.volumes import Volume, regular_affine
 
+ALONG_CORTEX = 3.0
+sigma_mm = partial(estimate, around=200, along_cortex=ALONG_CORTEX)
 PIAL_MM, WHITE_MM = 20.0, 16.0
 MIDDLE_MM = (PIAL_MM + WHITE_MM) / 2
 

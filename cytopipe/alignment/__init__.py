@@ -5,18 +5,14 @@ face-down scans by eye). `acceptance` decides which pairs are accepted. These ar
 from the centre section (`stack`), then all solved together (`graph`).
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cytopipe import provenance
-from cytopipe.alignment.acceptance import contradicted, judge_in_stack
 from cytopipe.alignment.audit import from_files
-from cytopipe.alignment.graph import relax
-from cytopipe.alignment.handedness import handedness_of
-from cytopipe.alignment.links import fragments_of, links_of
-from cytopipe.alignment.manual_decisions import manual_places, manual_rigid_between, proposals
+from cytopipe.alignment.manual_decisions import manual_rigid_between, proposals
+from cytopipe.alignment.pairwise.outlines import read_outline
 from cytopipe.alignment.pairwise.pairs import align_pair, manual_pair
 from cytopipe.alignment.pairwise.prepared_section import (
     PreparedSection,
@@ -24,7 +20,7 @@ from cytopipe.alignment.pairwise.prepared_section import (
     read_section,
 )
 from cytopipe.alignment.pairwise.surf_features import Features, features_of
-from cytopipe.alignment.stack import Place, choose_base, compose
+from cytopipe.alignment.placing import PlacedStack, place_sections
 from cytopipe.files import InputError, Output
 from cytopipe.formats.tables import (
     CANNOT_TELL,
@@ -49,9 +45,6 @@ from cytopipe.study.sections import Section, chunk_of
 __all__ = ["run", "run_audit", "run_pairs"]
 
 VERSION = 4
-# share of the error of pairs that follow the anatomy that all of them have in common, so that it
-# adds up along the stack; a phantom without shared texture drifts by 0.2 mm per mm
-_DRIFT = 0.5
 
 
 @provenance.recorded
@@ -70,7 +63,7 @@ def run_pairs(
 
     Parameters
     ----------
-    sections, images : of the chunk before (if there is one) and of this chunk.
+    sections, images : of the chunks before that pairs can reach, and of this chunk.
     tables, labels : segmentation of the same chunks, in the same order.
     chunk, chunk_span : this chunk; a pair belongs to the chunk of its moving section.
     pairs : written, PairRow; `run` adds the statuses that need the whole brain.
@@ -83,8 +76,20 @@ def run_pairs(
         if statuses[section.section] == "ok"
     ]
     here = [s for s, _ in usable if chunk_of(s.section, chunk_span) == chunk]
-    # of the chunk before, only the sections that occur in a pair are read
-    needed = usable[max(0, len(usable) - len(here) - params.neighbours) :]
+    tissue_mm2 = {
+        section.section: segmentation[section.section][0].tissue_mm2 for section, _ in usable
+    }
+    enough_mm2 = params.min_tissue_share * max(tissue_mm2.values(), default=0.0)
+    numbers = [section.section for section, _ in usable]
+    first = len(usable) - len(here)
+
+    def partners(place: int) -> list[int]:
+        """The last usable sections before a place; of small ones, also those before them."""
+        large = [n for n in numbers[:place] if tissue_mm2[n] >= enough_mm2]
+        return sorted({*numbers[:place][-params.neighbours :], *large[-params.neighbours :]})
+
+    # of the chunks before, only the sections that occur in a pair are read
+    needed = [(s, image) for s, image in usable if s in here or s.section in partners(first)]
     rows: list[PairRow] = []
     before: list[tuple[Section, PreparedSection, Features]] = []
     for section, image in progress(needed, len(needed), f"aligning chunk {chunk}"):
@@ -95,7 +100,8 @@ def run_pairs(
             row, pixels, own_labels, params.spacing_um, texture_um, section.mirrored
         )
         if section in here:
-            for distance, (other, fixed, features) in enumerate(reversed(before), start=1):
+            for other, fixed, features in reversed(before):
+                distance = numbers.index(section.section) - numbers.index(other.section)
                 rigid = manual_rigid_between(other, section)
                 pair = (
                     align_pair(fixed, moving, features, distance, params)
@@ -110,7 +116,8 @@ def run_pairs(
                 )
                 rows.append(pair)
         features = features_of(moving, 0.0, params)
-        before = [*before, (section, moving, features)][-params.neighbours :]
+        kept = partners(numbers.index(section.section) + 1)
+        before = [one for one in (*before, (section, moving, features)) if one[0].section in kept]
     write_rows(PairRow, rows, pairs)
 
 
@@ -120,6 +127,7 @@ def run(
     sections: list[Section],
     chunk_pairs: list[Path],
     tables: list[Path],
+    labels: list[Path],
     stack: Output,
     pairs: Output,
     proposed: Output,
@@ -131,7 +139,7 @@ def run(
     Parameters
     ----------
     sections : all of one brain.
-    chunk_pairs, tables : pairs and segmentation of all its chunks.
+    chunk_pairs, tables, labels : pairs and segmentation of all its chunks.
     stack : written, StackRow, one row per section, also for those without a transform.
     pairs : written before `stack`, PairRow with final statuses.
     proposed : written, in the form of manual/{brain}/sections.tsv: what a person should decide.
@@ -143,8 +151,8 @@ def run(
         If a person laid a section onto one that is not usable, or too far away.
     """
     brain = sections[0].brain
-    segmented = {row.section: row for path in tables for row in read_rows(SegmentationRow, path)}
-    statuses = _statuses(sections, list(segmented.values()))
+    segmented = {row.section: (row, path) for row, path in read_segmentation(tables, labels)}
+    statuses = _statuses(sections, [row for row, _ in segmented.values()])
     usable = [s for s in sections if statuses[s.section] == "ok"]
     numbers = [s.section for s in usable]
     # pairs of a section that was excluded since are not used
@@ -154,57 +162,32 @@ def run(
         for pair in read_rows(PairRow, path)
         if set(pair.sections) <= set(numbers)
     ]
-    places: dict[int, Place] = {}
-    mirrored: dict[int, bool] = {}
-    handedness: dict[int, str] = {}
-    fragments: list[list[int]] = []
-    sigma_um: dict[int, float] = {}
-    thickness_um = sections[0].thickness_um
+    placed = PlacedStack(-1, judged, {}, {}, {}, {})
     if usable:
-        confirmed = {s.section: s.mirrored for s in usable if s.mirrored is not None}
-        handedness = handedness_of(
-            numbers, judged, confirmed, params.mirrored_share, params.min_confidence
+        placed = place_sections(
+            usable,
+            judged,
+            {number: row for number, (row, _) in segmented.items()},
+            lambda number: read_outline(*segmented[number], params),
+            params,
         )
-        mirrored = {number: answer == MIRRORED for number, answer in handedness.items()}
-        onto, in_stack = manual_places(usable, judged)
-        tissue_mm2 = {number: segmented[number].tissue_mm2 for number in numbers}
-        sizes_um = {n: (segmented[n].width_um, segmented[n].height_um) for n in numbers}
-        judged = judge_in_stack(judged, mirrored, max(tissue_mm2.values()), params.min_tissue_share)
-        links = links_of(judged, mirrored, sizes_um, thickness_um, params.anatomy_ratio)
-        against = contradicted(links, sizes_um, params.part_um)
-        judged = [
-            replace(pair, status=UNCERTAIN) if pair.sections in against else pair for pair in judged
-        ]
-        links = links_of(judged, mirrored, sizes_um, thickness_um, params.anatomy_ratio)
-        fragments = fragments_of(numbers, links)
-        enough_mm2 = params.min_tissue_share * max(tissue_mm2.values())
-        # two sections that one pair connects may have been connected by chance
-        largest = fragments[0] if len(fragments[0]) > 2 else numbers
-        base = choose_base(largest, tissue_mm2, (numbers[0] + numbers[-1]) / 2, enough_mm2)
-        fragments.sort(key=lambda fragment: base not in fragment)
-        places = compose(base, numbers, links, onto, in_stack)
-        if params.composition == "graph":
-            places, sigma_um = relax({base, *in_stack}, places, links, sizes_um)
-            for number, placed in places.items():
-                drift_um = _DRIFT * params.anatomy_ratio * placed.uncertain_um
-                sigma_um[number] = float(np.hypot(sigma_um[number], drift_um))
+        unknown = [n for n, answer in placed.handedness.items() if answer == CANNOT_TELL]
         info(
-            f"{brain}: {len(places)} of {len(usable)} usable sections placed around {base}, "
-            f"{len(fragments[0])} of them by accepted pairs; "
-            f"mirrored: {[n for n in numbers if mirrored[n]] or 'none'}; cannot tell: "
-            f"{[n for n in numbers if handedness[n] == CANNOT_TELL] or 'none'}"
+            f"{brain}: {len(placed.places)} of {len(usable)} usable sections placed around "
+            f"{placed.base}, {list(placed.fragments.values()).count(1)} of them by accepted pairs; "
+            f"mirrored: {[n for n in numbers if placed.mirrored[n]] or 'none'}; "
+            f"cannot tell: {unknown or 'none'}"
         )
-    of_fragment = {n: i for i, fragment in enumerate(fragments, start=1) for n in fragment}
     rows = []
     for section in sections:
         number = section.section
-        place = places.get(number)
+        place = placed.places.get(number)
         if statuses[number] == "ok":
             if place is None:
                 statuses[number] = "unaligned"
-            elif not place.certain or handedness[number] == CANNOT_TELL:
+            elif not place.certain or placed.handedness[number] == CANNOT_TELL:
                 statuses[number] = UNCERTAIN
-        row = segmented.get(number)
+        row, _ = segmented.get(number, (None, None))
         rows.append(
             StackRow(
                 brain=brain,
@@ -213,18 +196,19 @@ def run(
                 width_um=row.width_um if row else np.nan,
                 height_um=row.height_um if row else np.nan,
                 full_spacing_um=row.full_spacing_um if row else section.spacing_um,
-                mirrored=mirrored.get(number, bool(section.mirrored)),
-                handedness=handedness.get(number, MIRRORED if section.mirrored else PLAIN),
+                mirrored=placed.mirrored.get(number, bool(section.mirrored)),
+                handedness=placed.handedness.get(number, MIRRORED if section.mirrored else PLAIN),
                 **rigid_columns(place.rigid if place else None),
-                fragment=of_fragment.get(number, 0),
+                fragment=placed.fragments.get(number, 0),
                 via=place.via if place else -1,
-                sigma_um=sigma_um.get(number, np.nan),
+                sigma_um=placed.sigma_um.get(number, np.nan),
                 image_right=image_right,
                 status=statuses[number],
             )
         )
-    write_proposals(proposals(sections, judged, handedness, statuses), proposed, brain)
-    write_rows(PairRow, judged, pairs)
+    own = proposals(sections, placed.pairs, placed.handedness, statuses)
+    write_proposals(own, proposed, brain)
+    write_rows(PairRow, placed.pairs, pairs)
     write_rows(StackRow, rows, stack)
 
 

@@ -31,18 +31,18 @@ def judge_pair(confirmed: bool, overlap: float, min_overlap: float, method: str)
 
 
 def judge_in_stack(
-    pairs: list[PairRow], mirrored: dict[int, bool], largest_mm2: float, min_tissue_share: float
+    pairs: list[PairRow], mirrored: dict[int, bool], enough_mm2: float
 ) -> list[PairRow]:
     """The pairs with their final statuses.
 
-    An accepted pair becomes uncertain if it has less tissue than a share of the brain's largest
-    section, unless a person gave the transform. A transform that contradicts the handedness of its
+    An accepted pair becomes uncertain if it has less tissue than `enough_mm2`, unless a person gave
+    the transform. A transform that contradicts the handedness of its
     two sections cannot be used.
     """
     final = []
     for pair in pairs:
         status = pair.status
-        has_little_tissue = pair.tissue_mm2 < min_tissue_share * largest_mm2
+        has_little_tissue = pair.tissue_mm2 < enough_mm2
         if status == ACCEPTED and has_little_tissue and pair.method != PERSON:
             status = UNCERTAIN
         differ = mirrored[pair.fixed] != mirrored[pair.moving]

@@ -9,7 +9,8 @@ CANNOT_TELL: the section is kept as scanned, and a person is asked.
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from scipy.special import log_ndtr
+from numpy.typing import NDArray
+from scipy.special import stdtr
 
 from cytopipe.formats.tables import CANNOT_TELL, MIRRORED, PLAIN, PairRow
 from cytopipe.numerics.geometry import Floats
@@ -25,22 +26,67 @@ _CERTAIN = 100.0
 _REACH = 6
 
 
-def log_odds_of_pair(inliers_plain: int, inliers_mirrored: int, by_texture: float) -> float:
+def log_odds_of_pair(by_features: float, by_texture: float) -> float:
     """Log odds that two sections differ in handedness, before the usual share of such pairs.
 
-    The mean of the evidence from features and from texture, not their sum, because both see the
-    same pixels. Measured on 35 sections of a mouse brain, which is nearly symmetric: half of what
-    either says is about right.
+    The mean of the two, not their sum, because both see the same pixels.
+    """
+    return float(np.clip((by_features + by_texture) / 2, -_MOST, _MOST))
+
+
+def log_odds_of_counts(plain_um: Floats, mirrored_um: Floats, centre_um: Floats) -> float:
+    """Log odds that a section has more inliers mirrored than as scanned.
+
+    A difference of counts has the variance of their sum (Poisson), and more if the quadrants of the
+    section disagree (see `log_odds_of_parts`).
 
     Parameters
     ----------
-    inliers_plain, inliers_mirrored : counts of features. A difference of counts has the variance of
-        their sum (Poisson).
-    by_texture : `parts.log_odds_better`, mirrored against as scanned.
+    plain_um, mirrored_um : (n, 2) places of the inliers in the fixed section.
+    centre_um : (2,) of its tissue.
     """
-    z = (inliers_mirrored - inliers_plain) / np.sqrt(inliers_mirrored + inliers_plain + 1)
-    by_features = float(log_ndtr(z) - log_ndtr(-z))
-    return float(np.clip((by_features + by_texture) / 2, -_MOST, _MOST))
+    plain, mirrored = (
+        np.bincount(quadrants(points, centre_um), minlength=4) for points in (plain_um, mirrored_um)
+    )
+    z = (mirrored - plain).sum() / np.sqrt((mirrored + plain).sum() + 1)
+    by_quadrant = (mirrored - plain) / np.sqrt(mirrored + plain + 1)
+    return _log_odds(float(z / max(by_quadrant.std(ddof=1), 1.0)), 3)
+
+
+def log_odds_of_parts(differences: Floats, centres_um: Floats, centre_um: Floats) -> float:
+    """Log odds that the parts of a section fit better mirrored; 0 if there are too few of them.
+
+    In a brain that is cut askew, one half of a section resembles the other half of the next section
+    more than its own, and the rest resembles it less: half of the evidence is then strong and
+    wrong. So the four quadrants have to agree. This is a t-test with a flat prior, whose error is
+    that of the parts or that of the quadrants, whichever is larger.
+
+    Parameters
+    ----------
+    differences : (n,) of the parts' correlations, mirrored minus as scanned.
+    centres_um, centre_um : (n, 2) places of the parts; (2,) centre of the tissue.
+    """
+    quadrant = quadrants(centres_um, centre_um)
+    means = np.array([differences[quadrant == q].mean() for q in np.unique(quadrant)])
+    if len(means) < 3:
+        return 0.0
+    error = max(
+        differences.std(ddof=1) / np.sqrt(len(differences)),
+        means.std(ddof=1) / np.sqrt(len(means)),
+    )
+    return _log_odds(float(means.mean() / max(error, 1e-9)), len(means) - 1)
+
+
+def quadrants(points_um: Floats, centre_um: Floats) -> NDArray[np.int64]:
+    """(n,) 0 to 3: in which quadrant about the centre points (n, 2) lie."""
+    right, below = (np.reshape(points_um, (-1, 2)) > centre_um).T
+    return np.asarray(right + 2 * below, np.int64)
+
+
+def _log_odds(t: float, freedoms: int) -> float:
+    """Log odds that the mean behind a Student's t is positive."""
+    positive, negative = np.maximum(stdtr(freedoms, [t, -t]), 1e-300)
+    return float(np.log(positive) - np.log(negative))
 
 
 def usual_log_odds(mirrored_share: float) -> float:

@@ -4,7 +4,7 @@ CytoNet section 3.4: spatial proximity is measured in a common reference space. 
 transform is used as it is; without one, the reconstruction is registered to the template.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,19 @@ from cytopipe.coordinates.chains import (
 )
 from cytopipe.coordinates.direction import (
     affine_part,
+    alone,
     check_hemispheres,
     check_landmarks,
     check_overlap,
+    length_mm,
     overlap,
 )
-from cytopipe.coordinates.orientation import Sides, orientation, orientation_rows, parts_of
+from cytopipe.coordinates.gaps import beside_gap
+from cytopipe.coordinates.orientation import (
+    find_orientation,
+    orientation_rows,
+    parts_of,
+)
 from cytopipe.coordinates.template_registration import Registration, register
 from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError, Output
@@ -39,6 +46,7 @@ from cytopipe.numerics.frames import Chain
 from cytopipe.numerics.geometry import ImageRight, stack_to_ras
 from cytopipe.study import masks
 from cytopipe.study.config import Coordinates
+from cytopipe.study.declarations import Hemispheres
 
 VERSION = 4
 # voxels of a brain that are compared with a mask at a time, to limit memory
@@ -65,7 +73,7 @@ def run(
     affine: Output,
     checks: Output,
     points: Output,
-    hemispheres: Sides = "both",
+    declared_hemispheres: Hemispheres = "",
     params: Coordinates,
 ) -> None:
     """Write a brain's transform to the template and its points with their coordinates.
@@ -84,7 +92,7 @@ def run(
     chains : the lab's table of transforms (`study.transform_table`) and the files that it names, or
         nothing. Without either, the brain is registered.
     anchoring_target : the volume whose voxels the anchorings count, or None.
-    hemispheres : those that the brain consists of, as the lab declares.
+    declared_hemispheres : those that the brain consists of, from brains.tsv.
     transform : written: ITK composite that moves POINTS from the stack to the template (in ITK's
         LPS). Resampling the stack's images on the template takes its inverse.
     affine : written: its affine part alone, to show how much the rest improves it.
@@ -122,20 +130,21 @@ def run(
         remedy = f"set coordinates.given_moves to the other value, or correct {supplied_transform}"
     else:
         logs.info(f"{brain}: registering to {template_name} at {params.registration_mm:g} mm")
-        parts = parts_of(template_tissue, template_exclusion, hemispheres)
-        lies = orientation(brain_tissue, parts, params)
+        parts = parts_of(template_tissue, template_exclusion, declared_hemispheres)
+        lies = find_orientation(brain_tissue, parts, params)
         judged += orientation_rows(brain, lies, params.min_orientation_margin)
         template_tissue = parts[lies.part]
-        start = lies.expected.matrix
-        used = register(brain_tissue, template_tissue, start, brain, template_name, params)
+        used = register(brain_tissue, lies.template, lies.start, brain, template_name, params)
         remedy = "check study.image_right in config/config.yaml and the section numbers"
     check_landmarks(used.full, brain_tissue, remedy)
     moves = {"transform": used.full, "affine": used.affine, "inverse": used.full.inverse()}
     dice = {name: overlap(move, brain_tissue, template_tissue) for name, move in moves.items()}
     for name, value in dice.items():
         logs.info(f"{brain}: Dice with {name}: gray {value.gray:.3f}, white {value.white:.3f}")
+    brain_alone, _ = alone(used.full, brain_tissue, template_tissue)
+    template_alone, gap_mm = alone(moves["inverse"], template_tissue, brain_tissue)
     judged += checking.overlap_rows(
-        brain, used.full, brain_tissue, template_tissue, dice["transform"], dice["affine"], params
+        brain, dice["transform"], dice["affine"], brain_alone, template_alone, params
     )
     check_overlap(dice["transform"], dice["inverse"], f"{brain} to {template_name}")
 
@@ -154,14 +163,24 @@ def run(
     sides = frame["hemisphere"].to_numpy(str)
     check_hemispheres(template_mm, sides, remedy)
     if any(row.has_failed and row.check in checking.WITHOUT_A_COORDINATE for row in judged):
-        frame = unregistered(frame, list(own_chains))
+        frame = marked(frame, np.ones(len(frame), bool), "unregistered", own_chains)
+    if template_alone > params.max_alone:
+        reach_mm = params.gap_reach * length_mm(template_tissue)
+        frame = marked(frame, beside_gap(template_mm, gap_mm, reach_mm), "beside_gap", own_chains)
     # an anchored plane does not depend on the stack
     section_sigma_um = {
         number: 0.0 if number in supplied.anchored else place.sigma_um
         for number, place in places.items()
     }
     section_sigma_mm = frame["section"].map(section_sigma_um).to_numpy(np.float64) / 1000
-    frame["sigma_mm"] = sigma_mm(template_mm, sides, template_tissue, section_sigma_mm)
+    frame["sigma_mm"] = sigma_mm(
+        template_mm,
+        sides,
+        template_tissue,
+        section_sigma_mm,
+        params.error_points,
+        params.along_cortex,
+    )
     if atlas is not None and areas is not None:
         frame["area"], frame["area_probability"] = area_at(
             read_atlas(atlas, areas),
@@ -192,7 +211,7 @@ def run_proposal(
     template: Path,
     exclusion: Path,
     proposed: Output,
-    hemispheres: Sides = "both",
+    declared_hemispheres: Hemispheres = "",
     params: Coordinates,
 ) -> None:
     """Transfer a template's mask of non-cortical tissue to a brain, for a person to correct.
@@ -202,7 +221,7 @@ def run_proposal(
     volume, template : label volumes (0 background, 1 gray, 2 white) of the whole brain in stack
         and template RAS mm.
     exclusion : mask in template RAS mm (`study.masks`), all of whose segments count.
-    hemispheres : those that the brain consists of, as the lab declares.
+    declared_hemispheres : those that the brain consists of, from brains.tsv.
     proposed : written: 1 where the brain's tissue lies in one of them, on the grid of `volume`.
 
     Raises
@@ -212,13 +231,11 @@ def run_proposal(
     """
     tissue, template_tissue = volumes.read_tissue(volume), volumes.read_tissue(template)
     segments = masks.read_mask(exclusion)
-    parts = parts_of(template_tissue, exclusion, hemispheres)
-    lies = orientation(tissue, parts, params)
+    parts = parts_of(template_tissue, exclusion, declared_hemispheres)
+    lies = find_orientation(tissue, parts, params)
     for row in orientation_rows(brain, lies, params.min_orientation_margin):
         logs.info(f"{brain}: {row.check}: {row.value:.3g} {row.status} {row.remedy}")
-    to_template = register(
-        tissue, parts[lies.part], lies.expected.matrix, brain, "template", params
-    ).full
+    to_template = register(tissue, lies.template, lies.start, brain, "template", params).full
     marked: NDArray[np.uint8] = np.zeros(tissue.data.shape, np.uint8)
     indices = np.argwhere(tissue.data > 0)
     for start in range(0, len(indices), _VOXELS_AT_ONCE):
@@ -265,14 +282,15 @@ def points_of_brain(
     return tables.conform(tables.PointRow, frame)
 
 
-def unregistered(points: pd.DataFrame, of_their_own: Sequence[int]) -> pd.DataFrame:
-    """Points (PointRow) of a brain whose place in the template cannot be trusted.
+def marked(
+    points: pd.DataFrame, rows: NDArray[np.bool_], status: str, own_chains: Mapping[int, Chain]
+) -> pd.DataFrame:
+    """Points (PointRow) of which those in `rows` that are ok get another status.
 
-    Usable points get the status `unregistered`, except those of sections `of_their_own`, which have
-    transforms of their own.
+    Sections with transforms of their own are left as they are.
     """
-    lost = (points["status"] == "ok") & ~points["section"].isin(of_their_own)
-    return points.assign(status=points["status"].mask(lost, "unregistered"))
+    lost = rows & (points["status"] == "ok") & ~points["section"].isin(list(own_chains))
+    return points.assign(status=points["status"].mask(lost, status))
 
 
 def _with_affine_part(full: PointTransform, tissue: Volume, params: Coordinates) -> Registration:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe.coordinates.chains import SuppliedTransforms
-from cytopipe.coordinates.direction import Overlap, alone, middle_mm, tissue_points_mm
+from cytopipe.coordinates.direction import Overlap, middle_mm, tissue_points_mm
 from cytopipe.coordinates.orientation import MIRRORED, TURNED
 from cytopipe.formats.tables.brain_rows import FAILED, OK, CheckRow
 from cytopipe.formats.transforms import PointTransform
@@ -101,20 +101,18 @@ def checks_of(
 
 def overlap_rows(
     brain: str,
-    transform: PointTransform,
-    tissue: Volume,
-    template: Volume,
     dice: Overlap,
     affine_dice: Overlap,
+    brain_alone: float,
+    template_alone: float,
     params: Coordinates,
 ) -> list[CheckRow]:
     """Checks of how well a brain's tissue and the template's coincide.
 
     Parameters
     ----------
-    transform : stack to template.
-    template : the part of the template that the brain was compared with.
     dice, affine_dice : with the transform, and with its affine part.
+    brain_alone, template_alone : shares of tissue without a counterpart (`direction.alone`).
     """
     row = partial(check_row, brain)
     most = (None, params.max_alone)
@@ -126,12 +124,12 @@ def overlap_rows(
         row("Dice of white matter", dice.white),
         row("mean Dice, minus that of the affine part", dice.mean - affine_dice.mean, "",
              (-0.02, None), "the warp makes it worse; look at the transform"),
-        row("tissue of the brain alone", alone(transform, tissue, template), "share", most,
+        row("tissue of the brain alone", brain_alone, "share", most,
              "the brain has tissue that the template lacks: supply its exclusion mask, or a "
              "template with the same structures"),
-        row("tissue of the template alone", alone(transform.inverse(), template, tissue), "share",
-             most, "the brain lacks tissue that the template has (a lobe, a hemisphere, the "
-             "cerebellum): coordinates near the gap are wrong; set template.exclusion, and "
+        row("tissue of the template alone", template_alone, "share", most,
+             "the brain lacks tissue that the template has (a lobe, a hemisphere, the cerebellum): "
+             "points beside the gap have the status beside_gap; set template.exclusion, and "
              "hemispheres in config/brains.tsv"),
     ]  # fmt: skip
 

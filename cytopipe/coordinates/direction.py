@@ -23,7 +23,7 @@ _TISSUE_VOXELS = 20_000
 _MIDDLE_VOXELS = 100_000
 # tissue farther than this share of the brain's length from the other's tissue has no counterpart:
 # 5 mm in a human brain, more than sulci differ between persons; chosen
-_APART = 0.03
+APART = 0.03
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,33 @@ def length_mm(tissue: Volume) -> float:
     return float(((np.ptp(occupied, axis=0) + 1) * tissue.voxel_mm).max())
 
 
-def alone(transform: PointTransform, tissue: Volume, other: Volume) -> float:
-    """Share of a tissue that has none of the other's tissue within 3 % of the other's length.
+def apart_mm(points_mm: Floats, tissue: Volume) -> Floats:
+    """Distance (n,) of points (n, 3) from a tissue, to a voxel; infinite for unknown points."""
+    distance_mm = ndimage.distance_transform_edt(tissue.data == 0, tissue.voxel_mm)
+    known = np.isfinite(points_mm).all(axis=1)
+    at = tissue.to_indices(points_mm[known]).T
+    inside = np.clip(at, 0, np.array(tissue.data.shape)[:, None] - 1)
+    # from beyond the grid, the way to its border comes on top
+    beyond_mm = np.linalg.norm((at - inside) * tissue.voxel_mm[:, None], axis=0)
+    apart = np.full(len(points_mm), np.inf)
+    apart[known] = ndimage.map_coordinates(distance_mm, inside, order=1) + beyond_mm
+    return apart
+
+
+def alone(transform: PointTransform, tissue: Volume, other: Volume) -> tuple[float, Floats]:
+    """Tissue that has none of the other's tissue within 3 % of the other's length.
 
     Parameters
     ----------
     transform : moves points of `tissue` to `other`.
+
+    Returns
+    -------
+    Its share, and points (n, 3) that sample it, mm in the space of `tissue`.
     """
-    apart_mm = ndimage.distance_transform_edt(other.data == 0, other.voxel_mm)
-    points_mm = transform(tissue_points_mm(tissue))
-    at = other.to_indices(points_mm[np.isfinite(points_mm).all(axis=1)]).T
-    # beyond the grid, the nearest voxel of it is nearer than the point
-    beyond = np.clip(at, 0, np.array(other.data.shape)[:, None] - 1)
-    outside_mm = np.linalg.norm((at - beyond) * other.voxel_mm[:, None], axis=0)
-    distance_mm = ndimage.map_coordinates(apart_mm, beyond, order=1) + outside_mm
-    reach_mm = _APART * length_mm(other)
-    return 1 - float((distance_mm <= reach_mm).sum()) / max(1, len(points_mm))
+    points_mm = tissue_points_mm(tissue)
+    is_alone = apart_mm(transform(points_mm), other) > APART * length_mm(other)
+    return float(is_alone.mean()), points_mm[is_alone]
 
 
 def middle_mm(template: Volume) -> float:

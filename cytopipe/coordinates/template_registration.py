@@ -15,8 +15,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813, its customary name
 
 from cytopipe import logs
+from cytopipe.coordinates.coarse_fit import smoothed
 from cytopipe.coordinates.direction import length_mm, overlap
-from cytopipe.coordinates.orientation import smoothed
 from cytopipe.formats.transforms import PointTransform, affine_transform, read
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
@@ -51,7 +51,7 @@ def register(
     Parameters
     ----------
     tissue, template : RAS mm; a registration cannot tell whether left and right are correct.
-    start : (4, 4) stack to template, close to the truth (`orientation.Fit.matrix`).
+    start : (4, 4) stack to template, close to the truth (`coarse_fit.Fit.matrix`).
     source, target : names of the two spaces.
     """
     spacing_mm = min(params.registration_mm, length_mm(template) / _FEWEST_VOXELS)

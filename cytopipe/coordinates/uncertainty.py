@@ -4,7 +4,7 @@ Not in the papers. The squares of two errors add up. The error of the section's 
 pairs that contradict one another (`alignment.graph`). The error of the registration follows from
 how far the points around a point, which lie in the middle of the cortex, miss the middle of the
 template's cortex. A registration is off by more along the cortex, where it sees no border; a
-phantom shows by how much (`ALONG_CORTEX`).
+phantom shows by how much (`coordinates.along_cortex`).
 """
 
 import numpy as np
@@ -16,11 +16,6 @@ from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats
 
-# neighbours of a point, on both banks and over some 10 mm. Chosen, not measured
-NEIGHBOURS = 200
-# root mean square error of an axis over the distance from the template's middle, measured on three
-# brains of the phantom, whose true coordinates are known: 2.6 to 3.5
-ALONG_CORTEX = 3.0
 # standard deviation / median of absolute values, for a normal distribution
 FROM_MEDIAN = 1.4826
 
@@ -47,6 +42,8 @@ def sigma_mm(
     hemispheres: NDArray[np.str_],
     template: Volume,
     section_sigma_mm: Floats,
+    around: int,
+    along_cortex: float,
 ) -> Floats:
     """Estimated standard deviation of each coordinate along an axis, mm.
 
@@ -55,6 +52,8 @@ def sigma_mm(
     points_mm : (n, 3) template RAS mm; NaN without a coordinate.
     hemispheres : (n,) L or R; each hemisphere is judged by its own points.
     section_sigma_mm : (n,) error of the place of each point's section; NaN if unknown.
+    around : number of points around a point from which the registration's error is estimated.
+    along_cortex : root mean square error of an axis over the distance from the template's middle.
 
     Returns
     -------
@@ -66,10 +65,10 @@ def sigma_mm(
         rows = np.flatnonzero((hemispheres == hemisphere) & np.isfinite(off))
         if not len(rows):
             continue
-        neighbours = min(NEIGHBOURS, len(rows))
+        neighbours = min(around, len(rows))
         _, near = cKDTree(points_mm[rows]).query(points_mm[rows], neighbours)
         near = near.reshape(len(rows), neighbours)
-        registration[rows] = ALONG_CORTEX * FROM_MEDIAN * np.median(off[rows][near], axis=1)
+        registration[rows] = along_cortex * FROM_MEDIAN * np.median(off[rows][near], axis=1)
     return np.asarray(np.hypot(registration, section_sigma_mm))
 
 

@@ -139,6 +139,8 @@ def _write_surfaces(
 ) -> None:
     prefix += f"hemi-{hemisphere}_"
     surface = brain.surface(hemisphere)
+    if surface.is_empty:
+        return
     in_spaces = (surface, to_template(brain, surface)[0])
     for (space, reference), moved in zip(_spaces(brain).items(), in_spaces, strict=True):
         name = f"{prefix}space-{space}_midthickness"

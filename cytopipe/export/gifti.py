@@ -49,6 +49,8 @@ def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
     for brain in brains:
         for hemisphere in HEMISPHERES:
             surface = brain.surface(hemisphere)
+            if surface.is_empty:
+                continue
             prefix = f"{folder / brain.name / brain.name}_hemi-{hemisphere}_"
             _write_surfaces(brain, surface, hemisphere, prefix)
             nearest = nearest_points(brain, surface, hemisphere, params.reach_mm)

@@ -23,6 +23,11 @@ class Surface:
     vertices: NDArray[np.float64]
     faces: NDArray[np.int32]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether this stands for a hemisphere that the brain lacks."""
+        return not len(self.vertices) and not len(self.faces)
+
 
 _STRUCTURE = {"L": "CortexLeft", "R": "CortexRight"}
 
@@ -63,8 +68,8 @@ def read(path: Path) -> Surface:
     Raises
     ------
     InputError
-        If the file is missing, does not contain vertices and triangles, or a corner of a triangle
-        is not a vertex.
+        If the file is missing, contains vertices without triangles, or a corner of a triangle is
+        not a vertex. A surface without either is that of a hemisphere which a brain lacks.
     """
     require(path, "check the path in the config")
     if path.suffix == ".obj":
@@ -79,6 +84,8 @@ def read(path: Path) -> Surface:
         except _UNREADABLE as error:
             raise InputError(f"{path}: not a GIfTI surface ({error})") from error
     faces, count = surface.faces, len(surface.vertices)
+    if surface.is_empty:
+        return surface
     if not len(faces) or faces.min() < 0 or faces.max() >= count:
         corners = f"corners {faces.min()} to {faces.max()}" if len(faces) else "no triangles"
         raise InputError(f"{path}: {count} vertices and {corners}; write the surface again")

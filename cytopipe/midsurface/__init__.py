@@ -34,8 +34,9 @@ from cytopipe.numerics import laplace, meshes, sulci, topology
 from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import Midsurface
+from cytopipe.study.declarations import Hemispheres
 
-VERSION = 3
+VERSION = 4
 SIDES = {"L": 1, "R": 2}
 # background around a hemisphere's box; at least the layer of the depth's continuation; chosen
 MARGIN_VOXELS = 3
@@ -53,6 +54,7 @@ def run(
     thickness: dict[str, Output],
     curvature: dict[str, Output],
     table: Output,
+    declared_hemispheres: Hemispheres = "",
     workers: int = 1,
     params: Midsurface,
 ) -> None:
@@ -66,14 +68,16 @@ def run(
     depth : written: float32, 0 pial to 1 white matter, NaN outside the cortex.
     hemispheres : written: uint8 0 background, 1 left, 2 right.
     surfaces, thickness, curvature : written, one file each for "L" and "R": mid-surface, mm, 1/mm.
+        Those of a hemisphere that the brain lacks are empty, and its row says `absent`.
     table : written last: SurfaceRow, one row per hemisphere.
+    declared_hemispheres : of brains.tsv (`study.declarations`).
     workers : with two or more, the hemispheres are computed side by side.
 
     Raises
     ------
     InputError
-        If the volume is not isotropic, a hemisphere has no white matter, or a supplied surface
-        does not fit.
+        If the volume is not isotropic, does not look like two hemispheres and nothing is declared,
+        a hemisphere has no white matter, or a supplied surface does not fit.
     """
     labels = volumes.read_tissue(tissue)
     if np.ptp(labels.voxel_mm) > 1e-3 * labels.voxel_mm[0]:
@@ -82,18 +86,27 @@ def run(
         )
     data = fill_cavities(labels.data, params.white_lining)
     labels = volumes.Volume(data, labels.affine)
-    supplied = {name: read_supplied_surface(supplied_surfaces, name) for name in SIDES}
-    sides = separate(labels, params.band_mm, params.plane_only_from_mm)
+    try:
+        sides = separate(labels, params, declared_hemispheres)
+    except InputError as error:
+        raise InputError(f"{tissue}: {error}") from None
+    only = {"left": ["L"], "right": ["R"]}
+    present = {name: SIDES[name] for name in only.get(declared_hemispheres, SIDES)}
+    supplied = {name: read_supplied_surface(supplied_surfaces, name) for name in present}
     side_volume = volumes.Volume(sides, labels.affine)
-    for name, side in SIDES.items():
+    for name, side in present.items():
         if (own := supplied[name]) is not None:
             check_place(own[0], side_volume, side, supplied_surfaces[0].parent, name)
     unassigned_mm3 = float(((data > 0) & (sides == 0)).sum() * np.prod(labels.voxel_mm))
     logs.info(f"{brain}: {unassigned_mm3:.0f} mm3 of tissue belong to no hemisphere")
     whole_depth = np.full(sides.shape, np.nan, np.float32)
-    rows = []
-    work = [(labels, sides == side, supplied[name], params) for name, side in SIDES.items()]
-    for (name, side), result in zip(SIDES.items(), _side_by_side(work, workers), strict=True):
+    rows = [
+        _absent(brain, name, surfaces[name], (thickness[name], curvature[name]))
+        for name in SIDES
+        if name not in present
+    ]
+    work = [(labels, sides == side, supplied[name], params) for name, side in present.items()]
+    for (name, side), result in zip(present.items(), _side_by_side(work, workers), strict=True):
         if result is None:
             raise InputError(
                 f"{tissue}: no white matter in hemisphere {name}; look at the reconstruction"
@@ -108,7 +121,7 @@ def run(
         rows.append(_surface_row(brain, name, result, unassigned_mm3, params))
     volumes.write(volumes.Volume(whole_depth, labels.affine), depth)
     volumes.write(side_volume, hemispheres)
-    tables.write_rows(tables.SurfaceRow, rows, table)
+    tables.write_rows(tables.SurfaceRow, sorted(rows, key=lambda row: row.hemisphere), table)
 
 
 @dataclass(frozen=True)
@@ -179,6 +192,17 @@ def _hemisphere(
         thickness_mm,
         curvature_per_mm,
     )
+
+
+def _absent(
+    brain: str, hemisphere: str, surface: Output, maps: tuple[Output, ...]
+) -> tables.SurfaceRow:
+    """Write the empty files of a hemisphere that the brain lacks; returns its row."""
+    nothing = gifti.Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+    gifti.write(nothing, surface, hemisphere)
+    for path in maps:
+        gifti.write_map(np.zeros(0), path, hemisphere)
+    return tables.SurfaceRow.absent(brain, hemisphere)
 
 
 def fill_cavities(labels: NDArray[np.uint8], white_lining: float) -> NDArray[np.uint8]:

@@ -68,6 +68,8 @@ def read_supplied_surface(paths: list[Path], hemisphere: str) -> SuppliedSurface
                 f"{files[kind]}: has other vertices or triangles than {files[first].name}; the "
                 "surfaces of a hemisphere must correspond vertex by vertex"
             )
+        if surface.is_empty:
+            raise InputError(f"{files[kind]}: contains no triangles; export it again")
         if not np.isfinite(surface.vertices).all():
             raise InputError(f"{files[kind]}: contains NaN vertices; export it again")
     thickness = None

@@ -6,7 +6,9 @@ dropped. Between sections the SHAPE is interpolated (signed distances, Raya & Ud
 voxel is as large as the section spacing, this equals the paper's stacking.
 """
 
+from collections.abc import Collection
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +35,7 @@ def run_volume(
     supplied_tissue: list[Path],
     volume: Output,
     repairs: Output,
+    cuts: Collection[int] = (),
     workers: int = 1,
     params: Reconstruction,
 ) -> None:
@@ -46,12 +49,14 @@ def run_volume(
     volume : written: uint8 0 background, 1 gray, 2 white matter, stack RAS mm. A person draws the
         exclusion mask on it.
     repairs : written: the defects (RepairRow).
+    cuts : sections after which tissue is truly missing (`study.declarations`).
     workers : the number of sections processed at a time.
 
     Raises
     ------
     InputError
-        If fewer than two sections can be placed, or the supplied volume does not fit them.
+        If fewer than two sections can be placed, the supplied volume does not fit them, or a gap
+        wider than `max_gap_mm` is not declared.
     """
     sections = placed_sections(labels, tables, stack)
     if len(sections) < 2:
@@ -63,6 +68,7 @@ def run_volume(
         volumes.write(read_supplied_tissue(supplied_tissue[0], sections), volume)
         write_rows(RepairRow, [], repairs)
         return
+    refuse_gaps(sections, cuts, params.max_gap_mm)
     grid = shapes.grid_around(sections, params.voxel_mm, MARGIN_VOXELS)
     logs.info(f"{brain}: {len(sections)} sections on {grid.shape} voxels")
     planes = shapes.section_planes(sections, grid, params, brain, workers)
@@ -133,3 +139,33 @@ def placed_sections(
         if row.section in places and row.is_usable and row.tissue_mm2 != 0
     ]
     return sorted(sections, key=lambda section: section.place.z_um)
+
+
+def refuse_gaps(
+    sections: list[shapes.PlacedSection], cuts: Collection[int], max_gap_mm: float
+) -> None:
+    """Raise InputError if sections are missing over more than `max_gap_mm`, unless declared.
+
+    The volume has air in such a gap, and the surfaces would close around it.
+
+    Parameters
+    ----------
+    sections : in the order of z.
+    cuts : numbers of the sections before gaps that are declared.
+    """
+    gaps = [
+        (before, after, (after.place.z_um - before.place.z_um) / 1000)
+        for before, after in pairwise(sections)
+    ]
+    wide = [
+        f"{before.row.section} to {after.row.section} ({gap_mm:.1f} mm)"
+        for before, after, gap_mm in gaps
+        if gap_mm > max_gap_mm + 1e-6 and not {before.row.section, after.row.section} & set(cuts)
+    ]
+    if wide:
+        raise InputError(
+            f"{sections[0].row.brain}: no usable section from {', '.join(wide)}, more than "
+            f"reconstruction.max_gap_mm {max_gap_mm:g} mm; place or restore the sections between, "
+            "raise max_gap_mm, or, if the tissue is truly cut there, write the section before each "
+            "gap into the column cuts of config/brains.tsv"
+        )

@@ -71,18 +71,24 @@ def markup(text: str) -> Any:
 def surface_pictures(
     surfaces: Mapping[str, Surface], thickness: Mapping[str, Floats]
 ) -> list[dict[str, Any]]:
-    """Pictures of each hemisphere from both sides, and of both from above and from the front."""
-    left, right = surfaces["L"], surfaces["R"]
+    """Pictures of each hemisphere from both sides, and of all from above and from the front."""
+    starts = np.cumsum([0, *(len(surface.vertices) for surface in surfaces.values())])
     both = Surface(
-        np.concatenate([left.vertices, right.vertices]),
-        np.concatenate([left.faces, right.faces + len(left.vertices)]).astype(np.int32),
+        np.concatenate([surface.vertices for surface in surfaces.values()]),
+        np.concatenate(
+            [s.faces + start for s, start in zip(surfaces.values(), starts, strict=False)]
+        ).astype(np.int32),
     )
-    of_both = np.concatenate([thickness["L"], thickness["R"]])
+    of_both = np.concatenate([thickness[side] for side in surfaces])
     extent = max(float(np.ptp(s.vertices, axis=0).max()) for s in surfaces.values())
     pixel_mm = extent / (1.5 * SURFACE_WIDTH_PX)
     pictures = []
     for surface, values, view, name in (
-        *((surfaces[h], thickness[h], view, name) for h, view, name in MIDSURFACE_VIEWS),
+        *(
+            (surfaces[h], thickness[h], view, name)
+            for h, view, name in MIDSURFACE_VIEWS
+            if h in surfaces
+        ),
         (both, of_both, "from above", "both, from above"),
         (both, of_both, "from the front", "both, from the front"),
     ):
@@ -302,8 +308,8 @@ def page_values(
     rows = section_rows(brain, summaries, numbers, changes or [], proposed)
     shapes = [row["shape"] for row in rows if "shape" in row]
     width, height = max((s[0] for s in shapes), default=4), max((s[1] for s in shapes), default=3)
-    surfaces = {h: brain.surface(h) for h in "LR"}
-    thickness = {h: brain.thickness(h) for h in "LR"}
+    surfaces = {h: brain.surface(h) for h in brain.sides}
+    thickness = {h: brain.thickness(h) for h in brain.sides}
     data = {
         "brain": brain.name,
         "folder": brain.name,
@@ -335,7 +341,8 @@ def page_values(
         "legend": markup(figures.thickness_legend()),
         "views": surface_pictures(surfaces, thickness),
         "surfaces": [
-            (row, float(np.nanmedian(thickness[row.hemisphere]))) for row in brain.surface_table
+            (row, float(np.nanmedian(thickness.get(row.hemisphere, np.nan))))
+            for row in brain.surface_table
         ],
         "statuses": statuses(brain.points),
         "checks": [

@@ -30,10 +30,10 @@ LONGEST = 320
 
 def write_viewer_data(brain: BrainResults, surface_faces: int, folder: Path) -> None:
     """Write what the viewers of a brain's page load: volumes, surfaces, points, libraries."""
-    hemispheres = {h: brain.surface(h) for h in "LR"}
+    hemispheres = {h: brain.surface(h) for h in brain.sides}
     maps = {
-        "thickness": {h: brain.thickness(h) for h in "LR"},
-        "curvature": {h: brain.curvature(h) for h in "LR"},
+        "thickness": {h: brain.thickness(h) for h in brain.sides},
+        "curvature": {h: brain.curvature(h) for h in brain.sides},
     }
     for name, values in (
         ("tissue", volume_text(brain.tissue, LONGEST)),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cytopipe.formats import truth_table
-from cytopipe.formats.tables import AuditRow, TruthRow
+from cytopipe.formats.tables import AuditRow, SurfaceRow, TruthRow
 from cytopipe.report import figures
 from cytopipe.report.brain_page import markup
 from cytopipe.study.results import BrainResults
@@ -32,10 +32,18 @@ def cell(text: str, bad: bool = False) -> dict[str, Any]:
     return {"text": text, "bad": bad}
 
 
+def surface_cell(row: SurfaceRow | None) -> dict[str, Any]:
+    """The Euler number of a surface and the first word of its status; red if it is not ok."""
+    if row is None or row.is_absent:
+        return cell("none" if row is None else "absent", row is None)
+    text = str(row.euler) if row.is_ok else f"{row.euler}, {row.status.split(':')[0]}"
+    return cell(text, row.euler != 2 or not row.is_ok)
+
+
 def brain_cells(brain: BrainResults) -> list[dict[str, Any]]:
     """The cells of a brain, in the order of BRAIN_COLUMNS."""
     placed = [row for row in brain.stack if row.is_placed]
-    euler = {row.hemisphere: row.euler for row in brain.surface_table}
+    surfaces = {row.hemisphere: row for row in brain.surface_table}
     points, usable = brain.points, brain.usable
     failed = sum(check.has_failed for check in brain.checks)
     located = (usable & points["x_mm"].notna()).sum() / max(int(usable.sum()), 1)
@@ -44,7 +52,7 @@ def brain_cells(brain: BrainResults) -> list[dict[str, Any]]:
         cell(str(len(placed)), len(placed) < 0.8 * len(brain.stack)),
         cell(str(sum(row.is_uncertain for row in placed))),
         cell(str(sum(row.mirrored for row in placed))),
-        *(cell(str(euler.get(h, "none")), euler.get(h) != 2) for h in "LR"),
+        *(surface_cell(surfaces.get(h)) for h in "LR"),
         cell(f"{int(usable.sum()):,}", not usable.any()),
         cell(f"{located:.0%}", located < 0.95),
         cell(str(failed), failed > 0),

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cytopipe.numerics.bitmasks import dilated
 from cytopipe.numerics.components import (
     Mask,
     connected_to_border,
@@ -113,8 +114,10 @@ def split(
     large = cv2.resize(level.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
     share = np.where(tissue, stain / np.maximum(large, 1), gray).astype(np.float32)
     light = _contour(share, tissue, cut, gray * contrast, spacing_um, params)
-    white = without_rims(light, tissue, params.rim_um / spacing_um)
-    white = _bodies(white, tissue, share, gray * (1 - params.min_body * contrast), params)
+    rim_px = params.rim_um / spacing_um
+    white = without_rims(light, tissue, rim_px)
+    palest = gray * (1 - params.min_body * contrast)
+    white = _bodies(white, tissue, share, palest, rim_px, params)
     if not white.any():
         return White(white, float("nan"), has_evidence)
     return White(white, contrast, has_evidence)
@@ -212,24 +215,30 @@ def _contour(
     """
     inner = cv2.erode(tissue.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     even = mean_inside(share, inner, params.matter_um / spacing_um)
-    even[tissue & ~inner] = cut + width / 2
-    even[~tissue] = cut + width / 2
+    # the outermost pixels are partly slide: they are what lies below them
+    even[~tissue | (even == 0)] = cut + width / 2
     scaled = np.clip((even - cut) / (3 * width) + 0.5, 0, 1)
     integers = (scaled * 65535 + 0.5).astype(np.uint16)
     return chan_vese(integers, even < cut, params.iterations, params.smoothing) & tissue
 
 
-def _bodies(white: Mask, tissue: Mask, share: Image, palest: float, params: Segmentation) -> Mask:
+def _bodies(
+    white: Mask, tissue: Mask, share: Image, palest: float, rim_px: float, params: Segmentation
+) -> Mask:
     """`white` without pieces that are patches of gray matter.
 
-    Cortex that is cut along its surface shows layer I as a broad patch, much of whose outline
-    touches background. A patch of gray matter has less contrast than white matter.
+    Cortex that is cut along its surface shows layer I as a broad patch: much of its outline touches
+    background, and most of it lies less deep than any cortex is thick. A patch of deeper layers has
+    less contrast than white matter.
     """
     if not white.any():
         return white
+    outside = connected_to_border(~tissue)
     scaled = np.clip(share * 100, 0, 255).astype(np.uint8)
-    measured = pieces(white, connected_to_border(~tissue), scaled)
+    measured = pieces(white, outside, scaled)
     inside = measured.against <= params.max_contact * measured.outline
+    below = measured.labels[white & ~dilated(outside, rim_px)]
+    deep = np.bincount(below, minlength=len(measured.area)) >= measured.area / 2
     light = measured.total / measured.area <= palest * 100
     # the labels are -1 outside `white`, which reads the last entry
-    return np.append(inside & light, False)[measured.labels]
+    return np.append(inside & deep & light, False)[measured.labels]

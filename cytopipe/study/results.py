@@ -116,7 +116,7 @@ class BrainResults:
         return volumes.read(self._file("hemispheres"))
 
     def surface(self, hemisphere: str) -> Surface:
-        """The mid-surface of a hemisphere, "L" or "R"; stack RAS mm."""
+        """The mid-surface of a hemisphere, "L" or "R"; stack RAS mm. Empty if it is absent."""
         return surfaces.read(self._file("surfaces", hemisphere))
 
     def thickness(self, hemisphere: str) -> Floats:
@@ -131,6 +131,11 @@ class BrainResults:
     def surface_table(self) -> list[tables.SurfaceRow]:
         """Topology and size of the mid-surface of each hemisphere."""
         return tables.read_rows(tables.SurfaceRow, self._file("surface_table"))
+
+    @property
+    def sides(self) -> list[str]:
+        """The hemispheres that the brain has, of "L" and "R"."""
+        return sorted(row.hemisphere for row in self.surface_table if not row.is_absent)
 
     @cached_property
     def midline(self) -> pd.DataFrame:

@@ -15,6 +15,8 @@ PYRAMID_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf", ".zarr")
 ROLES = ("seen", "transfer", "unseen")
 REQUIRED = ("brain", "section", "image", "spacing_um", "thickness_um")
 OPTIONAL = ("mirrored", "excluded", "levels", "background", "notes")
+# required and optional columns of brains.tsv
+BRAIN_COLUMNS = ("brain", "role"), ("hemispheres", "cuts", "notes")
 BACKGROUNDS = ("bright", "dark")
 _FLAGS = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 
@@ -155,7 +157,7 @@ def read_brains(path: Path) -> dict[str, str]:
         For a missing or unknown column, an unknown role, or a brain listed twice.
     """
     roles: dict[str, str] = {}
-    for line, row in read_tsv(path, ("brain", "role"), ("notes",)):
+    for line, row in read_tsv(path, *BRAIN_COLUMNS):
         if row["role"] not in ROLES:
             raise InputError(
                 f"{path} line {line}: role {row['role']!r} is unknown; "

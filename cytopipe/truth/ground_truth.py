@@ -92,6 +92,11 @@ class TruthBrain:
         path = require(self.folder / f"coordinates-{section:05d}.tif", _REMEDY)
         return np.stack([tifffile.imread(path, key=axis) for axis in range(3)]).astype(np.float64)
 
+    @property
+    def hemispheres(self) -> list[str]:
+        """The hemispheres that the brain has, "L" and "R"."""
+        return [h for h in "LR" if (self.folder / f"hemi-{h}_pial.surf.gii").exists()]
+
     def surface(self, hemisphere: str, name: str) -> surfaces.Surface:
         """The true pial or white surface, true stack RAS mm."""
         return surfaces.read(self.folder / f"hemi-{hemisphere}_{name}.surf.gii")

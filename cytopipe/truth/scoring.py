@@ -260,10 +260,11 @@ def run(
         truth = TruthBrain(folder, brain)
         placed = placements(tables.read_rows(tables.StackRow, stacks[number]))
         drifted = drift(truth, placed)
-        estimated = {
+        read = {
             "L": surfaces.read(surfaces_left[number]),
             "R": surfaces.read(surfaces_right[number]),
         }
+        estimated = {side: surface for side, surface in read.items() if not surface.is_empty}
         voxel_mm = float(volumes.read(tissues[number]).voxel_mm[0])
         mids = true_mids(truth)
         exclusion_masks = dict(zip(masked, exclusions, strict=True))

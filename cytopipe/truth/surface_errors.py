@@ -64,11 +64,18 @@ def surface_samples(
 ) -> Samples:
     """Distances between the estimated mid-surfaces and the true ones carried into their stack.
 
-    The medial wall is skipped, and so are vertices nearest to it.
+    The medial wall is skipped, and so are vertices nearest to it. Distances to a hemisphere that is
+    missing are infinite.
     """
     to_true, to_estimate, spheres, edges = [], [], [], []
-    for hemisphere, surface in sorted(estimated.items()):
-        mid = mids[hemisphere]
+    for hemisphere in sorted({*estimated, *mids}):
+        surface, mid = estimated.get(hemisphere), mids.get(hemisphere)
+        if mid is None and surface is not None:  # of a hemisphere that the true brain lacks
+            to_true.append(np.full(len(surface.vertices), np.inf))
+        if mid is not None and surface is None:
+            to_estimate.append(np.full(_SAMPLES, np.inf))
+        if mid is None or surface is None:
+            continue
         carried = carry(mid.vertices, truth, placed)
         distance, face = meshes.nearest_faces(surface.vertices, carried, mid.faces)
         to_true.append(distance[mid.cortex[face]])

@@ -32,7 +32,7 @@ class TrueMid:
 
 
 def true_mids(truth: TruthBrain) -> dict[str, TrueMid]:
-    """The true mid-surface of each hemisphere.
+    """The true mid-surface of each hemisphere that the brain has.
 
     The cortex is the 0.5 isosurface of the true depth where it lies between the true pial and white
     surfaces. (Their mean is no measure: with fsaverage5 it lies 0.1 mm from the isosurface in the
@@ -47,7 +47,7 @@ def true_mids(truth: TruthBrain) -> dict[str, TrueMid]:
     vertices = depth.to_mm(indices)
     centres = vertices[faces].mean(axis=1)
     means, walls, distances, cortices = {}, {}, {}, {}
-    for hemisphere in "LR":
+    for hemisphere in truth.hemispheres:
         pial, white = truth.surface(hemisphere, "pial"), truth.surface(hemisphere, "white")
         means[hemisphere] = (pial.vertices + white.vertices) / 2
         thickness = np.linalg.norm(pial.vertices - white.vertices, axis=1)[pial.faces]
@@ -57,8 +57,9 @@ def true_mids(truth: TruthBrain) -> dict[str, TrueMid]:
         distances[hemisphere] = distance
         cortices[hemisphere] = ~is_wall[face] & (distance <= thickness.mean(axis=1)[face] / 2)
     mids = {}
-    for hemisphere, other in ("LR", "RL"):
-        own = cortices[hemisphere] & (distances[hemisphere] < distances[other])
+    for hemisphere in truth.hemispheres:
+        nearest = np.min([distances[other] for other in truth.hemispheres], axis=0)
+        own = cortices[hemisphere] & (distances[hemisphere] <= nearest)
         wall = walls[hemisphere]
         used, corners = np.unique(
             np.concatenate([faces[own], wall + len(vertices)]), return_inverse=True

@@ -25,6 +25,7 @@ use rule job as alignment with:
     input:
         chunk_pairs=chunks_of("results/alignment/{brain}/pairs-{chunk}.parquet"),
         tables=chunks_of("results/segmentation/{brain}/{chunk}.parquet"),
+        labels=chunks_of("results/segmentation/{brain}/{chunk}.tif"),
     output:
         stack="results/alignment/{brain}/stack.parquet",
         pairs="results/alignment/{brain}/pairs.parquet",

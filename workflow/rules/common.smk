@@ -15,6 +15,7 @@ from cytopipe.files import InputError
 from cytopipe.study import config as study_config
 from cytopipe.study import transform_table
 from cytopipe.study.corrections import corrected
+from cytopipe.study.declarations import Declarations, read_declarations
 from cytopipe.study.sections import (
     check_brains,
     chunk_of,
@@ -32,6 +33,7 @@ try:
     ROLES = read_brains(Path("config/brains.tsv"))
     SECTIONS = read_sections(Path("config/sections.tsv"), brains=list(ROLES))
     check_brains(SECTIONS, ROLES)
+    DECLARED = read_declarations(Path("config/brains.tsv"))
     DECIDED = corrected(SECTIONS, Path("manual"))
     # manual/{brain}/transforms.tsv and the files that it names
     SUPPLIED_TRANSFORMS = {
@@ -108,11 +110,19 @@ def version(stage):
     return int(line[1])
 
 
+def is_excluded(section):
+    return ROWS[section.brain, section.section]["excluded"]
+
+
 def chunks_before(w):
-    """The chunk before that of `w`, if there is one, and the chunk of `w`."""
+    """The chunk before that of `w`, and earlier ones as far as pairs reach; and the chunk of `w`."""
     chunks = CHUNKS[w.brain]
-    place = chunks.index(w.chunk)
-    return chunks[max(0, place - 1) : place + 1]
+    first = place = chunks.index(w.chunk)
+    usable = 0
+    while first > 0 and usable < config["alignment"]["neighbours"]:
+        first -= 1
+        usable += sum(not is_excluded(s) for s in OF_CHUNK[w.brain, chunks[first]])
+    return chunks[first : place + 1]
 
 
 def rows_of(sections, rows=ROWS):
@@ -168,15 +178,13 @@ def images_of_chunk_and_before(w):
 
 def rows_of_chunk_and_before(w):
     """The chunk's rows and those before; decisions only where pairs of this chunk can reach."""
-    *before, here = (OF_CHUNK[w.brain, c] for c in chunks_before(w))
-    # with room for blank sections, which are skipped
-    reached = 2 * config["alignment"]["neighbours"] + 4
-    rows = [row for chunk in before for row in rows_of(chunk[:-reached], SCANS)]
-    return (
-        rows
-        + [row for chunk in before for row in rows_of(chunk[-reached:])]
-        + rows_of(here)
-    )
+    *earlier, here = (OF_CHUNK[w.brain, c] for c in chunks_before(w))
+    before = [s for chunk in earlier for s in chunk]
+    usable = [place for place, s in enumerate(before) if not is_excluded(s)]
+    # with room for blank sections, which are skipped as excluded ones are
+    reached = usable[-2 * config["alignment"]["neighbours"] - 4 :]
+    first = reached[0] if reached else 0
+    return rows_of(before[:first], SCANS) + rows_of(before[first:] + here)
 
 
 def rows_of_brain(w):
@@ -197,7 +205,7 @@ def chunks_of(pattern):
 
 
 def chunk_and_before(pattern):
-    """Input function: `pattern` for the chunk before, if any, and for the chunk itself."""
+    """Input function: `pattern` for the chunks before that pairs reach, and for the chunk itself."""
 
     def of_chunk(w):
         return [
@@ -307,6 +315,16 @@ def manual_segmentations_of_chunk(w):
         for s in OF_CHUNK[w.brain, w.chunk]
     ]
     return [path for path in paths if path in present(f"manual/{w.brain}")]
+
+
+def declared_hemispheres(w):
+    """The hemispheres of the brain, or of the template, as brains.tsv declares them."""
+    return DECLARED.get(w.brain, Declarations()).hemispheres
+
+
+def declared_cuts(w):
+    """Sections before gaps that brains.tsv declares."""
+    return list(DECLARED[w.brain].cuts)
 
 
 def tissue_of(w):

@@ -29,6 +29,7 @@ use rule job as coordinates with:
     params:
         template_name=config["template"]["name"],
         image_right=config["study"]["image_right"],
+        declared_hemispheres=declared_hemispheres,
         params=config["coordinates"],
         version=version("coordinates"),
 
@@ -49,5 +50,6 @@ use rule job as coordinates_proposal with:
         mem_mb=4000,
         runtime=120,
     params:
+        declared_hemispheres=declared_hemispheres,
         params=config["coordinates"],
         version=version("coordinates"),

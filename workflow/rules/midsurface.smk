@@ -30,5 +30,6 @@ use rule job as midsurface with:
         runtime=of_voxels(20, 1.2, config["reconstruction"]["voxel_mm"]),
     params:
         keyed_by=HEMISPHERES,
+        declared_hemispheres=declared_hemispheres,
         params=config["midsurface"],
         version=version("midsurface"),

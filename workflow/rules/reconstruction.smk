@@ -18,6 +18,7 @@ use rule job as reconstruction_volume with:
         mem_mb=6000,
         runtime=60,
     params:
+        cuts=declared_cuts,
         params=config["reconstruction"],
         version=version("reconstruction"),
 

@@ -24,9 +24,6 @@ _MIN_SECTIONS = 8
 # for all sections, exchanges with a section at most this many places away are tried; chosen, not
 # measured
 _STEPS = 3
-# a bound of time on comparisons with the whole stack: four cost as much as those of all neighbours,
-# and if many sections look odd, the reason is noise
-MOST_SEARCHED = 24
 
 
 @dataclass
@@ -55,7 +52,7 @@ def audit(count: int, compare: Compare, params: Audit) -> list[AuditFinding]:
     """All findings in a stack of `count` sections, by index.
 
     Neighbours up to a reach are compared with each other. Of the sections that look odd, the worst
-    `MOST_SEARCHED` are compared with all others; the log says how many were left out.
+    `max_searched` are compared with all others; the log says how many were left out.
     """
     if count < _MIN_SECTIONS:
         return []
@@ -151,7 +148,7 @@ def _fits_to_neighbours(stack: _Stack, order: list[int]) -> Floats:
 def _suspects(stack: _Stack) -> list[int]:
     """Places of sections that look odd: ends, and those whose neighbours are more like each other.
 
-    The worst are the first to be compared with all others, up to `MOST_SEARCHED` of them.
+    The worst are the first to be compared with all others, up to `max_searched` of them.
     """
     order = stack.order
     fits = np.full(len(order), -np.inf)
@@ -161,7 +158,8 @@ def _suspects(stack: _Stack) -> list[int]:
         fits[place] = to_neighbours - stack.similarity(before, after)
     odd = [order[place] for place in np.argsort(fits, kind="stable") if not fits[place] > 0]
     new = [index for index in odd if index not in stack.searched]
-    room = MOST_SEARCHED - len(stack.searched)
+    # if many sections look odd, the reason is noise
+    room = stack.params.max_searched - len(stack.searched)
     stack.left_out.update(new[room:])
     if new := new[:room]:
         for index in logs.progress(new, len(new), "comparing sections that look odd with all"):

@@ -6,15 +6,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cytopipe.alignment.acceptance import judge_pair
-from cytopipe.alignment.handedness import log_odds_of_pair, usual_log_odds
+from cytopipe.alignment.handedness import (
+    log_odds_of_counts,
+    log_odds_of_pair,
+    log_odds_of_parts,
+    usual_log_odds,
+)
 from cytopipe.alignment.links import PERSON
 from cytopipe.alignment.pairwise import coarse, image_registration
-from cytopipe.alignment.pairwise.parts import Parts, log_odds_better, parts_of
+from cytopipe.alignment.pairwise.parts import Parts, parts_of
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
 from cytopipe.alignment.pairwise.surf_features import Features, features_of, match
 from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow, rigid_columns
-from cytopipe.numerics.geometry import Rigid, unmirror
+from cytopipe.numerics.geometry import Floats, Rigid, unmirror
 from cytopipe.study.config import Alignment
 
 
@@ -38,7 +43,7 @@ class _Attempt:
 
     moving: PreparedSection
     features: Features
-    inliers: int
+    inliers_um: Floats  # (n, 2) of the consensus, in the fixed section
     peak: float  # NaN if the texture is not used
     fits: list[_Fit]  # by all methods that were tried
 
@@ -56,6 +61,10 @@ class _Attempt:
     def is_confirmed(self, params: Alignment) -> bool:
         """`_fits` stops at the first fit that is confirmed."""
         return self.fits[-1].is_confirmed(params)
+
+    @property
+    def inliers(self) -> int:
+        return len(self.inliers_um)
 
     @property
     def best_parts(self) -> Parts:
@@ -96,15 +105,18 @@ def align_pair(
     fixed_features : `features_of(fixed, 0, ...)`, the same for all partners.
     distance : 1 for neighbouring usable sections, 2 across one.
     """
-    plain, mirrored = (
-        _try(fixed, section, fixed_features, params) for section in (moving, moving.flipped)
-    )
-    texture = log_odds_better(mirrored.best_parts, plain.best_parts)
-    log_odds = log_odds_of_pair(plain.inliers, mirrored.inliers, texture)
-    is_mirrored = log_odds + usual_log_odds(params.mirrored_share) > 0
+    plain = _try(fixed, moving, fixed_features, params)
+    differ = None
     if fixed.mirrored is not None and moving.mirrored is not None:
-        is_mirrored = fixed.mirrored != moving.mirrored
-    chosen = mirrored if is_mirrored else plain
+        differ = fixed.mirrored != moving.mirrored
+    # once one handedness is confirmed, the other is only needed for the evidence
+    is_settled = plain.is_confirmed(params) and not differ
+    mirrored = _try(fixed, moving.flipped, fixed_features, params, briefly=is_settled)
+    log_odds = _log_odds_mirrored(fixed, plain, mirrored)
+    is_mirrored = log_odds + usual_log_odds(params.mirrored_share) > 0
+    if is_mirrored and is_settled:
+        mirrored = _try(fixed, moving.flipped, fixed_features, params)
+    chosen = mirrored if (is_mirrored if differ is None else differ) else plain
     fit = chosen.chosen(params)
     return replace(
         _pair_row(fixed, chosen.moving, fit, distance, params),
@@ -164,16 +176,35 @@ def _pair_row(
     )
 
 
+def _log_odds_mirrored(fixed: PreparedSection, plain: _Attempt, mirrored: _Attempt) -> float:
+    """Evidence that the two sections differ in handedness."""
+    rows, columns = np.nonzero(fixed.mask)
+    centre_um = (fixed.frame @ [columns.mean(), rows.mean(), 1])[:2]
+    by_features = log_odds_of_counts(plain.inliers_um, mirrored.inliers_um, centre_um)
+    one, other = plain.best_parts, mirrored.best_parts
+    # both have the tiles of the fixed section
+    by_texture = log_odds_of_parts(other.nearby - one.nearby, one.centres_um, centre_um)
+    return log_odds_of_pair(by_features, by_texture)
+
+
 def _try(
-    fixed: PreparedSection, moving: PreparedSection, fixed_features: Features, params: Alignment
+    fixed: PreparedSection,
+    moving: PreparedSection,
+    fixed_features: Features,
+    params: Alignment,
+    briefly: bool = False,
 ) -> _Attempt:
-    """The attempt from the first start that is confirmed, else from that with most inliers."""
+    """The attempt from the first start that is confirmed, else from that with most inliers.
+
+    With `briefly`, only the best start, not refined, and no outline if another method gives a
+    transform.
+    """
     step = np.radians(params.rotation_step_deg)
     max_rotation = np.radians(params.max_rotation_deg)
     attempts = []
     for start, _ in coarse.search(fixed, moving, params.coarse_um, max_rotation, step):
-        attempts.append(_from_start(fixed, moving, fixed_features, start, step, params))
-        if attempts[-1].is_confirmed(params):
+        attempts.append(_from_start(fixed, moving, fixed_features, start, step, params, briefly))
+        if briefly or attempts[-1].is_confirmed(params):
             return attempts[-1]
     # of equal numbers, the better coarse search
     return max(attempts, key=lambda attempt: attempt.inliers)
@@ -186,6 +217,7 @@ def _from_start(
     start: Rigid,
     step_rad: float,
     params: Alignment,
+    briefly: bool,
 ) -> _Attempt:
     features = features_of(moving, start.angle_rad, params)
     matches = match(fixed_features, features, params.max_ratio)
@@ -198,32 +230,37 @@ def _from_start(
         params.trials,
         params.seed,
     )
-    inliers = int(np.count_nonzero(is_inlier))
+    inliers_um = fixed_features.points_um[matches[is_inlier, 0]]
     by_texture, peak = None, np.nan
     if params.refine == "texture":
         by_texture, peak = image_registration.search_texture(
             fixed, moving, start, 2 * step_rad, params.reach_um
         )
 
+    tried: list[_Fit] = []
+
     def fits() -> Iterator[_Fit]:
         if by_texture is not None:
-            rigid = image_registration.refine_texture(fixed, moving, by_texture)
+            # the tolerance of the parts exceeds the error of the search; this is slow
+            refined = not briefly and image_registration.refine_texture(fixed, moving, by_texture)
+            rigid = refined or by_texture
             # a refinement this far off has climbed another peak; chosen, not measured
-            if rigid is None or _distance_um(rigid, by_texture, moving) >= 8 * params.texture_um:
+            if _distance_um(rigid, by_texture, moving) >= 8 * params.texture_um:
                 rigid = by_texture
             yield _fit(fixed, moving, rigid, "texture", params)
-        if by_features is not None and inliers >= params.min_inliers:
+        if by_features is not None and len(inliers_um) >= params.min_inliers:
             rigid = _guided(by_features, features, fixed_features, params)
             yield _fit(fixed, moving, rigid, "features", params)
+        if briefly and tried:
+            return
         outline = image_registration.refine_outline(fixed, moving, start, params.coarse_um / 2)
         yield _fit(fixed, moving, outline or start, "outline", params)
 
-    tried = []
     for fit in fits():
         tried.append(fit)
         if fit.is_confirmed(params):
             break
-    return _Attempt(moving, features, inliers, peak, tried)
+    return _Attempt(moving, features, inliers_um, peak, tried)
 
 
 def _fit(

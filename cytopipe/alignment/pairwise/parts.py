@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
 from cytopipe.alignment.pairwise.image_registration import matrix
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
@@ -34,6 +33,9 @@ _FILLED = 0.3
 _WINDOW = 4
 # with fewer tiles, a majority may be chance
 _MIN_TILES = 4
+# tiles and pairs share some of their errors: without this factor, two standard deviations of a
+# place cover 80 to 87 % of the errors on two phantoms
+_SHARED = 1.6
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class Parts:
 
     Attributes
     ----------
-    tiles : (n, 2) row and column of the tile.
+    centres_um : (n, 2) of the tiles, in the fixed section.
     offsets_um : (n, 2) by how much further the tile would move it, x and y.
     at_transform : (n,) correlation where the transform puts the moving section, -1 to 1.
     nearby : (n,) the best correlation within the tolerance.
     """
 
-    tiles: Floats
+    centres_um: Floats
     offsets_um: Floats
     at_transform: Floats
     nearby: Floats
@@ -63,12 +65,12 @@ class Parts:
     @property
     def agreement(self) -> float:
         """Share of the tiles that agree; 0 if there are too few to tell."""
-        return float(self.agreeing.mean()) if len(self.tiles) >= _MIN_TILES else 0.0
+        return float(self.agreeing.mean()) if len(self.centres_um) >= _MIN_TILES else 0.0
 
     @property
     def score(self) -> float:
         """Mean correlation of the tiles, all of the same weight, however strong their contrast."""
-        return float(self.at_transform.mean()) if len(self.tiles) else -1.0
+        return float(self.at_transform.mean()) if len(self.centres_um) else -1.0
 
     @property
     def sigma_um(self) -> float:
@@ -80,7 +82,7 @@ class Parts:
         if not agreeing.any():
             return float("nan")
         variance = (self.offsets_um[agreeing] ** 2).mean() + self.pixel_um**2 / 12
-        return float(np.sqrt(variance / np.count_nonzero(agreeing)))
+        return _SHARED * float(np.sqrt(variance / np.count_nonzero(agreeing)))
 
 
 def parts_of(
@@ -101,10 +103,10 @@ def parts_of(
     )
     inside = fixed.texture != 0
     edge = max(int(np.sqrt(np.count_nonzero(inside) / _TILES)), _SMALLEST_PX)
-    tiles, offsets, here, nearby = [], [], [], []
+    centres, offsets, here, nearby = [], [], [], []
     y, x = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    for i, top in enumerate(range(int(y[0]), int(y[-1]) + 1, edge) if len(y) else ()):
-        for j, left in enumerate(range(int(x[0]), int(x[-1]) + 1, edge)):
+    for top in range(int(y[0]), int(y[-1]) + 1, edge) if len(y) else ():
+        for left in range(int(x[0]), int(x[-1]) + 1, edge):
             bottom, right = min(top + edge, rows), min(left + edge, columns)
             # the size of a whole tile counts, so that a strip at the image's border is left out
             if np.count_nonzero(inside[top:bottom, left:right]) < _FILLED * edge**2:
@@ -113,31 +115,16 @@ def parts_of(
             surface = cv2.matchTemplate(window, target[top:bottom, left:right], cv2.TM_CCORR_NORMED)
             surface = np.nan_to_num(surface, nan=0.0, posinf=0.0, neginf=0.0)
             best = np.unravel_index(int(np.argmax(surface)), surface.shape)
-            tiles.append((i, j))
+            centres.append((left + edge / 2, top + edge / 2))
             offsets.append((reach - int(best[1]), reach - int(best[0])))
             here.append(surface[reach, reach])
             near = slice(reach - within, reach + within + 1)
             nearby.append(surface[near, near].max())
     return Parts(
-        np.array(tiles, np.float64).reshape(-1, 2),
+        np.array(centres, np.float64).reshape(-1, 2) * pixel_um,
         np.array(offsets, np.float64).reshape(-1, 2) * pixel_um,
         np.array(here, np.float64),
         np.array(nearby, np.float64),
         tolerance_um,
         pixel_um,
     )
-
-
-def log_odds_better(one: Parts, other: Parts) -> float:
-    """Log odds that the tiles correlate better with `one` than with `other`; 0 if unknown.
-
-    A paired t-test over the tiles that both have, with a flat prior for the mean difference.
-    """
-    here = {tuple(tile): value for tile, value in zip(one.tiles, one.nearby, strict=True)}
-    there = {tuple(tile): value for tile, value in zip(other.tiles, other.nearby, strict=True)}
-    differences = np.array([here[tile] - there[tile] for tile in sorted(here) if tile in there])
-    if len(differences) < _MIN_TILES or differences.std() == 0:
-        return 0.0
-    t = differences.mean() / (differences.std(ddof=1) / np.sqrt(len(differences)))
-    better, worse = np.maximum(stdtr(len(differences) - 1, [t, -t]), 1e-300)
-    return float(np.log(better) - np.log(worse))

@@ -7,6 +7,8 @@ from cytopipe.formats.tables.parquet import Row
 
 # statuses of a check
 OK, FAILED, UNCLEAR = "ok", "failed", "cannot tell"
+# status of a hemisphere that a brain lacks
+ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,41 @@ class SurfaceRow(Row):
     lost_places: Annotated[str, "largest clusters of lost gray matter, stack RAS mm, worst first"]
     status: Annotated[str, "ok, doubtful: the reasons, or what is wrong"]
 
+    @classmethod
+    def absent(cls, brain: str, hemisphere: str) -> "SurfaceRow":
+        """The row of a hemisphere that the brain lacks."""
+        return cls(
+            brain=brain,
+            hemisphere=hemisphere,
+            components=0,
+            euler=0,
+            manifold=False,
+            euler_before=0,
+            voxels_removed=0,
+            voxels_added=0,
+            voxels_opened=0,
+            vertices=0,
+            edge_median_mm=0.0,
+            edge_in_range=0.0,
+            area_mm2=0.0,
+            gray_mm3=0.0,
+            volume_ratio=0.0,
+            lost_share=0.0,
+            buried_share=0.0,
+            unassigned_mm3=0.0,
+            lost_places="",
+            status=ABSENT,
+        )
+
+    @property
+    def is_absent(self) -> bool:
+        """The brain lacks the hemisphere, as config/brains.tsv declares."""
+        return self.status == ABSENT
+
     @property
     def is_ok(self) -> bool:
         """Nothing speaks against the surface."""
-        return self.status.startswith(OK)
+        return self.status.startswith(OK) or self.is_absent
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ class PointRow(_SectionPoint):
     area_probability: Annotated[float, "probability of that label"]
     status: Annotated[
         str,
-        "ok, unrefined, low_tissue, excluded, uncertain_place, outside_template or unregistered",
+        "ok, unrefined, low_tissue, excluded, uncertain_place, outside_template, beside_gap or "
+        "unregistered",
     ]
 
 

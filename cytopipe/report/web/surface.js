@@ -78,7 +78,7 @@ async function startSurface() {
       for (const layer of mesh.layers) {
         layer.opacity = layer.name === chosen ? 1 : 0;
         // Both hemispheres share one scale.
-        layer.colorbarVisible = layer.name === chosen && hemisphere === "L";
+        layer.colorbarVisible = layer.name === chosen && hemisphere === Object.keys(meshes)[0];
       }
       mesh.updateMesh(viewer.gl);
     }

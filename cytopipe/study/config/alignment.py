@@ -87,6 +87,12 @@ class Alignment(ConfigSection):
         source="phantom without shared texture",
         gt=0,
     )
+    drift_ratio: float = field(
+        "The part of that error that all pairs share, so that it adds up along the stack, over the "
+        "distance.",
+        source="phantom without shared texture: 17 mm in 90 mm",
+        ge=0,
+    )
     mirrored_share: float = field(
         "The share of sections that lie face down, expected beforehand.",
         gt=0,

@@ -26,6 +26,11 @@ class Audit(ConfigSection):
     mirrored_share: float = field(
         "The expected share of mirrored sections (the prior).", gt=0, lt=1
     )
+    max_searched: int = field(
+        "At most this many sections that look odd are compared with the whole stack; four cost as "
+        "much time as the comparisons of all neighbours.",
+        ge=0,
+    )
     misplaced_share: float = field(
         "The expected share of misplaced sections (the prior).", gt=0, lt=1
     )

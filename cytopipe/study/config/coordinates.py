@@ -49,6 +49,12 @@ class Coordinates(ConfigSection):
         ge=0,
         le=1,
     )
+    gap_reach: float = field(
+        "Points within this share of the template's length of tissue that the brain lacks are "
+        "marked beside_gap, if it lacks more than max_alone.",
+        ge=0,
+        le=1,
+    )
     return_mm: float = field(
         "A point returns if the way to the template and back ends this near to its start; fields "
         "are inverted to 0.005 mm.",
@@ -70,6 +76,17 @@ class Coordinates(ConfigSection):
         "The axes along which the anchorings count voxels: own for those of the file, or their "
         "directions, e.g. RAS.",
         pattern=_AXES,
+    )
+    error_points: int = field(
+        "The registration's error at a point is estimated from this many points around it, some 10 "
+        "mm of cortex on both banks.",
+        ge=1,
+    )
+    along_cortex: float = field(
+        "The registration's error over the distance from the middle of the template's cortex; it "
+        "sees no border along the cortex.",
+        source="three brains of the phantom: 2.6 to 3.5",
+        gt=0,
     )
     atlas_sigma_mm: float = field(
         "The width of the Gaussian that weights the atlas labels around a point.", unit="mm", gt=0

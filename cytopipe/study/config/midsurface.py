@@ -11,6 +11,16 @@ class Midsurface(ConfigSection):
         unit="mm",
         gt=0,
     )
+    symmetry_mm: float = field(
+        "The symmetry plane is looked for on voxels of about this size.", unit="mm", gt=0
+    )
+    widest_bridge: float = field(
+        "Two hemispheres touch over at most this area, in units of the tissue's volume to the "
+        "power of 2/3. Those of one person have 0.09 to 0.21, turned or with missing lobes; a "
+        "single hemisphere that is cut in two has 0.98 to 1.44. Brain stem and cerebellum add to "
+        "it where they are not excluded.",
+        gt=0,
+    )
     plane_only_from_mm: float = field(
         "From this voxel size on, the symmetry plane alone separates the hemispheres, because the "
         "fissure is no longer visible.",
