@@ -19,7 +19,7 @@ from cytopipe.phantom import downloads
 from cytopipe.phantom.anatomy import Hemisphere, tissue_volume
 from cytopipe.phantom.bending import draw_bend
 from cytopipe.phantom.brain import TURNS, Template, dissect, make_brain
-from cytopipe.phantom.deep import NUMBERS, STEP_MM, Deep, label_whole
+from cytopipe.phantom.deep import NUMBERS, STEP_MM, Deep, excluded, label_whole
 from cytopipe.phantom.deep_shares import add_structures
 from cytopipe.phantom.handling import canvas_size
 from cytopipe.phantom.shaping import (
@@ -207,6 +207,16 @@ def test_gray_nuclei_in_white_matter_leave_no_hole() -> None:
     labels, numbers = label_whole(tissue, lambda points: points, Deep(fields, deep.labels))
     assert labels[1:-1, 0, 0].tolist() == [1] * 8 + [2] * 7
     assert (numbers[1:-1] == NUMBERS["putamen"]).all()
+
+
+def test_a_fissure_belongs_to_the_mask_and_the_cortex_beside_it_does_not() -> None:
+    labels = np.ones((12, 12, 30), np.uint8)
+    numbers = np.zeros_like(labels)
+    numbers[:, :, 5:20] = NUMBERS["cerebellum"]
+    labels[:, :, 12] = numbers[:, :, 12] = 0
+    numbers[:, :, 22:24] = NUMBERS["ventricles"]
+    mask = excluded(Volume(labels, regular_affine(0.6, np.zeros(3))), numbers).data[6, 6]
+    assert mask.tolist() == [0] * 5 + [1] * 15 + [0] * 10
 
 
 def test_half_of_the_structures_belongs_to_one_hemisphere() -> None:

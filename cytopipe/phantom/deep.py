@@ -83,6 +83,8 @@ _CLAUSTRUM_MM, _CAPSULES_MM = 1.2, (1.8, 9.0)
 # folia per turn around the cerebellum's core, which makes them 5 mm wide at the surface: coarser
 # than real folia, which a pixel of 128 um hardly resolves
 _FOLIA = 36
+# gaps in a structure that a person's mask covers; chosen
+_CLOSED_MM = 1.4
 _FISSURE_MM, _FOLIUM_MM = 7.0, 1.5
 
 
@@ -328,6 +330,14 @@ def label_whole(
     return labels, numbers
 
 
-def excluded(numbers: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """1 where a person excludes the structure with this number (from `label_whole`)."""
-    return np.isin(numbers, [n for n, s in enumerate(STRUCTURES, 1) if s.excluded]).astype(np.uint8)
+def excluded(labels: Volume, numbers: NDArray[np.uint8]) -> Volume:
+    """1 on what a person excludes, the fissures of the cerebellum included.
+
+    Parameters
+    ----------
+    labels, numbers : from `label_whole`.
+    """
+    mask = np.isin(numbers, [n for n, s in enumerate(STRUCTURES, 1) if s.excluded])
+    rounds = max(1, round(_CLOSED_MM / float(labels.voxel_mm[0])))
+    closed = ndimage.binary_closing(mask, iterations=rounds)
+    return Volume((mask | (closed & (labels.data == 0))).astype(np.uint8), labels.affine)

@@ -131,8 +131,9 @@ def make_template(folder: Path, params: Phantom) -> Template:
         deep = place_structures(fine, params.geometry.scale)
         whole = padded_around(coarse, deep.rim)
         labels, numbers = label_whole(whole, _unmoved, deep)
-        volumes.write(volumes.Volume(labels, whole.affine), folder / "tissue.nii.gz")
-        volumes.write(volumes.Volume(excluded(numbers), whole.affine), folder / "exclusion.nii.gz")
+        whole = volumes.Volume(labels, whole.affine)
+        volumes.write(whole, folder / "tissue.nii.gz")
+        volumes.write(excluded(whole, numbers), folder / "exclusion.nii.gz")
     else:
         volumes.write(coarse, folder / "tissue.nii.gz")
     return Template(
@@ -271,9 +272,10 @@ def _write_anatomy(brain: Brain, folder: Path) -> None:
             brain.tissue.data[::2, ::2, ::2], brain.tissue.affine @ np.diag([2.0, 2, 2, 1])
         )
         whole = padded_around(half, brain.bend.to_stack(brain.deep.rim))
-        _, numbers = label_whole(whole, brain.bend.to_template, brain.deep)
+        labels, numbers = label_whole(whole, brain.bend.to_template, brain.deep)
         volumes.write(volumes.Volume(numbers, whole.affine), folder / "structures.nii.gz")
-        volumes.write(volumes.Volume(excluded(numbers), whole.affine), folder / "exclusion.nii.gz")
+        mask = excluded(volumes.Volume(labels, whole.affine), numbers)
+        volumes.write(mask, folder / "exclusion.nii.gz")
         rows = [(n, s.name, s.excluded) for n, s in enumerate(STRUCTURES, start=1)]
         _write_tsv(
             pd.DataFrame(rows, columns=["number", "name", "excluded"]), folder / "structures.tsv"
