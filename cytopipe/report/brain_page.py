@@ -13,7 +13,7 @@ import pandas as pd
 from cytopipe import provenance
 from cytopipe.files import atomic_write
 from cytopipe.formats.surfaces import Surface
-from cytopipe.formats.tables import RepairRow, StackRow
+from cytopipe.formats.tables import CANNOT_TELL, RepairRow, StackRow
 from cytopipe.numerics.geometry import Floats, Rigid, unmirror
 from cytopipe.report import figures, other_handedness, renderings, section_numbers, thumbnails
 from cytopipe.report.section_files import UNIT_UM, SectionSummary, centroids_of
@@ -126,6 +126,7 @@ def headline_numbers(brain: BrainResults) -> list[tuple[str, str]]:
         ("in the stack", str(len(placed))),
         ("of them uncertain", str(sum(row.is_uncertain for row in placed))),
         ("mirrored", str(sum(row.mirrored for row in placed))),
+        ("mirrored or not: unknown", str(sum(row.handedness == CANNOT_TELL for row in placed))),
         ("usable points", f"{len(usable):,}"),
         ("of all", f"{len(usable) / max(len(brain.points), 1):.0%}"),
         ("median refinement", f"{moved.median() / 1000:.2f} mm" if len(moved) else "none"),
