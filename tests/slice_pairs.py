@@ -45,8 +45,13 @@ PARAMS = Alignment(
 )
 
 
-def brain_slice(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """A lobed, asymmetric brain slice with texture of several sizes, and its labels."""
+def brain_slice(
+    seed: int, texture: float = 18.0
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A lobed, asymmetric brain slice with texture of several sizes, and its labels.
+
+    With the default texture, the gray values of gray and white matter overlap.
+    """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:ROWS, :COLUMNS]
     around = np.arctan2(y - ROWS / 2, x - COLUMNS / 2)
@@ -56,7 +61,7 @@ def brain_slice(seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     noise = rng.normal(size=labels.shape)
     structure = sum(ndimage.gaussian_filter(noise, s) * s for s in (1.5, 3, 6))
     structure = structure / np.std(structure)
-    image = 230 - np.choose(labels, [0, 110, 70]) + np.where(labels > 0, 18 * structure, 0)
+    image = 230 - np.choose(labels, [0, 110, 70]) + np.where(labels > 0, texture * structure, 0)
     return np.clip(image, 0, 255).astype(np.float32), labels
 
 

@@ -54,7 +54,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
     study.config["features"]["profiles"]["spacing_um"] = 256
     study.config["pretraining"]["common"]["spacing_um"] = 256
     study.write_config()
-    image, labels = brain_slice(1)
+    image, labels = brain_slice(1, texture=9.0)
     random = np.random.default_rng(3)
     for number, (degrees, x_um) in PLACES.items():
         place = about_centre(degrees, x_um, 300)

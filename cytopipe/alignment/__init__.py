@@ -27,6 +27,7 @@ from cytopipe.formats.tables import (
     MIRRORED,
     PLAIN,
     UNCERTAIN,
+    WITH_OUTLINE,
     AuditRow,
     PairRow,
     SegmentationRow,
@@ -73,7 +74,7 @@ def run_pairs(
     usable = [
         (section, image)
         for section, image in zip(sections, images, strict=True)
-        if statuses[section.section] == "ok"
+        if statuses[section.section] in WITH_OUTLINE
     ]
     here = [s for s, _ in usable if chunk_of(s.section, chunk_span) == chunk]
     tissue_mm2 = {
@@ -153,7 +154,7 @@ def run(
     brain = sections[0].brain
     segmented = {row.section: (row, path) for row, path in read_segmentation(tables, labels)}
     statuses = _statuses(sections, [row for row, _ in segmented.values()])
-    usable = [s for s in sections if statuses[s.section] == "ok"]
+    usable = [s for s in sections if statuses[s.section] in WITH_OUTLINE]
     numbers = [s.section for s in usable]
     # pairs of a section that was excluded since are not used
     judged = [
@@ -182,7 +183,7 @@ def run(
     for section in sections:
         number = section.section
         place = placed.places.get(number)
-        if statuses[number] == "ok":
+        if statuses[number] in WITH_OUTLINE:
             if place is None:
                 statuses[number] = "unaligned"
             elif not place.certain or placed.handedness[number] == CANNOT_TELL:

@@ -34,6 +34,7 @@ from cytopipe.formats.tables.section_rows import NO_WHITE as NO_WHITE
 from cytopipe.formats.tables.section_rows import OK as OK
 from cytopipe.formats.tables.section_rows import PLAIN as PLAIN
 from cytopipe.formats.tables.section_rows import UNCERTAIN as UNCERTAIN
+from cytopipe.formats.tables.section_rows import WITH_OUTLINE as WITH_OUTLINE
 from cytopipe.formats.tables.section_rows import AuditRow as AuditRow
 from cytopipe.formats.tables.section_rows import PairRow as PairRow
 from cytopipe.formats.tables.section_rows import SegmentationRow as SegmentationRow

@@ -12,6 +12,8 @@ from cytopipe.numerics.geometry import ImageRight, Placement, Rigid
 OK = "ok"
 # a section that lacks the white matter that its depth or its neighbours lead to expect
 NO_WHITE = "no_white"
+# statuses of a section that can be aligned, because its outline is known
+WITH_OUTLINE = (OK, NO_WHITE)
 # statuses of a pair whose transform is used
 ACCEPTED, UNCERTAIN = "accepted", "uncertain"
 # how a section was scanned
