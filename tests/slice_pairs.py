@@ -45,9 +45,7 @@ PARAMS = Alignment(
 )
 
 
-def brain_slice(
-    seed: int, texture: float = 18.0
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def brain_slice(seed: int, texture: float = 18.0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A lobed, asymmetric brain slice with texture of several sizes, and its labels.
 
     With the default texture, the gray values of gray and white matter overlap.
