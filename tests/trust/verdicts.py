@@ -258,6 +258,10 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
     results = folder / "results"
     points = tables.read(tables.PointRow, results / "coordinates" / brain / "points.parquet")
     usable = points[(points["status"] == "ok") & points["section"].isin(truth.with_tissue)]
+    if not len(usable):
+        statuses = ", ".join(sorted(set(points["status"])))
+        result.said += [f"no point is ok, but {statuses}", *_words(folder, brain, of_sections=True)]
+        return
     true_mm = np.concatenate(
         [np.empty((0, 3)), *(_true_mm(truth, n, own) for n, own in usable.groupby("section"))]
     )
@@ -266,7 +270,7 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
     side = np.where(true_mm[:, 0] > 0, "R", "L")
     # within 3 mm of the midline the side is a matter of definition
     clear = np.abs(true_mm[:, 0]) > 3
-    swapped = float((usable["hemisphere"].to_numpy() != side)[clear].mean()) if len(usable) else 0.0
+    swapped = float((usable["hemisphere"].to_numpy() != side)[clear].mean())
     missed = _missed(folder, brain, truth, points)
     measures = [
         ("coordinate, median", np.median(off_mm), "mm", limit("coordinate", "median"), False),
