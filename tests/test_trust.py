@@ -55,9 +55,11 @@ def test_the_section_that_is_off_does_not_move_the_others() -> None:
     for number in (2, 5, 6):
         own, true = points[number]
         points[number] = (own + [9000.0, 0.0], true)
-    errors = verdicts._errors_mm(points)
+    errors = verdicts._errors_mm(points, list(points))
     assert {n for n, mm in errors.items() if mm > 3} == {2, 5, 6}
     assert errors[2] == pytest.approx(9, abs=0.3)
+    # the base of a stack whose other sections are uncertain is where it should be
+    assert verdicts._errors_mm(points, [2])[2] < 0.1
 
 
 def test_a_verdict_is_as_bad_as_the_worst_result() -> None:

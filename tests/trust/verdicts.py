@@ -6,6 +6,7 @@ result also if that much of its tissue is lost. A wrong result of which the prog
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,7 @@ def _alignment(folder: Path, brain: str, result: Outcome) -> None:
         if n in placed
         for at in [_tissue_um(truth, n)]
     }
-    errors = _errors_mm(points)
+    errors = _errors_mm(points, [n for n in points if rows[n].status == tables.OK])
     largest = 0.0
     for number in truth.with_tissue:
         if number not in rows:
@@ -212,12 +213,16 @@ def _tissue_um(truth: TruthBrain, section: int) -> Floats:
     return pixels_to_section(pixels, truth.spacing_um, truth.full_spacing_um[section])
 
 
-def _errors_mm(points: dict[int, tuple[Floats, Floats]]) -> dict[int, float]:
+def _errors_mm(
+    points: dict[int, tuple[Floats, Floats]], certain: Sequence[int]
+) -> dict[int, float]:
     """Median distance of each section from its true place, after the best rigid fit of the stack.
 
-    The fit is that of the section with which most sections agree: sections that are far off do not
-    spoil it.
+    The fit is that of the certain section with which most certain ones agree: sections that are far
+    off do not spoil it, nor do those whose place is uncertain. The section that all others are
+    placed against is certain, whatever became of the others.
     """
+    certain = certain or list(points)
 
     def distances(fit: Any) -> dict[int, float]:
         return {
@@ -225,11 +230,14 @@ def _errors_mm(points: dict[int, tuple[Floats, Floats]]) -> dict[int, float]:
             for n, (own, true) in points.items()
         }
 
-    fits = [fit_rigid(own, true, "stack", "true stack") for own, true in points.values()]
-    if not fits:
+    if not points:
         return {}
-    near = [[n for n, mm in distances(fit).items() if mm <= _PLACE_GOAL_MM] for fit in fits]
-    chosen = max(near, key=len)
+    fits = [fit_rigid(*points[n], "stack", "true stack") for n in certain]
+    near = [
+        [n for n, mm in distances(fit).items() if mm <= _PLACE_GOAL_MM and n in certain]
+        for fit in fits
+    ]
+    chosen = max(near, key=len) or certain[:1]  # a wrong handedness fits nothing
     own, true = (np.concatenate([points[n][side] for n in chosen]) for side in (0, 1))
     return distances(fit_rigid(own, true, "stack", "true stack"))
 
@@ -250,6 +258,10 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
     results = folder / "results"
     points = tables.read(tables.PointRow, results / "coordinates" / brain / "points.parquet")
     usable = points[(points["status"] == "ok") & points["section"].isin(truth.with_tissue)]
+    if not len(usable):
+        statuses = ", ".join(sorted(set(points["status"])))
+        result.said += [f"no point is ok, but {statuses}", *_words(folder, brain, of_sections=True)]
+        return
     true_mm = np.concatenate(
         [np.empty((0, 3)), *(_true_mm(truth, n, own) for n, own in usable.groupby("section"))]
     )
@@ -258,7 +270,7 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
     side = np.where(true_mm[:, 0] > 0, "R", "L")
     # within 3 mm of the midline the side is a matter of definition
     clear = np.abs(true_mm[:, 0]) > 3
-    swapped = float((usable["hemisphere"].to_numpy() != side)[clear].mean()) if len(usable) else 0.0
+    swapped = float((usable["hemisphere"].to_numpy() != side)[clear].mean())
     missed = _missed(folder, brain, truth, points)
     measures = [
         ("coordinate, median", np.median(off_mm), "mm", limit("coordinate", "median"), False),
