@@ -130,8 +130,9 @@ def test_csv_reads_back_to_the_same_numbers_with_a_unit_for_each(
             keep_default_na=True,
         )
         expected = tables.read(kind, path)
-        if "area" in table:
-            table["area"] = table["area"].fillna("")
+        for name_of_text in ("area", "handedness"):
+            if name_of_text in table:
+                table[name_of_text] = table[name_of_text].fillna("")
         pd.testing.assert_frame_equal(table, expected, check_dtype=False)
         described = json.loads((tmp_path / "out" / f"B01_{name}.json").read_text())
         assert list(described) == list(table)

