@@ -123,6 +123,15 @@ def test_a_section_that_lacks_its_neighbours_white_matter_is_named(shares, bad):
     ]
 
 
+def test_a_section_whose_tissue_may_have_been_taken_for_ink_is_left_out():
+    sections = results((0.5, 0.5, 0.5, 0.5))
+    rest = Segmented(np.ones((1, 100), np.uint8), *list(vars(sections[0]).values())[1:])
+    marked = neighbours.marked([sections[0], rest.remarked("ink"), *sections[2:]], 0.1)
+    assert marked[1].status == "blank" and marked[1].remarks == "ink"
+    marked = neighbours.marked([sections[0].remarked("ink"), *sections[1:]], 0.1)
+    assert marked[0].status == OK
+
+
 def test_a_small_section_at_a_pole_may_lack_white_matter():
     sections = results((0.0, 0.5, 0.5))
     pole = Segmented(np.ones((1, 300), np.uint8), *list(vars(sections[0]).values())[1:])

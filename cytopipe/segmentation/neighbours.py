@@ -13,6 +13,8 @@ _REACH = 3
 # White matter shrinks towards a pole, and so does the section. A section of less than half of its
 # neighbours' tissue may lack white matter; one with less than a tenth of their share lacks it.
 _MIN_AREA, _MIN_SHARE = 0.5, 0.1
+# a section that lost ink and has less than this share of the tissue of its neighbours; chosen
+_INK_AREA = 0.25
 
 
 def without_evidence(results: Sequence[Segmented]) -> Iterator[int]:
@@ -34,7 +36,12 @@ def expected_contrast(results: Sequence[Segmented], index: int) -> float | None:
 
 
 def marked(results: Sequence[Segmented], min_expected: float) -> list[Segmented]:
-    """`results`, with the status `no_white` where neighbours lead to expect white matter."""
+    """`results`, with other statuses where neighbours contradict them.
+
+    A section without white matter between neighbours that have plenty is `no_white`. One that lost
+    ink and has far less tissue than its neighbours is `blank`: which was the tissue, only a person
+    can tell.
+    """
     shares = [_areas(segmented) for segmented in results]
     checked = []
     for index, segmented in enumerate(results):
@@ -42,7 +49,12 @@ def marked(results: Sequence[Segmented], min_expected: float) -> list[Segmented]
         around = [shares[other] for step in (-1, 1) for other in _usable(results, index, step)]
         if segmented.status == OK and around and segmented.threshold_from != "manual":
             usual_area, usual_share = np.median(around, axis=0)
-            if (
+            if "ink" in segmented.remarks and area < _INK_AREA * usual_area:
+                # what was taken for ink may be the tissue
+                segmented = Segmented.empty(
+                    "blank", segmented.background, tuple(segmented.remarks.split("; "))
+                )
+            elif (
                 usual_share >= min_expected
                 and share < _MIN_SHARE * usual_share
                 and area > _MIN_AREA * usual_area
