@@ -28,7 +28,7 @@ const probe = {
 
   captions: () => [...document.querySelectorAll("#pairs .kept figcaption")].map(one => one.textContent),
 
-  // of the first overlay that was kept: its middle in the window, and um a pixel
+  // of the first overlay that was kept: its middle in the window, and um per pixel
   middle() {
     const overlay = document.querySelector("#pairs .kept svg"),
       box = overlay.getBoundingClientRect();

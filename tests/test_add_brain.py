@@ -50,7 +50,7 @@ def test_a_plain_folder(tmp_path: Path, folder: Path, capsys) -> None:
     said = " ".join(capsys.readouterr().out.split())
     assert "B21: 5 scans" in said and "15 to 80, mostly in steps of 15" in said
     assert "missing 1: 60" in said and "off step 1: 80" in said
-    assert "64 um a pixel, from OME metadata" in said and "unreadable 0" in said
+    assert "64 um per pixel, from OME metadata" in said and "unreadable 0" in said
     rows = read_sections(tmp_path / "config" / "sections.tsv", brains=["B21"])
     assert [row.section for row in rows] == [15, 30, 45, 75, 80]
     assert {row.spacing_um for row in rows} == {SPACING_UM}
@@ -150,7 +150,11 @@ def test_a_bids_data_set(tmp_path: Path, capsys) -> None:
             "20 um given in m",
         ),
         ({}, [], "nothing says how thick sections are; give --thickness-um"),
-        ({}, ["--thickness-um", 20, "--spacing-um", 1], "OME metadata says 64 um a pixel, --spac"),
+        (
+            {},
+            ["--thickness-um", 20, "--spacing-um", 1],
+            "OME metadata says 64 um per pixel, --spac",
+        ),
     ],
 )
 def test_a_sidecar_that_cannot_be_true(

@@ -136,7 +136,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
     "wrong spacing": (
         lambda study: study.scan(30, 0.64),
         CHECK,
-        "0.64 um a pixel.*64",
+        "0.64 um per pixel.*64",
         "correct spacing_um",
     ),
     "pixels of the wrong unit": (

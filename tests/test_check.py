@@ -148,7 +148,7 @@ def unknown_key(study: SmallStudy) -> None:
             other_size,
             "spacing",
             "30",
-            "say 64 um a pixel, .* 0.064: a factor of 1000",
+            "say 64 um per pixel, .* 0.064: a factor of 1000",
             "spacing_um",
         ),
         (one_image_twice, "numbers", "30", "the image of sections 15 and 30", "correct `image`"),

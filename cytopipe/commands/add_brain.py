@@ -183,7 +183,7 @@ def measured(
         value = spacings.get(scan.path, (scan.spacing_um or usual, ""))[0]
         rows.append(ScanRow(scan, value, _thickness(scan, thickness_um), scans_read.get(scan.path)))
     return rows, [
-        ("spacing", f"{_counted(used)} um a pixel, from {_counted(sources)}"),
+        ("spacing", f"{_counted(used)} um per pixel, from {_counted(sources)}"),
         ("thickness", _counted(Counter(row.thickness_um for row in rows)) + " um"),
         ("formats", _counted(Counter(scan.format for scan in scans_read.values()))),
         ("unreadable", "\n    ".join([f"{len(errors)}", *errors.values()])),
@@ -225,7 +225,7 @@ def _spacing(scan: Scan, examination: Examination, option_um: float | None) -> t
     for other, other_um in others:
         if not units.agree(other_um, value):
             raise InputError(
-                f"{scan.path}: {other} says {other_um:g} um a pixel, {source} says {value:g}"
+                f"{scan.path}: {other} says {other_um:g} um per pixel, {source} says {value:g}"
                 f"{_why(other_um, value)}; give the true --spacing-um, or correct {other}"
             )
     level = examination.levels[0]

@@ -73,7 +73,7 @@ def _check_spacing(section: Section, scan: Examination) -> list[Finding]:
     if scan.spacing_um is not None and not units.agree(scan.spacing_um, section.spacing_um):
         why = units.explain_mismatch(scan.spacing_um, section.spacing_um)
         texts.append(
-            f"its {scan.spacing_from} say {scan.spacing_um:g} um a pixel, sections.tsv "
+            f"its {scan.spacing_from} say {scan.spacing_um:g} um per pixel, sections.tsv "
             f"{section.spacing_um:g}" + (f": {why}" if why else "")
         )
         if scan.spacing_from == "resolution tags":  # which no reader relies on

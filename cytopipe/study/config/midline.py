@@ -30,7 +30,8 @@ class Midline(ConfigSection):
     most_off_depth: float = field(
         "A point whose depth in the volume differs from 0.5 by more is marked off_depth: there the "
         "section and the volume disagree, for example on a closed sulcus. On the demo 1 % of the "
-        "points are marked, 83 % of them wrong; on one person's folds 10 %, of which 70 % are.",
+        "points are marked, 83 % of them wrong. With 0.3, 10 % are marked on one person's folds, "
+        "70 % of them wrong.",
         gt=0,
         le=0.5,
     )
