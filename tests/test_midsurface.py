@@ -261,7 +261,7 @@ def test_only_cavities_lined_by_white_matter_count_as_white_matter() -> None:
     labels[3:9, 3:9, 3:9] = 2
     hole, pocket = (slice(5, 7),) * 3, (slice(12, 15), slice(5, 7), slice(5, 7))
     labels[hole] = labels[pocket] = 0
-    filled = midsurface.fill_cavities(labels, white_lining=0.5, white_around=0.5)
+    filled = midsurface.fill_cavities(labels, white_lining=0.5)
     assert (filled[hole] == 2).all()
     assert (filled[pocket] == 0).all()
     assert (filled != labels).sum() == 8
@@ -276,7 +276,7 @@ def test_a_pit_in_white_matter_is_filled_and_a_sulcus_is_not() -> None:
     labels[17:25, 5:25, 20:28] = 1
     labels[(*sulcus, slice(22, 28))] = 0
     labels[pit] = 0
-    filled = midsurface.fill_cavities(labels, white_lining=0.5, white_around=0.5)
+    filled = midsurface.fill_pits(labels, labels > 0, 0.5)
     deep = (slice(8, 16), slice(8, 16), slice(8, 18))
     assert (filled[deep] == 2).mean() > 0.95
     assert (filled[8:16, 8:16, 2] == 0).all()

@@ -85,7 +85,7 @@ def run(
         raise InputError(
             f"{tissue}: voxels of {labels.voxel_mm} mm; midsurface needs an isotropic volume"
         )
-    data = fill_cavities(labels.data, params.white_lining, params.white_around)
+    data = fill_cavities(labels.data, params.white_lining)
     labels = volumes.Volume(data, labels.affine)
     try:
         sides = separate(labels, params, declared_hemispheres)
@@ -206,23 +206,15 @@ def _absent(
     return tables.SurfaceRow.absent(brain, hemisphere)
 
 
-def fill_cavities(
-    labels: NDArray[np.uint8], white_lining: float, white_around: float
-) -> NDArray[np.uint8]:
-    """Label background inside the white matter as white matter.
-
-    Otherwise the mid-surface would follow the walls of ventricles and of excluded nuclei.
+def fill_cavities(labels: NDArray[np.uint8], white_lining: float) -> NDArray[np.uint8]:
+    """Label enclosed background as white matter where white matter lines it.
 
     Parameters
     ----------
-    white_lining : enclosed background becomes white matter if more than this share of its faces
-        borders on white matter. A pocket of a sulcus whose mouth is closed has less and stays
+    white_lining : the share of its faces that border on white matter. A ventricle or a hole in
+        white matter has more. A pocket of a sulcus whose mouth is closed has less and stays
         background, since cortex lines it.
-    white_around : open background becomes white matter where it faces white matter in at least
-        this share of directions (`surroundings.facing_white`).
     """
-    inside = (labels == 0) & (surroundings.facing_white(labels) >= white_around * DIRECTIONS)
-    labels = np.where(inside, 2, labels).astype(np.uint8)
     enclosed = topology.without_cavities(labels > 0) & (labels == 0)
     cavities, count = ndimage.label(enclosed)
     if count == 0:
@@ -236,6 +228,23 @@ def fill_cavities(
                 faces[label] += np.bincount(cavities[enclosed][beside == label], None, count + 1)
     white = faces[2] > white_lining * faces.sum(0)
     return np.where(white[cavities], 2, labels).astype(np.uint8)
+
+
+def fill_pits(labels: NDArray[np.uint8], mask: Mask, white_around: float) -> NDArray[np.uint8]:
+    """The part of the labels in `mask`, with the pits in its white matter filled.
+
+    Otherwise the mid-surface would follow the walls of ventricles and of excluded nuclei, which may
+    be open to the outside.
+
+    Parameters
+    ----------
+    mask : a hemisphere. The tissue of the other one blocks the view.
+    white_around : background is filled where white matter of the hemisphere is the next tissue in
+        at least this share of directions (`surroundings.facing_white`).
+    """
+    seen = np.where(mask, labels, labels > 0).astype(np.uint8)
+    pits = (labels == 0) & (surroundings.facing_white(seen) >= white_around * DIRECTIONS)
+    return np.where(pits, 2, np.where(mask, labels, 0)).astype(np.uint8)
 
 
 def hemisphere_depth(
@@ -253,7 +262,7 @@ def hemisphere_depth(
     where = tuple(ndimage.find_objects(mask.astype(np.uint8))[0]) if mask.any() else ()
     if not where:
         return volumes.Volume(np.zeros((1, 1, 1), np.float32), labels.affine), where, 0
-    part = np.where(mask[where], labels.data[where], 0).astype(np.uint8)
+    part = fill_pits(labels.data[where], mask[where], params.white_around)
     affine = labels.affine.copy()
     affine[:3, 3] = labels.to_mm(np.array([s.start - MARGIN_VOXELS for s in where]))
     part = np.pad(part, MARGIN_VOXELS)
