@@ -80,6 +80,16 @@ def test_coverage_is_the_share_of_the_midline_in_reach(truth: TruthBrain) -> Non
     assert coverage_samples(truth, left, 1500)["coverage"].mean() == pytest.approx(0.5, abs=0.02)
 
 
+def test_the_midline_of_uncertain_sections_is_counted_apart(truth: TruthBrain) -> None:
+    points, doubted = points_of(truth), 1520
+    points.loc[points["section"] == doubted, "status"] = "uncertain_place"
+    samples = coverage_samples(truth, points, 1500, {doubted})
+    assert samples["coverage"].all()
+    share = (len(midline_um(truth, doubted))) / len(samples["uncertain_midline"])
+    assert samples["uncertain_midline"].mean() == pytest.approx(share)
+    assert not coverage_samples(truth, points, 1500)["coverage"].all()
+
+
 @dataclass
 class Registered:
     """Points of a drifted stack, and its placements."""

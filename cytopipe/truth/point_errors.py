@@ -1,6 +1,6 @@
 """Errors of the points: their depth in the true cortex, and their template coordinates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pandas as pd
@@ -84,16 +84,34 @@ def depth_samples(truth: TruthBrain, midline: pd.DataFrame, mids: dict[str, True
     return {"depth": in_middle[cortex], "wrong_hemisphere": is_wrong[cortex].astype(np.float64)}
 
 
-def coverage_samples(truth: TruthBrain, midline: pd.DataFrame, reach_um: float) -> Samples:
-    """Whether each point of the true midline of the good sections has a usable point in reach."""
+def coverage_samples(
+    truth: TruthBrain, midline: pd.DataFrame, reach_um: float, uncertain: Collection[int] = ()
+) -> Samples:
+    """Samples of the true midline of the good sections.
+
+    Parameters
+    ----------
+    uncertain : placed sections whose place the program itself calls uncertain. None of their points
+        is usable.
+
+    Returns
+    -------
+    coverage (n,): whether a point of the other sections has a usable point in reach.
+    uncertain_midline (m,): whether a point lies in an uncertain section.
+    """
     usable = midline[midline["status"] == "ok"]
-    reached = [np.empty(0)]
+    reached, in_uncertain = [np.empty(0)], [np.empty(0)]
     for section in truth.good():
         true = midline_um(truth, section)
-        points = usable.loc[usable["section"] == section, ["x_um", "y_um"]].to_numpy()
-        distance, _ = cKDTree(points).query(true)
-        reached.append((distance <= reach_um).astype(np.float64))
-    return {"coverage": np.concatenate(reached)}
+        in_uncertain.append(np.full(len(true), float(section in uncertain)))
+        if section not in uncertain:
+            points = usable.loc[usable["section"] == section, ["x_um", "y_um"]].to_numpy()
+            distance, _ = cKDTree(points).query(true)
+            reached.append((distance <= reach_um).astype(np.float64))
+    return {
+        "coverage": np.concatenate(reached),
+        "uncertain_midline": np.concatenate(in_uncertain),
+    }
 
 
 def beyond_drift(errors: Floats, displacements: Floats, groups: Floats) -> Floats:

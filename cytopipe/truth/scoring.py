@@ -150,7 +150,9 @@ def metrics(goals: Goals, target: str) -> list[Metric]:
         Metric("the same points before refinement", "share", "depth", _column(1, mean)),
         Metric("gain of the refinement", "share", "depth",
                lambda depth: mean(depth[:, 0]) - mean(depth[:, 1]), high, 0.001),
-        Metric("true midline within 1.5 spacings", "share", "coverage", mean, high, 0.97),
+        Metric("true midline within 1.5 spacings, certain sections", "share", "coverage", mean,
+               high, 0.97),
+        Metric("true midline in sections of uncertain place", "share", "uncertain_midline", mean),
         Metric("points of the wrong hemisphere", "points", "wrong_hemisphere", count, equal, 0),
         Metric("coordinate, no drift, median", "mm", "coordinate", _column(0, median), low, 1.2),
         Metric("coordinate, no drift, 95 %", "mm", "coordinate", _column(0, p95), low, 3),
@@ -258,7 +260,9 @@ def run(
     samples: dict[str, Samples] = {}
     for number, brain in enumerate(logs.progress(brains, len(brains), "truth")):
         truth = TruthBrain(folder, brain)
-        placed = placements(tables.read_rows(tables.StackRow, stacks[number]))
+        stack = tables.read_rows(tables.StackRow, stacks[number])
+        placed = placements(stack)
+        uncertain = {row.section for row in stack if row.is_uncertain}
         drifted = drift(truth, placed)
         read = {
             "L": surfaces.read(surfaces_left[number]),
@@ -281,7 +285,7 @@ def run(
             **exclusion_samples(truth, placed, volumes.read(wholes[number]), mask_paths),
             **surface_samples(truth, estimated, mids, placed, voxel_mm),
             **depth_samples(truth, of_brain, mids),
-            **coverage_samples(truth, of_brain, REACH_SPACINGS * spacing_mm * 1000),
+            **coverage_samples(truth, of_brain, REACH_SPACINGS * spacing_mm * 1000, uncertain),
             **coordinate_samples(
                 truth,
                 tables.read(tables.PointRow, points[number]),
