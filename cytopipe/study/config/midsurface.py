@@ -67,8 +67,9 @@ class Midsurface(ConfigSection):
     )
     white_around: float = field(
         "Background counts as white matter if at least this share of the directions from it meets "
-        "white matter first: ventricles, and excluded nuclei, which may be open to the outside. In "
-        "a head with deep structures, at 1 mm, 0.5 fills 86 % of what the white surface encloses.",
+        "white matter of the same hemisphere first: ventricles, and excluded nuclei, which may be "
+        "open to the outside. In a head with deep structures, at 1 mm, 0.5 lowers the distance of "
+        "95 % of the mid-surface from the true one from 3.7 to 2.8 mm.",
         gt=0,
         le=1,
     )
