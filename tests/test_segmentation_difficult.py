@@ -172,6 +172,15 @@ def test_a_densely_stained_piece_is_not_ink():
     assert (segmented.labels[piece] > 0).mean() > 0.99
 
 
+def test_a_brain_is_not_ink_beside_a_crumb():
+    """All tissue but one pale crumb was dropped as ink, since it was darker than the rest."""
+    image, true = section(contrast=0.5)
+    image[5:14, 5:14] = SLIDE - 25
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert "ink" not in segmented.remarks
+    assert (segmented.labels[true > 0] > 0).mean() > 0.98
+
+
 def segmented_chunk(folder, images):
     """Labels and remarks of sections that are segmented together."""
     sections = []

@@ -175,7 +175,10 @@ def _without_ink(
         others[piece] = False
         # the labels are -1 outside `tissue`, which reads the last entry
         rest = absorbed[np.append(others, False)[measured.labels]]
-        ink[piece] = rest.size > 0 and mean[piece] > params.ink_ratio * np.percentile(rest, 95)
+        # a brain is darker than a crumb of it
+        ink[piece] = rest.size > measured.area[piece] and (
+            mean[piece] > params.ink_ratio * np.percentile(rest, 95)
+        )
     if not ink.any():
         return tissue, ()
     return np.append(~ink, False)[measured.labels], ("ink",)
