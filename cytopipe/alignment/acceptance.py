@@ -36,8 +36,7 @@ def judge_in_stack(
     """The pairs with their final statuses.
 
     An accepted pair becomes uncertain if it has less tissue than `enough_mm2`, unless a person gave
-    the transform. A transform that contradicts the handedness of its
-    two sections cannot be used.
+    the transform. A transform that contradicts the handedness of its two sections cannot be used.
     """
     final = []
     for pair in pairs:

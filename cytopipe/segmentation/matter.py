@@ -23,7 +23,8 @@ from cytopipe.segmentation.shape import without_rims
 from cytopipe.segmentation.slide import Image, second_order
 from cytopipe.study.config import Segmentation
 
-# The relative stain is looked at on blocks of this size, averaged by Gaussians of so many blocks.
+# The relative stain is measured on blocks of this size. Gaussians of these widths, in blocks,
+# average it.
 _BLOCK_UM = 256.0
 _FINE, _COARSE = 1.0, 3.0
 # Shares of `rim_um` (which is less than the thickness of any cortex): gray matter is measured
@@ -167,7 +168,7 @@ def _relative_stain(
     cover = average(tissue[window].astype(np.float32))
     total = average(np.where(tissue[window], stain[window], 0).astype(np.float32))
     mean = np.where(cover > 0, total / np.maximum(cover, 1e-6), 0)
-    # a vessel inside the tissue is no surface
+    # the wall of a vessel inside the tissue does not count as surface
     outside = connected_to_border(np.pad(cover < 0.5, 1, constant_values=True))
     depth_um = cv2.distanceTransform((~outside).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     depth_um *= step * spacing_um

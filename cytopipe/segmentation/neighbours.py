@@ -49,11 +49,9 @@ def marked(results: Sequence[Segmented], min_expected: float) -> list[Segmented]
         around = [shares[other] for step in (-1, 1) for other in _usable(results, index, step)]
         if segmented.status == OK and around and segmented.threshold_from != "manual":
             usual_area, usual_share = np.median(around, axis=0)
-            if "ink" in segmented.remarks and area < _INK_AREA * usual_area:
-                # what was taken for ink may be the tissue
-                segmented = Segmented.empty(
-                    "blank", segmented.background, tuple(segmented.remarks.split("; "))
-                )
+            remarks = tuple(segmented.remarks.split("; "))
+            if "ink" in remarks and area < _INK_AREA * usual_area:
+                segmented = Segmented.empty("blank", segmented.background, remarks)
             elif (
                 usual_share >= min_expected
                 and share < _MIN_SHARE * usual_share

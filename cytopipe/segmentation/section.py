@@ -37,7 +37,8 @@ class Segmented:
 
     `sulcal_before_mm` is measured on the image before any filter. If `sulcal_after_mm` is much
     less, sulci were closed. A `contact_ratio` below 1 is doubtful. All are NaN without labels.
-    `has_evidence` is whether the section itself shows gray and white matter; it is no column.
+    `has_evidence` is whether the section itself shows gray and white matter. The table
+    does not have it.
     """
 
     labels: Labels

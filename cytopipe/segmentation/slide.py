@@ -115,7 +115,7 @@ def scanned_area(image: NDArray[np.uint8]) -> Mask:
 
 
 def _without_padding(image: NDArray[np.uint8], scanned: Mask) -> Mask | None:
-    """`scanned` without padding of one gray value; None if there is no padding."""
+    """`scanned` without padding of one gray value; None if the image has none."""
     edge = np.zeros_like(scanned)
     edge[[0, -1]] = True
     edge[:, [0, -1]] = True

@@ -35,7 +35,7 @@ def true_mids(truth: TruthBrain) -> dict[str, TrueMid]:
     """The true mid-surface of each hemisphere that the brain has.
 
     The cortex is the 0.5 isosurface of the true depth where it lies between the true pial and white
-    surfaces. (Their mean is no measure: with fsaverage5 it lies 0.1 mm from the isosurface in the
+    surfaces. (Their mean would not do: with fsaverage5 it lies 0.1 mm from the isosurface in the
     median, and 0.5 mm at 95 %.) Isosurface elsewhere, around deep nuclei for instance, is left out.
     The medial wall is the mean of the two surfaces.
     """
