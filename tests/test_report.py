@@ -257,6 +257,21 @@ def test_failed_checks_of_the_transform_to_the_template_stand_out(
     assert study_page.BRAIN_COLUMNS[-1] == "failed checks"
 
 
+def test_a_doubtful_surface_is_named_at_the_top_with_its_worst_places(
+    pages: dict[str, Path], tmp_path: Path
+) -> None:
+    left, right = tables.read_rows(tables.SurfaceRow, pages["surfaces.parquet"])
+    assert 'id="alarms"' not in page_of(pages)
+    places = ["70 mm3 (9 buried) at R 45 A 98 S -110", "59 mm3 (0 buried) at R 1 A -2 S 3"]
+    doubtful = replace(left, status="doubtful: lost", lost_places="; ".join(places))
+    tables.write_rows(tables.SurfaceRow, [doubtful, right], tmp_path / "surfaces.parquet")
+    page = write_brain_page(pages | {"surfaces.parquet": tmp_path / "surfaces.parquet"}, tmp_path)
+    text = page.read_text()
+    assert text.index("SURFACE L: doubtful: lost") < text.index('id="sections"')
+    assert all(f'<button class="place">{place}</button>' in text for place in places)
+    assert '<td class="missed">doubtful: lost</td>' in text
+
+
 def test_figures_are_reproducible() -> None:
     table = pd.DataFrame({"epoch": [0, 1], "loss": [3.0, 2.0]})
     assert figures.training_figure({"a": table}) == figures.training_figure({"a": table})

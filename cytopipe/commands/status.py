@@ -263,12 +263,7 @@ def surface_notes(study: Path, brain: str) -> list[str]:
         rows = tables.read_rows(tables.SurfaceRow, path)
     except InputError as error:
         return [str(error)]
-    notes = [
-        f"SURFACE {row.hemisphere}: {row.status}"
-        + (f"; look at {row.lost_places}" if row.lost_places else "")
-        for row in rows
-        if not row.is_ok
-    ]
+    notes = [row.alarm for row in rows if row.alarm]
     if rows and rows[0].unassigned_mm3 > 0:
         notes.append(f"{rows[0].unassigned_mm3:.0f} mm3 of tissue belong to no hemisphere")
     return notes
@@ -283,12 +278,7 @@ def open_checks(study: Path, brain: str) -> list[str]:
         checks = tables.read_rows(tables.CheckRow, path)
     except InputError as error:
         return [str(error)]
-    return [
-        f"CHECK {'FAILED' if row.has_failed else 'CANNOT TELL'}: "
-        f"{row.check}: {row.value:.3g} {row.unit}, {row.limit}; {row.remedy}"
-        for row in checks
-        if row.needs_a_look
-    ]
+    return [row.alarm for row in checks if row.alarm]
 
 
 def _listed(numbers: list[int]) -> str:

@@ -12,10 +12,15 @@ import pandas as pd
 
 from cytopipe import provenance
 from cytopipe.files import atomic_write
-from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.tables import CANNOT_TELL, RepairRow, StackRow
-from cytopipe.numerics.geometry import Floats, Rigid, unmirror
-from cytopipe.report import figures, other_handedness, renderings, section_numbers, thumbnails
+from cytopipe.numerics.geometry import Rigid, unmirror
+from cytopipe.report import (
+    figures,
+    other_handedness,
+    section_numbers,
+    surface_views,
+    thumbnails,
+)
 from cytopipe.report.section_files import UNIT_UM, SectionSummary, centroids_of
 from cytopipe.report.section_numbers import NUMBERS
 from cytopipe.study.results import BrainResults
@@ -24,13 +29,6 @@ from cytopipe.study.sections import Section
 # what runs in the browser
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("page.js", "section.js", "pairs.js", "planes.js", "surface.js")
-SURFACE_WIDTH_PX = 300
-MIDSURFACE_VIEWS = (
-    ("L", "from the left", "left hemisphere, lateral"),
-    ("L", "from the right", "left hemisphere, medial"),
-    ("R", "from the left", "right hemisphere, medial"),
-    ("R", "from the right", "right hemisphere, lateral"),
-)
 COLOURS = {
     "pial": thumbnails.PIAL,
     "white": thumbnails.WHITE,
@@ -66,42 +64,6 @@ def write_page(template: str, values: dict[str, Any], page: Path) -> None:
 def markup(text: str) -> Any:
     """Mark an SVG element or a script, so that the template does not escape it."""
     return jinja2.utils.markupsafe.Markup(text)  # type: ignore[attr-defined]
-
-
-def surface_pictures(
-    surfaces: Mapping[str, Surface], thickness: Mapping[str, Floats]
-) -> list[dict[str, Any]]:
-    """Pictures of each hemisphere from both sides, and of all from above and from the front."""
-    starts = np.cumsum([0, *(len(surface.vertices) for surface in surfaces.values())])
-    both = Surface(
-        np.concatenate([surface.vertices for surface in surfaces.values()]),
-        np.concatenate(
-            [s.faces + start for s, start in zip(surfaces.values(), starts, strict=False)]
-        ).astype(np.int32),
-    )
-    of_both = np.concatenate([thickness[side] for side in surfaces])
-    extent = max(float(np.ptp(s.vertices, axis=0).max()) for s in surfaces.values())
-    pixel_mm = extent / (1.5 * SURFACE_WIDTH_PX)
-    pictures = []
-    for surface, values, view, name in (
-        *(
-            (surfaces[h], thickness[h], view, name)
-            for h, view, name in MIDSURFACE_VIEWS
-            if h in surfaces
-        ),
-        (both, of_both, "from above", "both, from above"),
-        (both, of_both, "from the front", "both, from the front"),
-    ):
-        picture = renderings.render(surface, values, figures.thickness_colours, view, pixel_mm)
-        pictures.append(
-            {
-                "name": name,
-                "letters": renderings.letters(view),
-                "picture": thumbnails.jpeg_uri(picture, 88),
-                "width": round(picture.shape[1] / 1.5),
-            }
-        )
-    return pictures
 
 
 def statuses(points: pd.DataFrame) -> dict[str, Any]:
@@ -328,6 +290,7 @@ def page_values(
     }
     scripts = "\n".join((WEB / name).read_text("utf-8") for name in SCRIPTS)
     sides = {"R": "the right hemisphere", "L": "the left hemisphere"}
+    alarms = [row.alarm for row in brain.surface_table] + [row.alarm for row in brain.checks]
     return {
         "brain": brain.name,
         "numbers": headline_numbers(brain),
@@ -340,11 +303,10 @@ def page_values(
         "supplied": supplied,
         "repair_colours": figures.REPAIR_COLOURS,
         "legend": markup(figures.thickness_legend()),
-        "views": surface_pictures(surfaces, thickness),
-        "surfaces": [
-            (row, float(np.nanmedian(thickness.get(row.hemisphere, np.nan))))
-            for row in brain.surface_table
-        ],
+        "views": surface_views.pictures(surfaces, thickness),
+        "surfaces": [row for row in brain.surface_table if not row.is_absent],
+        "surface_numbers": surface_views.numbers(brain.surface_table, thickness),
+        "alarms": [alarm for alarm in alarms if alarm],
         "statuses": statuses(brain.points),
         "checks": [
             (row, f"{row.value:.3g} {row.unit}" if np.isfinite(row.value) else "none")

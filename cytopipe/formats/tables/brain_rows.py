@@ -84,6 +84,19 @@ class SurfaceRow(Row):
         """Nothing speaks against the surface."""
         return self.status.startswith(OK) or self.is_absent
 
+    @property
+    def places(self) -> list[str]:
+        """The entries of `lost_places`."""
+        return self.lost_places.split("; ") if self.lost_places else []
+
+    @property
+    def alarm(self) -> str:
+        """What is wrong and where to look; "" if nothing is."""
+        if self.is_ok:
+            return ""
+        look = f"; look at {self.lost_places}" if self.lost_places else ""
+        return f"SURFACE {self.hemisphere}: {self.status}{look}"
+
 
 @dataclass(frozen=True, slots=True)
 class CheckRow(Row):
@@ -106,6 +119,16 @@ class CheckRow(Row):
     def needs_a_look(self) -> bool:
         """The check is not passed."""
         return self.status in (FAILED, UNCLEAR)
+
+    @property
+    def alarm(self) -> str:
+        """What is wrong and what to do; "" if the check is passed."""
+        if not self.needs_a_look:
+            return ""
+        return (
+            f"CHECK {'FAILED' if self.has_failed else 'CANNOT TELL'}: "
+            f"{self.check}: {self.value:.3g} {self.unit}, {self.limit}; {self.remedy}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

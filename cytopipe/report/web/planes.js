@@ -110,6 +110,8 @@ let brainPlanes = null;
 
 async function startReconstruction() {
   byId("repair-list").append(...page.repairs.map(repairRow));
+  for (const place of document.querySelectorAll(".place"))
+    place.onclick = () => moveTo(brainPlanes, /R (\S+) A (\S+) S (\S+)/.exec(place.textContent).slice(1).map(Number));
   const viewer = await openPlanes("planes", "tissue", {}, position => {
     const row = nearSection(position[1]);
     byId("plane-readout").replaceChildren(
