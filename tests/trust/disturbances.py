@@ -239,12 +239,27 @@ DISTURBANCES = [
                 }
             },
         ),
-        ("fragments", "three gaps of 3 sections", {"handling": {"gaps": [3, 3, 3]}}),
+        (
+            "fragments",
+            "two gaps of 5 sections that no texture spans, the smallest fragment in the middle",
+            {
+                "texture_length_mm": 4.0,
+                "vessels_per_cm2": 0,
+                "handling": {"slab_mm": [70.0, 93.5], "gaps": [5, 5]},
+            },
+        ),
         (
             "excluded-end",
-            "5 excluded sections at the end of a chunk",
-            {"handling": {"excluded": 5, "excluded_before": 3850}},
-            {"study": {"chunk_span": 350}},
+            "sections 0.3 mm apart, the last ten of a chunk of 32 excluded",
+            {
+                "section_step": 15,
+                "handling": {
+                    "slab_mm": [71.3, 79.0],
+                    "excluded": 10,
+                    "excluded_before": 3840,
+                },
+            },
+            {"study": {"chunk_span": 480}},
         ),
         (
             "symmetric",

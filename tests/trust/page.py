@@ -16,18 +16,20 @@ _LONGEST = 260
 _INTRODUCTION = """
 # The table of trust
 
-Each row disturbs a phantom in one way, runs the stages that could be harmed, and compares the
-results with the truth.
+Does the pipeline notice when its results are wrong? Each row of this page disturbs a phantom in one
+way, runs the stages that could be harmed, and compares the results with the truth.
 
-- *right*: no error is larger than three times what its goal in the truth table allows. A goal of
-  0.95 for a Dice coefficient allows 0.05, so the limit is 0.15.
-- *said so*: results are wrong or missing, and the program said so for each of them: by the status
-  of the section, by a failed check, or by an error with a remedy.
-- **silently wrong**: it did not.
+- *right*: no error is larger than three times what the goal allows. For example, the goal for the
+  Dice coefficient of gray matter is 0.95. It allows 0.05, so 0.85 is still right.
+- *said so*: some results are wrong or missing, and the program said so about each of them. Either
+  their status is not `ok`, or a remark or failed check speaks of that very result, or the run ended
+  with an error that names the remedy.
+- **silently wrong**: at least one result is wrong although its status is `ok` and no alarm speaks
+  of it.
 - **crash**: the run stopped without an explanation.
 
-How much of a brain a row needs depends on the disturbance. Both seeds share the anatomy; the seed
-decides place, texture, stain, damage and noise of every section.
+The table's headings say how much of a brain is made for a row. Both seeds have the same anatomy;
+the seed decides the place, texture, stain, damage and noise of every section.
 """
 _KEPT = "<!-- what was tried: kept by make trust -->"
 

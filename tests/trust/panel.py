@@ -27,6 +27,7 @@ from cytopipe import logs, threads
 from cytopipe.commands.phantom import write_config
 from cytopipe.files import atomic_write
 from cytopipe.formats import volumes
+from cytopipe.phantom import VERSION
 from cytopipe.phantom.brain import fill, make_brain
 from cytopipe.phantom.study import make_template, write_brain
 from cytopipe.study import config as study_config
@@ -161,7 +162,7 @@ def anatomy(folder: Path, params: Phantom) -> Any:
     """
     values = params.content()
     key = {name: values[name] for name in _ANATOMY if name in values}
-    key["backwards"] = params.handling.backwards
+    key |= {"backwards": params.handling.backwards, "version": VERSION}
     digest = f"{zlib.crc32(json.dumps(key, sort_keys=True, default=str).encode()):08x}"
     path = folder / "anatomy" / f"{digest}.pickle"
     if not path.exists():

@@ -1,8 +1,8 @@
 """The error of a row against the truth, what the program said, and the verdict.
 
-A result is wrong if its error is more than three times the goal of the truth table; a section's
-result also if that much of its tissue is lost. A wrong result of which the program does not vouch
-(its status is not ok, a check failed, or the run ended with an explanation) counts as said.
+A result is wrong if its error is more than three times what the goal of the truth table allows; a
+section's result also if that much of its tissue is lost. The program said so if the status of that
+very result is not ok, if an alarm speaks of it (`alarms`), or if the run ended with an explanation.
 """
 
 import re
@@ -26,13 +26,13 @@ from cytopipe.numerics.geometry import (
     section_to_pixels,
 )
 from cytopipe.study import config as study_config
-from cytopipe.study.sections import read_sections
 from cytopipe.truth import scoring
 from cytopipe.truth.ground_truth import TruthBrain, placements
 from cytopipe.truth.point_errors import midline_um
 from cytopipe.truth.section_errors import POLE_SHARE, dice
 from cytopipe.truth.surface_errors import surface_samples
 from cytopipe.truth.true_surface import true_mids
+from trust import alarms
 from trust.disturbances import Disturbance
 from trust.panel import Panel, targets
 
@@ -41,6 +41,8 @@ CRASH = "crash"
 TIMES = 3.0
 # a section is misplaced beyond three times the goal for the median of the drift
 _PLACE_GOAL_MM = 1.0
+# The goal is no point on the wrong side: a share that passes for the error of a border, chosen
+_SWAPPED = 0.01
 _STEP = 7  # every n-th tissue pixel shows where a section lies
 # a stop that a person can act on, against any other one
 _EXPLAINED = re.compile(r"^\d\d:\d\d:\d\d error: ", re.MULTILINE)
@@ -61,6 +63,13 @@ class Outcome:
     silent: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     is_crash: bool = False
+
+    def judge(self, wrong: str, words: Sequence[str]) -> None:
+        """Note a wrong result, and what the program said about that very result."""
+        if words:
+            self.said.append(f"{wrong} ({'; '.join(words)})")
+        else:
+            self.silent.append(wrong)
 
     @property
     def verdict(self) -> str:
@@ -156,19 +165,14 @@ def _segmentation(folder: Path, brain: str, result: Outcome) -> None:
         for key, value in (("gray Dice", gray), ("white Dice", white)):
             worst[key] = min(worst[key], value)
         worst["lost"] = max(worst["lost"], lost)
-        wrong = [
-            f"{what} {value:.2f}"
-            for what, value, error, largest in (
-                ("gray Dice", gray, 1 - gray, limit("dice_gray")),
-                ("white Dice", white, 1 - white, limit("dice_white")),
-                ("lost", lost, lost, limit("dice_gray")),
-            )
-            if error > largest
-        ]
-        if wrong and row.remarks:  # a remark takes the place of ok on the page
-            result.said.append(f"{name}: {row.remarks} ({', '.join(wrong)})")
-        elif wrong:
-            result.silent.append(f"{name}: {', '.join(wrong)}")
+        for what, value, error, largest, fault in (
+            ("gray Dice", gray, 1 - gray, "dice_gray", alarms.main_fault(labels, page, 1)),
+            ("white Dice", white, 1 - white, "dice_white", alarms.main_fault(labels, page, 2)),
+            ("lost", lost, lost, "dice_gray", alarms.LOST),
+        ):
+            if error > limit(largest):
+                words = alarms.remarks_on(row, fault)
+                result.judge(f"{name}: {what} {value:.2f}", words)
     result.errors += [f"worst {key} {value:.2f}" for key, value in worst.items()]
 
 
@@ -183,29 +187,26 @@ def _alignment(folder: Path, brain: str, result: Outcome) -> None:
         if n in placed
         for at in [_tissue_um(truth, n)]
     }
-    errors = _errors_mm(points, [n for n in points if rows[n].status == tables.OK])
-    largest = 0.0
+    certain = [n for n in points if rows[n].status == tables.OK]
+    errors = _errors_mm(points, certain)
     for number in truth.with_tissue:
         if number not in rows:
             result.silent.append(f"section {number}: not in the stack")
             continue
         own = rows[number].status
+        name = f"section {number}"
         if number not in errors:
-            result.said.append(f"section {number}: {own}")
+            result.said.append(f"{name}: {own}")
             continue
-        wrong = []
+        words = [] if own == tables.OK else [own]
         if placed[number].mirrored != truth.placements[number].mirrored:
-            wrong.append("wrong handedness")
+            result.judge(f"{name}: wrong handedness", words)
         elif errors[number] > TIMES * _PLACE_GOAL_MM:
-            wrong.append(f"{errors[number]:.1f} mm off")
-        if own == tables.OK:
-            largest = max(largest, errors[number])
-        if wrong:
-            words = f"section {number}: {' and '.join(wrong)}"
-            (result.silent if own == tables.OK else result.said).append(
-                words if own == tables.OK else f"{words} ({own})"
-            )
-    result.errors.append(f"worst section with status ok {largest:.2f} mm off")
+            result.judge(f"{name}: {errors[number]:.1f} mm off", words)
+    largest = max((errors[n] for n in certain), default=0.0)
+    result.errors.append(
+        f"{len(certain)} of {len(truth.with_tissue)} sections ok, the worst {largest:.2f} mm off"
+    )
 
 
 def _tissue_um(truth: TruthBrain, section: int) -> Floats:
@@ -218,11 +219,11 @@ def _errors_mm(
 ) -> dict[int, float]:
     """Median distance of each section from its true place, after the best rigid fit of the stack.
 
-    The fit is that of the certain section with which most certain ones agree: sections that are far
-    off do not spoil it, nor do those whose place is uncertain. The section that all others are
-    placed against is certain, whatever became of the others.
+    The fit is that of the section with which most others agree: sections that are far off do not
+    spoil it. If most sections are certain, only those count. Otherwise all do: a lone certain
+    section agrees with itself wherever it lies, but is wrong if it lies elsewhere than the brain.
     """
-    certain = certain or list(points)
+    voters = certain if 2 * len(certain) > len(points) else list(points)
 
     def distances(fit: Any) -> dict[int, float]:
         return {
@@ -232,25 +233,14 @@ def _errors_mm(
 
     if not points:
         return {}
-    fits = [fit_rigid(*points[n], "stack", "true stack") for n in certain]
+    fits = [fit_rigid(*points[n], "stack", "true stack") for n in voters]
     near = [
-        [n for n, mm in distances(fit).items() if mm <= _PLACE_GOAL_MM and n in certain]
+        [n for n, mm in distances(fit).items() if mm <= _PLACE_GOAL_MM and n in voters]
         for fit in fits
     ]
-    chosen = max(near, key=len) or certain[:1]  # a wrong handedness fits nothing
+    chosen = max(near, key=len) or voters[:1]  # a wrong handedness fits nothing
     own, true = (np.concatenate([points[n][side] for n in chosen]) for side in (0, 1))
     return distances(fit_rigid(own, true, "stack", "true stack"))
-
-
-def _words(folder: Path, brain: str, of_sections: bool) -> list[str]:
-    """What `cytopipe status` says about a brain, with or without its single sections."""
-    config = study_config.read(folder / "config" / "config.yaml")
-    sections = [s for s in read_sections(folder / "config" / "sections.tsv") if s.brain == brain]
-    lines = status.lines_of(folder, brain, "seen", sections, config)[1:]
-    lines = [_plain(line, folder) for line in lines]
-    lines = [line for line in lines if not re.match(r"files: |\d+ (proposals|findings)", line)]
-    about_sections = re.compile(r"\d+ [^:]+: \d|accepted pairs")
-    return [line for line in lines if of_sections or not about_sections.match(line)]
 
 
 def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
@@ -260,7 +250,8 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
     usable = points[(points["status"] == "ok") & points["section"].isin(truth.with_tissue)]
     if not len(usable):
         statuses = ", ".join(sorted(set(points["status"])))
-        result.said += [f"no point is ok, but {statuses}", *_words(folder, brain, of_sections=True)]
+        words = alarms.about_coordinates(folder, brain)
+        result.said += [f"no point is ok, but {statuses}", *words]
         return
     true_mm = np.concatenate(
         [np.empty((0, 3)), *(_true_mm(truth, n, own) for n, own in usable.groupby("section"))]
@@ -271,21 +262,42 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
     # within 3 mm of the midline the side is a matter of definition
     clear = np.abs(true_mm[:, 0]) > 3
     swapped = float((usable["hemisphere"].to_numpy() != side)[clear].mean())
-    missed = _missed(folder, brain, truth, points)
-    measures = [
-        ("coordinate, median", np.median(off_mm), "mm", limit("coordinate", "median"), False),
-        ("coordinate, 95 %", np.percentile(off_mm, 95), "mm", limit("coordinate", "95"), False),
-        ("points on the wrong side", 100 * swapped, "%", 1.0, False),
-        ("midline missed", 100 * missed, "%", 100 * limit("coverage"), False),
-        # a section without a place is a word about lost volume, not about a wrong coordinate
-        ("volume lost", 100 * _lost_volume(folder, brain), "%", 100 * limit("coverage"), True),
-    ]
-    for name, value, unit, most, of_sections in measures:
+    missed, unmarked = _missed(folder, brain, truth, points)
+    lost, unexplained = _lost_volume(folder, brain, truth)
+    about_coordinates = alarms.about_coordinates(folder, brain)
+    about_surfaces = alarms.about_surfaces(folder, brain)
+    coverage = limit("coverage")
+    if unmarked <= coverage:
+        about_surfaces.append("points there, but none with status ok")
+    about_volume = ["sections without labels or place"] if unexplained <= coverage else []
+    for name, value, unit, most, words in (
+        (
+            "coordinate, median",
+            np.median(off_mm),
+            "mm",
+            limit("coordinate", "median"),
+            about_coordinates,
+        ),
+        (
+            "coordinate, 95 %",
+            np.percentile(off_mm, 95),
+            "mm",
+            limit("coordinate", "95"),
+            about_coordinates,
+        ),
+        (
+            "points on the wrong side",
+            100 * swapped,
+            "%",
+            100 * _SWAPPED,
+            alarms.about_sides(folder, brain),
+        ),
+        ("midline missed", 100 * missed, "%", 100 * coverage, about_surfaces),
+        ("volume lost", 100 * lost, "%", 100 * coverage, about_volume),
+    ):
         result.errors.append(f"{name} {value:.1f} {unit}")
         if value > most:
-            words = _words(folder, brain, of_sections)
-            (result.said if words else result.silent).append(f"{name} {value:.1f} {unit}")
-            result.said += [line for line in words if line not in result.said]
+            result.judge(f"{name} {value:.1f} {unit}", words)
 
 
 def _true_mm(truth: TruthBrain, section: int, points: pd.DataFrame) -> Floats:
@@ -301,54 +313,64 @@ def _true_mm(truth: TruthBrain, section: int, points: pd.DataFrame) -> Floats:
     )
 
 
-def _missed(folder: Path, brain: str, truth: TruthBrain, points: pd.DataFrame) -> float:
-    """The share of the true midline of all sections with a certain place that has no point near."""
+def _missed(
+    folder: Path, brain: str, truth: TruthBrain, points: pd.DataFrame
+) -> tuple[float, float]:
+    """Shares of the true midline, in sections of certain place, that have no point near.
+
+    Of the first share, no point with status ok is near; of the second, none of any status.
+    """
     stack = folder / "results" / "alignment" / brain / "stack.parquet"
     certain = [r.section for r in tables.read_rows(tables.StackRow, stack) if r.status == tables.OK]
     config = study_config.read(folder / "config" / "config.yaml")
     reach_um = scoring.REACH_SPACINGS * config["midline"]["spacing_mm"] * 1000
-    missed = [np.zeros(0)]
+    far = [np.zeros((2, 0), bool)]
     for section in set(certain) & set(truth.with_tissue):
-        own = points[(points["section"] == section) & (points["status"] == "ok")]
-        distance, _ = cKDTree(own[["x_um", "y_um"]].to_numpy()).query(midline_um(truth, section))
-        missed.append(distance > reach_um)
-    return float(np.concatenate(missed).mean())
+        own = points[points["section"] == section]
+        line_um = midline_um(truth, section)
+        distances = [
+            cKDTree(some[["x_um", "y_um"]].to_numpy()).query(line_um)[0]
+            for some in (own[own["status"] == "ok"], own)
+        ]
+        far.append(np.stack(distances) > reach_um)
+    without_ok, without_any = np.concatenate(far, axis=1).mean(axis=1)
+    return float(without_ok), float(without_any)
 
 
-def _lost_volume(folder: Path, brain: str) -> float:
-    """The share of the true tissue's volume that the reconstruction lacks, gaps included."""
-    paths = (
-        folder / "results" / "reconstruction" / brain / "tissue.nii.gz",
-        folder / "truth" / brain / "tissue.nii.gz",
-    )
+def _lost_volume(folder: Path, brain: str, truth: TruthBrain) -> tuple[float, float]:
+    """The share of the true tissue's volume that the reconstruction lacks, gaps included.
+
+    The second share is without the sections that have no labels or no place, by their status.
+    """
+    reconstruction = folder / "results" / "reconstruction" / brain / "tissue.nii.gz"
     own, true = (
-        float(np.count_nonzero(v.data) * np.prod(v.voxel_mm)) for v in map(volumes.read, paths)
+        float(np.count_nonzero(v.data) * np.prod(v.voxel_mm))
+        for v in (volumes.read(reconstruction), truth.volume("tissue"))
     )
-    return 1 - own / true
+    stack = folder / "results" / "alignment" / brain / "stack.parquet"
+    placed = placements(tables.read_rows(tables.StackRow, stack))
+    without_place = sum(px for n, px in truth.tissue_px.items() if n not in placed)
+    lost = 1 - own / true
+    return lost, lost - without_place / sum(truth.tissue_px.values())
 
 
 def _folds(folder: Path, brain: str, result: Outcome) -> None:
     truth = TruthBrain(folder / "truth", brain)
     results = folder / "results" / "midsurface" / brain
-    estimated = {h: surfaces.read(results / f"hemi-{h}_mid.surf.gii") for h in "LR"}
     mids = true_mids(truth)
     tissue = volumes.read(folder / "results" / "reconstruction" / brain / "tissue.nii.gz")
     voxel_mm = float(tissue.voxel_mm[0])
-    samples = surface_samples(truth, estimated, mids, truth.placements, voxel_mm)
-    far = float(np.mean(samples["cortex_mm"] > 1.5))
-    measures = [
-        ("mid-surface, median mm", np.median(samples["surface_mm"]), limit("surface_mm", "median")),
-        (
-            "mid-surface, 95 % mm",
-            np.percentile(samples["surface_mm"], 95),
-            limit("surface_mm", "95"),
-        ),
-        ("share of cortex beyond 1.5 mm", far, limit("cortex_mm")),
-    ]
-    result.errors += [f"{name} {value:.2f}" for name, value, _ in measures]
-    wrong = [f"{name} {value:.2f}" for name, value, most in measures if value > most]
-    rows = tables.read_rows(tables.SurfaceRow, results / "surfaces.parquet")
-    words = [f"{row.hemisphere}: {row.status}" for row in rows if not row.is_ok]
-    if wrong:
-        (result.said if words else result.silent).extend(wrong)
-        result.said += words
+    for side in "LR":
+        surface = surfaces.read(results / f"hemi-{side}_mid.surf.gii")
+        samples = surface_samples(
+            truth, {side: surface}, {side: mids[side]}, truth.placements, voxel_mm
+        )
+        words = alarms.about_surfaces(folder, brain, side)
+        for name, value, most in (
+            ("median mm", np.median(samples["surface_mm"]), limit("surface_mm", "median")),
+            ("95 % mm", np.percentile(samples["surface_mm"], 95), limit("surface_mm", "95")),
+            ("cortex beyond 1.5 mm", np.mean(samples["cortex_mm"] > 1.5), limit("cortex_mm")),
+        ):
+            result.errors.append(f"{side}: {name} {value:.2f}")
+            if value > most:
+                result.judge(f"{side}: {name} {value:.2f}", words)
