@@ -13,6 +13,7 @@ from cytopipe.formats import tables
 from cytopipe.formats.images import read_labels, write_pyramid
 from cytopipe.formats.tables import NO_WHITE, OK
 from cytopipe.segmentation import neighbours
+from cytopipe.segmentation.parts import HALF_LEVEL, Levels
 from cytopipe.segmentation.section import Segmented, segment
 from cytopipe.study.sections import Section
 
@@ -70,6 +71,21 @@ def test_white_matter_is_found_at_any_contrast(contrast, layer_1):
     assert segmented.white_contrast == pytest.approx(contrast, abs=0.06)
 
 
+def test_ink_and_a_broad_pale_rim_do_not_hide_white_matter():
+    """What is neither gray nor white matter broadened the peak of gray matter over the valley."""
+    image, true = section(contrast=0.25, layer_1=0.5, size=0.6)
+    y, x = np.mgrid[:300, :380]
+    tissue = true > 0
+    image[tissue & (np.abs(x - 0.3 * y - 165) < 3)] = 60
+    # cortex cut along its surface
+    random = np.random.default_rng(1)
+    for row, column in zip(random.integers(70, 230, 5), random.integers(90, 290, 5), strict=True):
+        image[tissue & (true == 1) & (np.hypot(y - row, x - column) < 20)] += 45
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert segmented.white_contrast == pytest.approx(0.25, abs=0.03)
+    assert scores(segmented, true)[1] > 0.85
+
+
 def test_a_gradient_of_the_stain_does_not_matter():
     image, true = section(contrast=0.35)
     across = np.linspace(0.7, 1.3, image.shape[1])
@@ -81,7 +97,7 @@ def test_a_gradient_of_the_stain_does_not_matter():
 def test_white_matter_is_not_invented_where_there_is_none():
     """Whether neighbours have white matter or not; its absence in so deep a tissue is stated."""
     image, true = section(bare=True)
-    for expected in (None, 0.45):
+    for expected in (None, Levels(1.0, 0.45)):
         segmented = segment(image, SPACING_UM, PARAMS, expected)
         assert not (segmented.labels == 2).any()
         assert dice(segmented.labels == 1, true == 1) > 0.99
@@ -100,8 +116,8 @@ def results(shares):
             continue
         labels = np.ones((1, 1000), np.uint8)
         labels[:, : round(1000 * share)] = 2
-        contrast = 0.4 if share else np.nan
-        out.append(Segmented(labels, "bright", 0.5, "", contrast, 1, 1, 9, "", OK, share > 0))
+        contrast, levels = (0.4, Levels(0.95, 0.4)) if share else (np.nan, None)
+        out.append(Segmented(labels, "bright", 0.5, HALF_LEVEL, contrast, 1, 1, 9, "", OK, levels))
     return out
 
 
@@ -138,11 +154,11 @@ def test_a_small_section_at_a_pole_may_lack_white_matter():
     assert neighbours.marked([pole, *sections[1:]], 0.1)[0].status == OK
 
 
-def test_the_contrast_is_learnt_from_sections_that_show_it():
+def test_the_levels_are_learnt_from_sections_that_show_them():
     sections = results((0.5, 0.0, None, 0.5))
     assert list(neighbours.without_evidence(sections)) == [1]
-    assert neighbours.expected_contrast(sections, 1) == pytest.approx(0.4)
-    assert neighbours.expected_contrast(results((0.0, None)), 0) is None
+    assert neighbours.expected_levels(sections, 1) == Levels(0.95, 0.4)
+    assert neighbours.expected_levels(results((0.0, None)), 0) is None
 
 
 # --- what must not be lost
@@ -205,12 +221,24 @@ def test_a_small_section_that_does_not_show_its_white_matter_learns_from_its_chu
     pale, _ = section(contrast=0.25)
     small, true = section(contrast=0.18, size=0.4)
     alone = segment(small, SPACING_UM, PARAMS)
-    assert not alone.has_evidence and not (alone.labels == 2).any()
+    assert alone.levels is None and not (alone.labels == 2).any()
     labels, remarks = segmented_chunk(tmp_path, [pale, small, pale])
     assert dice(labels[1] == 2, true == 2) > 0.8
-    assert remarks == ["", "", ""]
+    assert remarks == ["", "white by neighbours", ""]
     labels, remarks = segmented_chunk(tmp_path, [small])
     assert not (labels[0] == 2).any() and remarks == ["white unknown"]
+
+
+def test_the_gray_level_is_that_of_the_chunk_where_most_of_a_section_is_white():
+    """The most frequent stain was taken for gray matter, and half of the white matter with it."""
+    image, true = section(contrast=0.26, size=0.8)
+    assert np.count_nonzero(true == 2) > 1.5 * np.count_nonzero(true == 1)
+    grain = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=image.shape), 4)
+    image = np.clip(image - (true > 0) * 10 * grain / grain.std(), 0, 255).astype(np.uint8)
+    assert segment(image, SPACING_UM, PARAMS).levels is None
+    expected = Levels(gray=0.97, contrast=0.26)
+    gray, white = scores(segment(image, SPACING_UM, PARAMS, expected), true)
+    assert gray > 0.8 and white > 0.88
 
 
 def test_layer_1_that_is_cut_along_the_surface_is_gray():

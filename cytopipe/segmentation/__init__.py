@@ -31,7 +31,7 @@ from cytopipe.study.sections import Section
 
 __all__ = ["read_manual", "run"]
 
-VERSION = 2
+VERSION = 3
 
 
 @provenance.recorded
@@ -85,12 +85,13 @@ def run(
         sizes_um.append(size_um)
     for index in neighbours.without_evidence(results):
         # its neighbours show how light its white matter may be
-        expected = neighbours.expected_contrast(results, index)
+        expected = neighbours.expected_levels(results, index)
         if expected is None:
             results[index] = results[index].remarked("white unknown")
         else:
             gray, _ = _read(*pairs[index], params)
-            results[index] = segment(gray, params.spacing_um, params, expected)
+            again = segment(gray, params.spacing_um, params, expected)
+            results[index] = again.remarked("white by neighbours")
     results = neighbours.marked(results, params.min_expected)
     rows = []
     for page, (section, segmented) in enumerate(zip(sections, results, strict=True)):
@@ -180,6 +181,6 @@ def _row(
         **{
             name: value
             for name, value in vars(segmented).items()
-            if name not in ("labels", "has_evidence")
+            if name not in ("labels", "levels")
         },
     )

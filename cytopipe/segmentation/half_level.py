@@ -19,7 +19,7 @@ from cytopipe.numerics.components import (
 )
 from cytopipe.numerics.filters import blurred, mean_inside
 from cytopipe.segmentation import matter
-from cytopipe.segmentation.parts import Parts
+from cytopipe.segmentation.parts import HALF_LEVEL, Levels, Parts
 from cytopipe.segmentation.slide import Image, Slide, even_level, find_slide, right_angled
 from cytopipe.study.config import Segmentation
 
@@ -37,14 +37,14 @@ def segment(
     image: NDArray[np.uint8],
     spacing_um: float,
     params: Segmentation,
-    expected_contrast: float | None = None,
+    expected: Levels | None = None,
 ) -> Parts:
     """Tissue and white matter of a section; no tissue if the section is blank.
 
     Parameters
     ----------
     image : (rows, columns) at `spacing_um`, on a bright or a dark slide.
-    expected_contrast : contrast of white matter in neighbouring sections (see `matter.split`).
+    expected : gray and white matter of neighbouring sections (see `matter.split`).
     """
     pixel_mm2 = (spacing_um / 1000) ** 2
     slide = find_slide(image, spacing_um, params)
@@ -65,7 +65,7 @@ def segment(
         remarks += ("cut off",)
     if slide.noise > params.max_noise:
         remarks += ("slide",)
-    white = matter.split(stain, tissue, spacing_um, params, expected_contrast)
+    white = matter.split(stain, tissue, spacing_um, params, expected)
     sign = -1 if slide.background == "bright" else 1
     threshold = (slide.level + sign * typical / 2) / 255
     return Parts(
@@ -74,9 +74,9 @@ def segment(
         seen,
         slide.background,
         threshold,
-        "half level",
+        HALF_LEVEL,
         white.contrast,
-        white.has_evidence,
+        white.levels,
         remarks,
     )
 

@@ -19,6 +19,7 @@ from cytopipe.numerics.components import (
 from cytopipe.numerics.filters import mean_inside
 from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.snakes import chan_vese
+from cytopipe.segmentation.parts import Levels
 from cytopipe.segmentation.shape import without_rims
 from cytopipe.segmentation.slide import Image, second_order
 from cytopipe.study.config import Segmentation
@@ -37,9 +38,10 @@ _ROUNDS, _PALER, _DARKER = 8, 0.12, 0.3
 # What the terms of second order cost, as a share of the number of blocks: a small section gets an
 # even gray level
 _RIDGE = 0.02
-# The histogram of the relative stain (1 is gray matter), and the starts of the mixture
+# The histogram of the relative stain (1 is gray matter), and the starts of the mixture: contrasts,
+# and the share of what is neither gray nor white matter
 _RANGE, _BINS = (0.2, 1.6), 280
-_STARTS, _STEPS = (0.2, 0.35, 0.5), 60
+_STARTS, _NEITHER, _STEPS = (0.2, 0.35, 0.5), 0.05, 60
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,12 @@ class White:
     ----------
     mask : (rows, columns).
     contrast : of white to gray matter, as a share of that of slide to gray matter; NaN for none.
-    has_evidence : the relative stain has two peaks that are far enough apart.
+    levels : the two peaks of the relative stain; None unless they are far enough apart.
     """
 
     mask: Mask
     contrast: float
-    has_evidence: bool
+    levels: Levels | None
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,17 @@ def split(
     tissue: Mask,
     spacing_um: float,
     params: Segmentation,
-    expected_contrast: float | None = None,
+    expected: Levels | None = None,
 ) -> White:
     """Find the white matter in `tissue`.
 
     Parameters
     ----------
     stain : (rows, columns), gray values by which a pixel differs from the slide.
-    expected_contrast : contrast of white matter in neighbouring sections. It is used where the
-        section has too little white matter to show a second peak.
+    expected : gray and white matter of neighbouring sections. They are used where the section has
+        too little white matter to show a second peak.
     """
-    nothing = White(np.zeros_like(tissue), float("nan"), False)
+    nothing = White(np.zeros_like(tissue), float("nan"), None)
     level, relative, whole, deep = _relative_stain(stain, tissue, spacing_um, params)
     if np.count_nonzero(deep) < _BINS:
         return nothing
@@ -103,13 +105,13 @@ def split(
     if dip > params.max_dip:
         # grain hides a small contrast, and broader averages hide little white matter
         dip = two_peaks(mean_inside(relative, whole, _COARSE)[deep]).dip()
-    contrast = peaks.contrast
-    has_evidence = contrast >= params.min_white and dip <= params.max_dip
-    if not has_evidence:
-        if expected_contrast is None:
-            return nothing
-        contrast = expected_contrast
-    gray = float(peaks.mean[0]) if has_evidence else _most_frequent(relative[whole])
+    levels = None
+    if peaks.contrast >= params.min_white and dip <= params.max_dip:
+        levels = Levels(float(peaks.mean[0]), peaks.contrast)
+    used = levels or expected
+    if used is None:
+        return nothing
+    gray, contrast = used.gray, used.contrast
     cut = gray * (1 - contrast / 2)
     rows, columns = tissue.shape
     large = cv2.resize(level.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
@@ -120,26 +122,32 @@ def split(
     palest = gray * (1 - params.min_body * contrast)
     white = _bodies(white, tissue, share, palest, rim_px, params)
     if not white.any():
-        return White(white, float("nan"), has_evidence)
-    return White(white, contrast, has_evidence)
+        return White(white, float("nan"), levels)
+    return White(white, contrast, levels)
 
 
 def two_peaks(values: NDArray[np.floating]) -> Peaks:
-    """Fit gray matter, near 1, and white matter, below it, by expectation maximisation."""
+    """Fit gray matter, near 1, and white matter, below it, by expectation maximisation.
+
+    A third component of even density takes what is neither of them (vessels, ink, a pale rim, a
+    granular layer), which would otherwise broaden gray matter over the valley.
+    """
     counts, edges = np.histogram(values, bins=_BINS, range=_RANGE)
     x = (edges[1:, None] + edges[:-1, None]) / 2
+    even = np.sqrt(2 * np.pi) / (_RANGE[1] - _RANGE[0])
     best, most = None, -np.inf
     for contrast in _STARTS:
         mean, deviation = np.array([1.0, 1 - contrast]), np.array([0.1, 0.08])
-        share = np.array([0.6, 0.4])
+        share, neither = np.array([0.6, 0.4]) * (1 - _NEITHER), _NEITHER
         for _ in range(_STEPS):
             density = share * np.exp(-(((x - mean) / deviation) ** 2) / 2) / deviation
-            total = density.sum(axis=1) + 1e-300
+            total = density.sum(axis=1) + neither * even + 1e-300
             weights = density / total[:, None] * counts[:, None]
             number = weights.sum(axis=0) + 1e-9
             mean = (weights * x).sum(axis=0) / number
             deviation = np.sqrt((weights * (x - mean) ** 2).sum(axis=0) / number + 1e-4)
-            share = number / number.sum()
+            share = number / max(counts.sum(), 1)
+            neither = max(1 - float(share.sum()), 0.0)
         likelihood = float((counts * np.log(total)).sum())
         if likelihood > most:
             best, most = Peaks(mean, deviation, share), likelihood
@@ -147,11 +155,6 @@ def two_peaks(values: NDArray[np.floating]) -> Peaks:
     return (
         best if best.mean[0] > best.mean[1] else Peaks(*(np.flip(v) for v in vars(best).values()))
     )
-
-
-def _most_frequent(values: NDArray[np.floating]) -> float:
-    counts, edges = np.histogram(values, bins=_BINS // 8, range=_RANGE)
-    return float(edges[int(np.argmax(counts))] + edges[1] / 2 - edges[0] / 2)
 
 
 def _relative_stain(

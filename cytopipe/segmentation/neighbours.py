@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from cytopipe.formats.tables import NO_WHITE, OK
+from cytopipe.segmentation.parts import HALF_LEVEL, Levels
 from cytopipe.segmentation.section import WHITE, Segmented
 
 # neighbours on either side that are looked at; anatomy changes over more
@@ -20,19 +21,23 @@ _INK_AREA = 0.25
 def without_evidence(results: Sequence[Segmented]) -> Iterator[int]:
     """Indices of the sections that do not show white matter by themselves."""
     for index, segmented in enumerate(results):
-        if segmented.labels.any() and not segmented.has_evidence:
+        measured = segmented.threshold_from == HALF_LEVEL
+        if measured and segmented.labels.any() and segmented.levels is None:
             yield index
 
 
-def expected_contrast(results: Sequence[Segmented], index: int) -> float | None:
-    """The median contrast of white matter in the nearest sections that show it; None for none."""
+def expected_levels(results: Sequence[Segmented], index: int) -> Levels | None:
+    """The median levels of the nearest sections that show white matter; None for none."""
     nearest = sorted(
         (other for other, segmented in enumerate(results) if _shows_white(segmented)),
         key=lambda other: abs(other - index),
     )
     if not nearest:
         return None
-    return float(np.median([results[other].white_contrast for other in nearest[: 2 * _REACH]]))
+    levels = [results[other].levels for other in nearest[: 2 * _REACH]]
+    shown = [(level.gray, level.contrast) for level in levels if level is not None]
+    gray, contrast = np.median(shown, axis=0)
+    return Levels(float(gray), float(contrast))
 
 
 def marked(results: Sequence[Segmented], min_expected: float) -> list[Segmented]:
@@ -76,4 +81,4 @@ def _areas(segmented: Segmented) -> tuple[float, float]:
 
 
 def _shows_white(segmented: Segmented) -> bool:
-    return segmented.has_evidence and bool(np.isfinite(segmented.white_contrast))
+    return segmented.levels is not None and bool(np.isfinite(segmented.white_contrast))

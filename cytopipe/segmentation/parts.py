@@ -7,7 +7,24 @@ import numpy as np
 
 from cytopipe.numerics.components import Mask
 
+# what a threshold comes from if the section was segmented by `half_level`
+HALF_LEVEL = "half level"
+
 Background = Literal["bright", "dark", ""]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Where the two peaks of tissue lie.
+
+    Attributes
+    ----------
+    gray : stain of gray matter, as a share of the stain along the surface, below layer I.
+    contrast : of white to gray matter, as a share of that of slide to gray matter.
+    """
+
+    gray: float
+    contrast: float
 
 
 @dataclass(frozen=True)
@@ -23,7 +40,8 @@ class Parts:
     threshold_from : how the threshold was found.
     white_contrast : contrast of white to gray matter, as a share of that of slide to gray matter;
         NaN without white matter.
-    has_evidence : the section itself shows two kinds of tissue, whatever its neighbours show.
+    levels : what the section itself shows, whatever its neighbours show; None if it does not show
+        two kinds of tissue.
     remarks : what a person should look at (`cytopipe.formats.tables.REMARKS`).
     """
 
@@ -34,7 +52,7 @@ class Parts:
     threshold: float = float("nan")
     threshold_from: str = ""
     white_contrast: float = float("nan")
-    has_evidence: bool = True
+    levels: Levels | None = None
     remarks: tuple[str, ...] = ()
 
     @classmethod

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cytopipe.formats.tables import NO_WHITE, OK
 from cytopipe.numerics.components import Mask, connected_to_border, filled, without_small
 from cytopipe.segmentation import half_level, paper
-from cytopipe.segmentation.parts import Background
+from cytopipe.segmentation.parts import Background, Levels
 from cytopipe.segmentation.shape import contact_ratio, sulcal_boundary_px, sulcal_zone
 from cytopipe.study.config import Segmentation
 
@@ -26,6 +26,8 @@ REMARKS = {
     "cut off": "its tissue touches the edge of the scan and may be cut off",
     "sulci closed": "its labels close sulci that are open in the image",
     "white unknown": "no section of its chunk shows white matter; whether it has any is unknown",
+    "white by neighbours": "it does not show by itself what is gray and what is white matter; the "
+    "two were told apart as in its neighbours",
     "white outside": "white matter touches the background more than gray matter does; check that "
     "the two were not mistaken for each other",
 }
@@ -37,8 +39,8 @@ class Segmented:
 
     `sulcal_before_mm` is measured on the image before any filter. If `sulcal_after_mm` is much
     less, sulci were closed. A `contact_ratio` below 1 is doubtful. All are NaN without labels.
-    `has_evidence` is whether the section itself shows gray and white matter. The table
-    does not have it.
+    `levels` is what the section itself shows of gray and white matter, None if it does not show
+    both. The table does not have it.
     """
 
     labels: Labels
@@ -51,7 +53,7 @@ class Segmented:
     contact_ratio: float
     remarks: str
     status: str
-    has_evidence: bool
+    levels: Levels | None
 
     @classmethod
     def empty(
@@ -61,7 +63,7 @@ class Segmented:
         nan = float("nan")
         labels = np.zeros((1, 1), np.uint8)
         return cls(
-            labels, background, nan, "", nan, nan, nan, nan, "; ".join(remarks), status, True
+            labels, background, nan, "", nan, nan, nan, nan, "; ".join(remarks), status, None
         )
 
     def remarked(self, remark: str) -> "Segmented":
@@ -73,7 +75,7 @@ def segment(
     image: NDArray[np.uint8],
     spacing_um: float,
     params: Segmentation,
-    expected_contrast: float | None = None,
+    expected: Levels | None = None,
 ) -> Segmented:
     """Label the background, gray and white matter of a section.
 
@@ -82,14 +84,14 @@ def segment(
     Parameters
     ----------
     image : (rows, columns) at `spacing_um`, on a bright or a dark slide.
-    expected_contrast : contrast of white matter in neighbouring sections, for a section that shows
-        none by itself.
+    expected : gray and white matter of neighbouring sections, for a section that does not show
+        both by itself.
     """
     pixel_mm2 = (spacing_um / 1000) ** 2
     if params.method == "paper":
         parts = paper.segment(image, spacing_um, params)
     else:
-        parts = half_level.segment(image, spacing_um, params, expected_contrast)
+        parts = half_level.segment(image, spacing_um, params, expected)
     tissue = parts.tissue
     if np.count_nonzero(tissue) * pixel_mm2 < params.min_tissue_mm2:
         return Segmented.empty("blank", parts.background, parts.remarks)
@@ -121,7 +123,7 @@ def segment(
         contact_ratio=contact,
         remarks="; ".join(remarks),
         status=NO_WHITE if lacks_white else OK,
-        has_evidence=parts.has_evidence,
+        levels=parts.levels,
     )
 
 
@@ -139,7 +141,6 @@ def with_manual_labels(
         contact_ratio=contact_ratio(labels == GRAY, labels == WHITE),
         remarks="",
         status=OK if tissue.any() else "blank",
-        has_evidence=True,
     )
 
 

@@ -25,6 +25,7 @@ REMARKS: dict[str, set[str]] = {
     "cut off": set(),  # of what lies outside the image
     "sulci closed": {ADDED},
     "white unknown": {MATTER},
+    "white by neighbours": {MATTER},
     "white outside": {MATTER},
 }
 # checks of `cytopipe.coordinates.checks` that speak of sides alone

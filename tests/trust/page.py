@@ -28,6 +28,7 @@ way, runs the stages that could be harmed, and compares the results with the tru
   of it.
 - **crash**: the run stopped without an explanation.
 
+The Dice coefficients leave out deep nuclei and the cerebellum, which the exclusion mask covers.
 The table's headings say how much of a brain is made for a row. Both seeds have the same anatomy;
 the seed decides the place, texture, stain, damage and noise of every section.
 """

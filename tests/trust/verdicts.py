@@ -160,8 +160,12 @@ def _segmentation(folder: Path, brain: str, result: Outcome) -> None:
             truth.spacing_um,
             row.full_spacing_um,
         )
-        gray, white = dice(labels, page, 1), dice(labels, page, 2)
         lost = float(((labels == 0) & (page > 0)).sum() / (page > 0).sum())
+        # deep nuclei and cerebellum are neither: the exclusion mask takes them out
+        depth = truth.page(true.section, "depth")
+        excluded = (page == 1) & ~np.isfinite(depth)
+        labels, page = (np.where(excluded, 0, image) for image in (labels, page))
+        gray, white = dice(labels, page, 1), dice(labels, page, 2)
         for key, value in (("gray Dice", gray), ("white Dice", white)):
             worst[key] = min(worst[key], value)
         worst["lost"] = max(worst["lost"], lost)
