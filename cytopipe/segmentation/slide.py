@@ -204,11 +204,7 @@ def _level(mean: Floats, spread: Floats, inside: Mask) -> float:
     """Gray value of most of the slide."""
     if not inside.any():
         return float(np.median(mean))
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    edge = np.zeros_like(inside)
-    edge[[rows[0], rows[-1]]] = True
-    edge[:, [columns[0], columns[-1]]] = True
-    edge &= inside
+    edge = _edge(inside)
     flat = inside & (spread <= 2 * np.percentile(spread[inside], 20) + 1)
     reach = _reach(spread[inside])
 
@@ -231,15 +227,28 @@ def _reach(spread: Floats) -> int:
 
 
 def _shading(mean: Floats, spread: Floats, inside: Mask, level: float) -> tuple[Floats, Mask]:
-    """A surface of second order through the slide's blocks, and which blocks these are."""
-    field = np.full(mean.shape, level)
+    """A surface of second order through the slide's blocks, and which blocks these are.
+
+    It grows from the blocks near `level`, and from those at the edge of the scan, where strong
+    vignetting leaves only a part of the slide near one level. The surface that explains more blocks
+    is the slide's.
+    """
     if not inside.any():
-        return field, inside
+        return np.full(mean.shape, level), inside
+    least = float(_reach(spread[inside]))
+    near = inside & (np.abs(mean - level) <= least)
+    flat = inside & (spread <= 3 * np.median(spread[near]) + 1) if near.any() else inside
+    grown = [_surface(mean, flat, start, level, least) for start in (near, _edge(inside))]
+    explained = [np.count_nonzero(flat & (np.abs(mean - field) <= least)) for field, _ in grown]
+    return grown[int(np.argmax(explained))]
+
+
+def _surface(
+    mean: Floats, flat: Mask, start: Mask, level: float, least: float
+) -> tuple[Floats, Mask]:
+    """A surface of second order, fitted to `start` and then to all flat blocks that are near it."""
+    field, chosen = np.full(mean.shape, level), flat & start
     terms = second_order(mean.shape)
-    least = tolerance = float(_reach(spread[inside]))
-    chosen = inside & (np.abs(mean - level) <= tolerance)
-    flat = inside & (spread <= 3 * np.median(spread[chosen]) + 1) if chosen.any() else inside
-    chosen &= flat
     for _ in range(_ROUNDS):
         if np.count_nonzero(chosen) < 4 * terms.shape[-1]:
             break
@@ -248,6 +257,15 @@ def _shading(mean: Floats, spread: Floats, inside: Mask, level: float) -> tuple[
         tolerance = max(_REACH * _deviation((mean - field)[chosen]), least)
         chosen = flat & (np.abs(mean - field) < tolerance)
     return field, chosen
+
+
+def _edge(inside: Mask) -> Mask:
+    """The outermost blocks of the scanned area."""
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    edge = np.zeros_like(inside)
+    edge[[rows[0], rows[-1]]] = True
+    edge[:, [columns[0], columns[-1]]] = True
+    return edge & inside
 
 
 def second_order(shape: tuple[int, ...]) -> Floats:
