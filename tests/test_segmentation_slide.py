@@ -61,6 +61,17 @@ def test_what_surrounds_the_slide_does_not_matter(spoil, slide):
     assert gray > 0.96 and white > 0.97
 
 
+@pytest.mark.parametrize("slide", [SLIDE, 205])
+def test_half_the_light_in_the_corners_costs_no_tissue(slide):
+    """The tissue takes the middle, so that little of the slide is near one gray level."""
+    image, true = section(sulci_px=(2.0, 3.0), slide=slide, size=1.2)
+    y, x = (np.linspace(-1, 1, size) for size in image.shape)
+    image = (image * (1 - 0.25 * (y[:, None] ** 2 + x**2))).astype(np.uint8)
+    segmented = segment(image, SPACING_UM, PARAMS)
+    assert segmented.status == OK and segmented.remarks == ""
+    assert min(scores(segmented, true)) > 0.98
+
+
 @pytest.mark.parametrize("padding", [None, 0, 255])
 def test_tissue_that_is_cut_off_is_found_and_said(padding):
     image, true = section()
