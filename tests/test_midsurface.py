@@ -31,8 +31,10 @@ PARAMS = Midsurface(
     smoothing_rounds=2,
     white_lining=0.5,
     white_around=0.5,
+    mend_cortex=True,
     open_sulci=False,
     sulcus_share=0.65,
+    fundus_share=0.85,
     sulcus_fall=0.4,
     usual_thickness_mm=10.0,
     pocket_mm3=2.0,
@@ -228,8 +230,9 @@ def test_handles_of_the_tissue_are_cut(tmp_path: Path) -> None:
     arch = (slice(right[0] - 2, right[0] + 3), slice(right[1] - 4, right[1] + 5))
     tissue.data[(*arch, slice(right[2] - 19, right[2] - 12))] = 2
     tissue.data[(*arch, slice(right[2] - 17, right[2] - 14))][:, 2:-2] = 0
-    # with the usual value, both holes would be filled before the topology is looked at
-    run(tmp_path, tissue, PARAMS.model_copy(update={"white_around": 1.0}))
+    # with the usual values, both holes would be filled before the topology is looked at
+    keep = {"white_around": 1.0, "mend_cortex": False}
+    run(tmp_path, tissue, PARAMS.model_copy(update=keep))
     table = tables.read(tables.SurfaceRow, tmp_path / "surfaces.parquet")
     assert (table.euler_before < 2).all()
     assert (table.voxels_removed + table.voxels_added > 0).all()
@@ -253,34 +256,6 @@ def test_poisson_reconstruction_is_skipped_if_it_breaks_the_surface(
     assert meshes.euler_number(surface.faces) == 2
     radius = np.linalg.norm(surface.vertices - CENTRE_MM["L"], axis=1)
     assert np.abs(radius - 2 * 5 * 8 / 13).max() < VOXEL_MM
-
-
-def test_only_cavities_lined_by_white_matter_count_as_white_matter() -> None:
-    labels = np.zeros((20, 12, 12), np.uint8)
-    labels[2:18, 2:10, 2:10] = 1
-    labels[3:9, 3:9, 3:9] = 2
-    hole, pocket = (slice(5, 7),) * 3, (slice(12, 15), slice(5, 7), slice(5, 7))
-    labels[hole] = labels[pocket] = 0
-    filled = midsurface.fill_cavities(labels, white_lining=0.5)
-    assert (filled[hole] == 2).all()
-    assert (filled[pocket] == 0).all()
-    assert (filled != labels).sum() == 8
-
-
-def test_a_pit_in_white_matter_is_filled_and_a_sulcus_is_not() -> None:
-    """The place of an excluded nucleus, open to the outside below; a cortex with an open sulcus."""
-    labels = np.zeros((30, 30, 30), np.uint8)
-    labels[2:28, 2:28, 2:28] = 1
-    labels[5:25, 5:25, 5:25] = 2
-    pit, sulcus = (slice(8, 16), slice(8, 16), slice(2, 18)), (slice(20, 22), slice(5, 25))
-    labels[17:25, 5:25, 20:28] = 1
-    labels[(*sulcus, slice(22, 28))] = 0
-    labels[pit] = 0
-    filled = midsurface.fill_pits(labels, labels > 0, 0.5)
-    deep = (slice(8, 16), slice(8, 16), slice(8, 18))
-    assert (filled[deep] == 2).mean() > 0.95
-    assert (filled[8:16, 8:16, 2] == 0).all()
-    assert (filled[(*sulcus, slice(22, 28))] == 0).all()
 
 
 def test_a_closed_pocket_stays_a_sulcus(tmp_path: Path) -> None:

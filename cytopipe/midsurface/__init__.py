@@ -21,6 +21,7 @@ from cytopipe.files import InputError, Output
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
 from cytopipe.midsurface.alarms import LostCortex, doubts, lost_cortex
+from cytopipe.midsurface.cleaning import fill_cavities, fill_pits, mend_cortex
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
 from cytopipe.midsurface.supplied_surfaces import (
@@ -30,14 +31,13 @@ from cytopipe.midsurface.supplied_surfaces import (
     within_cortex,
 )
 from cytopipe.midsurface.surface import HemisphereSurface, midsurface
-from cytopipe.numerics import laplace, meshes, sulci, surroundings, topology
+from cytopipe.numerics import laplace, meshes, sulci
 from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats
-from cytopipe.numerics.surroundings import DIRECTIONS
 from cytopipe.study.config import Midsurface
 from cytopipe.study.declarations import Hemispheres
 
-VERSION = 4
+VERSION = 5
 SIDES = {"L": 1, "R": 2}
 # background around a hemisphere's box; at least the layer of the depth's continuation; chosen
 MARGIN_VOXELS = 3
@@ -107,14 +107,13 @@ def run(
         if name not in present
     ]
     work = [(labels, sides == side, supplied[name], params) for name, side in present.items()]
-    for (name, side), result in zip(present.items(), _side_by_side(work, workers), strict=True):
+    for name, result in zip(present, _side_by_side(work, workers), strict=True):
         if result is None:
             raise InputError(
                 f"{tissue}: no white matter in hemisphere {name}; look at the reconstruction"
             )
         surface, where = result.surface, result.where
-        cortex = (sides[where] == side) & (labels.data[where] == 1)
-        whole_depth[where][cortex] = result.depth[cortex]
+        whole_depth[where][result.cortex] = result.depth[result.cortex]
         gifti.write(gifti.Surface(surface.vertices, surface.faces), surfaces[name], name)
         gifti.write_map(result.thickness_mm, thickness[name], name)
         gifti.write_map(result.curvature_per_mm, curvature[name], name)
@@ -132,7 +131,7 @@ class HemisphereResult:
     Attributes
     ----------
     where : its box in the brain's volume.
-    depth : (i, j, k) in that box.
+    depth, cortex : (i, j, k) in that box; what is cortex after `cleaning`.
     voxels_opened : those of the sheets between fused banks.
     gray_mm3 : volume of the gray matter.
     thickness_mm, curvature_per_mm : (vertices,) averaged over neighbours.
@@ -140,6 +139,7 @@ class HemisphereResult:
 
     where: tuple[slice, ...]
     depth: NDArray[np.float32]
+    cortex: Mask
     voxels_opened: int
     gray_mm3: float
     lost: LostCortex
@@ -165,7 +165,7 @@ def _hemisphere(
     labels: volumes.Volume, mask: Mask, supplied: SuppliedSurface | None, params: Midsurface
 ) -> HemisphereResult | None:
     """The results for the part of a brain in `mask`; None if it has no white matter."""
-    field, where, opened = hemisphere_depth(labels, mask, params)
+    field, where, part = hemisphere_depth(labels, mask, params)
     if not (field.data > 0.5).any():
         return None
     surface, lengths = supplied or (midsurface(field, params), None)
@@ -178,17 +178,19 @@ def _hemisphere(
         meshes.smooth_map(values, surface.faces, params.smoothing_rounds)
         for values in (lengths, curvature)
     )
-    inner = field.data[(slice(MARGIN_VOXELS, -MARGIN_VOXELS),) * 3]
-    gray = mask[where] & (labels.data[where] == 1)
+    inside = (slice(MARGIN_VOXELS, -MARGIN_VOXELS),) * 3
+    inner = field.data[inside]
+    cortex = np.isin(part[inside], (1, laplace.SHEET))
     affine = labels.affine.copy()
     affine[:3, 3] = labels.to_mm(np.array([s.start for s in where]))
     box = volumes.Volume(inner, affine)
     return HemisphereResult(
         where,
         inner,
-        opened,
-        float(gray.sum() * np.prod(labels.voxel_mm)),
-        lost_cortex(gray, box, surface.vertices, params.lost_mm),
+        cortex,
+        int((part == laplace.SHEET).sum()),
+        float(cortex.sum() * np.prod(labels.voxel_mm)),
+        lost_cortex(cortex, box, surface.vertices, params.lost_mm),
         surface,
         thickness_mm,
         curvature_per_mm,
@@ -206,50 +208,9 @@ def _absent(
     return tables.SurfaceRow.absent(brain, hemisphere)
 
 
-def fill_cavities(labels: NDArray[np.uint8], white_lining: float) -> NDArray[np.uint8]:
-    """Label enclosed background as white matter where white matter lines it.
-
-    Parameters
-    ----------
-    white_lining : the share of its faces that border on white matter. A ventricle or a hole in
-        white matter has more. A pocket of a sulcus whose mouth is closed has less and stays
-        background, since cortex lines it.
-    """
-    enclosed = topology.without_cavities(labels > 0) & (labels == 0)
-    cavities, count = ndimage.label(enclosed)
-    if count == 0:
-        return labels
-    faces = np.zeros((3, count + 1))
-    # a cavity never touches the border of the volume
-    for axis in range(3):
-        for step in (-1, 1):
-            beside = np.roll(labels, step, axis)[enclosed]
-            for label in (1, 2):
-                faces[label] += np.bincount(cavities[enclosed][beside == label], None, count + 1)
-    white = faces[2] > white_lining * faces.sum(0)
-    return np.where(white[cavities], 2, labels).astype(np.uint8)
-
-
-def fill_pits(labels: NDArray[np.uint8], mask: Mask, white_around: float) -> NDArray[np.uint8]:
-    """The part of the labels in `mask`, with the pits in its white matter filled.
-
-    Otherwise the mid-surface would follow the walls of ventricles and of excluded nuclei, which may
-    be open to the outside.
-
-    Parameters
-    ----------
-    mask : a hemisphere. The tissue of the other one blocks the view.
-    white_around : background is filled where white matter of the hemisphere is the next tissue in
-        at least this share of directions (`surroundings.facing_white`).
-    """
-    seen = np.where(mask, labels, labels > 0).astype(np.uint8)
-    pits = (labels == 0) & (surroundings.facing_white(seen) >= white_around * DIRECTIONS)
-    return np.where(pits, 2, np.where(mask, labels, 0)).astype(np.uint8)
-
-
 def hemisphere_depth(
     labels: volumes.Volume, mask: Mask, params: Midsurface
-) -> tuple[volumes.Volume, tuple[slice, ...], int]:
+) -> tuple[volumes.Volume, tuple[slice, ...], NDArray[np.uint8]]:
     """Depth of the part of a brain in `mask`, on its box with a margin of background.
 
     The depth continues one voxel beyond the cortex (`laplace.continued`). The margin keeps surfaces
@@ -257,23 +218,27 @@ def hemisphere_depth(
 
     Returns
     -------
-    The depth, the box, and the number of voxels between fused banks.
+    The depth, the box, and the labels with the margin, after `cleaning` and with sheets between
+    fused banks.
     """
     where = tuple(ndimage.find_objects(mask.astype(np.uint8))[0]) if mask.any() else ()
     if not where:
-        return volumes.Volume(np.zeros((1, 1, 1), np.float32), labels.affine), where, 0
+        nothing = np.zeros((1, 1, 1), np.uint8)
+        return volumes.Volume(nothing.astype(np.float32), labels.affine), where, nothing
     part = fill_pits(labels.data[where], mask[where], params.white_around)
     affine = labels.affine.copy()
     affine[:3, 3] = labels.to_mm(np.array([s.start - MARGIN_VOXELS for s in where]))
+    around_voxels = params.usual_thickness_mm / float(labels.voxel_mm[0])
     part = np.pad(part, MARGIN_VOXELS)
-    opened = 0
+    if params.mend_cortex:
+        part = mend_cortex(part, around_voxels)
     if params.open_sulci:
-        around_voxels = params.usual_thickness_mm / float(labels.voxel_mm[0])
-        fused = sulci.fused_banks(part, params.sulcus_share, params.sulcus_fall, around_voxels)
+        fused = sulci.fused_banks(
+            part, params.sulcus_share, params.sulcus_fall, around_voxels, params.fundus_share
+        )
         part[fused] = laplace.SHEET
-        opened = int(fused.sum())
     depth = laplace.continued(laplace.laplace_depth(part, params.laplace_tolerance), part)
-    return volumes.Volume(depth, affine), where, opened
+    return volumes.Volume(depth, affine), where, part
 
 
 def _surface_row(

@@ -55,7 +55,11 @@ def distance_from_white(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def fused_banks(
-    labels: NDArray[np.uint8], share: float, fall: float, around_voxels: float
+    labels: NDArray[np.uint8],
+    share: float,
+    fall: float,
+    around_voxels: float,
+    fundus_share: float = 0.0,
 ) -> NDArray[np.bool_]:
     """Cortex voxels midway between two touching banks, from labels as in `distance_from_white`.
 
@@ -67,6 +71,9 @@ def fused_banks(
         fronts meet head on, 1 at two voxels that share the ridge, 0 within one front.
     around_voxels : the usual thickness is the mean distance along the outside within about this
         distance.
+    fundus_share : fronts also meet below the fundus, ever nearer to the white matter. Voxels nearer
+        than this share of the mean distance of the fused banks around them, within about the usual
+        thickness, belong to the cortex of the fundus.
 
     Returns
     -------
@@ -75,11 +82,12 @@ def fused_banks(
     open sulcus, which `share` cuts off.
     """
     distance = distance_from_white(labels)
-    touching = ndimage.binary_dilation(labels == 0) & (labels == 1) & (distance < FARTHEST)
+    touching = _outside(labels, distance)
     if not touching.any():
         return np.zeros(labels.shape, bool)
     usual = _usual(distance, touching, around_voxels)
-    deeper_voxels = 1 + int(np.ceil((1 - share) * np.median(distance[touching])))
+    thickness_voxels = float(np.median(distance[touching]))
+    deeper_voxels = 1 + int(np.ceil((1 - share) * thickness_voxels))
     far = np.pad(distance, 1, constant_values=FARTHEST)
     ridge = _ridge(far, np.pad(share * usual, 1), fall, _STEPS, _LENGTHS)
     ridge = ridge[1:-1, 1:-1, 1:-1].astype(bool)
@@ -90,7 +98,34 @@ def fused_banks(
     connected, reaches_deep = np.zeros((2, count + 1), bool)
     connected[pieces[ridge & near]] = True
     reaches_deep[pieces[ridge & deep]] = True
-    return np.asarray((connected & reaches_deep)[pieces] & ridge)
+    fused = np.asarray((connected & reaches_deep)[pieces] & ridge)
+    if fundus_share > 0 and fused.any():
+        fused &= distance >= fundus_share * _usual(distance, fused, thickness_voxels)
+    return fused
+
+
+def usual_thickness(
+    labels: NDArray[np.uint8], distance: NDArray[np.float32], around_voxels: float
+) -> NDArray[np.float32]:
+    """Mean distance from the white matter along the outside, within about `around_voxels`.
+
+    Parameters
+    ----------
+    distance : of `distance_from_white`.
+
+    Returns
+    -------
+    (i, j, k) voxels; `FARTHEST` if no cortex lies between white matter and outside.
+    """
+    touching = _outside(labels, distance)
+    if not touching.any():
+        return np.full(labels.shape, FARTHEST)
+    return _usual(distance, touching, around_voxels)
+
+
+def _outside(labels: NDArray[np.uint8], distance: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Cortex along the outside from which a path leads to the white matter."""
+    return np.asarray(ndimage.binary_dilation(labels == 0) & (labels == 1) & (distance < FARTHEST))
 
 
 def _usual(
