@@ -155,6 +155,10 @@ def test_normals_of_a_ball_point_outwards_in_the_stack(image_right):
     np.testing.assert_allclose(cutting_angle_deg(cut.normals), np.degrees(np.arcsin(3 / 8)), atol=2)
 
 
+# depth 0.5 of the harmonic function between the radii 4.0 and 6.2 mm; in a plane it is 4.98
+BALL_MIDDLE_MM = 2 / (1 / 4.0 + 1 / 6.2)
+
+
 @pytest.fixture
 def study(tmp_path):
     """Two balls of cortex in three sections: one plain, one mirrored, one without a transform."""
@@ -226,12 +230,13 @@ def study(tmp_path):
 
 
 def depth_of_balls(centres, shift=0.0):
-    """Depth between the radii 4.0 and 6.2 mm, and NaN elsewhere."""
+    """Harmonic depth between the radii 4.0 and 6.2 mm, and NaN elsewhere."""
     affine = regular_affine(0.5, np.array([-16.0, -2.0, -8.0]))
     empty = volumes.Volume(np.zeros((64, 16, 32), np.float32), affine)
     points = empty.to_mm(np.moveaxis(np.indices(empty.data.shape), 0, -1))
     radius = np.min([np.linalg.norm(points - centre, axis=-1) for centre in centres.values()], 0)
-    depth = (6.2 + shift - radius) / 2.2
+    inner, outer = 4.0 + shift, 6.2 + shift
+    depth = (1 / np.maximum(radius, 1) - 1 / outer) / (1 / inner - 1 / outer)
     inside = (depth > 0) & (depth < 1)
     return volumes.Volume(np.where(inside, depth, np.nan).astype(np.float32), affine)
 
@@ -254,10 +259,11 @@ def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
         for side, centre in centres.items():
             own = of & (points["hemisphere"] == side).to_numpy()
             z = number * 0.02
-            inner, outer = np.sqrt(16 - z**2), np.sqrt(6.2**2 - z**2)
-            radius = np.linalg.norm((ras[own] - centre)[:, [0, 2]], axis=1)
+            radius = np.linalg.norm(ras[own] - centre, axis=1)
             # half a pixel: the discs are drawn in pixels
-            assert np.abs(radius - np.sqrt(inner * outer)).max() < 0.13
+            assert np.abs(radius - BALL_MIDDLE_MM).max() < 0.13
+            # in the plane alone, the middle would lie farther out
+            assert abs(radius.mean() - BALL_MIDDLE_MM) < 0.04
             cut_mm = 2 * np.pi * np.sqrt(25 - z**2)
             assert abs(own.sum() - cut_mm) < 1.5
 
@@ -314,8 +320,12 @@ def test_points_do_not_lie_in_tissue_that_a_person_excluded(study, tmp_path, for
     below = (points["hemisphere"] == "L") & (s_mm < centre[2] - 0.7) & (points["status"] == "ok")
     assert below.sum() > 10
     assert np.abs(points.loc[below, "depth"] - 0.5).max() < 0.01
-    radius = np.hypot(points["x_stack_um"] / 1000 - centre[0], s_mm - centre[2])
-    assert np.abs(radius[below] - np.sqrt(4.0 * 6.2)).max() < 0.15
+    radius = np.sqrt(
+        (points["x_stack_um"] / 1000 - centre[0]) ** 2
+        + (s_mm - centre[2]) ** 2
+        + (points["z_stack_um"] / 1000) ** 2
+    )
+    assert np.abs(radius[below] - BALL_MIDDLE_MM).max() < 0.15
 
 
 def test_a_point_that_has_moved_as_far_as_it_may_is_kept_only_if_asked():

@@ -19,12 +19,17 @@ from cytopipe.formats import surfaces as gifti
 from cytopipe.formats.volumes import Volume
 from cytopipe.midline.refinement import EXCLUDED, label_at, refine, tissue_share
 from cytopipe.midline.surface_cuts import Cut, Hemisphere, cut_hemispheres, cutting_angle_deg
-from cytopipe.midline.volume_depth import depth_at, read_slab
-from cytopipe.numerics.geometry import pixels_to_section, section_to_pixels, stack_to_ras
+from cytopipe.midline.volume_depth import continued, depth_at, depth_of_page, read_slab
+from cytopipe.numerics.geometry import (
+    Floats,
+    pixels_to_section,
+    section_to_pixels,
+    stack_to_ras,
+)
 from cytopipe.study import masks
 from cytopipe.study.config import Midline
 
-VERSION = 5
+VERSION = 6
 MIDDLE = 0.5
 
 
@@ -76,7 +81,7 @@ def run(
         placed[0][1].image_right if placed else "R",
         params.spacing_mm,
     )
-    slab = read_slab(depth, np.array([place.z_um / 1000 for _, place in placed]))
+    slab = continued(read_slab(depth, np.array([place.z_um / 1000 for _, place in placed])))
     segments = [segment for path in exclusion for segment in masks.read_mask(path)]
     chunk = []
     work = list(zip(placed, cuts, strict=True))
@@ -103,18 +108,26 @@ def without_excluded(
     segments: Sequence[masks.Segment],
 ) -> NDArray[np.uint8]:
     """Labels of a placed section with EXCLUDED where a person has excluded tissue."""
-    placement = place.placement
-    if not segments or placement is None:
+    if not segments:
         return page
     labels = page.copy()
     rows, columns = np.nonzero(page)
-    pixels = np.column_stack([columns, rows]).astype(np.float64)
-    section_um = pixels_to_section(pixels, section.spacing_um, section.full_spacing_um)
-    stack_um = np.column_stack([placement(section_um), np.full(len(pixels), place.z_um)])
-    points_mm = stack_to_ras(stack_um, place.image_right)
+    points_mm = pixels_to_ras(np.column_stack([columns, rows]), section, place)
     held = np.any([segment.holds(points_mm) for segment in segments], axis=0)
     labels[rows[held], columns[held]] = EXCLUDED
     return labels
+
+
+def pixels_to_ras(
+    pixels: NDArray[np.generic], section: tables.SegmentationRow, place: tables.StackRow
+) -> Floats:
+    """Stack RAS mm (n, 3) of pixels (n, 2), as column and row, of a placed section."""
+    assert place.placement is not None
+    section_um = pixels_to_section(
+        np.asarray(pixels, np.float64), section.spacing_um, section.full_spacing_um
+    )
+    stack_um = np.column_stack([place.placement(section_um), np.full(len(pixels), place.z_um)])
+    return stack_to_ras(stack_um, place.image_right)
 
 
 def points_of_section(
@@ -132,7 +145,7 @@ def points_of_section(
     ----------
     page : (rows, columns) labels 0 background, 1 gray, 2 white.
     cut : the mid-surfaces cut by the section's plane.
-    depth : of the volume around the section.
+    depth : of the volume around the section (`volume_depth.continued`).
     segments : what a person has excluded, stack RAS mm. Points do not enter it, and its border
         counts neither as pial nor as white.
     """
@@ -141,12 +154,18 @@ def points_of_section(
     spacing_um, full_um = section.spacing_um, section.full_spacing_um
     cut_um = placement.back(cut.stack_um[:, :2])
     labels = without_excluded(page, section, place, segments)
+    volume_depth = None
+    if params.target == "laplacian":
+        volume_depth = depth_of_page(
+            depth, labels, lambda pixels: pixels_to_ras(pixels, section, place)
+        )
     refined = refine(
         labels,
         section_to_pixels(cut_um, spacing_um, full_um),
         params.target,
         params.max_move_mm * 1000 / spacing_um,
         params.keep_moved,
+        volume_depth,
     )
     section_um = pixels_to_section(refined.points_px, spacing_um, full_um)
     stack_um = placement(section_um)

@@ -21,7 +21,9 @@ class _SectionPoint(Row):
     y_um: Annotated[float, "um", "section frame, after refinement"]
     refined_um: Annotated[float, "um", "distance moved by the refinement"]
     tissue_fraction: Annotated[float, "share of tissue around the point"]
-    depth: Annotated[float, "2D Laplacian depth at the point, 0 pial to 1 white; NaN outside"]
+    depth: Annotated[
+        float, "depth by the section's borders and the volume, 0 pial to 1 white; NaN outside"
+    ]
     x_stack_um: Annotated[float, "um", "stack frame"]
     y_stack_um: Annotated[float, "um", "stack frame"]
     z_stack_um: Annotated[float, "um", "stack frame"]

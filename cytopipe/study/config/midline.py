@@ -17,8 +17,9 @@ class Midline(ConfigSection):
         gt=0,
     )
     target: Literal["laplacian", "skeleton"] = field(
-        "Where points are moved: onto the skeleton, as in the paper, or by the laplacian, which "
-        "ends nearer the middle."
+        "Where points are moved: onto the skeleton, as in the paper, or by the laplacian to depth "
+        "0.5, by the borders of the section and the depth in the volume, which ends nearer the "
+        "middle."
     )
     max_move_mm: float = field(
         "The largest distance by which a point is moved.", unit="mm", source=_PAPER, ge=0
