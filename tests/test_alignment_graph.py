@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from cytopipe.alignment.graph import relax
+from cytopipe.alignment.graph import bend_per_um, relax
 from cytopipe.alignment.links import Link
 from cytopipe.alignment.stack import Place
 from cytopipe.numerics.geometry import Rigid
@@ -43,9 +43,8 @@ def links_between(
             off = middle - error(middle) + shift
             error = replace(error, x_um=error.x_um + off[0], y_um=error.y_um + off[1])
             sigma_um = max(distance * error_um, 1.0)
-            links.append(
-                Link(fixed, moving, error.then(exact), distance, True, False, 300.0, sigma_um)
-            )
+            rigid, gap_um = error.then(exact), 300.0 * distance
+            links.append(Link(fixed, moving, rigid, distance, True, False, gap_um, sigma_um))
     return links
 
 
@@ -145,3 +144,32 @@ def test_manual_pairs_and_places_are_kept() -> None:
     assert sigma_um[placed] == 0
     pair = places[SECTIONS[40]].rigid.then(places[SECTIONS[39]].rigid.inverse())
     np.testing.assert_allclose(pair(CORNERS_UM), shifted(CORNERS_UM), atol=5)
+
+
+def test_a_shift_that_all_pairs_share_shows_in_pairs_of_different_reach() -> None:
+    """Layers pull every pair by 40 um to one side, whether its sections are near or not."""
+    rng = np.random.default_rng(0)
+    true = true_places(rng)
+    exact = links_between(true, 2, 0.0, rng)
+    pulled = []
+    for link in exact:
+        to_true = replace(true[link.fixed], target="stack")
+        pull = Rigid(0.0, 40.0, 0.0, "stack", "stack")
+        rigid = link.rigid.then(to_true).then(pull).then(to_true.inverse())
+        pulled.append(replace(link, rigid=rigid))
+    for links, is_bent in ((exact, False), (pulled, True)):
+        places, sigma_um = relaxed(composed(links), links)
+        off_um = errors_um(places, true)
+        bend = bend_per_um(places, links, SIZES_UM)
+        away_um = np.array([abs(s - BASE) * 20.0 for s in SECTIONS])
+        if not is_bent:
+            assert bend < 1e-6
+            continue
+        assert off_um.max() > 500
+        estimated = np.hypot([sigma_um[s] for s in SECTIONS], bend * away_um)
+        # along one of two axes
+        ratio = off_um[away_um > 0] / (np.sqrt(2) * bend * away_um[away_um > 0])
+        assert 0.5 < np.median(ratio) < 2
+        assert (off_um <= 2 * estimated).mean() > 0.9
+        # alone, the contradictions of pairs say much less
+        assert off_um.max() > 4 * max(sigma_um.values())

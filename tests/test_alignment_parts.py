@@ -8,6 +8,7 @@ from slice_pairs import (
     COLUMNS,
     PARAMS,
     ROWS,
+    SPACING_UM,
     about_centre,
     brain_slice,
     displaced,
@@ -15,6 +16,7 @@ from slice_pairs import (
     worst_px,
 )
 
+from cytopipe.alignment.pairwise import image_registration
 from cytopipe.alignment.pairwise.pairs import align_pair
 from cytopipe.alignment.pairwise.parts import parts_of
 from cytopipe.alignment.pairwise.surf_features import features_of
@@ -99,3 +101,72 @@ def test_slides_that_were_laid_in_any_way(degrees: float, flipped: bool) -> None
     pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, params)
     assert (pair.status, pair.mirrored) == (ACCEPTED, flipped)
     assert worst_px(pair.rigid, true) < 0.3
+
+
+def pleated(
+    image: NDArray[np.float32], labels: NDArray[np.uint8], from_column: int, shift_px: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """The slice with what is right of a column moved to the left by `shift_px`, over the rest."""
+    moved_image, moved_labels = np.full_like(image, 230), np.zeros_like(labels)
+    moved_image[:, :from_column] = image[:, :from_column]
+    moved_labels[:, :from_column] = labels[:, :from_column]
+    there, tissue = image[:, from_column:], labels[:, from_column:] > 0
+    start = from_column - shift_px
+    for target, source in ((moved_image, there), (moved_labels, labels[:, from_column:])):
+        part = target[:, start : COLUMNS - shift_px]
+        part[tissue] = source[tissue]
+    return moved_image, moved_labels
+
+
+@pytest.mark.parametrize("share", [0.2, 0.35])
+def test_a_displaced_part_makes_a_pair_uncertain_and_its_error_large(share: float) -> None:
+    image, labels = brain_slice(1)
+    column = int(np.quantile(np.nonzero(labels)[1], 1 - share))
+    pair = pair_of((image, labels), pleated(image, labels, column, 8))
+    assert pair.agreement > PARAMS.min_agreement
+    assert pair.status == UNCERTAIN
+    assert pair.displaced_share == pytest.approx(share, abs=0.1)
+    assert pair.displaced_um == pytest.approx(8 * SPACING_UM, abs=SPACING_UM)
+    # the place of the section may as well be that of the part
+    assert 2 * pair.sigma_um >= pair.displaced_um
+    assert worst_px(pair.rigid, HERE) < 2  # of 8
+
+
+def test_a_part_that_is_missing_is_not_displaced() -> None:
+    image, labels = brain_slice(1)
+    column = int(np.quantile(np.nonzero(labels)[1], 0.7))
+    torn_image, torn_labels = image.copy(), labels.copy()
+    torn_image[:, column:], torn_labels[:, column:] = 230, 0
+    parts = parts_of(
+        prepared(image, labels, 1), prepared(torn_image, torn_labels, 2), HERE, PARAMS.part_um
+    )
+    assert 0.6 < parts.agreement < 0.8
+    assert parts.displaced_um == 0
+
+
+def test_a_transform_between_two_parts_is_confirmed_by_neither() -> None:
+    image, labels = brain_slice(1)
+    column = int(np.quantile(np.nonzero(labels)[1], 0.5))
+    fixed, moving = prepared(image, labels, 1), prepared(*pleated(image, labels, column, 6), 2)
+    between = Rigid(0.0, 3 * SPACING_UM, 0.0, "moving", "fixed")
+    parts = parts_of(fixed, moving, between, PARAMS.part_um)
+    assert (np.hypot(*parts.offsets_um.T) <= PARAMS.part_um).mean() > 0.8
+    assert parts.agreement < PARAMS.min_agreement
+    assert parts.displaced_um == pytest.approx(6 * SPACING_UM, abs=SPACING_UM)
+
+
+def test_layers_that_move_between_sections_do_not_pull_the_texture() -> None:
+    """The anatomy of the second section has moved by 3 pixels; its vessels and grain have not."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(ROWS, COLUMNS))
+    grain = sum(ndimage.gaussian_filter(noise, s) * s for s in (1.5, 3))
+    sections = []
+    for number, moved in ((1, 0), (2, 3)):
+        _, labels = brain_slice(1)
+        labels = np.roll(labels, moved, axis=0)
+        depth = ndimage.distance_transform_edt(labels > 0)
+        stripe = 40 * np.exp(-(((depth - 8) / 2) ** 2)) * (labels == 1)
+        stain = np.choose(labels, [0, 110, 70]) + stripe + 5 * grain / grain.std() * (labels > 0)
+        sections.append(prepared((230 - stain).astype(np.float32), labels, number))
+    rigid = image_registration.refine_texture(*sections, HERE)
+    assert worst_px(rigid, HERE) < 0.3

@@ -115,3 +115,21 @@ def test_transforms_that_no_section_follows_are_not_used() -> None:
     assert stack.pairs[4].status == UNCERTAIN
     assert all(place.certain for place in stack.places.values())
     assert max(error_px(stack, n) for n in NUMBERS) < 0.5
+
+
+def test_small_sections_whose_parts_agree_are_certain() -> None:
+    pairs = [replace(p, tissue_mm2=90.0) if 800 in p.sections else p for p in between(NUMBERS)]
+    assert all(place.certain for place in placed(pairs).places.values())
+
+
+def test_two_standard_deviations_of_a_section_reach_its_displaced_part() -> None:
+    pairs = [
+        replace(p, status=UNCERTAIN, displaced_share=0.4, displaced_um=2400.0, sigma_um=1200.0)
+        if 300 in p.sections
+        else p
+        for p in between(NUMBERS)
+    ]
+    stack = placed(pairs)
+    assert [n for n, place in stack.places.items() if not place.certain] == [300]
+    assert 2 * stack.sigma_um[300] >= 2400
+    assert max(sigma_um for n, sigma_um in stack.sigma_um.items() if n != 300) < 100

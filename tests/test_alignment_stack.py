@@ -13,7 +13,7 @@ from slice_pairs import (
     WIDTH_UM,
 )
 
-from cytopipe.alignment.acceptance import CONFLICT, contradicted, judge_in_stack
+from cytopipe.alignment.acceptance import CONFLICT, contradicted, displaced_um, judge_in_stack
 from cytopipe.alignment.handedness import (
     handedness_of,
     log_odds_of_counts,
@@ -59,6 +59,8 @@ def exact_pair(
         residual_um=90.0,
         overlap=0.9,
         agreement=1.0,
+        displaced_share=0.0,
+        displaced_um=0.0,
         tissue_mm2=900.0,
         method="features",
         status=ACCEPTED,
@@ -176,7 +178,7 @@ def test_one_wrong_pair_is_outvoted_and_not_used() -> None:
     pairs[2] = replace(pairs[2], mirrored=True, log_odds_mirrored=5.0)
     answers = handedness_of(numbers, pairs, {}, 0.05, 0.99)
     assert set(answers.values()) == {PLAIN}
-    final = judge_in_stack(pairs, is_mirrored(answers), 135.0)
+    final = judge_in_stack(pairs, is_mirrored(answers))
     assert [p.status for p in final] == [ACCEPTED] * 2 + [CONFLICT] + [ACCEPTED] * 6
     assert set(composed(0, final, is_mirrored(answers))) == set(numbers)
 
@@ -283,10 +285,19 @@ def test_the_largest_fragment_comes_first() -> None:
     assert fragments == [[200, 300, 400, 500, 600], [0, 100]]
 
 
-def test_a_section_with_little_tissue_is_uncertain_and_not_the_base() -> None:
-    numbers, true = straight(3)
+def test_a_section_with_little_tissue_is_not_the_base() -> None:
+    assert choose_base([0, 100, 200], {0: 900.0, 100: 50.0, 200: 800.0}, 100.0, 150.0) == 0
+
+
+def test_a_part_is_displaced_in_the_section_whose_pairs_all_show_it() -> None:
+    numbers, true = straight(4)
     flags = dict.fromkeys(numbers, False)
     pairs = [exact_pair(a, a + 100, true, flags) for a in numbers[:-1]]
-    pairs[1] = replace(pairs[1], tissue_mm2=100.0)
-    assert [p.status for p in judge_in_stack(pairs, flags, 150.0)] == [ACCEPTED, UNCERTAIN]
-    assert choose_base(numbers, {0: 900.0, 100: 50.0, 200: 800.0}, 100.0, 150.0) == 0
+    split = [
+        replace(p, status=UNCERTAIN, displaced_share=0.4, displaced_um=far_um)
+        for p, far_um in zip(pairs[:2], (2000.0, 2500.0), strict=True)
+    ]
+    # this pair cannot tell
+    across = replace(exact_pair(100, 300, true, flags, 2), status=UNCERTAIN)
+    shifts_um = [displaced_um(n, [*split, pairs[2], across]) for n in numbers]
+    assert shifts_um == [2000.0, 2000.0, 0.0, 0.0]

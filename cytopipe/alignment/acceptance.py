@@ -30,25 +30,27 @@ def judge_pair(confirmed: bool, overlap: float, min_overlap: float, method: str)
     return ACCEPTED if confirmed or method == PERSON else UNCERTAIN
 
 
-def judge_in_stack(
-    pairs: list[PairRow], mirrored: dict[int, bool], enough_mm2: float
-) -> list[PairRow]:
+def judge_in_stack(pairs: list[PairRow], mirrored: dict[int, bool]) -> list[PairRow]:
     """The pairs with their final statuses.
 
-    An accepted pair becomes uncertain if it has less tissue than `enough_mm2`, unless a person gave
-    the transform. A transform that contradicts the handedness of its two sections cannot be used.
+    A transform that contradicts the handedness of its two sections cannot be used.
     """
     final = []
     for pair in pairs:
-        status = pair.status
-        has_little_tissue = pair.tissue_mm2 < enough_mm2
-        if status == ACCEPTED and has_little_tissue and pair.method != PERSON:
-            status = UNCERTAIN
         differ = mirrored[pair.fixed] != mirrored[pair.moving]
-        if pair.rigid is not None and pair.mirrored != differ:
-            status = CONFLICT
-        final.append(replace(pair, status=status))
+        is_against = pair.rigid is not None and pair.mirrored != differ
+        final.append(replace(pair, status=CONFLICT if is_against else pair.status))
     return final
+
+
+def displaced_um(section: int, pairs: list[PairRow]) -> float:
+    """How far a part of a section lies from where the rest of it is placed; 0 if none does.
+
+    It is a part of this section, and not of its neighbours, if every pair shows it that can tell.
+    """
+    own = [pair for pair in pairs if section in pair.sections]
+    telling = [pair for pair in own if pair.status == ACCEPTED or pair.displaced_um > 0]
+    return min((pair.displaced_um for pair in telling), default=0.0)
 
 
 def contradicted(

@@ -25,6 +25,8 @@ _FREEDOMS = 3
 # the residual, in standard deviations, from which a pair counts less; one in ten good pairs exceeds
 # it (chi-squared with 3 degrees of freedom)
 _LARGE = 2.5
+# the median of fewer pairs may be chance. Chosen
+_ENOUGH_PAIRS = 10
 # standard deviation of a pair by a person, relative to its own: it overrules all others
 _MANUAL_FACTOR = 1e-3
 
@@ -52,8 +54,8 @@ def relax(
     -------
     places : of the same sections.
     sigma_um : standard deviation of each section's middle, in x and in y, relative to `still`; NaN
-        if no pair is redundant. An error that all pairs share (a bend of the whole stack)
-        contradicts nothing and is not included.
+        if no pair is redundant. An error that all pairs share bends the whole stack and is not
+        included; see `bend_per_um`.
     """
     free = [section for section in places if section not in still]
     pairs = [(link, {link.fixed, link.moving}) for link in links]
@@ -100,6 +102,41 @@ def relax(
             variances = derivatives[0] @ covariance[own, own] @ derivatives[0].T
             sigma_um[section] = float(np.sqrt(np.trace(variances) / 2))
     return moved, sigma_um
+
+
+def bend_per_um(
+    places: dict[int, Place], links: list[Link], sizes_um: dict[int, tuple[float, float]]
+) -> float:
+    """How far a shift that all pairs share moves the stack, x or y, over the distance along z.
+
+    Layers that move from section to section pull pairs of near sections by about as much as those
+    of distant sections, whose layers are no longer alike. A stack that follows the near ones then
+    contradicts the distant ones, always to the same side: the more, the wider the pair. A shift
+    that grows with the distance, like that of tissue sheared as a whole, contradicts nothing and
+    stays unknown. So does any shift if all pairs are equally wide: the result is 0.
+    """
+    off_um: dict[int, list[Floats]] = {}
+    gaps_um: dict[int, list[float]] = {}
+    for link in links:
+        if link.certain and not link.manual and {link.fixed, link.moving} <= set(places):
+            near, far = link.sections
+            middle_um = np.array([sizes_um[near]]) / 2
+            to_far = link.to(far)(middle_um)
+            ahead_um = places[far].rigid(to_far) - places[near].rigid(middle_um)
+            off_um.setdefault(link.distance, []).append(ahead_um[0])
+            gaps_um.setdefault(link.distance, []).append(link.gap_um)
+    enough = [distance for distance, values in off_um.items() if len(values) >= _ENOUGH_PAIRS]
+    if len(enough) < 2:
+        return 0.0
+    # medians, so that a wrong pair does not count
+    medians_um = np.array([np.median(off_um[distance], axis=0) for distance in enough])
+    slopes = np.polyfit(
+        [np.mean(gaps_um[distance]) for distance in enough],
+        medians_um,
+        1,
+        w=[np.sqrt(len(off_um[distance])) for distance in enough],
+    )[0]
+    return float(np.sqrt((slopes**2).mean()))
 
 
 def _placed(state: Floats, points_um: Floats) -> tuple[Floats, Floats]:

@@ -93,6 +93,11 @@ def _in_words(pair: PairRow, number: int, mirrored: Mapping[int, bool]) -> str:
     flag = " (mirrored)" if mirrored.get(other) else ""
     status = "" if pair.status == ACCEPTED else f", {pair.status}"
     overlap = f", overlap {pair.overlap:.2f}" if pair.status == UNCERTAIN else ""
+    if pair.displaced_um:
+        overlap += (
+            f", {pair.displaced_share:.0%} of the tissue lies {pair.displaced_um / 1000:.1f} mm "
+            "from where the rest puts it"
+        )
     return (
         f"with {other}{flag} {pair.inliers_plain} inliers as scanned, "
         f"{pair.inliers_mirrored} mirrored{status}{overlap}"

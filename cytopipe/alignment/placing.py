@@ -5,8 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cytopipe.alignment.acceptance import LITTLE_OVERLAP, contradicted, judge_in_stack
-from cytopipe.alignment.graph import relax
+from cytopipe.alignment.acceptance import (
+    LITTLE_OVERLAP,
+    contradicted,
+    displaced_um,
+    judge_in_stack,
+)
+from cytopipe.alignment.graph import bend_per_um, relax
 from cytopipe.alignment.handedness import handedness_of
 from cytopipe.alignment.links import Link, fragments_of, links_of
 from cytopipe.alignment.manual_decisions import manual_places
@@ -83,7 +88,7 @@ def place_sections(
         thickness_um = usable[0].thickness_um
         return links_of(pairs, mirrored, sizes_um, thickness_um, params.anatomy_ratio)
 
-    pairs = judge_in_stack(pairs, mirrored, enough_mm2)
+    pairs = judge_in_stack(pairs, mirrored)
     against = contradicted(as_links(pairs), sizes_um, params.part_um)
     pairs = [replace(p, status=UNCERTAIN) if p.sections in against else p for p in pairs]
     fragments = fragments_of(numbers, as_links(pairs))
@@ -113,9 +118,16 @@ def place_sections(
             apart = [number for number in apart if number not in places]
     sigma_um: dict[int, float] = {}
     if params.composition == "graph":
-        places, sigma_um = relax({base, *in_stack}, places, as_links(pairs), sizes_um)
+        still = {base, *in_stack}
+        places, sigma_um = relax(still, places, as_links(pairs), sizes_um)
+        bend = bend_per_um(places, as_links(pairs), sizes_um)
         for number, place in places.items():
+            away_um = min(abs(number - one) for one in still) * usable[0].thickness_um
             drift_um = params.drift_ratio * place.uncertain_um
-            sigma_um[number] = float(np.hypot(sigma_um[number], drift_um))
+            # the pairs of a section share this error: they all lay the same part of it
+            of_parts_um = displaced_um(number, pairs) / 2
+            sigma_um[number] = float(
+                np.linalg.norm([sigma_um[number], drift_um, bend * away_um, of_parts_um])
+            )
     of_fragment = {n: i for i, fragment in enumerate(fragments, start=1) for n in fragment}
     return PlacedStack(base, pairs, handedness, of_fragment, places, sigma_um)

@@ -60,6 +60,8 @@ def pair_by_outline(
         residual_um=np.nan,
         overlap=overlap,
         agreement=0.0,
+        displaced_share=0.0,
+        displaced_um=0.0,
         tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
         method="outline",
         status=status,

@@ -33,8 +33,14 @@ class _Fit:
     parts: Parts
 
     def is_confirmed(self, params: Alignment) -> bool:
-        enough = self.overlap >= params.min_overlap
-        return enough and self.parts.agreement > params.min_agreement
+        """Most parts of the tissue agree on it, and none of the others on another transform."""
+        is_of_most = self.parts.agreement > params.min_agreement
+        return is_of_most and self.is_explained(params) and not self.parts.displaced.any()
+
+    def is_explained(self, params: Alignment) -> bool:
+        """Most parts agree on it or on one other transform: some tissue may be displaced."""
+        share = self.parts.agreement + self.parts.displaced_share
+        return self.overlap >= params.min_overlap and share > params.min_agreement
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,16 @@ class _Attempt:
     fits: list[_Fit]  # by all methods that were tried
 
     def chosen(self, params: Alignment) -> _Fit:
-        """The fit that the parts confirm; else that of the features, else of the outline."""
+        """The fit that the parts confirm; else that of the larger part of displaced tissue.
+
+        If there is neither, that of the features, else of the outline.
+        """
         fits = {fit.method: fit for fit in self.fits}
         if self.is_confirmed(params):
             return self.fits[-1]
+        of_parts = [fit for fit in self.fits if fit.is_explained(params)]
+        if of_parts:
+            return max(of_parts, key=lambda fit: fit.parts.agreement)
         by_features = fits.get("features")
         # a consensus that lays tissue on background is chance
         if by_features is not None and by_features.overlap >= params.min_overlap:
@@ -152,7 +164,7 @@ def _pair_row(
     fixed: PreparedSection, moving: PreparedSection, fit: _Fit, distance: int, params: Alignment
 ) -> PairRow:
     """The row of a pair without the measurements of the attempts."""
-    confirmed = fit.is_confirmed(params)
+    confirmed, explained = fit.is_confirmed(params), fit.is_explained(params)
     status = judge_pair(confirmed, fit.overlap, params.min_overlap, fit.method)
     return PairRow(
         brain=fixed.row.brain,
@@ -166,10 +178,12 @@ def _pair_row(
         log_odds_mirrored=np.nan,
         mirrored=moving.is_flipped,
         **rigid_columns(fit.rigid if status in (ACCEPTED, UNCERTAIN) else None),
-        sigma_um=fit.parts.sigma_um if confirmed else np.nan,
+        sigma_um=fit.parts.sigma_um if explained else np.nan,
         residual_um=np.nan,
         overlap=fit.overlap,
         agreement=fit.parts.agreement,
+        displaced_share=fit.parts.displaced_share if explained else 0.0,
+        displaced_um=fit.parts.displaced_um if explained else 0.0,
         tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
         method=fit.method,
         status=status,

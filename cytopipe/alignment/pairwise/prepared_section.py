@@ -17,6 +17,13 @@ from cytopipe.numerics import geometry
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.sections import Section
 
+# depths that the cortex is divided into: each of six layers, of unequal thickness, spans one
+_LAYERS = 10
+# thicker gray matter, in pixels of the texture, is no cortex; its depth, and that of white matter,
+# is told apart up to the other distance. Chosen: human cortex has at most 5 mm, 20 pixels of 256 um
+_THICKEST_PX = 24
+_DEEPEST_PX = 6
+
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so results can be cached by section
 class PreparedSection:
@@ -131,13 +138,15 @@ def texture_of(
 ) -> NDArray[np.float32]:
     """The stain without the anatomy: vessels, grain, groups of cells.
 
-    The outlines of gray and white matter differ between sections that are perfectly aligned (by
-    about 0.4 mm per mm between them) and mislead a registration; vessels and grain run through.
-    Therefore the mean of each class around a pixel, over 4 pixels of the result, is subtracted, and
-    the rim of each class, where the two mix, is left out.
+    Outlines and layers differ between sections that are perfectly aligned (by about 0.4 mm per mm
+    between them) and mislead a registration: neighbours of a folded brain agree best with a shift
+    that follows its layers, always to the same side, and the stack bends. Vessels and grain run
+    through. Therefore the mean of the pixels at the same depth (`_depths`) within about 4 pixels of
+    the result is subtracted, and the rim of each class, where the two mix, is left out. Gray and
+    white matter count alike, because what is left of the layers has more contrast than the grain.
 
     `factor` is the pixel size of the texture over that of the image, at least 1. The result is 0
-    outside the tissue and has a standard deviation of 1 inside.
+    outside the tissue and has a standard deviation of 1 in each class.
     """
     shape = (max(round(labels.shape[0] / factor), 1), max(round(labels.shape[1] / factor), 1))
     # pixel centres as in `geometry.pixels_to_section`
@@ -146,15 +155,39 @@ def texture_of(
         image = cv2.GaussianBlur(image, (0, 0), factor / 2)
     image = cv2.warpAffine(image, shrink, shape[::-1], flags=cv2.INTER_LINEAR)
     labels = cv2.warpAffine(labels, shrink, shape[::-1], flags=cv2.INTER_NEAREST)
+    depths = _depths(labels)
     texture = np.zeros(shape, np.float32)
     for kind in (1, 2):
-        inside = ndimage.binary_erosion(labels == kind).astype(np.float32)
-        amount = cv2.GaussianBlur(inside, (0, 0), 4)
-        mean = cv2.GaussianBlur(image * inside, (0, 0), 4) / np.maximum(amount, 1e-3)
-        texture += (image - mean) * inside
-    values = texture[texture != 0]
-    spread = float(values.std()) if len(values) else 0.0
-    if spread == 0:
-        return texture
+        inside = ndimage.binary_erosion(labels == kind)
+        for depth in np.unique(depths[inside]):
+            here = (inside & (depths == depth)).astype(np.float32)
+            amount = cv2.GaussianBlur(here, (0, 0), 4)
+            mean = cv2.GaussianBlur(image * here, (0, 0), 4) / np.maximum(amount, 1e-6)
+            texture += (image - mean) * here
+        spread = float(texture[inside].std()) if inside.any() else 0.0
+        if spread > 0:
+            texture[inside] /= spread
     # clipped, so that a fold or a bubble does not outweigh everything else
-    return np.asarray(np.clip(texture / spread, -4, 4), np.float32)
+    return np.asarray(np.clip(texture, -4, 4), np.float32)
+
+
+def _depths(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """A number for each pixel: those of one class with equal numbers lie at the same depth.
+
+    In the cortex, the depth is the share of the way from the surface to white matter, because
+    layers are as thick as the cortex is. Elsewhere it is the distance from the border of the class.
+    """
+    from_surface, from_white, from_gray = (
+        cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+        # OpenCV's infinity, where there is no border, must not be added to anything
+        .clip(max=max(labels.shape) * 2)
+        for mask in (labels > 0, labels != 2, labels != 1)
+    )
+    thickness = from_surface + from_white
+    share = from_surface / np.maximum(thickness, 1e-6)
+    in_cortex = (labels == 1) & (thickness < _THICKEST_PX)
+    to_border = np.where(labels == 2, from_gray, from_surface)
+    layers = np.minimum(share * _LAYERS, _LAYERS - 1).astype(np.int64)
+    return np.where(
+        in_cortex, layers, _LAYERS + np.minimum(to_border, _DEEPEST_PX).astype(np.int64)
+    )
