@@ -56,7 +56,7 @@ def test_pair_recovers_a_known_displacement(
     params = PARAMS.model_copy(update={"refine": refine})
     pair = align_pair(fixed, moving, features_of(fixed, 0.0, PARAMS), 1, params)
     assert (pair.status, pair.method, pair.mirrored) == (ACCEPTED, method, flipped)
-    assert worst_px(pair.rigid, true) < (0.3 if refine == "none" else 0.05)
+    assert worst_px(pair.rigid, true) < (0.3 if refine == "none" else 0.06)
     assert pair.overlap > 0.97
     winner, loser = pair.inliers_plain, pair.inliers_mirrored
     if flipped:
