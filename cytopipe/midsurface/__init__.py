@@ -8,7 +8,7 @@ does not change the topology and closes what is open.
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from cytopipe import logs, provenance, threads
 from cytopipe.files import InputError, Output
 from cytopipe.formats import surfaces as gifti
 from cytopipe.formats import tables, volumes
-from cytopipe.midsurface.alarms import LostCortex, doubts, lost_cortex
+from cytopipe.midsurface.alarms import LostCortex, lost_cortex, questioned
 from cytopipe.midsurface.cleaning import fill_cavities, fill_pits, mend_cortex
 from cytopipe.midsurface.hemispheres import separate
 from cytopipe.midsurface.measures import thickness as streamline_thickness
@@ -37,7 +37,7 @@ from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import Midsurface
 from cytopipe.study.declarations import Hemispheres
 
-VERSION = 5
+VERSION = 6
 SIDES = {"L": 1, "R": 2}
 # background around a hemisphere's box; at least the layer of the depth's continuation; chosen
 MARGIN_VOXELS = 3
@@ -98,7 +98,9 @@ def run(
     for name, side in present.items():
         if (own := supplied[name]) is not None:
             check_place(own[0], side_volume, side, supplied_surfaces[0].parent, name)
-    unassigned_mm3 = float(((data > 0) & (sides == 0)).sum() * np.prod(labels.voxel_mm))
+    voxel_mm3 = float(np.prod(labels.voxel_mm))
+    unassigned_mm3 = float(((data > 0) & (sides == 0)).sum() * voxel_mm3)
+    unassigned_share = unassigned_mm3 / (float((data > 0).sum()) * voxel_mm3)
     logs.info(f"{brain}: {unassigned_mm3:.0f} mm3 of tissue belong to no hemisphere")
     whole_depth = np.full(sides.shape, np.nan, np.float32)
     rows = [
@@ -118,7 +120,8 @@ def run(
         gifti.write_map(result.thickness_mm, thickness[name], name)
         gifti.write_map(result.curvature_per_mm, curvature[name], name)
         logs.info(f"{brain} {name}: {len(surface.vertices)} vertices, {surface.status}")
-        rows.append(_surface_row(brain, name, result, unassigned_mm3, params))
+        row = _surface_row(brain, name, result, unassigned_mm3, params)
+        rows.append(questioned(row, unassigned_share, params))
     volumes.write(volumes.Volume(whole_depth, labels.affine), depth)
     volumes.write(side_volume, hemispheres)
     tables.write_rows(tables.SurfaceRow, sorted(rows, key=lambda row: row.hemisphere), table)
@@ -249,7 +252,7 @@ def _surface_row(
     relative = lengths / params.edge_mm
     area_mm2 = meshes.area(surface.vertices, surface.faces)
     thickness_mm = float(np.nanmedian(result.thickness_mm))
-    row = tables.SurfaceRow(
+    return tables.SurfaceRow(
         brain=brain,
         hemisphere=hemisphere,
         components=int(meshes.component_labels(surface.faces).max()) + 1,
@@ -271,7 +274,3 @@ def _surface_row(
         lost_places=result.lost.places,
         status=surface.status,
     )
-    if row.is_ok and (reasons := doubts(row, params)):
-        reasons.append(surface.status.removeprefix("ok").removeprefix(", "))
-        return replace(row, status=f"doubtful: {'; '.join(filter(None, reasons))}")
-    return row

@@ -1,6 +1,6 @@
 """An alarm that needs no truth: gray matter that no mid-surface runs through."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -73,9 +73,19 @@ def lost_cortex(gray: Mask, depth: Volume, vertices: Floats, far_mm: float) -> L
     return LostCortex(float(far.mean()), float(buried.mean()), "; ".join(places))
 
 
-def doubts(row: SurfaceRow, params: Midsurface) -> list[str]:
-    """What speaks against a surface, in words."""
+def questioned(row: SurfaceRow, unassigned_share: float, params: Midsurface) -> SurfaceRow:
+    """The row, with the status `doubtful` and the reasons if something speaks against the surface.
+
+    Parameters
+    ----------
+    unassigned_share : of the brain's tissue, in no hemisphere.
+    """
     reasons = []
+    if unassigned_share > params.most_unassigned:
+        reasons.append(
+            f"{unassigned_share:.1%} of the tissue, {row.unassigned_mm3:.0f} mm3, belongs to no "
+            "hemisphere"
+        )
     if row.buried_share > params.most_buried:
         reasons.append(
             f"{row.buried_share:.1%} of the gray matter is buried more than {params.lost_mm:g} mm "
@@ -86,4 +96,7 @@ def doubts(row: SurfaceRow, params: Midsurface) -> list[str]:
             f"{row.lost_share:.1%} of the gray matter lies more than {params.lost_mm:g} mm from "
             "the surface"
         )
-    return reasons
+    if not (row.is_ok and reasons):
+        return row
+    reasons.append(row.status.removeprefix("ok").removeprefix(", "))
+    return replace(row, status=f"doubtful: {'; '.join(filter(None, reasons))}")

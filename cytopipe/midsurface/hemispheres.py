@@ -9,6 +9,8 @@ from scipy import ndimage, optimize
 from cytopipe.files import InputError
 from cytopipe.formats.volumes import Volume
 from cytopipe.numerics.geometry import Floats
+from cytopipe.numerics.potential import potential
+from cytopipe.numerics.sulci import distance_from_white
 from cytopipe.study.config import Midsurface
 from cytopipe.study.declarations import Hemispheres
 
@@ -17,11 +19,8 @@ POINTS = 20_000
 # a plane is looked for within each of these in turn. Without a limit, a plane that halves a single
 # hemisphere, or a brain without a frontal lobe, mirrors it best; chosen, not measured
 TILTS_DEG = (15.0, 35.0, 60.0)
-# the weight of the distance to the plane against the distance to the gray-white border, both in mm.
-# With less, the border leaves the plane in the corpus callosum: of the head, 1.9 cm3 of gray matter
-# go to the wrong side with 0.1, 1.2 cm3 with 0.4, 0.7 cm3 with 1. With more, it leaves the fissure
-# where the brain is bent: of the demo's brains, none up to 0.4, 0.1 cm3 with 0.7
-PLANE_WEIGHT = 0.4
+# the potential in the white matter is computed for blocks of about this size; chosen
+POTENTIAL_MM = 1.0
 
 Sides = NDArray[np.uint8]
 
@@ -48,13 +47,16 @@ class Plane:
 
 
 def separate(tissue: Volume, params: Midsurface, declared: Hemispheres = "") -> Sides:
-    """Hemisphere of each tissue voxel: 0 background, 1 left, 2 right (larger R).
+    """Hemisphere of each tissue voxel: 0 none, 1 left, 2 right (larger R).
 
-    Within `band_mm` of the plane of mirror symmetry, fronts grow from both sides: through white
-    matter first, and from there into the cortex. A gyrus that crosses the plane is reached through
-    its own white matter, so that the border follows the fissure; only the corpus callosum is cut
-    near the plane. Voxels of `plane_only_from_mm` or more do not show the fissure, and the plane
-    itself is the border. What the border cuts off belongs to neither side.
+    The plane of mirror symmetry only tells what is certain: tissue farther from it than `band`.
+    Within the band, white matter belongs to the hemisphere that it is better joined to: the one
+    whose electric potential it is nearer to, if tissue beyond the band is held at 0 and 1. That is
+    the corpus callosum, cut where half of the potential has fallen, and nothing else. Gray matter
+    belongs to the white matter that it is nearer to along a path through gray matter, so that the
+    border follows the fissure, and the middle of fused banks, wherever they run. The callosum is no
+    such white matter, because it touches the outer face of the gyri above it. What cannot be told,
+    or is cut off, belongs to neither side.
 
     Parameters
     ----------
@@ -75,7 +77,7 @@ def separate(tissue: Volume, params: Midsurface, declared: Hemispheres = "") -> 
     bridges = []
     for tilt_deg in TILTS_DEG:
         plane = symmetry_plane(coarse, tilt_deg)
-        bridges.append((bridge(coarse, _divided(coarse, plane, params.band_mm)), plane))
+        bridges.append((bridge(coarse, _divided(coarse, plane, params)), plane))
         if bridges[-1][0] <= params.widest_bridge:
             break
     width, plane = min(bridges, key=lambda pair: pair[0])
@@ -86,11 +88,7 @@ def separate(tissue: Volume, params: Midsurface, declared: Hemispheres = "") -> 
             "one hemisphere or an incomplete brain: write left, right or both into the column "
             "hemispheres of config/brains.tsv"
         )
-    if float(tissue.voxel_mm[0]) >= params.plane_only_from_mm:
-        sides = np.where(inside, np.where(plane.distances(tissue) < 0, 1, 2), 0).astype(np.uint8)
-    else:
-        sides = _divided(tissue, plane, params.band_mm)
-    return _without_loose_parts(sides)
+    return _without_loose_parts(_divided(tissue, plane, params))
 
 
 def symmetry_plane(coarse: Volume, most_tilt_deg: float) -> Plane:
@@ -148,29 +146,34 @@ def bridge(tissue: Volume, sides: Sides) -> float:
     return faces / float(max(voxels, 1)) ** (2 / 3)
 
 
-def _divided(tissue: Volume, plane: Plane, band_mm: float) -> Sides:
-    """The sides of the plane, with the border of a watershed within the band."""
-    from skimage import segmentation
-
+def _divided(tissue: Volume, plane: Plane, params: Midsurface) -> Sides:
+    """The sides that white and gray matter belong to, whatever lies near the plane."""
     voxel_mm = float(tissue.voxel_mm[0])
     inside = tissue.data > 0
     distances = plane.distances(tissue)
     sides = np.where(inside, np.where(distances < 0, 1, 2), 0).astype(np.uint8)
-    # cropped to the band: on the whole volume the watershed takes minutes at 0.3 mm
-    near = np.abs(distances) < band_mm + 2 * voxel_mm
-    boxes = ndimage.find_objects((near & inside).astype(np.uint8))
-    if not boxes:
+    if not inside.any():
         return sides
-    where = boxes[0]
-    away = np.abs(distances[where])
-    markers = np.where(away > band_mm, sides[where], 0)
-    white = tissue.data[where] == 2
-    ground = ndimage.distance_transform_edt(~white, sampling=voxel_mm)
-    ground -= ndimage.distance_transform_edt(white, sampling=voxel_mm)
-    ground -= PLANE_WEIGHT * away
-    flooded = segmentation.watershed(ground, markers, mask=inside[where] & near[where])
-    kept = near[where] & (flooded > 0)
-    sides[where][kept] = flooded[kept]
+    away = np.abs(distances)
+    band_mm = params.band * float(away[inside].max())
+    # cropped to the band, because everything beyond it is certain
+    where = ndimage.find_objects((inside & (away < band_mm + 2 * voxel_mm)).astype(np.uint8))[0]
+    labels = tissue.data[where]
+    certain = np.where(away[where] > band_mm, sides[where], 0).astype(np.uint8)
+    parts, _ = ndimage.label(labels == 2)
+    joined = np.isin(parts, np.unique(parts[certain > 0])) & (labels == 2)
+    rightness = potential(joined, certain, max(1, round(POTENTIAL_MM / voxel_mm)))
+    distance = []
+    for side, belongs in ((1, rightness < params.callosum), (2, rightness > 1 - params.callosum)):
+        source = (certain == side) | (joined & belongs)
+        through = np.where(source, 2, np.where((labels > 0) & ~joined & (certain == 0), 1, 0))
+        distance.append(distance_from_white(through.astype(np.uint8)))
+    left, right = distance
+    clear = params.clear_mm / voxel_mm
+    unclear = (np.minimum(left, right) > clear) & (np.abs(left - right) < clear)
+    divided = np.where(joined, np.where(rightness < 0.5, 1, 2), np.where(left <= right, 1, 2))
+    divided[unclear & ~joined] = 0
+    sides[where] = np.where(certain > 0, certain, np.where(labels > 0, divided, 0))
     return sides
 
 

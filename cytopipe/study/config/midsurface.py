@@ -6,8 +6,25 @@ from cytopipe.study.config.base import ConfigSection, field
 class Midsurface(ConfigSection):
     """The method of CytoNet, section 3.2, which gives only the edge length."""
 
-    band_mm: float = field(
-        "The border between the hemispheres may lie at most this far from the symmetry plane.",
+    band: float = field(
+        "Tissue farther from the symmetry plane than this belongs to its side; of the distance of "
+        "the farthest tissue. In a human brain 0.3 is 20 mm, and the cortex crosses the plane by "
+        "up to 14 mm.",
+        gt=0,
+        lt=1,
+    )
+    callosum: float = field(
+        "The potential in the white matter is 0 in the left hemisphere and 1 in the right one. "
+        "Where it differs from both by more than this, the white matter is that of the corpus "
+        "callosum, on which no cortex lies. Of one person's gray matter, 0.1 cm3 went to the wrong "
+        "side with 0.25 to 0.3, 0.2 cm3 with 0.4, 0.9 cm3 with 0.5.",
+        gt=0,
+        le=0.5,
+    )
+    clear_mm: float = field(
+        "Gray matter farther than this from the white matter of both hemispheres must be nearer to "
+        "one of them by this much; otherwise it belongs to neither. No cortex is as thick; the "
+        "strands below the callosum lie farther from any gyrus.",
         unit="mm",
         gt=0,
     )
@@ -20,12 +37,6 @@ class Midsurface(ConfigSection):
         "single hemisphere that is cut in two has 0.98 to 1.44. Brain stem and cerebellum add to "
         "it where they are not excluded.",
         gt=0,
-    )
-    plane_only_from_mm: float = field(
-        "From this voxel size on, the symmetry plane alone separates the hemispheres, because the "
-        "fissure is no longer visible.",
-        unit="mm",
-        ge=0,
     )
     laplace_tolerance: float = field(
         "The largest error of the depth, which runs from 0 to 1.", gt=0, le=0.01
@@ -140,6 +151,13 @@ class Midsurface(ConfigSection):
         "A surface is doubtful if a larger share of the gray matter is lost. Thick crowns and "
         "poles have a share of 0.008 on fsaverage5 and of 0.016 on one person's folds; surfaces "
         "without the walls of deep sulci had 0.031 and 0.090.",
+        ge=0,
+        le=1,
+    )
+    most_unassigned: float = field(
+        "Both surfaces are doubtful if a larger share of the tissue belongs to no hemisphere. "
+        "Whole brains have a share of 0 to 0.0005; those whose parts hang together no more had "
+        "0.013 to 0.05. 0.005 of a human brain is the volume of a gyrus.",
         ge=0,
         le=1,
     )
