@@ -11,7 +11,10 @@ from trust import alarms, page, panel, verdicts
 from trust.disturbances import DISTURBANCES, KINDS
 from trust.page import Line
 
+from cytopipe.coordinates.checks import DICE
+from cytopipe.coordinates.orientation import MIRRORED, TURNED
 from cytopipe.formats import tables
+from cytopipe.formats.tables.brain_rows import FAILED, OK
 from cytopipe.numerics.geometry import Rigid
 from cytopipe.segmentation.section import REMARKS
 from cytopipe.study import config as study_config
@@ -99,6 +102,37 @@ def test_an_alarm_counts_only_for_the_result_of_which_it_speaks() -> None:
     assert result.verdict == verdicts.SAID
     result.judge("white Dice 0.2", [])
     assert result.verdict == verdicts.SILENT
+
+
+def test_a_failed_check_speaks_of_coordinates_or_of_sides(tmp_path: Path) -> None:
+    def checks(*failed: str) -> None:
+        rows = [
+            table_rows.row(tables.CheckRow, check=name, status=FAILED if name in failed else OK)
+            for name in (DICE, MIRRORED, TURNED, "on its own side of the midline", "there and back")
+        ]
+        tables.write_rows(
+            tables.CheckRow, rows, tmp_path / "results" / "coordinates" / "B01" / "checks.parquet"
+        )
+
+    surfaces = [
+        table_rows.row(tables.SurfaceRow, hemisphere=side, status=status)
+        for side, status in (("L", "ok"), ("R", "doubtful: lost cortex"))
+    ]
+    path = tmp_path / "results" / "midsurface" / "B01" / "surfaces.parquet"
+    tables.write_rows(tables.SurfaceRow, surfaces[:1], path)
+    for failed, of_coordinates, of_sides in (
+        ((), 0, 0),
+        (("on its own side of the midline",), 0, 1),
+        (("there and back",), 1, 0),
+        ((MIRRORED,), 1, 1),
+        ((DICE, "there and back"), 2, 1),
+    ):
+        checks(*failed)
+        assert len(alarms.about_coordinates(tmp_path, "B01")) == of_coordinates
+        assert len(alarms.about_sides(tmp_path, "B01")) == of_sides
+    tables.write_rows(tables.SurfaceRow, surfaces, path)
+    assert alarms.about_surfaces(tmp_path, "B01", "L") == []
+    assert alarms.about_surfaces(tmp_path, "B01") == ["surface R: doubtful: lost cortex"]
 
 
 def test_every_case_that_once_failed_silently_is_a_row() -> None:
