@@ -54,10 +54,9 @@ def about_coordinates(folder: Path, brain: str) -> list[str]:
 
 
 def about_sides(folder: Path, brain: str) -> list[str]:
-    """Checks not passed, and doubtful surfaces, that speak of left and right."""
+    """Checks not passed that speak of left and right."""
     concerned = (*_OF_SIDES, *WITHOUT_A_COORDINATE, "correlation with the template")
-    checks = [row for row in _open_checks(folder, brain) if row.check.startswith(concerned)]
-    return _words(checks) + about_surfaces(folder, brain)
+    return _words(row for row in _open_checks(folder, brain) if row.check.startswith(concerned))
 
 
 def about_surfaces(folder: Path, brain: str, hemispheres: Sequence[str] = "LR") -> list[str]:
