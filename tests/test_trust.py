@@ -124,7 +124,8 @@ def test_a_failed_check_speaks_of_coordinates_or_of_sides(tmp_path: Path) -> Non
         ((), 0, 0),
         (("on its own side of the midline",), 0, 1),
         (("there and back",), 1, 0),
-        ((MIRRORED,), 1, 1),
+        ((MIRRORED,), 0, 1),
+        ((TURNED,), 1, 1),
         ((DICE, "there and back"), 2, 1),
     ):
         checks(*failed)

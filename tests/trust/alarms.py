@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.coordinates.checks import WITHOUT_A_COORDINATE
+from cytopipe.coordinates.orientation import MIRRORED
 from cytopipe.formats import tables
 
 # how labels can be wrong: tissue called slide, slide called tissue, gray matter called white matter
@@ -28,8 +29,8 @@ REMARKS: dict[str, set[str]] = {
     "white by neighbours": {MATTER},
     "white outside": {MATTER},
 }
-# checks of `cytopipe.coordinates.checks` that speak of sides alone
-_OF_SIDES = ("on its own side of the midline", "the same, worst section")
+# checks of `cytopipe.coordinates` that speak of left and right alone
+_OF_SIDES = (MIRRORED, "on its own side of the midline", "the same, worst section")
 
 
 def main_fault(labels: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> str:

@@ -269,6 +269,9 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
     missed, unmarked = _missed(folder, brain, truth, points)
     lost, unexplained = _lost_volume(folder, brain, truth)
     about_coordinates = alarms.about_coordinates(folder, brain)
+    about_sides = alarms.about_sides(folder, brain)
+    if swapped > _SWAPPED:  # a coordinate on the wrong side is far off
+        about_coordinates += [word for word in about_sides if word not in about_coordinates]
     about_surfaces = alarms.about_surfaces(folder, brain)
     coverage = limit("coverage")
     if unmarked <= coverage:
@@ -294,7 +297,7 @@ def _coordinates(folder: Path, brain: str, result: Outcome) -> None:
             100 * swapped,
             "%",
             100 * _SWAPPED,
-            alarms.about_sides(folder, brain),
+            about_sides,
         ),
         ("midline missed", 100 * missed, "%", 100 * coverage, about_surfaces),
         ("volume lost", 100 * lost, "%", 100 * coverage, about_volume),
