@@ -18,7 +18,6 @@ from cytopipe import provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats.downsampling import ReadWindow
 from cytopipe.formats.images import invert, open_pyramid
-from cytopipe.formats.images.description import ImageDescription
 from cytopipe.formats.images.pyramid import Pyramid, open_reader
 from cytopipe.formats.pyramid_writer import checksum, write_pyramid_by_windows
 from cytopipe.logs import info
@@ -27,8 +26,6 @@ from cytopipe.study.sections import Section
 
 VERSION = 2
 
-# a bound of memory, which holds three copies of a decoded strip, tile or chunk
-_SEGMENT_BYTES = 5 * 10**8
 # a bound of memory for a band of whole rows of tiles of both the scan and the copy
 _BAND_BYTES = 2**28
 
@@ -53,7 +50,7 @@ def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> 
     with open_reader(image) as reader:
         description = reader.description
         description.check_spacing(section.spacing_um)
-        refuse_large_segments(description)
+        description.check_segments()
         scan = Pyramid(reader, section.spacing_um)
         shape = scan.levels[0].height, scan.levels[0].width
         size = f"{shape[0]} rows, {shape[1]} columns"
@@ -98,22 +95,6 @@ def read_by_bands(scan: Pyramid, segment_rows: int, tile: int, dark: bool) -> Re
         return bands[start][row - start : row - start + rows, column : column + columns]
 
     return read_window
-
-
-def refuse_large_segments(description: ImageDescription) -> None:
-    """Raise InputError if a part that can only be decoded as a whole does not fit into memory."""
-    if description.decoded_whole:
-        return  # the rule asks for enough memory for the whole image
-    level = description.levels[0]
-    size = math.prod(level.segment) * description.channels * description.dtype.itemsize
-    if size > _SEGMENT_BYTES:
-        path = description.path
-        raise InputError(
-            f"{path}: {level.segment[0]} x {level.segment[1]} px, {size / 1e9:.1f} GB, are "
-            f"compressed ({level.codec}) as one piece; write it with tiles, for example with "
-            f"`vips tiffsave {path.name} tiled.tif --tile --compression deflate --bigtiff`, and "
-            "name that file instead"
-        )
 
 
 def verify(pyramid: Path, spacing_um: float, checksums: list[int], tile: int) -> None:

@@ -113,7 +113,7 @@ def test_a_bids_data_set(tmp_path: Path, capsys) -> None:
             scan(data / subject / "micr" / f"{name}.ome.tif")
     plain(data / "sub-01" / "micr" / "sub-01_sample-B2s0420_BF.tif")
     (data / "sub-01" / "micr" / "sub-01_sample-B2s0420_stain-nissl_PLI.tif").touch()
-    fields = {"PixelSize": [0.064, 0.064], "PixelSizeUnits": "mm", "SliceThickness": 0.02}
+    fields = {"PixelSize": [0.064, 0.064], "PixelSizeUnits": "mm", "SliceThickness": 20}
     (data / "sub-01" / "sub-01_BF.json").write_text(json.dumps(fields))
     own = {"PixelSize": [32, 32], "PixelSizeUnits": "um", "SliceThickness": 20}
     sidecar = data / "sub-01" / "micr" / "sub-01_sample-B2s0420_BF.json"
@@ -129,6 +129,16 @@ def test_a_bids_data_set(tmp_path: Path, capsys) -> None:
     ]
     assert Path(rows[0].image).is_absolute()
     assert add(tmp_path / "study", "--bids", data, "--thickness-um", 20, brain="02") == 0
+
+
+@pytest.mark.parametrize(("unit", "size"), [("mm", 0.064), ("um", 64), ("nm", 64_000)])
+def test_bids_states_thickness_in_um_whatever_the_unit(tmp_path: Path, unit, size) -> None:
+    plain(tmp_path / "sub-01" / "micr" / "sub-01_sample-0015_BF.tif")
+    fields = {"PixelSize": [size, size], "PixelSizeUnits": unit, "SliceThickness": 20}
+    (tmp_path / "sub-01" / "sub-01_BF.json").write_text(json.dumps(fields))
+    assert add(tmp_path / "study", "--bids", tmp_path) == 0
+    (row,) = read_sections(tmp_path / "study" / "config" / "sections.tsv")
+    assert (row.spacing_um, row.thickness_um) == (64.0, 20.0)
 
 
 @pytest.mark.parametrize(

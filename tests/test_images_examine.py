@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -17,7 +16,6 @@ from PIL import Image
 
 from cytopipe.files import InputError
 from cytopipe.formats.images import examine, halve, open_pyramid, write_pyramid
-from cytopipe.formats.images.pyramid import Pyramid, open_reader
 from cytopipe.formats.images.tiff import TiffReader
 
 FOREIGN = Path(__file__).parent / "foreign_images"
@@ -164,35 +162,6 @@ def test_a_lost_chunk_is_refused(tmp_path, name):
             pyramid.read_window(0, 10, 60, 10, 10)
 
 
-def test_black_chunks_may_be_left_out(tmp_path):
-    image = np.zeros((200, 260), np.uint8)
-    image[:100, :130] = scene()
-    root = zarr.open_group(tmp_path / "a.ome.zarr", mode="w", zarr_format=3)
-    for number, level in enumerate([image, halve(image)]):
-        array = root.create_array(str(number), shape=level.shape, dtype="u1", chunks=(32, 32))
-        array[:] = level
-    step = {"type": "scale", "scale": [1.0, 1.0]}
-    root.attrs["ome"] = {
-        "version": "0.5",
-        "multiscales": [
-            {
-                "axes": [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}],
-                "datasets": [
-                    {"path": "0", "coordinateTransformations": [step]},
-                    {
-                        "path": "1",
-                        "coordinateTransformations": [{"type": "scale", "scale": [2.0, 2.0]}],
-                    },
-                ],
-            }
-        ],
-    }
-    assert not (tmp_path / "a.ome.zarr/0/c/6/8").exists()
-    assert examine(tmp_path / "a.ome.zarr").spacing_um is None
-    with open_pyramid(tmp_path / "a.ome.zarr", 3.0) as pyramid:
-        assert np.array_equal(pyramid.read_level(0), image)
-
-
 def test_a_damaged_chunk_raises_an_error(tmp_path):
     path = copy_of("gray-04.ome.zarr", tmp_path)
     (path / "s0/0/0").write_bytes(b"not a chunk")
@@ -313,17 +282,6 @@ def test_cmyk_jpeg_is_not_taken_for_alpha(tmp_path):
 def test_an_unknown_format_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"anything")
     refused(tmp_path / name, "not a known image format; convert it to")
-
-
-def test_alpha_is_dropped(tmp_path):
-    color = np.random.default_rng(0).integers(0, 255, (40, 50, 4), np.uint8)
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(color))
-    tifffile.imwrite(tmp_path / "a.tif", color, photometric="rgb", extrasamples=["unassalpha"])
-    for name in ("a.png", "a.tif"):
-        assert examine(tmp_path / name).channels == 3
-        with open_reader(tmp_path / name) as reader:
-            gray = Pyramid(reader, 1.0).read_level(0)
-        assert np.abs(gray - color[..., :3] @ [0.299, 0.587, 0.114]).max() <= 0.5 + 1e-9
 
 
 # --- how a study uses it

@@ -68,7 +68,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
             folder.mkdir(parents=True, exist_ok=True)
         write_pyramid(full, scan, 128, 512)
         shutil.copy(scan, micr / name)
-    sidecar = {"PixelSize": [0.128] * 2, "PixelSizeUnits": "mm", "SliceThickness": 0.02}
+    sidecar = {"PixelSize": [0.128] * 2, "PixelSizeUnits": "mm", "SliceThickness": 20}
     (study.folder / "bids" / "sub-22" / "sub-22_BF.json").write_text(json.dumps(sidecar))
     return study
 

@@ -12,7 +12,7 @@ from foreign_images.scene import color_scene, scene
 
 from cytopipe import pyramids
 from cytopipe.files import InputError
-from cytopipe.formats.images import examine, halve, open_pyramid
+from cytopipe.formats.images import description, examine, halve, open_pyramid
 from cytopipe.formats.images.tiff import TiffReader
 from cytopipe.formats.pyramid_writer import level_spacings
 from cytopipe.numerics.geometry import pixels_to_section
@@ -77,6 +77,7 @@ def test_files_of_other_programs_are_copied(tmp_path, path):
 @pytest.mark.parametrize("channels", [3, 4])
 def test_color_becomes_luma(tmp_path, channels):
     color = np.random.default_rng(1).integers(0, 256, (40, 50, channels), np.uint8)
+    color[..., 3:] = 255
     tifffile.imwrite(tmp_path / "scan.tif", color, photometric="rgb")
     expected = color[..., :3] @ [0.299, 0.587, 0.114]
     # half a gray value of rounding, and the rounding error of the weights
@@ -233,7 +234,7 @@ def test_each_part_of_a_scan_is_decoded_once(tmp_path, monkeypatch, options):
 
 
 def test_a_single_compressed_strip_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(pyramids, "_SEGMENT_BYTES", 1000)
+    monkeypatch.setattr(description, "_SEGMENT_BYTES", 5000)
     tifffile.imwrite(tmp_path / "scan.tif", smooth(), compression="zlib", rowsperstrip=70)
     with pytest.raises(InputError, match=r"as one piece; write it with tiles.*vips tiffsave"):
         make(tmp_path / "scan.tif", tmp_path)

@@ -2,12 +2,29 @@
 
 import math
 
-# OME-XML writers use both micro signs; OME-Zarr spells units out
+_PREFIXES = (
+    ("Y", "yotta", 24), ("Z", "zetta", 21), ("E", "exa", 18), ("P", "peta", 15), ("T", "tera", 12),
+    ("G", "giga", 9), ("M", "mega", 6), ("k", "kilo", 3), ("h", "hecto", 2), ("da", "deca", 1),
+    ("", "", 0), ("d", "deci", -1), ("c", "centi", -2), ("m", "milli", -3), ("µ", "micro", -6),
+    ("n", "nano", -9), ("p", "pico", -12), ("f", "femto", -15), ("a", "atto", -18),
+    ("z", "zepto", -21), ("y", "yocto", -24),
+)  # fmt: skip
+_INCH_UM = 25_400.0
+# All units of length of OME-XML (UnitsLength, by symbols) and of OME-Zarr (spelled out), and what
+# programs write besides. Two signs look like µ, and two like the one of the angstrom.
 LENGTH_UM = {
-    "nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3,
-    "cm": 1e4, "m": 1e6, "inch": 25_400.0,
-    "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6,
+    **{f"{symbol}m": 10.0 ** (power + 6) for symbol, _, power in _PREFIXES},
+    **{f"{name}meter": 10.0 ** (power + 6) for _, name, power in _PREFIXES},
+    "um": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0,
+    "\u00c5": 1e-4, "\u212b": 1e-4, "angstrom": 1e-4,
+    "in": _INCH_UM, "inch": _INCH_UM, "thou": _INCH_UM / 1000, "li": _INCH_UM / 12,
+    "pt": _INCH_UM / 72, "ft": 12 * _INCH_UM, "foot": 12 * _INCH_UM,
+    "yd": 36 * _INCH_UM, "yard": 36 * _INCH_UM, "mi": 63_360 * _INCH_UM, "mile": 63_360 * _INCH_UM,
+    "ua": 149_597_870_700e6, "ly": 9_460_730_472_580_800e6,
+    "pc": 3.085677581491367e22, "parsec": 3.085677581491367e22,
 }  # fmt: skip
+# units by which a file says that it knows no length
+NO_LENGTH = ("pixel", "pixels", "reference frame")
 
 # ratios of confused units
 _RATIOS = (

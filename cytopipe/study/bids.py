@@ -85,7 +85,8 @@ def scans_of(folder: Path, brain: str) -> list[Scan]:
                 path,
                 int(numbers[-1]),
                 _square_um(values.get("PixelSize"), unit, path, source),
-                _length(values.get("SliceThickness"), unit, path, source),
+                # always in um, whatever PixelSizeUnits says (BIDS, sidecar of microscopy)
+                _length(values.get("SliceThickness"), "um", path, source),
                 source,
             )
         )
@@ -123,7 +124,7 @@ def sidecar(path: Path, root: Path) -> tuple[dict[str, Any], list[Path]]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); correct it") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: is not a JSON object {{...}}; correct it")
@@ -153,10 +154,11 @@ def _length(
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    value_um = length_um(float(value), unit) if is_number else math.nan
+    # an integer of JSON may exceed all floating-point numbers
+    value_um = length_um(float(value), unit) if is_number and abs(value) < 1e300 else math.nan
     if not 0 < value_um < math.inf:
         raise InputError(
-            f"{path.name}: {name} is {value!r} {unit or 'without PixelSizeUnits'} in {source}; "
-            "give positive numbers, and PixelSizeUnits of mm, um or nm"
+            f"{path.name}: {name} is {value!r:.40} {unit or 'without PixelSizeUnits'} in {source}; "
+            "give positive numbers, and PixelSizeUnits of mm, um or nm (SliceThickness is in um)"
         )
     return value_um

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from cytopipe.files import InputError
+from cytopipe.formats.units import LENGTH_UM, NO_LENGTH
 
 SHEET = "config/sections.tsv"
 CONVERT = "convert it to 8 or 16 bit gray or RGB"
+# a bound of memory, which holds three copies of a decoded strip, tile or chunk
+_SEGMENT_BYTES = 5 * 10**8
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class LevelDescription:
     segment : rows and columns that are decoded together: a tile, a strip, a chunk.
     codec : how a segment is compressed, to be shown to people.
     spacing_um : pixel size that the file states for this level, None if it states none.
+    fill : value of the pixels of segments that the file leaves out; 0 unless it states another.
     """
 
     height: int
@@ -35,6 +39,7 @@ class LevelDescription:
     segment: tuple[int, int]
     codec: str
     spacing_um: float | None
+    fill: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,6 +145,56 @@ class ImageDescription:
                     f"{self.path}: its metadata state {stated_um:g} um per pixel along {axis}, the "
                     f"sheet {spacing_um:g}; correct spacing_um in {SHEET} (pixels must be square)"
                 )
+
+    def check_segments(self) -> None:
+        """Raise InputError if a part that can only be decoded as a whole does not fit into memory.
+
+        The pyramids stage decodes PNG and JPEG, for which its rule asks for enough memory.
+        """
+        for level in self.levels:
+            size = math.prod(level.segment) * self.channels * self.dtype.itemsize
+            if size > _SEGMENT_BYTES and not self.decoded_whole:
+                raise InputError(
+                    f"{self.path}: {level.segment[0]} x {level.segment[1]} px, "
+                    f"{size / 1e9:.1f} GB, are compressed ({level.codec}) as one piece; write it "
+                    f"with tiles, for example with `vips tiffsave {self.path.name} tiled.tif "
+                    "--tile --compression deflate --bigtiff`, and name that file instead"
+                )
+
+
+def pixel_size_um(
+    path: Path, sizes: dict[str, tuple[float, str | None]], default: str | None
+) -> dict[str, float]:
+    """Pixel size in um by axis, of sizes and units as OME or OME-Zarr metadata state them.
+
+    Parameters
+    ----------
+    default : the unit that the format prescribes where a file states none, if it does.
+
+    Raises
+    ------
+    InputError
+        If a unit is unknown, or only one of two axes has one, which is not the default.
+    """
+    for axis, (_, unit) in sizes.items():
+        if unit and unit not in LENGTH_UM and unit not in NO_LENGTH:
+            raise InputError(
+                f"{path}: its metadata state a pixel size along {axis} in the unit {unit!r}, which "
+                "is unknown; write it in micrometers"
+            )
+    lengths_um = {LENGTH_UM.get(unit or default or "") for _, unit in sizes.values()}
+    for axis, (_, unit) in sizes.items():
+        if not unit and len(lengths_um) > 1:
+            other = next(unit for _, unit in sizes.values() if unit)
+            raise InputError(
+                f"{path}: its metadata state a pixel size in {other} along one axis, and without a "
+                f"unit along {axis}; write both with their unit"
+            )
+    return {
+        axis: float(size) * LENGTH_UM[unit or default or ""]
+        for axis, (size, unit) in sizes.items()
+        if (unit or default) in LENGTH_UM
+    }
 
 
 def _factor(path: Path, full: LevelDescription, level: LevelDescription) -> float:

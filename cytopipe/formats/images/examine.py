@@ -52,15 +52,14 @@ def examine(path: Path) -> Examination:
     ------
     InputError
         If the file is missing, truncated, in an unknown format, or not gray or RGB of 8 or 16 bits;
-        if a codec or tile cannot be decoded; if a level is missing, out of order, or shows
-        something else.
+        if a codec or tile cannot be decoded, or is too large; if a level is missing, out of order,
+        or shows something else.
     """
     with open_reader(path) as reader:
         description = reader.description
+        description.check_segments()
         pyramid = Pyramid(reader, 1.0)
-        missing = reader.missing_segments()
-        step = max(1, len(missing) // _MISSING_CHECKED)
-        for level, region in missing[::step]:
+        for level, region in reader.missing_segments(_MISSING_CHECKED):
             pyramid.confirm_empty(level, region)
         overview = _overview(description, pyramid)
         _check_levels(description, pyramid, overview)
@@ -126,19 +125,20 @@ def _check_levels(
 
     Levels whose tiles or strips are too large to decode quickly are skipped.
     """
-    readable = [math.prod(level.segment) <= _SEGMENT_PX for level in description.levels]
-    if len(readable) == 1:
-        if readable[0] and not description.decoded_whole:
-            _check_single_level(pyramid)
+    if description.decoded_whole:
         return
+    readable = [math.prod(level.segment) <= _SEGMENT_PX for level in description.levels]
     center = (0.5, 0.5) if overview is None else _busiest_part(overview)
     for number, both_readable in enumerate(map(all, pairwise(readable))):
         if both_readable:
             _compare_levels(pyramid, number, center)
+    # where levels agree, they may have been lost together
+    if readable[0] and (overview is None or not overview.any()):
+        _check_not_zero(pyramid)
 
 
-def _check_single_level(pyramid: Pyramid) -> None:
-    """Raise InputError if windows spread over a file with one level are all zeros."""
+def _check_not_zero(pyramid: Pyramid) -> None:
+    """Raise InputError if windows spread over the finest level are all zeros."""
     level = pyramid.levels[0]
     height, width = min(_WINDOW_PX, level.height), min(_WINDOW_PX, level.width)
     windows = [

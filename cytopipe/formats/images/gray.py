@@ -12,10 +12,10 @@ _BAND = 64  # rows: 32 bits for the whole image would take four bytes per pixel 
 
 
 def luma(image: NDArray[Any]) -> NDArray[Any]:
-    """Gray values (rows, columns) of an image (rows, columns, red, green, blue, ...).
+    """Gray values (rows, columns) of an image (rows, columns, red, green, blue).
 
     Luma after ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B of the stored (gamma encoded) values,
-    rounded, in the same 8 or 16 bits. Further channels (alpha) are dropped.
+    rounded, in the same 8 or 16 bits.
     """
     gray = np.empty(image.shape[:2], image.dtype)
     for row in range(0, len(gray), _BAND):
@@ -25,6 +25,32 @@ def luma(image: NDArray[Any]) -> NDArray[Any]:
             total += band[..., channel] * np.uint32(weight)
         gray[row : row + _BAND] = total // 1000
     return gray
+
+
+def on_white(
+    image: NDArray[Any], colors: int, premultiplied: bool = False, white: int | None = None
+) -> NDArray[Any]:
+    """An image (rows, columns, channels) without its alpha channel, as it looks on white.
+
+    Where a scan was cut out, the transparent pixels often have a value of 0, which would be taken
+    for black. An empty slide is white.
+
+    Parameters
+    ----------
+    colors : number of channels before alpha; without a further one, the image returns unchanged.
+    premultiplied : the colors are already multiplied by alpha.
+    white : gray value of white if it is not the largest.
+    """
+    values = image[..., :colors]
+    if image.shape[-1] == colors:
+        return values
+    most = np.iinfo(image.dtype).max
+    if (image[..., colors] == most).all():
+        return values
+    alpha = image[..., colors : colors + 1].astype(np.uint32)  # products of 16 bits just fit
+    behind = np.uint32(most if white is None else white) * (most - alpha)
+    before = values.astype(np.uint32) * (most if premultiplied else alpha)
+    return np.minimum((before + behind + most // 2) // most, most).astype(image.dtype)
 
 
 def shrunk(image: NDArray[Any], factor: float) -> NDArray[Any]:

@@ -4,8 +4,10 @@ https://ngff.openmicroscopy.org/0.5. zarr silently returns a fill value for a ch
 exist; this reader reports such chunks.
 """
 
+import math
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.formats.images.description import CONVERT, ImageDescription, LevelDescription
-from cytopipe.formats.images.reader import COPY_AGAIN, Region, input_error_on_damage
-from cytopipe.formats.units import LENGTH_UM
+from cytopipe.formats.images.description import (
+    CONVERT,
+    ImageDescription,
+    LevelDescription,
+    pixel_size_um,
+)
+from cytopipe.formats.images.reader import COPY_AGAIN, Region, input_error_on_damage, spread
 
 _VERSIONS = ("0.4", "0.5")
+# more files than a scan of 100 Gpx in chunks of 128 px has; a table of them takes 16 MB
+_MOST_CHUNKS = 2**24
 _RGB = ["FF0000", "00FF00", "0000FF"]
 
 
@@ -37,12 +45,16 @@ class OmeZarrReader:
 
         self._path = self._folder = path
         with input_error_on_damage(f"{path}: not a readable OME-Zarr", COPY_AGAIN):
-            metadata = _ome_metadata(zarr.open_group(path, mode="r"))
+            group = zarr.open_group(path, mode="r")
+            metadata = _ome_metadata(group)
             if "multiscales" not in metadata and "bioformats2raw.layout" in metadata:
-                # the root that this converter writes lists images; the first one is the scan
-                self._folder = path / "0"
-                metadata = _ome_metadata(zarr.open_group(self._folder, mode="r"))
-        version, image = _multiscale(path, metadata)
+                # the root that this converter writes holds images, the scan and smaller ones of
+                # the slide and its label
+                series = [name for name in sorted(group.group_keys()) if name.isdecimal()]
+                largest = max(series, key=lambda name: _pixel_count(group[name]))
+                self._folder, group = path / largest, group[largest]
+                metadata = _ome_metadata(group)
+        version, image = _multiscale(path, metadata, group.metadata.zarr_format)
         with input_error_on_damage(f"{path}: its multiscales metadata are damaged", COPY_AGAIN):
             axes = [axis["name"].lower() for axis in image["axes"]]
             self._y, self._x = axes.index("y"), axes.index("x")
@@ -51,7 +63,7 @@ class OmeZarrReader:
                 _scale_and_shift(dataset, image, len(axes))[:, [self._y, self._x]]
                 for dataset in image["datasets"]
             ]
-            unit_um = [LENGTH_UM.get(image["axes"][it].get("unit")) for it in (self._y, self._x)]
+            units = [image["axes"][it].get("unit") for it in (self._y, self._x)]
         self._arrays: list[Any] = []
         for number, name in enumerate(self._names):
             with input_error_on_damage(
@@ -64,6 +76,13 @@ class OmeZarrReader:
         self._channels = 1 if self._c is None else self._arrays[0].shape[self._c]
         if self._channels == 3:
             _check_colors(path, metadata)
+        stated = {
+            axis: (float(scale), unit)
+            for axis, scale, unit in zip("YX", placements[0][0], units, strict=True)
+        }
+        axis_spacing_um = pixel_size_um(path, stated, default=None)
+        # without a unit the ratios between levels still hold
+        unit_um = axis_spacing_um.get("X", stated["X"][0]) / stated["X"][0]
         self.description = ImageDescription(
             path=path,
             format=f"OME-Zarr {version}",
@@ -71,15 +90,10 @@ class OmeZarrReader:
             channels=self._channels,
             white_is_zero=False,
             levels=tuple(
-                # without a unit the ratios between levels still hold
-                self._describe(array, float(scale[1]) * (unit_um[1] or 1.0))
+                self._describe(array, float(scale[1]) * unit_um)
                 for array, (scale, _) in zip(self._arrays, placements, strict=True)
             ),
-            axis_spacing_um={
-                axis: float(scale) * um
-                for axis, scale, um in zip("YX", placements[0][0], unit_um, strict=True)
-                if um is not None
-            },
+            axis_spacing_um=axis_spacing_um,
         )
 
     def close(self) -> None:
@@ -87,13 +101,15 @@ class OmeZarrReader:
 
     def _describe(self, array: Any, spacing_um: float) -> LevelDescription:
         codecs = [type(codec).__name__.lower().removesuffix("codec") for codec in array.compressors]
-        first = self._region_of(array, (0,) * array.ndim)
+        height, width = array.shape[self._y], array.shape[self._x]
+        # a shard is a file of several chunks, which are decoded one by one
         return LevelDescription(
-            array.shape[self._y],
-            array.shape[self._x],
-            segment=(first.height, first.width),
+            height,
+            width,
+            segment=(min(array.chunks[self._y], height), min(array.chunks[self._x], width)),
             codec=", ".join(codecs) or "none",
             spacing_um=spacing_um,
+            fill=int(array.fill_value or 0),
         )
 
     def _region_of(self, array: Any, index: tuple[int, ...]) -> Region:
@@ -107,22 +123,37 @@ class OmeZarrReader:
             min(columns, array.shape[self._x] - column),
         )
 
-    def missing_segments(self) -> list[tuple[int, Region]]:
-        """Level and region of every chunk without a file."""
+    def missing_segments(self, most: int) -> list[tuple[int, Region]]:
+        """Level and region of chunks without a file, up to `most` in each level."""
         missing = []
-        for number, (level, name) in enumerate(
-            zip(self.description.levels, self._names, strict=True)
-        ):
-            folder = self._folder / name
-            # listing a folder is much faster than asking for each of its files
-            files = {
-                Path(root, file).relative_to(folder).as_posix()
-                for root, _, names in os.walk(folder)
-                for file in names
-            }
-            whole = Region(0, 0, level.height, level.width)
-            missing += [(number, it) for it in self._missing(number, whole, files.__contains__)]
+        for number, array in enumerate(self._arrays):
+            absent = np.ones(_grid(array), bool)
+            for index in self._stored(number):
+                if all(at < size for at, size in zip(index, absent.shape, strict=True)):
+                    absent[index] = False
+            indices = spread(np.flatnonzero(absent), most)
+            missing += [
+                (number, self._region_of(array, tuple(map(int, index))))
+                for index in zip(*np.unravel_index(indices, absent.shape), strict=True)
+            ]
         return missing
+
+    def is_empty(self) -> bool:
+        """Whether no level has a chunk under a name that its metadata give."""
+        return not any(any(self._stored(level)) for level in range(len(self._arrays)))
+
+    def _stored(self, level: int) -> Iterator[tuple[int, ...]]:
+        """Index of every chunk with a file.
+
+        Listing a folder is much faster than asking for each of its files.
+        """
+        array, folder = self._arrays[level], self._folder / self._names[level]
+        origin = array.metadata.encode_chunk_key((0,) * array.ndim)
+        key = re.compile(re.escape(origin).replace("0", "([0-9]+)"))
+        for root, _, names in os.walk(folder):
+            for name in names:
+                if match := key.fullmatch(Path(root, name).relative_to(folder).as_posix()):
+                    yield tuple(map(int, match.groups()))
 
     def _missing(self, level: int, region: Region, exists: Callable[[str], bool]) -> list[Region]:
         """Chunks of a region without a file; a file holds a chunk, or a shard of several."""
@@ -163,6 +194,13 @@ def _file_shape(array: Any) -> tuple[int, ...]:
     return tuple(array.shards or array.chunks)
 
 
+def _grid(array: Any) -> tuple[int, ...]:
+    """Number of files along each axis."""
+    return tuple(
+        -(-size // in_file) for size, in_file in zip(array.shape, _file_shape(array), strict=True)
+    )
+
+
 def _chunks_touched(start: int, size: int, chunk: int) -> range:
     return range(start // chunk, -(-(start + size) // chunk))
 
@@ -174,7 +212,9 @@ def _ome_metadata(group: Any) -> dict[str, Any]:
     return ome
 
 
-def _multiscale(path: Path, metadata: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _multiscale(
+    path: Path, metadata: dict[str, Any], zarr_format: int
+) -> tuple[str, dict[str, Any]]:
     """Version, and metadata of the first multiscale image."""
     if not metadata.get("multiscales"):
         raise InputError(
@@ -182,12 +222,20 @@ def _multiscale(path: Path, metadata: dict[str, Any]) -> tuple[str, dict[str, An
             "that has them"
         )
     image = metadata["multiscales"][0]
-    version = str(metadata.get("version", image.get("version", "unknown")))
+    # a writer may leave out the version; the format of the arrays implies it
+    implied = "0.4" if zarr_format == 2 else "0.5"
+    version = str(metadata.get("version") or image.get("version") or implied)
     if version not in _VERSIONS:
         raise InputError(
             f"{path}: is OME-Zarr {version}; convert it to one of {', '.join(_VERSIONS)}"
         )
     return version, image
+
+
+def _pixel_count(group: Any) -> int:
+    """Number of pixels of the first level of an image; 0 if the folder holds none."""
+    images = _ome_metadata(group).get("multiscales")
+    return math.prod(group[images[0]["datasets"][0]["path"]].shape) if images else 0
 
 
 def _scale_and_shift(
@@ -222,7 +270,10 @@ def _check_placements(path: Path, placements: list[NDArray[np.float64]]) -> None
 def _check_arrays(path: Path, axes: list[str], arrays: list[Any]) -> None:
     first = arrays[0]
     for number, array in enumerate(arrays):
-        if array.ndim != len(axes) or array.dtype != first.dtype:
+        # levels may differ in the order of their bytes
+        if array.ndim != len(axes) or array.dtype.newbyteorder("=") != first.dtype.newbyteorder(
+            "="
+        ):
             raise InputError(
                 f"{path}: level {number} has {array.ndim} axes of {array.dtype}, level 0 "
                 f"{len(axes)} of {first.dtype}; export it again"
@@ -234,12 +285,18 @@ def _check_arrays(path: Path, axes: list[str], arrays: list[Any]) -> None:
                 f"{path}: shape {array.shape} along {', '.join(axes)} is not a gray or RGB image; "
                 f"{CONVERT}, with one plane and one channel or red, green and blue"
             )
+        if math.prod(_grid(array)) > _MOST_CHUNKS:
+            raise InputError(
+                f"{path}: level {number} of {sizes['x']} x {sizes['y']} px has "
+                f"{math.prod(_grid(array))} chunks of {_file_shape(array)}; correct its shape, or "
+                "write it with larger chunks"
+            )
 
 
 def _check_colors(path: Path, metadata: dict[str, Any]) -> None:
     """Three channels are red, green and blue unless the file gives them other colors."""
-    channels = metadata.get("omero", {}).get("channels", [])
-    colors = [str(channel.get("color", "")).upper()[-6:] for channel in channels]
+    channels = (metadata.get("omero") or {}).get("channels") or []
+    colors = [str((channel or {}).get("color") or "").upper()[-6:] for channel in channels]
     if len(colors) == 3 and all(colors) and colors != _RGB:
         raise InputError(
             f"{path}: its three channels have the colors {', '.join(colors)}, not red, green and "

@@ -1,5 +1,8 @@
 """PNG and JPEG: one image without levels, which can only be decoded as a whole."""
 
+import mmap
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,32 +11,47 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats.images.description import CONVERT, ImageDescription, LevelDescription
-from cytopipe.formats.images.reader import COPY_AGAIN, Region, input_error_on_damage
+from cytopipe.formats.images.gray import on_white
+from cytopipe.formats.images.reader import (
+    COPY_AGAIN,
+    Region,
+    input_error_on_damage,
+    refuse_overstated,
+    require_upright,
+)
 
 PNG_SUFFIXES, JPEG_SUFFIXES = (".png",), (".jpg", ".jpeg")
+_PNG_SAMPLES = (1, 0, 3, 1, 2, 0, 4)  # per pixel, by the kind of color in its header
+# in the compressed data of a JPEG: the next marker that does not belong to them
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 class PngJpegReader:
-    """An open PNG or JPEG (an `ImageReader`). Only the header is read until pixels are needed.
+    """An open PNG or JPEG (an `ImageReader`). No pixels are decoded until they are needed.
 
     Raises
     ------
     InputError
-        If the file is neither, is truncated, or is not gray or RGB of 8 or 16 bits.
+        If the file is neither, is truncated, is to be turned before it is shown, or is not gray or
+        RGB of 8 or 16 bits.
     """
 
     def __init__(self, path: Path) -> None:
         name = "PNG" if path.suffix.lower() in PNG_SUFFIXES else "JPEG"
         with input_error_on_damage(f"{path}: not a readable {name}", COPY_AGAIN):
-            height, width, bits, channels = _header(path, name)
-            _check_end(path, name)
-        if channels not in (1, 3):
-            raise InputError(f"{path}: has {channels} channels of {bits} bits; {CONVERT}")
+            header = _header(path, name)
+        require_upright(path, header.orientation)
+        if header.channels not in (1, 3):
+            raise InputError(
+                f"{path}: has {header.channels} channels of {header.bits} bits; {CONVERT}"
+            )
+        refuse_overstated(path, header.decoded_bytes, path.stat().st_size)
+        height, width = header.height, header.width
         self.description = ImageDescription(
             path=path,
             format=name,
-            dtype=np.dtype(np.uint16 if bits > 8 else np.uint8),
-            channels=channels,
+            dtype=np.dtype(np.uint16 if header.bits > 8 else np.uint8),
+            channels=header.channels,
             white_is_zero=False,
             levels=(LevelDescription(height, width, (height, width), name.lower(), None),),
             axis_spacing_um={},
@@ -44,12 +62,16 @@ class PngJpegReader:
         """Forget the image."""
         self._image = None
 
-    def missing_segments(self) -> list[tuple[int, Region]]:
+    def missing_segments(self, most: int) -> list[tuple[int, Region]]:
         """None: a truncated file was refused when it was opened."""
         return []
 
+    def is_empty(self) -> bool:
+        """Never: a truncated file was refused when it was opened."""
+        return False
+
     def read(self, level: int, region: Region) -> tuple[NDArray[Any], list[Region]]:
-        """Pixels of a region as stored; the first call decodes the whole image."""
+        """Pixels of a region as stored, on white; the first call decodes the whole image."""
         if self._image is None:
             self._image = self._decode()
         rows = slice(region.row, region.row + region.height)
@@ -62,35 +84,82 @@ class PngJpegReader:
         decode = imagecodecs.png_decode if about.format == "PNG" else imagecodecs.jpeg_decode
         with input_error_on_damage(f"{about.path}: not readable", COPY_AGAIN):
             image = np.asarray(decode(about.path.read_bytes()))
-            if image.ndim == 3:  # alpha is dropped
-                image = image[..., :3] if about.channels == 3 else image[..., 0]
-            if image.shape[:2] != (level.height, level.width) or image.dtype != about.dtype:
+            if image.ndim == 3:
+                image = on_white(image, about.channels)
+                image = image if about.channels == 3 else image[..., 0]
+            expected = level.shape if about.channels == 1 else (*level.shape, 3)
+            if image.shape != expected or image.dtype != about.dtype:
                 raise ValueError(
-                    f"decodes to {image.shape} {image.dtype}, its header says {level.height} x "
-                    f"{level.width} {about.dtype}"
+                    f"decodes to {image.shape} {image.dtype}, its header says {expected} "
+                    f"{about.dtype}"
                 )
         return image
 
 
-def _header(path: Path, name: str) -> tuple[int, int, int, int]:
-    """Rows, columns, bits per value once decoded, and channels without alpha."""
+@dataclass(frozen=True)
+class _Header:
+    height: int
+    width: int
+    bits: int  # per value once decoded
+    channels: int  # without alpha
+    orientation: int  # as in EXIF
+    decoded_bytes: int
+
+
+def _header(path: Path, name: str) -> _Header:
+    """What the file says about itself.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated: libjpeg would make up what is missing.
+    """
     # only where there are such images: a GPU node may lack Pillow
+    from PIL import ExifTags, Image
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
 
     # not Image.open, which refuses scans of more than 179 million pixels
-    with PngImageFile(path) if name == "PNG" else JpegImageFile(path) as image:
-        if name == "JPEG":
-            return image.height, image.width, image.bits, image.layers
-        stored = image.tile[0].args  # such as "L", "LA;16B", "P;4", "RGB"
-        bits, channels = 16 if "16" in stored else 8, 1 if stored[0] in "1IL" else 3
-        return image.height, image.width, bits, channels
+    with (
+        PngImageFile(path) if name == "PNG" else JpegImageFile(path) as image,
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        if isinstance(image, JpegImageFile):
+            _check_jpeg_ends(content)
+            bits, channels, stored_bits = image.bits, image.layers, image.layers * image.bits
+        else:
+            depth, kind = content[24:26]  # of the chunk IHDR, which Pillow has found in order
+            bits, channels = 16 if depth == 16 else 8, 3 if kind & 2 else 1
+            stored_bits = depth * _PNG_SAMPLES[kind]
+            if exif := _png_exif(content):
+                image.info["exif"] = b"Exif\0\0" + exif
+        # not image.getexif(), which decodes a PNG to look for a chunk behind its pixels
+        orientation = int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))
+        height, width = image.height, image.width
+    return _Header(height, width, bits, channels, orientation, height * width * stored_bits // 8)
 
 
-def _check_end(path: Path, name: str) -> None:
-    """Raise ValueError if the file is truncated: libjpeg would make up what is missing."""
-    with open(path, "rb") as file:
-        file.seek(-min(path.stat().st_size, 4096), 2)
-        end = file.read()
-    if not (end[-8:-4] == b"IEND" if name == "PNG" else b"\xff\xd9" in end):
-        raise ValueError("is truncated")
+def _png_exif(content: mmap.mmap) -> bytes:
+    """The EXIF data of a PNG, b"" if it has none; ValueError if there is no end of the image."""
+    place, exif = 8, b""
+    while place + 12 <= len(content):
+        size, name = int.from_bytes(content[place : place + 4]), content[place + 4 : place + 8]
+        if name == b"eXIf":
+            exif = content[place + 8 : place + 8 + size]
+        if name == b"IEND":
+            return exif
+        place += 12 + size
+    raise ValueError("is truncated")
+
+
+def _check_jpeg_ends(content: mmap.mmap) -> None:
+    """Raise ValueError if there is no end of the image; cameras write more behind it."""
+    place = 2
+    while marker := _JPEG_MARKER.search(content, place):
+        kind, place = marker[0][1], marker.end()
+        if kind == 0xD9:
+            return
+        if kind != 0x01:  # all others state their length
+            place += int.from_bytes(content[place : place + 2])
+    raise ValueError("is truncated")

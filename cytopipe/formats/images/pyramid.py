@@ -16,7 +16,7 @@ from cytopipe.formats.images.description import SHEET
 from cytopipe.formats.images.gray import gray_range, invert, luma, shrunk, to_8_bit
 from cytopipe.formats.images.ome_zarr import OmeZarrReader
 from cytopipe.formats.images.png_jpeg import JPEG_SUFFIXES, PNG_SUFFIXES, PngJpegReader
-from cytopipe.formats.images.reader import COPY_AGAIN, ImageReader, Region
+from cytopipe.formats.images.reader import COPY_AGAIN, ImageReader, Region, input_error_on_damage
 from cytopipe.formats.images.tiff import TiffReader
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
@@ -146,8 +146,7 @@ class Pyramid:
         ValueError
             If the window leaves the level.
         InputError
-            If a tile cannot be decoded, or is missing although a neighbouring level shows something
-            in its place.
+            If a tile cannot be decoded, or is missing and no other level says that it is empty.
         """
         full = self.levels[level]
         if row < 0 or column < 0 or row + height > full.height or column + width > full.width:
@@ -168,40 +167,55 @@ class Pyramid:
         return window
 
     def _read_gray(self, level: int, region: Region) -> NDArray[Any]:
-        pixels, missing = self._reader.read(level, region)
+        pixels, missing = self._read(level, region)
         for segment in missing:
             self.confirm_empty(level, segment)
         gray = luma(pixels) if pixels.ndim == 3 else pixels
         return invert(gray) if self._description.white_is_zero else gray
 
-    def confirm_empty(self, level: int, missing: Region) -> None:
-        """Raise InputError unless a neighbouring level is empty where a segment is missing.
+    def _read(self, level: int, region: Region) -> tuple[NDArray[Any], list[Region]]:
+        with input_error_on_damage(f"{self.path}: level {level} is not readable", COPY_AGAIN):
+            return self._reader.read(level, region)
 
-        Writers leave out segments that are black or blank; a copy that was cut short lacks segments
-        just the same.
+    def confirm_empty(self, level: int, missing: Region) -> None:
+        """Raise InputError unless a missing segment may have been left out on purpose.
+
+        Writers leave out segments that have the fill value alone; a copy that was cut short lacks
+        segments just the same. Another level tells: it must show the fill value there. If all of
+        them lack that part, only a fill value other than 0 speaks for a purpose, because 0 is what
+        files have that state none.
         """
-        neighbour = level + 1 if level + 1 < len(self.levels) else level - 1
+        full, fill = self.levels[level], self._description.levels[level].fill
         message = (
             f"{self.path}: level {level} lacks the {missing.height} x {missing.width} px at row "
             f"{missing.row}, column {missing.column}"
         )
-        if neighbour < 0:
+        coarser = range(level + 1, len(self.levels))
+        for number in [*coarser, *range(max(level - 1, 0), level)]:
+            other = self.levels[number]
+            factor = other.spacing_um / full.spacing_um
+            top, bottom = _covered(missing.row, missing.height, factor, other.height)
+            left, right = _covered(missing.column, missing.width, factor, other.width)
+            region = Region(top, left, bottom - top, right - left)
+            pixels, also_missing = self._read(number, region)
+            present = np.ones(pixels.shape[:2], bool)
+            for segment in also_missing:
+                present[region.overlap(segment)[0]] = False
+            # compression and interpolation blur: most pixels must have the value
+            empty = np.abs(pixels[present].astype(int) - fill) <= np.iinfo(self.dtype).max / 64
+            if empty.size and empty.mean() < 0.9:
+                raise InputError(f"{message}, where level {number} shows something{COPY_AGAIN}")
+            if present.all():
+                return
+        if self._reader.is_empty():
             raise InputError(
-                f"{message}, and no other level tells whether they are empty{COPY_AGAIN}"
+                f"{self.path}: holds none of the tiles or chunks that its metadata name{COPY_AGAIN}"
             )
-        factor = self.levels[neighbour].spacing_um / self.levels[level].spacing_um
-        other = self.levels[neighbour]
-        top, bottom = _covered(missing.row, missing.height, factor, other.height)
-        left, right = _covered(missing.column, missing.width, factor, other.width)
-        pixels, also_missing = self._reader.read(
-            neighbour, Region(top, left, bottom - top, right - left)
-        )
-        if also_missing:
-            return
-        # compression and interpolation blur: most pixels must have one value
-        middle = np.median(pixels)
-        if np.mean(np.abs(pixels - middle) <= np.iinfo(self.dtype).max / 64) < 0.9:
-            raise InputError(f"{message}, where level {neighbour} shows something{COPY_AGAIN}")
+        if fill == 0:
+            raise InputError(
+                f"{message}, and no other level tells whether they are empty{COPY_AGAIN}, or write "
+                "it with a coarser level, or with its empty parts"
+            )
 
 
 def _covered(start: int, size: int, factor: float, limit: int) -> tuple[int, int]:
@@ -242,7 +256,10 @@ def open_reader(path: Path) -> Iterator[ImageReader]:
                 (*TIFF_SUFFIXES, f"{ZARR_SUFFIX} (OME-Zarr)", *PNG_SUFFIXES, *JPEG_SUFFIXES)
             )
         )
-    reader = reader_type(path)
+    if reader_type is not OmeZarrReader and not path.is_file():
+        raise InputError(f"{path}: is not a file; correct `image` in {SHEET}")
+    with input_error_on_damage(f"{path}: its metadata are damaged", COPY_AGAIN):
+        reader = reader_type(path)
     try:
         yield reader
     finally:
@@ -261,7 +278,8 @@ def open_pyramid(path: Path, spacing_um: float) -> Iterator[Pyramid]:
     ------
     InputError
         If the file is missing, damaged, or not gray or RGB of 8 or 16 bits, or if its pixel size is
-        not positive, not square, or stated differently in its metadata.
+        not positive, not square, or stated differently in its metadata, or if its parts are too
+        large to decode.
     """
     if not 0 < spacing_um < math.inf:
         raise InputError(
@@ -269,4 +287,5 @@ def open_pyramid(path: Path, spacing_um: float) -> Iterator[Pyramid]:
         )
     with open_reader(path) as reader:
         reader.description.check_spacing(spacing_um)
+        reader.description.check_segments()
         yield Pyramid(reader, spacing_um)

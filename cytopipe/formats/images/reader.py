@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -12,6 +13,15 @@ from cytopipe.files import InputError
 from cytopipe.formats.images.description import ImageDescription
 
 COPY_AGAIN = "; scan or copy it again"
+# A damaged offset makes a read invalid, and libraries raise OSError without a number. The others
+# are a person's to correct.
+_ABOUT_THE_FILE = (
+    None, errno.ENOENT, errno.EINVAL, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR,
+    errno.ELOOP, errno.ENAMETOOLONG,
+)  # fmt: skip
+# deflate ends at 1032 (zlib's documentation); progressive JPEG with colors halved both ways, one
+# bit for each block of 64 pixels, at 1024
+_MOST_COMPRESSION = 1032
 _Slices = tuple[slice, slice]
 
 
@@ -49,14 +59,20 @@ class ImageReader(Protocol):
         """
         ...
 
-    def missing_segments(self) -> list[tuple[int, Region]]:
-        """Level and region of every segment that the file leaves out.
+    def missing_segments(self, most: int) -> list[tuple[int, Region]]:
+        """Level and region of segments that the file leaves out, up to `most` in each level.
+
+        If there are more, they are spread evenly over the level.
 
         Raises
         ------
         InputError
             If the file is truncated.
         """
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether the file leaves out all segments of all levels."""
         ...
 
     def close(self) -> None:
@@ -75,8 +91,39 @@ def input_error_on_damage(message: str, remedy: str = "") -> Iterator[None]:
     except (MemoryError, InputError):
         raise
     except Exception as error:  # every codec has its own type of error
-        # a damaged offset makes the read invalid; libraries raise OSError without a number
-        about_the_file = (None, errno.ENOENT, errno.EINVAL)
-        if isinstance(error, OSError) and error.errno not in about_the_file:
+        if isinstance(error, OSError) and error.errno not in _ABOUT_THE_FILE:
             raise
-        raise InputError(f"{message} ({error}){remedy}") from error
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{message} ({reason:.300}){remedy}") from error
+
+
+def refuse_overstated(path: Path, decoded_bytes: int, stored_bytes: int) -> None:
+    """Raise InputError if so few bytes cannot hold so many, before memory is allocated for them.
+
+    For deflate and JPEG only; other codecs compress a blank image further.
+    """
+    if decoded_bytes > _MOST_COMPRESSION * stored_bytes:
+        raise InputError(
+            f"{path}: its header announces {decoded_bytes / 1e6:.0f} MB of pixels, which "
+            f"{stored_bytes} bytes cannot hold{COPY_AGAIN}"
+        )
+
+
+def require_upright(path: Path, orientation: object) -> None:
+    """Raise InputError unless the pixels are stored as they are to be shown.
+
+    Parameters
+    ----------
+    orientation : of the tag in TIFF or EXIF; 1 is upright, and by 0 cameras say that they do not
+        know.
+    """
+    if orientation not in (0, 1):
+        raise InputError(
+            f"{path}: its Orientation tag ({orientation}) asks to turn or mirror it, which some "
+            "programs do and others do not; turn the pixels themselves and set the tag to 1"
+        )
+
+
+def spread(indices: NDArray[Any], most: int) -> NDArray[Any]:
+    """At most about `most` of the rows of an array, in even steps."""
+    return indices[:: max(1, len(indices) // most)]

@@ -8,17 +8,33 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.formats.images.description import CONVERT, SHEET, ImageDescription, LevelDescription
-from cytopipe.formats.images.reader import COPY_AGAIN, Region, input_error_on_damage
+from cytopipe.formats.images.description import (
+    CONVERT,
+    SHEET,
+    ImageDescription,
+    LevelDescription,
+    pixel_size_um,
+)
+from cytopipe.formats.images.gray import on_white
+from cytopipe.formats.images.reader import (
+    COPY_AGAIN,
+    Region,
+    input_error_on_damage,
+    require_upright,
+    spread,
+)
 from cytopipe.formats.units import LENGTH_UM
 
-_JPEG = (6, 7, 33007)
+_JPEG = (6, 7, 33007, 34892)
+# codecs that keep the samples of YCbCr: none, LZW, deflate, packbits, LZMA, zstd
+_VERBATIM = (1, 5, 8, 32946, 32773, 34925, 50000)
 _GRAY, _COLOR = ("minisblack", "miniswhite"), ("rgb", "ycbcr")
 
 
@@ -40,6 +56,9 @@ class TiffReader:
             with input_error_on_damage(f"{path}: contains no image", COPY_AGAIN):
                 series = self._tif.series[0]
                 self._pages = [_page(level) for level in series.levels]
+            if any(page.parent is not self._tif for page in self._pages):
+                other = self._pages[0].parent.filename
+                raise InputError(f"{path}: its pixels are in {other}; name that file in {SHEET}")
             _check_pixels(path, series, self._pages)
             _check_is_largest(path, self._tif.series)
             self.description = self._describe(series)
@@ -58,7 +77,7 @@ class TiffReader:
             path=self._path,
             format=f"OME-{name}" if self._tif.is_ome else name,
             dtype=first.dtype,
-            channels=3 if series.ndim == 3 and first.samplesperpixel >= 3 else 1,
+            channels=_colors(first),
             white_is_zero=_name(first.photometric) == "miniswhite",
             levels=tuple(
                 LevelDescription(
@@ -67,6 +86,7 @@ class TiffReader:
                     segment=(1, page.imagewidth) if _has_plain_rows(page) else _segment_size(page),
                     codec="none" if page.compression == 1 else _name(page.compression),
                     spacing_um=_resolution_um(page),
+                    fill=int(page.nodata),
                 )
                 for page in self._pages
             ),
@@ -74,22 +94,25 @@ class TiffReader:
         )
 
     def _ome_spacing_um(self) -> dict[str, float]:
-        """PhysicalSizeX and Y of the OME-XML, where they have a known unit."""
+        """PhysicalSizeX and Y of the OME-XML; none if it only names a file with the metadata."""
         if not self._tif.is_ome or self._tif.ome_metadata is None:
             return {}
         with input_error_on_damage(f"{self._path}: its OME metadata are damaged"):
-            image = tifffile.xml2dict(self._tif.ome_metadata)["OME"]["Image"]
-            pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-            return {
-                axis: float(pixels[f"PhysicalSize{axis}"])
-                * LENGTH_UM[pixels.get(f"PhysicalSize{axis}Unit", "µm")]
+            root = ElementTree.fromstring(self._tif.ome_metadata)
+            if root.find("{*}BinaryOnly") is not None:
+                return {}
+            pixels = root.find("{*}Image/{*}Pixels")
+            if pixels is None:
+                raise ValueError("without Pixels")
+            stated = {
+                axis: (float(size), pixels.get(f"PhysicalSize{axis}Unit"))
                 for axis in "XY"
-                if f"PhysicalSize{axis}" in pixels
-                and pixels.get(f"PhysicalSize{axis}Unit", "µm") in LENGTH_UM
+                if (size := pixels.get(f"PhysicalSize{axis}"))
             }
+        return pixel_size_um(self._path, stated, default="µm")
 
-    def missing_segments(self) -> list[tuple[int, Region]]:
-        """Level and region of every tile or strip that the file leaves out.
+    def missing_segments(self, most: int) -> list[tuple[int, Region]]:
+        """Level and region of tiles or strips that the file leaves out, up to `most` in each level.
 
         Raises
         ------
@@ -116,17 +139,19 @@ class TiffReader:
                     f"{self._path}: is truncated: it has {file_size} bytes, level {number} ends at "
                     f"{ends.max()}{COPY_AGAIN}"
                 )
-            missing += [
-                (number, _region_of(page, index)) for index in np.flatnonzero(sizes == 0).tolist()
-            ]
+            absent = spread(np.flatnonzero(sizes == 0), most)
+            missing += [(number, _region_of(page, index)) for index in absent.tolist()]
         return missing
+
+    def is_empty(self) -> bool:
+        """Whether the file leaves out all tiles and strips."""
+        return not any(any(page.databytecounts) for page in self._pages)
 
     def read(self, level: int, region: Region) -> tuple[NDArray[Any], list[Region]]:
         """Pixels of a region as stored; only the tiles or strips that it touches are decoded."""
         page = self._pages[level]
-        color = self.description.channels == 3
-        shape = (region.height, region.width, 3) if color else (region.height, region.width)
-        pixels = np.empty(shape, page.dtype)
+        colors = self.description.channels
+        pixels = np.empty((region.height, region.width, colors), page.dtype)
         missing = []
         for index in _segments_in(page, region):
             place = _region_of(page, index)
@@ -136,15 +161,29 @@ class TiffReader:
                 missing.append(place)
                 pixels[in_region] = page.nodata
             else:
-                pixels[in_region] = segment[:, columns, :3] if color else segment[:, columns, 0]
-        return pixels, missing
+                pixels[in_region] = self._without_alpha(page, segment[:, columns])
+        return (pixels if colors == 3 else pixels[..., 0]), missing
+
+    def _without_alpha(self, page: Any, segment: NDArray[Any]) -> NDArray[Any]:
+        colors = self.description.channels
+        if _name(page.photometric) == "ycbcr" and colors == 1:
+            return segment[..., :1]  # Y is the luma of `gray.luma`
+        if segment.shape[-1] > colors and page.extrasamples[:1] not in ((1,), (2,)):
+            if (segment[..., colors] != np.iinfo(segment.dtype).max).any():
+                raise InputError(
+                    f"{self._path}: has a further channel, and does not say whether it is "
+                    f"transparency; {CONVERT} without it"
+                )
+            return segment[..., :colors]
+        white = 0 if self.description.white_is_zero else None
+        return on_white(segment, colors, page.extrasamples[:1] == (1,), white)
 
     def _rows(self, page: Any, level: int, index: int, rows: slice) -> NDArray[Any] | None:
         """Rows of a tile or strip with all samples; None if the file leaves it out."""
         plane = math.prod(_grid(page))
         samples = [
             self._decoded(page, level, index + number * plane, rows)
-            for number in range(min(_planes(page), 3))
+            for number in range(_planes(page))
         ]
         present = [sample for sample in samples if sample is not None]
         if len(present) < len(samples):
@@ -246,13 +285,21 @@ def _segments_in(page: Any, region: Region) -> Iterator[int]:
 
 
 def _resolution_um(page: Any) -> float | None:
-    """Pixel size along X by the resolution tags; None if they state no unit of length."""
+    """Pixel size along X by the resolution tags; None if they state none that makes sense."""
     unit = {2: "inch", 3: "cm"}.get(page.resolutionunit)
-    tag = page.tags.get("XResolution")
-    if unit is None or tag is None or 0 in tag.value:
+    # a ratio of two integers; some programs write a floating-point number
+    value = np.atleast_1d(page.tags.valueof("XResolution", 0)).astype(np.float64)
+    with np.errstate(all="ignore"):
+        pixels = float(value[0] / value[1] if len(value) == 2 else value[0])
+    if unit is None or len(value) > 2 or not 0 < pixels < math.inf:
         return None
-    pixels, units = tag.value
-    return float(LENGTH_UM[unit] * units / pixels)
+    return LENGTH_UM[unit] / pixels
+
+
+def _colors(page: Any) -> int:
+    """3 if the page decodes to red, green and blue; 1 if it holds gray values or the Y of YCbCr."""
+    name = _name(page.photometric)
+    return 3 if name == "rgb" or (name == "ycbcr" and page.compression in _JPEG) else 1
 
 
 def _check_pixels(path: Path, series: Any, pages: list[Any]) -> None:
@@ -271,18 +318,45 @@ def _check_pixels(path: Path, series: Any, pages: list[Any]) -> None:
         raise InputError(
             f"{path}: gray values are {first.dtype} of {first.bitspersample} bits; {CONVERT}"
         )
-    orientation = first.tags.valueof("Orientation", 1)
-    if orientation != 1:
-        raise InputError(
-            f"{path}: its Orientation tag ({orientation}) asks to turn or mirror it, which some "
-            "programs do and others do not; turn the pixels themselves and set the tag to 1"
-        )
     for number, page in enumerate(pages):
+        require_upright(path, page.tags.valueof("Orientation", 1))
+        _check_luma(path, page)
         if page.dtype != first.dtype or _samples(page) != _samples(first):
             raise InputError(
                 f"{path}: level {number} stores another kind of values than level 0; export it "
                 "again"
             )
+        if 0 in (page.imagelength, page.imagewidth, *_segment_size(page)):
+            raise InputError(f"{path}: level {number} has tiles or strips of no size{COPY_AGAIN}")
+
+
+def _check_luma(path: Path, page: Any) -> None:
+    """Raise InputError if a page holds YCbCr of which Y is not the luma of `gray.luma`.
+
+    JPEG decoders return red, green and blue. Other codecs return what is stored.
+    """
+    name, codec = _name(page.photometric), _name(page.compression)
+    if codec == "aperio_jp2000_ycbc":
+        raise InputError(f"{path}: holds YCbCr in JPEG 2000; {CONVERT}")
+    if name != "ycbcr" or page.compression in _JPEG:
+        return
+    weights = _ratios(page.tags.valueof("YCbCrCoefficients"), (0.299, 0.587, 0.114))
+    range_ = _ratios(page.tags.valueof("ReferenceBlackWhite"), (0, 255, 128, 255, 128, 255))
+    if (
+        page.compression not in _VERBATIM
+        or page.is_subsampled
+        or page.bitspersample != 8
+        or not np.allclose(weights, (0.299, 0.587, 0.114), atol=1e-3)
+        or not np.allclose(range_[:2], (0, 255))
+    ):
+        raise InputError(f"{path}: holds YCbCr of a rare kind, compressed by {codec}; {CONVERT}")
+
+
+def _ratios(values: Any, default: tuple[float, ...]) -> tuple[float, ...]:
+    """Values of a tag of rational numbers, which tifffile returns one after the other."""
+    if values is None:
+        return default
+    return tuple(top / bottom for top, bottom in zip(values[::2], values[1::2], strict=True))
 
 
 def _samples(page: Any) -> tuple[int, int, Any]:
