@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
@@ -142,3 +143,14 @@ def template(params: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Templ
 @pytest.fixture(scope="session")
 def brain(template: Template, params: Phantom) -> Brain:
     return make_brain("B01", template, params)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Let this process allocate one GB more than it has, so that a damaged size does no harm."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    size = pages * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (size + 10**9, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)

@@ -1,5 +1,6 @@
 """The check of a study: a correct study passes, and the check names what a test has broken."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,6 +233,25 @@ def test_an_excluded_scan_may_be_broken(study: SmallStudy) -> None:
         )
     )
     assert check(study)[0] == 0
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+def test_the_check_goes_on_after_a_file_that_the_machine_cannot_read(
+    study: SmallStudy, monkeypatch, error: Exception
+) -> None:
+    examine = scans.examine
+
+    def failing(path: Path) -> object:
+        if path.name.startswith("30"):
+            raise error
+        return examine(path)
+
+    monkeypatch.setattr(scans, "examine", failing)
+    status, found = check(study)
+    assert status == 1
+    of_scans = found[found["subject"] == "scan"].set_index("section")
+    assert of_scans["level"].to_dict() == {"15": "ok", "30": "error", "45": "ok"}
+    assert re.search(r"images/30\S*: (.*Input/output|MemoryError)", of_scans["finding"]["30"])
 
 
 def test_the_estimate_follows_the_sizes(study: SmallStudy) -> None:

@@ -3,7 +3,6 @@
 import os
 import struct
 import zlib
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -148,19 +147,6 @@ def test_the_end_of_a_thumbnail_is_not_that_of_the_image(tmp_path):
     (tmp_path / "a.jpg").write_bytes(content[: len(exif) + 900])
     assert b"\xff\xd9" in (tmp_path / "a.jpg").read_bytes()
     refused(tmp_path / "a.jpg", "is truncated")
-
-
-@pytest.fixture
-def little_memory():
-    """Let this process allocate one GB more than it has."""
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    size = pages * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (size + 10**9, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def test_a_png_or_jpeg_that_announces_too_much_is_refused(tmp_path, little_memory):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cytopipe import provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
-from cytopipe.formats.images import open_pyramid, write_labels
+from cytopipe.formats.images import open_pyramid, read_drawn, write_labels
 from cytopipe.logs import info, progress
 from cytopipe.segmentation import neighbours
 from cytopipe.segmentation.section import (
@@ -123,22 +123,23 @@ def _read(
         return pyramid.to_8_bit(pyramid.read_at(params.spacing_um)), size_um
 
 
-def read_manual(path: Path, shape: tuple[int, ...]) -> Labels:
+def read_manual(path: Path, shape: tuple[int, ...] | None = None) -> Labels:
     """Labels corrected by a person.
+
+    Parameters
+    ----------
+    shape : rows and columns that they must have, if these are known.
 
     Raises
     ------
     InputError
-        If the file is not an image of `shape` (rows, columns) with the values 0, 1 and 2.
+        If the file is not an upright image of this shape with the values 0, 1 and 2.
     """
-    try:
-        labels = np.asarray(tifffile.imread(path))
-    except (tifffile.TiffFileError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable TIFF ({error}); save it again") from error
-    if labels.shape != shape:
+    labels = read_drawn(path)
+    if labels.ndim != 2 or labels.shape != (shape or labels.shape):
         raise InputError(
             f"{path}: its shape (rows, columns) is {labels.shape}, the section's labels have "
-            f"{shape}; correct a copy of the section's page of results/segmentation"
+            f"{shape or 'one plane'}; correct a copy of the section's page of results/segmentation"
         )
     unknown = np.setdiff1d(labels, (BACKGROUND, GRAY, WHITE))
     if len(unknown):

@@ -17,17 +17,16 @@ import pandas as pd
 import pyarrow as pa
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from pyarrow import csv
 
 from cytopipe.files import InputError, atomic_write, require
+from cytopipe.formats.images import read_drawn
 from cytopipe.numerics.geometry import Floats
 
 # outer ring, then holes: (n, 2) x, y each; the last point repeats the first
 Polygon = tuple[Floats, ...]
 
 AREA_TABLE = "areas.tsv"
-_TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def read_area_labels(
         If the file is missing, is not a two-dimensional TIFF of whole numbers, has other
         proportions than the section, or holds a label without a name.
     """
-    labels = _read_tiff(path)
+    labels = read_drawn(path)
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
             f"{path}: shape {labels.shape} of {labels.dtype}; save one plane of whole numbers"
@@ -205,27 +204,12 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
     InputError
         If the file is missing, unreadable, or another kind of image.
     """
-    if path.name.lower().endswith(_TIFF):
-        image = _read_tiff(path)
-    else:
-        require(path, "correct the path in the table")
-        try:
-            image = np.asarray(Image.open(path))
-        except (UnidentifiedImageError, OSError) as error:
-            raise InputError(f"{path}: not a readable image ({error})") from error
+    image = read_drawn(path)
     if image.ndim != 2 or image.dtype != np.uint8:
         raise InputError(
             f"{path}: shape {image.shape} of {image.dtype}; convert it to one channel of 8 bits"
         )
     return image
-
-
-def _read_tiff(path: Path) -> NDArray[Any]:
-    require(path, "correct the path in the table")
-    try:
-        return np.asarray(tifffile.imread(path))
-    except (tifffile.TiffFileError, ValueError, OSError) as error:
-        raise InputError(f"{path}: not a readable TIFF ({error})") from error
 
 
 def write_gray(image: NDArray[np.uint8], path: Path) -> None:

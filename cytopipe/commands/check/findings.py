@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from cytopipe.files import InputError
 
 ERROR, WARNING, NOTE, OK = "error", "warning", "note", "ok"
+# what may go wrong with one file; the check goes on with the next one
+ABOUT_A_FILE = (InputError, OSError, MemoryError)
 COLUMNS = ("level", "brain", "section", "subject", "finding", "remedy")
 
 
@@ -33,7 +35,10 @@ class Finding:
 
 
 def of_error(error: Exception, subject: str, brain: str = "", section: int | str = "") -> Finding:
-    """The finding for an InputError, whose message names the remedy after a semicolon."""
+    """The finding for an error; the message of an InputError names the remedy after a semicolon."""
+    if not isinstance(error, InputError):
+        reason = str(error) or type(error).__name__
+        return Finding(ERROR, subject, reason, "check the disk and the memory", brain, section)
     finding, _, remedy = str(error).partition("; ")
     return Finding(ERROR, subject, finding, remedy, brain, section)
 
@@ -44,5 +49,5 @@ def of_check(
     """An OK finding with the text that `check` returns, or the error that it raises."""
     try:
         return Finding(OK, subject, check(), "", brain, section)
-    except InputError as error:
+    except ABOUT_A_FILE as error:
         return of_error(error, subject, brain, section)

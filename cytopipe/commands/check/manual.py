@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from cytopipe.commands.check.findings import NOTE, OK, WARNING, Finding, of_check, of_error
 from cytopipe.commands.check.scans import Scanned
@@ -179,7 +178,7 @@ def _segmentation(path: Path, section: int, shapes: Mapping[int, tuple[int, int]
             f"{path}: there is no such section; name it by the section's number, five digits, as "
             "00420.tif"
         )
-    labels = read_manual(path, _shape(path))
+    labels = read_manual(path)
     # the exact size depends on how the levels were rounded: allow a difference of one pixel
     rows, columns = shapes[section]
     if max(abs(labels.shape[0] - rows), abs(labels.shape[1] - columns)) > 1:
@@ -188,14 +187,6 @@ def _segmentation(path: Path, section: int, shapes: Mapping[int, tuple[int, int]
             "correct a copy of the section's page of results/segmentation"
         )
     return f"{path}: {rows} x {columns} labels"
-
-
-def _shape(path: Path) -> tuple[int, ...]:
-    try:
-        with tifffile.TiffFile(path) as tif:
-            return tuple(tif.series[0].shape)
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: not a readable TIFF ({error}); save it again") from error
 
 
 def _mask(study: Path, brain: str, config: Mapping[str, Any]) -> Finding:

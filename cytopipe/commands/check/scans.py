@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cytopipe.commands.check.findings import ERROR, NOTE, OK, WARNING, Finding, of_error
+from cytopipe.commands.check.findings import (
+    ABOUT_A_FILE,
+    ERROR,
+    NOTE,
+    OK,
+    WARNING,
+    Finding,
+    of_error,
+)
 from cytopipe.commands.study_parser import some
 from cytopipe.files import InputError
 from cytopipe.formats import units
@@ -45,8 +53,10 @@ def _examined(study: Path, section: Section) -> tuple[Scanned, list[Finding]]:
         ]
     try:
         scan = examine(path)
-    except InputError as error:
+    except ABOUT_A_FILE as error:
         finding = of_error(error, "scan", section.brain, section.section)
+        if not isinstance(error, InputError):
+            finding = replace(finding, finding=f"{path}: {finding.finding}")
         remedy = (finding.remedy or "scan or copy it again") + ", or write yes under `excluded`"
         return Scanned(section, None), [replace(finding, remedy=remedy)]
     full = scan.levels[0]

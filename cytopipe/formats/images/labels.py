@@ -1,14 +1,22 @@
-"""Label images: the pages of one TIFF."""
+"""Label images: those that the workflow writes, and those that people draw."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import atomic_write, require
-from cytopipe.formats.images.reader import input_error_on_damage
+from cytopipe.files import InputError, atomic_write, require
+from cytopipe.formats.images.png_jpeg import JPEG_SUFFIXES, PNG_SUFFIXES, read_header
+from cytopipe.formats.images.reader import (
+    input_error_on_damage,
+    refuse_overstated,
+    require_upright,
+)
+
+_ZSTD_COMPRESSION = 32768  # 4 bytes for a block of 128 kB of one value
 
 
 def write_labels(pages: list[NDArray[np.uint8]], path: Path) -> None:
@@ -37,3 +45,38 @@ def read_labels(path: Path, page: int) -> NDArray[np.uint8]:
         f"{path}: page {page} is not readable", "; delete it and rerun the segmentation"
     ):
         return np.asarray(tifffile.imread(path, key=page), np.uint8)
+
+
+def read_drawn(path: Path) -> NDArray[Any]:
+    """Labels, a mask or a patch that a person saved as TIFF or PNG: the values as stored.
+
+    Returns
+    -------
+    (rows, columns) for one channel; palettes give their indices.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, to be turned or inverted before it is shown, or
+        announces more pixels than it can hold.
+    """
+    require(path, "correct its path where it is named")
+    stored_bytes, name = path.stat().st_size, path.name.lower()
+    with input_error_on_damage(f"{path}: not a readable image", "; save it again"):
+        if name.endswith((".tif", ".tiff")):
+            with tifffile.TiffFile(path) as tif:
+                series = tif.series[0]
+                first = series.keyframe
+                require_upright(path, first.tags.valueof("Orientation", 1))
+                if first.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                    raise InputError(f"{path}: stores white as 0; save it with black as 0")
+                refuse_overstated(path, series.nbytes, stored_bytes, _ZSTD_COMPRESSION)
+                return np.asarray(series.asarray())
+        from PIL import Image  # only where there are such images: a GPU node may lack Pillow
+
+        if name.endswith(PNG_SUFFIXES + JPEG_SUFFIXES):
+            header = read_header(path)
+            require_upright(path, header.orientation)
+            refuse_overstated(path, header.decoded_bytes, stored_bytes)
+        with Image.open(path) as image:
+            return np.asarray(image)

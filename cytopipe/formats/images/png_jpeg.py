@@ -37,9 +37,9 @@ class PngJpegReader:
     """
 
     def __init__(self, path: Path) -> None:
-        name = "PNG" if path.suffix.lower() in PNG_SUFFIXES else "JPEG"
+        name = "PNG" if _is_png(path) else "JPEG"
         with input_error_on_damage(f"{path}: not a readable {name}", COPY_AGAIN):
-            header = _header(path, name)
+            header = read_header(path)
         require_upright(path, header.orientation)
         if header.channels not in (1, 3):
             raise InputError(
@@ -97,7 +97,9 @@ class PngJpegReader:
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
+    """What a PNG or JPEG says about itself."""
+
     height: int
     width: int
     bits: int  # per value once decoded
@@ -106,8 +108,8 @@ class _Header:
     decoded_bytes: int
 
 
-def _header(path: Path, name: str) -> _Header:
-    """What the file says about itself.
+def read_header(path: Path) -> Header:
+    """What a file says about itself, PNG or JPEG by its name; no pixels are decoded.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def _header(path: Path, name: str) -> _Header:
 
     # not Image.open, which refuses scans of more than 179 million pixels
     with (
-        PngImageFile(path) if name == "PNG" else JpegImageFile(path) as image,
+        PngImageFile(path) if _is_png(path) else JpegImageFile(path) as image,
         open(path, "rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
@@ -137,7 +139,11 @@ def _header(path: Path, name: str) -> _Header:
         # not image.getexif(), which decodes a PNG to look for a chunk behind its pixels
         orientation = int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))
         height, width = image.height, image.width
-    return _Header(height, width, bits, channels, orientation, height * width * stored_bits // 8)
+    return Header(height, width, bits, channels, orientation, height * width * stored_bits // 8)
+
+
+def _is_png(path: Path) -> bool:
+    return path.suffix.lower() in PNG_SUFFIXES
 
 
 def _png_exif(content: mmap.mmap) -> bytes:

@@ -97,12 +97,16 @@ def input_error_on_damage(message: str, remedy: str = "") -> Iterator[None]:
         raise InputError(f"{message} ({reason:.300}){remedy}") from error
 
 
-def refuse_overstated(path: Path, decoded_bytes: int, stored_bytes: int) -> None:
+def refuse_overstated(
+    path: Path, decoded_bytes: int, stored_bytes: int, compression: int = _MOST_COMPRESSION
+) -> None:
     """Raise InputError if so few bytes cannot hold so many, before memory is allocated for them.
 
-    For deflate and JPEG only; other codecs compress a blank image further.
+    Parameters
+    ----------
+    compression : bytes that a codec decodes from one byte at most; by default deflate and JPEG.
     """
-    if decoded_bytes > _MOST_COMPRESSION * stored_bytes:
+    if decoded_bytes > compression * stored_bytes:
         raise InputError(
             f"{path}: its header announces {decoded_bytes / 1e6:.0f} MB of pixels, which "
             f"{stored_bytes} bytes cannot hold{COPY_AGAIN}"
