@@ -225,7 +225,9 @@ def study(tmp_path):
         tables.write_rows(kind, content, paths[name])
     paths |= {"labels": tmp_path / "labels.tif", "midline": tmp_path / "midline.parquet"}
     paths |= {"depth": tmp_path / "depth.nii.gz", "exclusion": []}
+    paths["hemispheres"] = tmp_path / "hemispheres.nii.gz"
     volumes.write(depth_of_balls(centres), paths["depth"])
+    volumes.write(sides_of_balls(centres), paths["hemispheres"])
     return paths, (pages, centres)
 
 
@@ -239,6 +241,14 @@ def depth_of_balls(centres, shift=0.0):
     depth = (1 / np.maximum(radius, 1) - 1 / outer) / (1 / inner - 1 / outer)
     inside = (depth > 0) & (depth < 1)
     return volumes.Volume(np.where(inside, depth, np.nan).astype(np.float32), affine)
+
+
+def sides_of_balls(centres):
+    """1 nearer to the left ball, 2 nearer to the right one."""
+    depth = depth_of_balls(centres)
+    points = depth.to_mm(np.moveaxis(np.indices(depth.data.shape), 0, -1))
+    left, right = (np.linalg.norm(points - centres[side], axis=-1) for side in "LR")
+    return volumes.Volume(np.where(left < right, 1, 2).astype(np.uint8), depth.affine)
 
 
 def test_points_lie_in_the_middle_of_both_balls_in_every_aligned_section(study):
@@ -274,6 +284,22 @@ def test_points_where_section_and_volume_disagree_are_marked(study):
     midline.run(brain="B01", params=PARAMS, **paths)
     points = tables.read(tables.MidlineRow, paths["midline"])
     assert (points["status"] == "off_depth").mean() > 0.8
+
+
+def test_points_in_the_cortex_of_the_other_hemisphere_are_marked(study):
+    paths, (_, centres) = study
+    sides = sides_of_balls(centres)
+    ball = np.moveaxis(np.indices(sides.data.shape), 0, -1)
+    above = sides.to_mm(ball)[..., 2] > centres["L"][2] + 1
+    sides.data[above & (sides.data == 1)] = 2
+    volumes.write(sides, paths["hemispheres"])
+    midline.run(brain="B01", params=PARAMS, **paths)
+    points = tables.read(tables.MidlineRow, paths["midline"])
+    s_mm = -points["y_stack_um"] / 1000
+    other = (points["hemisphere"] == "L") & (s_mm > centres["L"][2] + 1.3)
+    own = (points["hemisphere"] == "R") | (s_mm < centres["L"][2] + 0.7)
+    assert other.sum() > 10 and (points.loc[other, "status"] == "off_depth").all()
+    assert (points.loc[own, "status"] == "ok").all()
 
 
 def test_a_chunk_without_points_writes_an_empty_table(study, tmp_path):

@@ -16,7 +16,7 @@ from cytopipe import logs, provenance
 from cytopipe.files import Output
 from cytopipe.formats import images, tables
 from cytopipe.formats import surfaces as gifti
-from cytopipe.formats.volumes import Volume
+from cytopipe.formats.volumes import Volume, labels_at
 from cytopipe.midline.refinement import EXCLUDED, label_at, refine, tissue_share
 from cytopipe.midline.surface_cuts import Cut, Hemisphere, cut_hemispheres, cutting_angle_deg
 from cytopipe.midline.volume_depth import continued, depth_at, depth_of_page, read_slab
@@ -29,7 +29,7 @@ from cytopipe.numerics.geometry import (
 from cytopipe.study import masks
 from cytopipe.study.config import Midline
 
-VERSION = 6
+VERSION = 7
 MIDDLE = 0.5
 
 
@@ -44,6 +44,7 @@ def run(
     thickness: dict[str, Path],
     curvature: dict[str, Path],
     depth: Path,
+    hemispheres: Path,
     exclusion: list[Path],
     midline: Output,
     params: Midline,
@@ -56,11 +57,12 @@ def run(
     labels, segmentation : label pages and table (SegmentationRow) of the chunk.
     surfaces, thickness, curvature : GIfTI mid-surface and its maps by hemisphere, stack RAS mm.
     depth : of the volume, 0 pial to 1 white, stack RAS mm.
+    hemispheres : 0 none, 1 left, 2 right, stack RAS mm.
     exclusion : mask of what is not cortex, stack RAS mm (`study.masks`), or nothing.
     midline : written: table (MidlineRow). A section without a transform or without gray matter has
         no rows, and the log says why.
     """
-    hemispheres = {
+    meshes = {
         name: Hemisphere(
             gifti.read(path), gifti.read_map(thickness[name]), gifti.read_map(curvature[name])
         )
@@ -76,12 +78,13 @@ def run(
             reason = place.status if place else "not in the stack"
             logs.info(f"section {section.section}: no transform ({reason}), no points")
     cuts = cut_hemispheres(
-        hemispheres,
+        meshes,
         np.array([place.z_um for _, place in placed]),
         placed[0][1].image_right if placed else "R",
         params.spacing_mm,
     )
-    slab = continued(read_slab(depth, np.array([place.z_um / 1000 for _, place in placed])))
+    a_mm = np.array([place.z_um / 1000 for _, place in placed])
+    slab, sides = continued(read_slab(depth, a_mm)), read_slab(hemispheres, a_mm)
     segments = [segment for path in exclusion for segment in masks.read_mask(path)]
     chunk = []
     work = list(zip(placed, cuts, strict=True))
@@ -90,7 +93,7 @@ def run(
         if not (page == 1).any():
             logs.info(f"section {section.section}: no gray matter ({section.status}), no points")
             continue
-        points = points_of_section(section, place, page, cut, slab, segments, params)
+        points = points_of_section(section, place, page, cut, slab, sides, segments, params)
         chunk.append(points)
         logs.info(
             f"section {section.section}: {len(points)} points "
@@ -136,6 +139,7 @@ def points_of_section(
     page: NDArray[np.uint8],
     cut: Cut,
     depth: Volume,
+    sides: Volume,
     segments: Sequence[masks.Segment],
     params: Midline,
 ) -> pd.DataFrame:
@@ -146,6 +150,8 @@ def points_of_section(
     page : (rows, columns) labels 0 background, 1 gray, 2 white.
     cut : the mid-surfaces cut by the section's plane.
     depth : of the volume around the section (`volume_depth.continued`).
+    sides : hemisphere of each voxel around the section. The middle of the other hemisphere's cortex
+        is no middle for a point.
     segments : what a person has excluded, stack RAS mm. Points do not enter it, and its border
         counts neither as pial nor as white.
     """
@@ -173,8 +179,10 @@ def points_of_section(
     status = np.where(refined.reached, "ok", "unrefined")
     status = np.where(tissue < params.min_tissue, "low_tissue", status)
     in_stack_um = np.column_stack([stack_um, np.full(len(stack_um), place.z_um)])
-    off = np.abs(depth_at(depth, stack_to_ras(in_stack_um, place.image_right)) - MIDDLE)
-    status = np.where((status == "ok") & ~(off <= params.most_off_depth), "off_depth", status)
+    points_mm = stack_to_ras(in_stack_um, place.image_right)
+    fits = np.abs(depth_at(depth, points_mm) - MIDDLE) <= params.most_off_depth
+    fits &= labels_at(sides, points_mm) != np.where(cut.hemisphere == "L", 2, 1)
+    status = np.where((status == "ok") & ~fits, "off_depth", status)
     if place.is_uncertain:
         status = np.where(status == "ok", "uncertain_place", status)
     status = np.where(label_at(labels, refined.points_px) == EXCLUDED, "excluded", status)

@@ -16,22 +16,22 @@ CONTINUED_VOXELS = 3
 
 
 def read_slab(path: Path, a_mm: Floats) -> Volume:
-    """The depth of the volume between planes of the stack.
+    """The part of a volume between planes of the stack.
 
     Parameters
     ----------
     a_mm : positions along A; five voxels more are kept on either side.
     """
-    depth = volumes.read(path)
+    volume = volumes.read(path)
     if not len(a_mm):
-        return depth
-    step, first = depth.affine[1, 1], depth.affine[1, 3]
+        return volume
+    step, first = volume.affine[1, 1], volume.affine[1, 3]
     ends = (np.array([a_mm.min(), a_mm.max()]) - first) / step
     margin = CONTINUED_VOXELS + 2
     start = max(0, int(np.floor(ends[0])) - margin)
-    affine = depth.affine.copy()
-    affine[:3, 3] = depth.to_mm(np.array([0, start, 0]))
-    slab = depth.data[:, start : max(start + 1, int(np.ceil(ends[1])) + margin + 1)]
+    affine = volume.affine.copy()
+    affine[:3, 3] = volume.to_mm(np.array([0, start, 0]))
+    slab = volume.data[:, start : max(start + 1, int(np.ceil(ends[1])) + margin + 1)]
     return Volume(np.ascontiguousarray(slab), affine)
 
 

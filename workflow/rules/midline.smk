@@ -14,6 +14,7 @@ use rule job as midline with:
             "results/midsurface/{brain}/hemi-{hemisphere}_curvature.shape.gii"
         ),
         depth="results/midsurface/{brain}/depth.nii.gz",
+        hemispheres="results/midsurface/{brain}/hemispheres.nii.gz",
         exclusion=manual_exclusion,
     output:
         midline="results/midline/{brain}/{chunk}.parquet",
