@@ -59,7 +59,7 @@ def test_a_patch_in_the_cortex_counts_by_the_half_it_lies_in(
     labels = slab()
     patch = (slice(15, 25), rows, slice(15, 25))
     labels[patch] = label
-    mended = mend_cortex(labels, 20)
+    mended = mend_cortex(labels, 20, 0.65)
     assert (mended[patch] == (label if stays else 1)).all()
     np.testing.assert_array_equal(
         np.delete(mended, np.r_[rows], 1), np.delete(labels, np.r_[rows], 1)
@@ -73,7 +73,7 @@ def test_pale_layer_1_between_two_banks_that_touch_is_no_white_matter() -> None:
     labels[:, 30:36] = 1
     pale = (slice(15, 18), slice(14, 28), slice(3, 27))
     labels[pale] = 2
-    mended = mend_cortex(labels, 20)
+    mended = mend_cortex(labels, 20, 0.65)
     assert (mended[pale] == 1).all()
     assert (mended != labels).sum() == labels[pale].size
 
@@ -83,4 +83,21 @@ def test_the_white_matter_of_a_brain_in_two_pieces_stays() -> None:
     for start, end in ((2, 24), (28, 38)):
         labels[start:end, 2:18, 2:18] = 1
         labels[start + 3 : end - 3, 5:15, 5:15] = 2
-    np.testing.assert_array_equal(mend_cortex(labels, 20), labels)
+    np.testing.assert_array_equal(mend_cortex(labels, 20, 0.65), labels)
+
+
+def test_a_crack_along_the_white_matter_is_filled_with_what_lies_beside_it() -> None:
+    labels = slab()
+    crack = (slice(15, 25), slice(9, 15), slice(15, 25))
+    labels[crack] = 0
+    mended = mend_cortex(labels, 20, 0.65)
+    assert (mended[15:25, 9:12, 15:25] == 2).mean() > 0.9
+    assert (mended[15:25, 12:15, 15:25] == 1).mean() > 0.9
+
+
+def test_a_hole_that_reaches_from_the_middle_to_the_surface_keeps_its_outer_half() -> None:
+    """A pocket of a sulcus with a crack below it."""
+    labels = slab()
+    labels[15:25, 13:19, 15:25] = 0
+    mended = mend_cortex(labels, 20, 0.65)
+    assert (mended[15:25, 18, 15:25] == 0).all() and (mended[15:25, 13:15, 15:25] > 0).all()

@@ -102,12 +102,12 @@ def test_the_sheet_ends_at_the_fundus() -> None:
     """Below row 30 lies the cortex of the fundus: a sheet would push the middle into the depth."""
     labels, _ = fold(0.3, offset=0.5)
     rows = {
-        share: np.flatnonzero(sulci.fused_banks(labels, 0.65, 0.4, 20, share).any((0, 2)))
-        for share in (0.0, 0.85)
+        evidence: np.flatnonzero(sulci.fused_banks(labels, 0.65, 0.4, 20, evidence).any((0, 2)))
+        for evidence in (0.0, 1.15)
     }
     # to within a voxel
-    assert rows[0.0].max() >= 32 and rows[0.85].max() <= 31
-    assert rows[0.85].min() == rows[0.0].min()
+    assert rows[0.0].max() >= 32 and rows[1.15].max() <= 31
+    assert rows[1.15].min() == rows[0.0].min()
 
 
 VOXEL_MM, RADIUS_MM, CORTEX_MM, FUNDUS_MM = 0.5, 14.0, 3.0, -2.0

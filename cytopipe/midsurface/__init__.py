@@ -234,10 +234,10 @@ def hemisphere_depth(
     around_voxels = params.usual_thickness_mm / float(labels.voxel_mm[0])
     part = np.pad(part, MARGIN_VOXELS)
     if params.mend_cortex:
-        part = mend_cortex(part, around_voxels)
+        part = mend_cortex(part, around_voxels, params.sulcus_share)
     if params.open_sulci:
         fused = sulci.fused_banks(
-            part, params.sulcus_share, params.sulcus_fall, around_voxels, params.fundus_share
+            part, params.sulcus_share, params.sulcus_fall, around_voxels, params.sheet_evidence
         )
         part[fused] = laplace.SHEET
     depth = laplace.continued(laplace.laplace_depth(part, params.laplace_tolerance), part)

@@ -11,6 +11,7 @@ from scipy import ndimage
 from cytopipe import logs
 from cytopipe.numerics import sulci, surroundings, topology
 from cytopipe.numerics.components import Mask
+from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.surroundings import DIRECTIONS
 
 # white matter apart from the largest piece may belong to another part of a brain in pieces if it
@@ -61,8 +62,10 @@ def fill_pits(labels: NDArray[np.uint8], mask: Mask, white_around: float) -> NDA
     return np.where(pits, 2, np.where(mask, labels, 0)).astype(np.uint8)
 
 
-def mend_cortex(labels: NDArray[np.uint8], around_voxels: float) -> NDArray[np.uint8]:
-    """Label as cortex what lies in it: white matter in its outer half, holes in its inner half.
+def mend_cortex(
+    labels: NDArray[np.uint8], around_voxels: float, sulcus_share: float
+) -> NDArray[np.uint8]:
+    """Labels without white matter in the outer half of the cortex, and holes in its inner half.
 
     The white matter of a hemisphere is one piece. A piece apart from it that lies, for the most
     part, nearer to the pial surface is layer I, which is pale: of one bank that is cut along its
@@ -73,6 +76,8 @@ def mend_cortex(labels: NDArray[np.uint8], around_voxels: float) -> NDArray[np.u
     ----------
     labels : (i, j, k) 0 outside, 1 cortex, 2 white matter, on an isotropic grid.
     around_voxels : as in `sulci.usual_thickness`.
+    sulcus_share : a hole that lies mostly in the inner half is filled up to this share of the usual
+        thickness; what remains of it could be a sulcus.
     """
     block = np.ones((3, 3, 3), bool)
     pieces, _ = ndimage.label(labels == 2, block)
@@ -84,16 +89,23 @@ def mend_cortex(labels: NDArray[np.uint8], around_voxels: float) -> NDArray[np.u
         return labels
     plain = np.where(apart | holes, 1, labels).astype(np.uint8)
     distance = sulci.distance_from_white(plain)
-    usual = sulci.usual_thickness(plain, distance, around_voxels)
-    mended = labels.copy()
-    for mask, structure, is_outer in ((apart, block, True), (holes, None, False)):
-        numbers, count = ndimage.label(mask, structure)
-        places = ndimage.median(distance / usual, numbers, np.arange(1, count + 1))
-        # a piece that no path reaches stays as it is
-        reached = np.asarray(places) < sulci.FARTHEST / usual.max()
-        wrong = np.append(False, reached & ((np.asarray(places) >= MIDDLE) == is_outer))
-        mended[wrong[numbers]] = 1
-    logs.info(
-        f"{int((mended != labels).sum())} voxels of pale layer I and of holes count as cortex"
+    share = distance / sulci.usual_thickness(plain, distance, around_voxels)
+    pale = apart & (_medians(share, apart, block) >= MIDDLE) & (distance < sulci.FARTHEST)
+    limits = np.where(_medians(share, holes) < MIDDLE, sulcus_share, MIDDLE)
+    filled = holes & (share < limits)
+    mended = np.where(pale, 1, labels).astype(np.uint8)
+    nearest = ndimage.distance_transform_edt(
+        mended == 0, return_distances=False, return_indices=True
     )
+    mended[filled] = mended[tuple(index[filled] for index in nearest)]
+    logs.info(f"{int(pale.sum())} voxels of pale layer I, {int(filled.sum())} of holes in tissue")
     return mended
+
+
+def _medians(values: NDArray[np.floating], mask: Mask, structure: Mask | None = None) -> Floats:
+    """The median of each connected piece of a mask, at its voxels; NaN elsewhere."""
+    pieces, count = ndimage.label(mask, structure)
+    if count == 0:
+        return np.full(mask.shape, np.nan)
+    medians = np.asarray(ndimage.median(values, pieces, np.arange(1, count + 1)))
+    return np.append(np.nan, medians)[pieces]

@@ -59,7 +59,7 @@ def fused_banks(
     share: float,
     fall: float,
     around_voxels: float,
-    fundus_share: float = 0.0,
+    min_evidence: float = 0.0,
 ) -> NDArray[np.bool_]:
     """Cortex voxels midway between two touching banks, from labels as in `distance_from_white`.
 
@@ -71,9 +71,10 @@ def fused_banks(
         fronts meet head on, 1 at two voxels that share the ridge, 0 within one front.
     around_voxels : the usual thickness is the mean distance along the outside within about this
         distance.
-    fundus_share : fronts also meet below the fundus, ever nearer to the white matter. Voxels nearer
-        than this share of the mean distance of the fused banks around them, within about the usual
-        thickness, belong to the cortex of the fundus.
+    min_evidence : fronts also meet below the fundus, nearer to the white matter, and where the
+        cortex bulges, at an obtuse angle. The evidence for two banks is the distance, over its mean
+        in the fused banks around (within about the usual thickness), plus a quarter of the fall:
+        1.5 where two banks meet head on. Voxels with less than this are cortex.
 
     Returns
     -------
@@ -89,8 +90,8 @@ def fused_banks(
     thickness_voxels = float(np.median(distance[touching]))
     deeper_voxels = 1 + int(np.ceil((1 - share) * thickness_voxels))
     far = np.pad(distance, 1, constant_values=FARTHEST)
-    ridge = _ridge(far, np.pad(share * usual, 1), fall, _STEPS, _LENGTHS)
-    ridge = ridge[1:-1, 1:-1, 1:-1].astype(bool)
+    falls = _ridge(far, np.pad(share * usual, 1), fall, _STEPS, _LENGTHS)[1:-1, 1:-1, 1:-1]
+    ridge = falls > 0
     block = np.ones((3, 3, 3), bool)
     pieces, count = ndimage.label(ridge, block)
     near = ndimage.binary_dilation(labels == 0, block)
@@ -99,8 +100,9 @@ def fused_banks(
     connected[pieces[ridge & near]] = True
     reaches_deep[pieces[ridge & deep]] = True
     fused = np.asarray((connected & reaches_deep)[pieces] & ridge)
-    if fundus_share > 0 and fused.any():
-        fused &= distance >= fundus_share * _usual(distance, fused, thickness_voxels)
+    if min_evidence > 0 and fused.any():
+        around = _usual(distance, fused, thickness_voxels)
+        fused &= distance / around + falls / 4 >= min_evidence
     return fused
 
 
@@ -187,9 +189,9 @@ def _sweep(distance, labels, si, sj, sk):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _ridge(distance, nearest, fall, steps, lengths):  # type: ignore[no-untyped-def]
-    """Voxels that are highest along one of 13 lines, with a steep fall to both sides."""
+    """The steepest fall to both sides of voxels that are highest along one of 13 lines, or 0."""
     ni, nj, nk = distance.shape
-    ridge = np.zeros(distance.shape, np.uint8)
+    ridge = np.zeros(distance.shape, np.float32)
     for i in range(1, ni - 1):
         for j in range(1, nj - 1):
             for k in range(1, nk - 1):
@@ -202,7 +204,7 @@ def _ridge(distance, nearest, fall, steps, lengths):  # type: ignore[no-untyped-
                     # of two equals only the first counts: the ridge is one voxel wide on flat banks
                     if one > here or other >= here:
                         continue
-                    if 2 * here - one - other >= fall * lengths[s]:
-                        ridge[i, j, k] = 1
-                        break
+                    steepness = (2 * here - one - other) / lengths[s]
+                    if steepness >= fall and steepness > ridge[i, j, k]:
+                        ridge[i, j, k] = steepness
     return ridge

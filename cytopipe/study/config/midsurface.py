@@ -103,13 +103,13 @@ class Midsurface(ConfigSection):
         gt=0,
         le=1,
     )
-    fundus_share: float = field(
-        "A sheet between banks ends below the fundus, where its distance from the white matter is "
-        "less than this share of the mean around it; 0 keeps all of it. In sections of the head, "
-        "0.85 raises the share of the volume's middle within 0.1 of the true depth 0.5 from 0.70 "
-        "to 0.73 and loses no cortex.",
+    sheet_evidence: float = field(
+        "A sheet between banks ends where there is less evidence for two banks: the distance from "
+        "the white matter, over its mean in the sheet around, plus a quarter of sulcus_fall's "
+        "measure. Sheets then do not run into the fundus; 0 keeps them whole. On the head, 77 % of "
+        "the voxels of whole sheets lie within 0.5 mm of a true pial surface, and 89 % with 1.15.",
         ge=0,
-        le=1,
+        le=1.5,
     )
     sulcus_fall: float = field(
         "Fronts meet where the distance to the white matter falls by this to both sides together: "
