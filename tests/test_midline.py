@@ -25,6 +25,7 @@ PARAMS = Midline(
     window_mm=2.0,
     min_tissue=0.5,
     most_off_depth=0.35,
+    min_thickness=0.4,
 )
 
 
@@ -300,6 +301,18 @@ def test_points_in_the_cortex_of_the_other_hemisphere_are_marked(study):
     own = (points["hemisphere"] == "R") | (s_mm < centres["L"][2] + 0.7)
     assert other.sum() > 10 and (points.loc[other, "status"] == "off_depth").all()
     assert (points.loc[own, "status"] == "ok").all()
+
+
+def test_points_in_cortex_that_is_too_thin_are_marked(study):
+    paths, _ = study
+    size = len(surfaces.read_map(paths["thickness"]["L"]))
+    lengths = np.full(size, 2.5)
+    lengths[: size // 3] = 0.8
+    surfaces.write_map(lengths, paths["thickness"]["L"], "L")
+    midline.run(brain="B01", params=PARAMS, **paths)
+    points = tables.read(tables.MidlineRow, paths["midline"])
+    assert (points["status"] == "thin").any()
+    np.testing.assert_array_equal(points["status"] == "thin", points["thickness_mm"] < 1.0)
 
 
 def test_a_chunk_without_points_writes_an_empty_table(study, tmp_path):

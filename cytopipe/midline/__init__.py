@@ -85,6 +85,8 @@ def run(
     )
     a_mm = np.array([place.z_um / 1000 for _, place in placed])
     slab, sides = continued(read_slab(depth, a_mm)), read_slab(hemispheres, a_mm)
+    lengths_mm = np.concatenate([hemisphere.thickness_mm for hemisphere in meshes.values()])
+    usual_mm = float(np.nanmedian(lengths_mm)) if np.isfinite(lengths_mm).any() else float("nan")
     segments = [segment for path in exclusion for segment in masks.read_mask(path)]
     chunk = []
     work = list(zip(placed, cuts, strict=True))
@@ -93,7 +95,9 @@ def run(
         if not (page == 1).any():
             logs.info(f"section {section.section}: no gray matter ({section.status}), no points")
             continue
-        points = points_of_section(section, place, page, cut, slab, sides, segments, params)
+        points = points_of_section(
+            section, place, page, cut, slab, sides, usual_mm, segments, params
+        )
         chunk.append(points)
         logs.info(
             f"section {section.section}: {len(points)} points "
@@ -140,6 +144,7 @@ def points_of_section(
     cut: Cut,
     depth: Volume,
     sides: Volume,
+    usual_mm: float,
     segments: Sequence[masks.Segment],
     params: Midline,
 ) -> pd.DataFrame:
@@ -152,6 +157,7 @@ def points_of_section(
     depth : of the volume around the section (`volume_depth.continued`).
     sides : hemisphere of each voxel around the section. The middle of the other hemisphere's cortex
         is no middle for a point.
+    usual_mm : median thickness of the brain's cortex; NaN if unknown.
     segments : what a person has excluded, stack RAS mm. Points do not enter it, and its border
         counts neither as pial nor as white.
     """
@@ -183,6 +189,8 @@ def points_of_section(
     fits = np.abs(depth_at(depth, points_mm) - MIDDLE) <= params.most_off_depth
     fits &= labels_at(sides, points_mm) != np.where(cut.hemisphere == "L", 2, 1)
     status = np.where((status == "ok") & ~fits, "off_depth", status)
+    is_thin = cut.thickness_mm < params.min_thickness * usual_mm
+    status = np.where((status == "ok") & is_thin, "thin", status)
     if place.is_uncertain:
         status = np.where(status == "ok", "uncertain_place", status)
     status = np.where(label_at(labels, refined.points_px) == EXCLUDED, "excluded", status)

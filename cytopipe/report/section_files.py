@@ -26,7 +26,15 @@ UNIT_UM = 10.0
 OUTLINE_UM = 1500.0
 # class of a status in the contact sheet; all others are "bad"
 MARKS = {"ok": "", "uncertain": "unsure"}
-POINT_STATUSES = ("ok", "low_tissue", "unrefined", "off_depth", "uncertain_place", "excluded")
+POINT_STATUSES = (
+    "ok",
+    "low_tissue",
+    "unrefined",
+    "off_depth",
+    "thin",
+    "uncertain_place",
+    "excluded",
+)
 
 
 @dataclass(frozen=True)

