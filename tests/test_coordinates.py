@@ -29,6 +29,7 @@ PARAMS = Coordinates(
     search_voxels=30,
     search_turns_deg=(-15.0, 15.0),
     min_orientation_margin=0.02,
+    min_side_gain=0.02,
     min_dice=0.7,
     max_alone=0.05,
     gap_reach=0.05,

@@ -6,6 +6,7 @@ import test_coordinates
 from test_coordinates import PARAMS, coordinates_of, midline_rows, volume
 
 from cytopipe import coordinates
+from cytopipe.coordinates import left_right
 from cytopipe.coordinates.coarse_fit import FLIPS, OTHER_AXES, Fit
 from cytopipe.coordinates.direction import alone, likeliest_part, overlap
 from cytopipe.coordinates.gaps import beside_gap
@@ -211,16 +212,39 @@ def test_a_scaled_copy_of_the_template_is_registered(template, scale):
     assert np.linalg.norm(used.full(points * scale) - points, axis=1).max() < 1.5
 
 
+def as_it_starts(tissue, part, start, source, target, params):
+    """A registration that leaves the brain where the coarse fit has put it."""
+    affine = affine_transform(start, source, target)
+    return Registration(affine, affine)
+
+
+@pytest.mark.parametrize(
+    ("directions", "of_template", "status", "word"),
+    [
+        ("RAS", "brain", "ok", ""),
+        ("LAS", "brain", "failed", "left and right are exchanged"),
+        ("RAS", "template", "cannot tell", "a mark on the slides"),
+    ],
+)
+def test_left_and_right_are_compared_with_an_asymmetric_template(
+    brain, template, monkeypatch, directions, of_template, status, word
+):
+    monkeypatch.setattr(left_right, "register", as_it_starts)
+    target = {"brain": brain, "template": template}[of_template]
+    tissue = lying(brain if of_template == "brain" else template, directions)
+    lies = find_orientation(tissue, {"whole": target}, PARAMS)
+    used = affine_transform(lies.start, "B01", "t")
+    row = left_right.left_right_row("B01", tissue, lies, used, PARAMS)
+    assert row.status == status and word in row.remedy
+    assert row.needs_a_look == bool(word)
+
+
 def test_no_point_of_a_brain_that_lies_differently_is_usable(
     study, tmp_path, brain, template, monkeypatch
 ):
     """Whatever the registration makes of it."""
-
-    def as_it_starts(tissue, part, start, source, target, params):
-        affine = affine_transform(start, source, target)
-        return Registration(affine, affine)
-
     monkeypatch.setattr(coordinates, "register", as_it_starts)
+    monkeypatch.setattr(left_right, "register", as_it_starts)
     volumes.write(lying(brain, "RPS"), tmp_path / "flipped.nii.gz")
     volumes.write(template, study["template"])
     coordinates.run(**study | {"tissue": tmp_path / "flipped.nii.gz"})

@@ -30,6 +30,7 @@ from cytopipe.coordinates.direction import (
     overlap,
 )
 from cytopipe.coordinates.gaps import beside_gap
+from cytopipe.coordinates.left_right import left_right_row
 from cytopipe.coordinates.orientation import (
     find_orientation,
     orientation_rows,
@@ -49,7 +50,7 @@ from cytopipe.study import masks
 from cytopipe.study.config import Coordinates
 from cytopipe.study.declarations import Hemispheres
 
-VERSION = 4
+VERSION = 5
 # voxels of a brain that are compared with a mask at a time, to limit memory
 _VOXELS_AT_ONCE = 1_000_000
 
@@ -135,6 +136,8 @@ def run(
         lies = find_orientation(brain_tissue, parts, params)
         judged += orientation_rows(brain, lies, params.min_orientation_margin)
         used = register(brain_tissue, lies.template, lies.start, brain, template_name, params)
+        if "half" not in lies.part:
+            judged.append(left_right_row(brain, brain_tissue, lies, used.full, params))
         remedy = "check study.image_right in config/config.yaml and the section numbers"
     compared = likeliest_part(used.full, brain_tissue, parts)
     check_landmarks(used.full, brain_tissue, remedy)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cytopipe.coordinates.chains import SuppliedTransforms
 from cytopipe.coordinates.direction import Overlap, middle_mm, tissue_points_mm
+from cytopipe.coordinates.left_right import LEFT_RIGHT
 from cytopipe.coordinates.orientation import MIRRORED, TURNED
 from cytopipe.formats.tables.brain_rows import FAILED, OK, CheckRow
 from cytopipe.formats.transforms import PointTransform
@@ -25,7 +26,7 @@ from cytopipe.study.config import Coordinates
 
 DICE = "Dice of gray and white matter, mean"
 # a brain that fails one of these has no coordinates
-WITHOUT_A_COORDINATE = (DICE, MIRRORED, TURNED)
+WITHOUT_A_COORDINATE = (DICE, LEFT_RIGHT, MIRRORED, TURNED)
 # between the two points of a difference quotient, well inside a voxel of any field
 _STEP_MM = 0.1
 # sections with fewer points say nothing about their handedness; chosen, not measured

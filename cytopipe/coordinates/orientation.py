@@ -129,7 +129,8 @@ def find_orientation(
 def orientation_rows(brain: str, lies: Orientation, margin: float) -> list[CheckRow]:
     """Checks of how a brain lies, for a person (see `checks`).
 
-    A whole brain is too symmetric to show whether left and right are exchanged; half a brain does.
+    The coarse fit of a whole brain does not show whether left and right are exchanged
+    (`left_right` does); that of half a brain shows it.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.coordinates.checks import WITHOUT_A_COORDINATE
+from cytopipe.coordinates.left_right import LEFT_RIGHT
 from cytopipe.coordinates.orientation import MIRRORED
 from cytopipe.formats import tables
 
@@ -30,7 +31,7 @@ REMARKS: dict[str, set[str]] = {
     "white outside": {MATTER},
 }
 # checks of `cytopipe.coordinates` that speak of left and right alone
-_OF_SIDES = (MIRRORED, "on its own side of the midline", "the same, worst section")
+_OF_SIDES = (LEFT_RIGHT, MIRRORED, "on its own side of the midline", "the same, worst section")
 
 
 def main_fault(labels: NDArray[np.uint8], truth: NDArray[np.uint8], value: int) -> str:
