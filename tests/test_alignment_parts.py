@@ -18,7 +18,7 @@ from slice_pairs import (
 
 from cytopipe.alignment.pairwise import image_registration
 from cytopipe.alignment.pairwise.pairs import align_pair
-from cytopipe.alignment.pairwise.parts import parts_of
+from cytopipe.alignment.pairwise.parts import Parts, displaced_part, parts_of
 from cytopipe.alignment.pairwise.surf_features import features_of
 from cytopipe.formats.tables import ACCEPTED, UNCERTAIN, PairRow
 from cytopipe.numerics.geometry import Rigid
@@ -132,16 +132,32 @@ def test_a_displaced_part_makes_a_pair_uncertain_and_its_error_large(share: floa
     assert worst_px(pair.rigid, HERE) < 2  # of 8
 
 
+def test_a_lobe_that_was_also_turned_makes_a_pair_uncertain() -> None:
+    image, labels = brain_slice(1)
+    column = int(np.quantile(np.nonzero(labels)[1], 0.75))
+    # about its own middle, and away from the rest
+    turned = about_centre(8, -2300, -3000)
+    lobe_image, lobe_labels = image.copy(), labels.copy()
+    lobe_labels[:, :column], lobe_image[:, :column] = 0, 230
+    there_image, there = displaced(lobe_image, lobe_labels, turned, False)
+    moved_image, moved_labels = image.copy(), labels.copy()
+    moved_image[:, column:], moved_labels[:, column:] = 230, 0
+    moved_image[there > 0], moved_labels[there > 0] = there_image[there > 0], there[there > 0]
+    pair = pair_of((image, labels), (moved_image, moved_labels))
+    assert pair.agreement > PARAMS.min_agreement
+    assert (pair.status, pair.displaced_share > 0.1) == (UNCERTAIN, True)
+    assert worst_px(pair.rigid, HERE) < 2
+
+
 def test_a_part_that_is_missing_is_not_displaced() -> None:
     image, labels = brain_slice(1)
     column = int(np.quantile(np.nonzero(labels)[1], 0.7))
     torn_image, torn_labels = image.copy(), labels.copy()
     torn_image[:, column:], torn_labels[:, column:] = 230, 0
-    parts = parts_of(
-        prepared(image, labels, 1), prepared(torn_image, torn_labels, 2), HERE, PARAMS.part_um
-    )
+    sections = prepared(image, labels, 1), prepared(torn_image, torn_labels, 2)
+    parts = parts_of(*sections, HERE, PARAMS.part_um)
     assert 0.6 < parts.agreement < 0.8
-    assert parts.displaced_um == 0
+    assert displaced_part(*sections, HERE, parts, PARAMS) == (0, 0)
 
 
 def test_a_transform_between_two_parts_is_confirmed_by_neither() -> None:
@@ -152,7 +168,9 @@ def test_a_transform_between_two_parts_is_confirmed_by_neither() -> None:
     parts = parts_of(fixed, moving, between, PARAMS.part_um)
     assert (np.hypot(*parts.offsets_um.T) <= PARAMS.part_um).mean() > 0.8
     assert parts.agreement < PARAMS.min_agreement
-    assert parts.displaced_um == pytest.approx(6 * SPACING_UM, abs=SPACING_UM)
+    share, far_um = displaced_part(fixed, moving, between, parts, PARAMS)
+    assert share == pytest.approx(0.5, abs=0.15)
+    assert far_um >= 3 * SPACING_UM
 
 
 def test_layers_that_move_between_sections_do_not_pull_the_texture() -> None:
@@ -170,3 +188,17 @@ def test_layers_that_move_between_sections_do_not_pull_the_texture() -> None:
         sections.append(prepared((230 - stain).astype(np.float32), labels, number))
     rigid = image_registration.refine_texture(*sections, HERE)
     assert worst_px(rigid, HERE) < 0.3
+
+
+def test_the_error_is_large_where_the_agreeing_parts_lie_in_one_corner() -> None:
+    columns, rows = np.meshgrid(np.arange(6.0), np.arange(4.0))
+    centres_um = 20_000 * np.stack([columns.ravel(), rows.ravel()], axis=1)
+    everywhere, corner = np.zeros((2, 24, 2))
+    # the tiles beyond the first columns show no texture
+    corner[centres_um[:, 0] > 20_000] = np.nan
+    sigma_um, of_corner_um = (
+        Parts(centres_um, offsets_um, np.ones(24), np.ones(24), 768.0, 256.0, 80).sigma_um
+        for offsets_um in (everywhere, corner)
+    )
+    # the mean of a third of the tiles is 1.7 times less exact, and the rest is extrapolated
+    assert of_corner_um > 2.5 * sigma_um > 0

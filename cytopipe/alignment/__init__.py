@@ -45,7 +45,7 @@ from cytopipe.study.sections import Section, chunk_of
 
 __all__ = ["run", "run_audit", "run_pairs"]
 
-VERSION = 5
+VERSION = 6
 
 
 @provenance.recorded

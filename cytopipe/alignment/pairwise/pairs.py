@@ -14,7 +14,7 @@ from cytopipe.alignment.handedness import (
 )
 from cytopipe.alignment.links import PERSON
 from cytopipe.alignment.pairwise import coarse, image_registration
-from cytopipe.alignment.pairwise.parts import Parts, parts_of
+from cytopipe.alignment.pairwise.parts import Parts, displaced_part, parts_of
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.alignment.pairwise.ransac import refit, rigid_consensus
 from cytopipe.alignment.pairwise.surf_features import Features, features_of, match
@@ -25,21 +25,31 @@ from cytopipe.study.config import Alignment
 
 @dataclass(frozen=True)
 class _Fit:
-    """The transform by one method, and what the parts of the tissue say about it."""
+    """The transform by one method, and what the parts of the tissue say about it.
+
+    `displaced_share` of the tissue lies `displaced_um` from where the transform puts it.
+    """
 
     rigid: Rigid
     overlap: float
     method: str
     parts: Parts
+    displaced_share: float = 0.0
+    displaced_um: float = 0.0
+
+    @property
+    def sigma_um(self) -> float:
+        """Error of the shift, x or y: two of it reach a part that is displaced."""
+        return float(np.hypot(self.parts.sigma_um, self.displaced_um / 2))
 
     def is_confirmed(self, params: Alignment) -> bool:
         """Most parts of the tissue agree on it, and none of the others on another transform."""
         is_of_most = self.parts.agreement > params.min_agreement
-        return is_of_most and self.is_explained(params) and not self.parts.displaced.any()
+        return is_of_most and self.is_explained(params) and not self.displaced_share
 
     def is_explained(self, params: Alignment) -> bool:
         """Most parts agree on it or on one other transform: some tissue may be displaced."""
-        share = self.parts.agreement + self.parts.displaced_share
+        share = self.parts.agreement + self.displaced_share
         return self.overlap >= params.min_overlap and share > params.min_agreement
 
 
@@ -178,12 +188,12 @@ def _pair_row(
         log_odds_mirrored=np.nan,
         mirrored=moving.is_flipped,
         **rigid_columns(fit.rigid if status in (ACCEPTED, UNCERTAIN) else None),
-        sigma_um=fit.parts.sigma_um if explained else np.nan,
+        sigma_um=fit.sigma_um if explained else np.nan,
         residual_um=np.nan,
         overlap=fit.overlap,
         agreement=fit.parts.agreement,
-        displaced_share=fit.parts.displaced_share if explained else 0.0,
-        displaced_um=fit.parts.displaced_um if explained else 0.0,
+        displaced_share=fit.displaced_share if explained else 0.0,
+        displaced_um=fit.displaced_um if explained else 0.0,
         tissue_mm2=min(fixed.tissue_mm2, moving.tissue_mm2),
         method=fit.method,
         status=status,
@@ -268,7 +278,13 @@ def _from_start(
         if briefly and tried:
             return
         outline = image_registration.refine_outline(fixed, moving, start, params.coarse_um / 2)
-        yield _fit(fixed, moving, outline or start, "outline", params)
+        by_outline = _fit(fixed, moving, outline or start, "outline", params)
+        if params.refine == "texture" and by_outline.is_confirmed(params):
+            # parts that confirm an outline lie within their tolerance, and now lead closer
+            closer = image_registration.refine_texture(fixed, moving, by_outline.rigid)
+            yield _fit(fixed, moving, closer or by_outline.rigid, "texture", params)
+        else:
+            yield by_outline
 
     for fit in fits():
         tried.append(fit)
@@ -281,7 +297,12 @@ def _fit(
     fixed: PreparedSection, moving: PreparedSection, rigid: Rigid, method: str, params: Alignment
 ) -> _Fit:
     overlap = image_registration.overlap(fixed, moving, rigid)
-    return _Fit(rigid, overlap, method, parts_of(fixed, moving, rigid, params.part_um))
+    parts = parts_of(fixed, moving, rigid, params.part_um)
+    displaced = 0.0, 0.0
+    # the rest of the tissue may agree on another transform; without shared texture, it is not asked
+    if 2 * parts.agreement > params.min_agreement:
+        displaced = displaced_part(fixed, moving, rigid, parts, params)
+    return _Fit(rigid, overlap, method, parts, *displaced)
 
 
 def _guided(start: Rigid, moving: Features, fixed: Features, params: Alignment) -> Rigid:

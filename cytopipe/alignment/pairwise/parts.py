@@ -12,7 +12,7 @@ apart: with shared texture, in nine pairs of ten at least 75 % of the tiles agre
 22 % do, in nine pairs of ten at most 17 %.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.alignment.handedness import quadrants
-from cytopipe.alignment.pairwise.image_registration import matrix
+from cytopipe.alignment.pairwise.image_registration import matrix, search_texture
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.numerics.geometry import Floats, Rigid
+from cytopipe.study.config import Alignment
 
 # tiles that a section is divided into; chosen: each still holds some 200 pixels of texture in a
 # small section, and a part of a fifth of the tissue cannot reach a majority
@@ -59,6 +60,7 @@ class Parts:
     nearby: Floats
     tolerance_um: float
     pixel_um: float
+    edge_px: int
 
     @cached_property
     def agreeing(self) -> NDArray[np.bool_]:
@@ -67,45 +69,15 @@ class Parts:
         Between two parts of a section that lie differently, a transform can be near both; then the
         tiles confirm it, but not one another.
         """
-        return self._largest_set(np.hypot(*self.offsets_um.T) <= self.tolerance_um)
+        confirm = np.hypot(*self.offsets_um.T) <= self.tolerance_um
+        apart_um = np.linalg.norm(self.offsets_um[:, None] - self.offsets_um, axis=2)
+        sets = (apart_um <= self.tolerance_um) & confirm & confirm[:, None]
+        return np.asarray(sets[np.argmax(sets.sum(1))] if len(sets) else confirm)
 
     @property
     def agreement(self) -> float:
         """Share of the tiles that agree; 0 if there are too few to tell."""
         return float(self.agreeing.mean()) if len(self.centres_um) >= _MIN_TILES else 0.0
-
-    @cached_property
-    def displaced(self) -> NDArray[np.bool_]:
-        """The largest set of other tiles that prefer the same other shift; none if too few do.
-
-        Tiles without texture of their own prefer shifts anywhere in the window. Those that agree
-        among themselves are a part of the tissue that lies elsewhere on one of the slides: a
-        detached lobe, or what is beyond a pleat.
-        """
-        displaced = self._largest_set(~self.agreeing)
-        return displaced & (np.count_nonzero(displaced) >= _MIN_TILES)
-
-    @property
-    def displaced_share(self) -> float:
-        """Share of the tiles that are displaced."""
-        return float(self.displaced.mean()) if len(self.centres_um) else 0.0
-
-    @property
-    def displaced_um(self) -> float:
-        """Distance of the displaced part from where the other tiles put it; 0 if there is none."""
-        if not self.displaced.any() or not self.agreeing.any():
-            return 0.0
-        here, there = (
-            np.median(self.offsets_um[tiles], axis=0) for tiles in (self.agreeing, self.displaced)
-        )
-        return float(np.linalg.norm(there - here))
-
-    def _largest_set(self, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Those of some tiles whose shifts lie within the tolerance of that of one of them."""
-        offsets_um = self.offsets_um
-        apart_um = np.linalg.norm(offsets_um[:, None] - offsets_um, axis=2)
-        sets = (apart_um <= self.tolerance_um) & among & among[:, None]
-        return np.asarray(sets[np.argmax(sets.sum(1))] if len(sets) else among)
 
     @property
     def score(self) -> float:
@@ -114,24 +86,30 @@ class Parts:
 
     @property
     def sigma_um(self) -> float:
-        """Standard deviation of the transform's shift, x or y; NaN if no tile agrees.
+        """Standard deviation of where the transform puts the tissue, x or y; NaN if no tile agrees.
 
         It is that of the mean shift of the agreeing tiles. A shift is a whole number of pixels,
         which adds the variance of a rounding. In deformed tissue, tiles side by side share their
-        error: then the quadrants differ by more than their tiles. If a part is displaced, the
-        section's place may as well be that of the other part: two standard deviations reach it.
+        error: then the quadrants differ by more than their tiles. The rotation adds to it, little
+        if the agreeing tiles lie all over the tissue, and much if they lie in one corner of it.
         """
         agreeing = self.agreeing
         if not agreeing.any():
             return float("nan")
-        offsets_um = self.offsets_um[agreeing]
+        offsets_um, centres_um = self.offsets_um[agreeing], self.centres_um[agreeing]
+        middle_um = centres_um.mean(0)
         variance = ((offsets_um**2).mean() + self.pixel_um**2 / 12) / len(offsets_um)
-        centres_um = self.centres_um[agreeing]
-        quadrant = quadrants(centres_um, centres_um.mean(0))
+        quadrant = quadrants(centres_um, middle_um)
         means_um = [offsets_um[quadrant == q].mean(0) for q in np.unique(quadrant)]
         if len(means_um) > 1:
             variance = max(variance, np.var(means_um, axis=0, ddof=1).mean() / len(means_um))
-        return float(np.hypot(_SHARED * np.sqrt(variance), self.displaced_um / 2))
+        reach, base = (
+            ((tiles_um - middle_um) ** 2).sum(1).mean()
+            for tiles_um in (self.centres_um, centres_um)
+        )
+        # a rotation moves a point along one of two axes
+        rotation = reach / 2 / max(base, self.pixel_um**2)
+        return _SHARED * float(np.sqrt(variance * (1 + rotation)))
 
 
 def parts_of(
@@ -178,4 +156,44 @@ def parts_of(
         np.array(nearby, np.float64),
         tolerance_um,
         pixel_um,
+        edge,
     )
+
+
+def displaced_part(
+    fixed: PreparedSection,
+    moving: PreparedSection,
+    rigid: Rigid,
+    parts: Parts,
+    params: Alignment,
+) -> tuple[float, float]:
+    """How much of the tissue lies elsewhere on one of the slides, and how far away.
+
+    The tiles that do not agree are registered on their own, as a section of their own. If its parts
+    confirm another transform, they are a detached lobe, or what is beyond a pleat. If they have no
+    texture in common, no transform is confirmed.
+
+    Returns
+    -------
+    The share of all tiles, and the distance in um; both 0 if nothing is displaced.
+    """
+    is_rest = np.zeros(fixed.texture.shape, bool)
+    for x, y in parts.centres_um[~parts.agreeing] / parts.pixel_um:
+        left, top = round(x - parts.edge_px / 2), round(y - parts.edge_px / 2)
+        is_rest[top : top + parts.edge_px, left : left + parts.edge_px] = True
+    rest = replace(fixed, texture=np.where(is_rest, fixed.texture, 0))
+    if np.count_nonzero(rest.texture) < _MIN_TILES * _FILLED * _SMALLEST_PX**2:
+        return 0.0, 0.0
+    within_rad = 2 * np.radians(params.rotation_step_deg)
+    other, _ = search_texture(rest, moving, rigid, within_rad, params.reach_um)
+    there = parts_of(rest, moving, other, params.part_um)
+    if there.agreement <= params.min_agreement:
+        return 0.0, 0.0
+    centres_um = there.centres_um[there.agreeing]
+    further_um = other(rigid.inverse()(centres_um)) - centres_um
+    most_um = np.median(parts.offsets_um[parts.agreeing], axis=0)
+    apart_um = float(np.median(np.linalg.norm(further_um - most_um, axis=1)))
+    if apart_um <= params.part_um:
+        return 0.0, 0.0
+    share = there.agreement * np.count_nonzero(~parts.agreeing) / len(parts.centres_um)
+    return float(share), apart_um
