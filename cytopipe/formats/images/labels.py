@@ -15,6 +15,7 @@ from cytopipe.formats.images.reader import (
     refuse_overstated,
     require_upright,
 )
+from cytopipe.formats.images.tiff import open_tiff
 
 _ZSTD_COMPRESSION = 32768  # 4 bytes for a block of 128 kB of one value
 
@@ -41,10 +42,13 @@ def read_labels(path: Path, page: int) -> NDArray[np.uint8]:
         If the file is missing, damaged, or has no such page.
     """
     require(path, "run the segmentation")
-    with input_error_on_damage(
-        f"{path}: page {page} is not readable", "; delete it and rerun the segmentation"
+    with (
+        input_error_on_damage(
+            f"{path}: page {page} is not readable", "; delete it and rerun the segmentation"
+        ),
+        open_tiff(path) as tif,
     ):
-        return np.asarray(tifffile.imread(path, key=page), np.uint8)
+        return np.asarray(_pixels(path, tif.pages[page]), np.uint8)
 
 
 def read_drawn(path: Path) -> NDArray[Any]:
@@ -61,22 +65,31 @@ def read_drawn(path: Path) -> NDArray[Any]:
         announces more pixels than it can hold.
     """
     require(path, "correct its path where it is named")
-    stored_bytes, name = path.stat().st_size, path.name.lower()
+    name = path.name.lower()
     with input_error_on_damage(f"{path}: not a readable image", "; save it again"):
         if name.endswith((".tif", ".tiff")):
-            with tifffile.TiffFile(path) as tif:
-                series = tif.series[0]
-                first = series.keyframe
-                require_upright(path, first.tags.valueof("Orientation", 1))
-                if first.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            with open_tiff(path) as tif:
+                if len(tif.series[0]) > 1:
+                    raise InputError(f"{path}: has {len(tif.series[0])} planes; save one")
+                page = tif.pages[0]
+                require_upright(path, page.tags.valueof("Orientation", 1))
+                if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
                     raise InputError(f"{path}: stores white as 0; save it with black as 0")
-                refuse_overstated(path, series.nbytes, stored_bytes, _ZSTD_COMPRESSION)
-                return np.asarray(series.asarray())
+                return _pixels(path, page)
         from PIL import Image  # only where there are such images: a GPU node may lack Pillow
 
         if name.endswith(PNG_SUFFIXES + JPEG_SUFFIXES):
             header = read_header(path)
             require_upright(path, header.orientation)
-            refuse_overstated(path, header.decoded_bytes, stored_bytes)
+            refuse_overstated(path, header.decoded_bytes, path.stat().st_size)
         with Image.open(path) as image:
             return np.asarray(image)
+
+
+def _pixels(path: Path, page: Any) -> NDArray[Any]:
+    """The pixels of a page of a TIFF, unless it announces more than the file can hold."""
+    stored_bytes = path.stat().st_size
+    refuse_overstated(path, page.nbytes, stored_bytes, _ZSTD_COMPRESSION)
+    if max(page.databytecounts, default=0) > stored_bytes:
+        raise ValueError("is truncated")
+    return np.asarray(page.asarray())

@@ -51,7 +51,7 @@ class TiffReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         with input_error_on_damage(f"{path}: not a readable TIFF", COPY_AGAIN):
-            self._tif = tifffile.TiffFile(path)
+            self._tif = open_tiff(path)
         try:
             with input_error_on_damage(f"{path}: contains no image", COPY_AGAIN):
                 series = self._tif.series[0]
@@ -224,6 +224,21 @@ class TiffReader:
         if len(data) < count:
             raise ValueError(f"ends after {len(data)} of {count} bytes")
         return data
+
+
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """Open a TIFF of which the list of pages ends.
+
+    In a damaged file it may lead back to an earlier page. tifffile notices that while it counts the
+    pages, but not while it reads one after the other.
+    """
+    tif = tifffile.TiffFile(path)
+    try:
+        len(tif.pages)
+    except BaseException:
+        tif.close()
+        raise
+    return tif
 
 
 def _name(value: Any) -> str:
