@@ -13,13 +13,14 @@ export OMP_NUM_THREADS ?= 1
 # waiting threads must not spin: on a busy machine, spinning made training ten times slower
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help demo head demo-real comparison quick test test-slurm check docs lock clean bench bench-brain bench-dag faults trust
+.PHONY: help demo head demo-real comparison quick test test-slurm check docs lock clean bench bench-brain bench-dag faults fuzz trust
 help:
 	@echo "make demo         make a phantom study, run it from images to scores, print the error of every stage"
 	@echo "make head         the same for one difficult brain with deep structures, from images to coordinates"
 	@echo "make demo-real    run 35 real sections of a mouse brain up to the reconstruction"
 	@echo "make comparison   compare the training objectives of the papers on the demo's phantom (an hour)"
 	@echo "make faults       kill jobs, fill disks, take nodes away, and check the results (an hour)"
+	@echo "make fuzz         damage a file of each format in thousands of ways (FUZZ=5000), and read it (an hour)"
 	@echo "make trust        disturb phantoms in many ways, and list what is right, said so or silently wrong (hours)"
 	@echo "make check        format, lint, types and imports, in seconds"
 	@echo "make quick        the same, then the tests that start no workflow, process or browser"
@@ -72,6 +73,11 @@ comparison: demo
 # takes an hour on 2 idle cores and keeps the undisturbed study. FAULTS="--only disks" runs one group of faults
 faults: .venv/ready
 	@PYTHONPATH=tests $(BIN)/python -m faults demo-faults $(FAULTS)
+
+# FUZZ is the number of damaged files per valid one
+FUZZ ?= 5000
+fuzz: .venv/ready
+	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -q tests/test_fuzz_*.py
 
 # one row is a disturbance, a brain and a seed. TRUST="ink frame" runs some disturbances, SEEDS=1 one seed;
 # rows that were measured before stay in the table
