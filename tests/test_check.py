@@ -221,6 +221,18 @@ def test_what_is_only_odd_warns(study: SmallStudy) -> None:
     assert (check(study)[1]["level"] == "warning").sum() == 3
 
 
+def test_a_black_half_of_a_bright_slide_warns(study: SmallStudy) -> None:
+    image = np.full((ROWS, COLUMNS), 230, np.uint8)
+    image[15:45, 10:30] = 90
+    image[:, 40:] = 0
+    write_pyramid(image, study.image(30), 64.0, 256.0)
+    status, found = check(study)
+    assert status == 0
+    (row,) = found[found["finding"].str.contains("exactly 0")].to_dict("records")
+    assert (row["level"], row["section"]) == ("warning", "30")
+    assert "50 % of its pixels are exactly 0, on a bright slide" in row["finding"]
+
+
 def test_an_excluded_scan_may_be_broken(study: SmallStudy) -> None:
     half_a_file(study)
     study.sheet.write_text(

@@ -327,6 +327,27 @@ def test_the_background_is_recognised_by_what_stands_out_from_it(tmp_path, dtype
         assert examine(tmp_path / f"{name}.ome.tif").background == expected
 
 
+@pytest.mark.parametrize("side", ["right", "top", "corner", "none"])
+def test_a_black_part_of_a_bright_slide_is_measured(tmp_path, side):
+    y, x = np.mgrid[:320, :640]
+    image = np.full((320, 640), 230, np.uint8)
+    image[(y - 160) ** 2 + (x - 200) ** 2 < 90**2] = 90
+    lost = {"right": x >= 320, "top": y < 64, "corner": x + 2 * y < 256, "none": x < 0}[side]
+    image[lost] = 0
+    write_pyramid(image, tmp_path / "a.ome.tif", 20.0, 80.0, tile=64)
+    examination = examine(tmp_path / "a.ome.tif")
+    assert examination.background == "bright"
+    assert examination.black == pytest.approx(lost.mean(), abs=0.01)
+
+
+def test_black_is_normal_on_a_dark_background(tmp_path):
+    y, x = np.mgrid[:320, :640]
+    image = np.where((y - 160) ** 2 + (x - 200) ** 2 < 90**2, 150, 0).astype(np.uint8)
+    write_pyramid(image, tmp_path / "a.ome.tif", 20.0, 80.0, tile=64)
+    examination = examine(tmp_path / "a.ome.tif")
+    assert (examination.background, examination.black) == ("dark", 0)
+
+
 def test_a_large_image_is_not_decoded(tmp_path, monkeypatch):
     """An examination decodes a few dozen of 2,000 tiles."""
     image = np.random.default_rng(0).integers(0, 255, (2200, 4000), np.uint8)

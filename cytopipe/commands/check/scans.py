@@ -25,6 +25,9 @@ from cytopipe.study.sections import Section, needs_pyramid
 
 _AT_ONCE = 4  # files examined in parallel, against the latency of storage. Chosen, not measured
 
+# share of black pixels that is worth a look: ink and folds are dark but hardly ever 0. Chosen
+_BLACK = 0.01
+
 
 @dataclass(frozen=True)
 class Scanned:
@@ -69,6 +72,10 @@ def _examined(study: Path, section: Section) -> tuple[Scanned, list[Finding]]:
     )
     findings = [Finding(OK, "scan", text, "", section.brain, section.section)]
     findings += _check_spacing(section, scan)
+    if scan.black > _BLACK:
+        text = f"{path}: {100 * scan.black:.0f} % of its pixels are exactly 0, on a bright slide"
+        remedy = "if it is not a border that a program added, a part is lost; scan or copy it again"
+        findings.append(Finding(WARNING, "scan", text, remedy, section.brain, section.section))
     copied = needs_pyramid(section.image, section.levels, section.background)
     if scan.needs_copy and not copied:
         text = f"{path}: {scan.needs_copy}, and it is to be read in place"

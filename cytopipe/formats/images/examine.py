@@ -33,12 +33,15 @@ class Examination(ImageDescription):
     size_bytes : size of the file or folder.
     background : "bright" or "dark", by the coarsest level: what stands out from the frame around
         it is darker or brighter. "" if nothing stands out, or if there is only one level.
+    black : share of the coarsest level that is exactly 0, where the background is bright: a border
+        that a program added, or a part that was lost at all levels.
     needs_copy : why its windows cannot be read in place, so that the pyramids stage has to make a
         copy ("" if they can). `levels` in sections.tsv is then "no", else "yes".
     """
 
     size_bytes: int
     background: str
+    black: float
     needs_copy: str
 
 
@@ -63,10 +66,12 @@ def examine(path: Path) -> Examination:
             pyramid.confirm_empty(level, region)
         overview = _overview(description, pyramid)
         _check_levels(description, pyramid, overview)
+        background = "" if overview is None else _background(overview)
         return Examination(
             **vars(description),
             size_bytes=_size_bytes(path),
-            background="" if overview is None else _background(overview),
+            background=background,
+            black=float(np.mean(overview == 0)) if background == "bright" else 0.0,
             needs_copy=_reason_to_copy(description),
         )
 
@@ -107,11 +112,14 @@ def _overview(description: ImageDescription, pyramid: Pyramid) -> NDArray[Any] |
 def _background(overview: NDArray[Any]) -> str:
     width = max(1, min(overview.shape) // 100)
     sides = overview[:width], overview[-width:], overview[:, :width], overview[:, -width:]
-    slide = float(np.median(np.concatenate([side.ravel() for side in sides])))
+    frame = np.concatenate([side.ravel() for side in sides])
+    # neither a black border nor a lost part shows the slide, if a tenth of the frame does
+    shown = frame[frame > 0]
+    slide = float(np.median(shown if 10 * len(shown) > len(frame) else frame))
     low, high = np.percentile(overview, [0.5, 99.5])
     # uneven illumination and noise stay below a twentieth of the light
     contrast = max(0.1 * (high - low), 0.05 * high)
-    darker = np.count_nonzero(overview < slide - contrast)
+    darker = np.count_nonzero((overview > 0) & (overview < slide - contrast))
     brighter = np.count_nonzero(overview > slide + contrast)
     if max(darker, brighter) < 0.002 * overview.size:
         return ""

@@ -334,6 +334,9 @@ def _check_pixels(path: Path, series: Any, pages: list[Any]) -> None:
             f"{path}: gray values are {first.dtype} of {first.bitspersample} bits; {CONVERT}"
         )
     for number, page in enumerate(pages):
+        sizes = (page.imagelength, page.imagewidth, *_segment_size(page))
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise InputError(f"{path}: level {number} has damaged sizes, {sizes}{COPY_AGAIN}")
         require_upright(path, page.tags.valueof("Orientation", 1))
         _check_luma(path, page)
         if page.dtype != first.dtype or _samples(page) != _samples(first):
@@ -341,8 +344,6 @@ def _check_pixels(path: Path, series: Any, pages: list[Any]) -> None:
                 f"{path}: level {number} stores another kind of values than level 0; export it "
                 "again"
             )
-        if 0 in (page.imagelength, page.imagewidth, *_segment_size(page)):
-            raise InputError(f"{path}: level {number} has tiles or strips of no size{COPY_AGAIN}")
 
 
 def _check_luma(path: Path, page: Any) -> None:
