@@ -13,7 +13,7 @@ from slice_pairs import (
     WIDTH_UM,
 )
 
-from cytopipe.alignment.acceptance import CONFLICT, contradicted, displaced_um, judge_in_stack
+from cytopipe.alignment.acceptance import CONFLICT, contradicted, judge_in_stack
 from cytopipe.alignment.handedness import (
     handedness_of,
     log_odds_of_counts,
@@ -29,6 +29,7 @@ from cytopipe.formats.tables import (
     PLAIN,
     UNCERTAIN,
     PairRow,
+    displaced_um,
     rigid_columns,
 )
 from cytopipe.numerics.geometry import Rigid, mirror, unmirror

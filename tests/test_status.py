@@ -1,6 +1,7 @@
 """The progress of brains, on studies whose files the tests create stage by stage."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ class Study:
             self.table("segmentation", f"{chunk}.parquet", tables.SegmentationRow, numbers)
         if until != "segmentation":
             self.table("alignment", "stack.parquet", tables.StackRow, NUMBERS)
+            self.pairs(0.0)
 
     def table(self, stage: str, name: str, kind: type[tables.Row], numbers) -> None:
         statuses = {15: "blank", 480: "uncertain"}
@@ -51,6 +53,17 @@ class Study:
         if kind is tables.SegmentationRow:
             rows = [replace(one, remarks="cut off" if one.section == 480 else "") for one in rows]
         tables.write_rows(kind, rows, self.folder / "results" / stage / "B01" / name)
+
+    def pairs(self, displaced_um: float) -> None:
+        """Pairs of neighbours; those of section 480 show a displaced part."""
+        rows = [
+            row(tables.PairRow, fixed=a, moving=b, status="uncertain", displaced_um=displaced_um)
+            if 480 in (a, b)
+            else row(tables.PairRow, fixed=a, moving=b, status="accepted")
+            for a, b in pairwise(NUMBERS)
+        ]
+        path = self.folder / "results" / "alignment" / "B01" / "pairs.parquet"
+        tables.write_rows(tables.PairRow, rows, path)
 
     def log(self, stage: str, text: str, place: int = -1) -> None:
         file, log = self.stages[stage].files[place]
@@ -100,6 +113,14 @@ def test_fragments_and_unknown_handedness_are_named(study: Study, capsys) -> Non
         in said
     )
     assert "accepted pairs connect 2 sections; 2 in 1 other fragments: 480, 495" in said
+
+
+def test_displaced_tissue_is_named(study: Study, capsys) -> None:
+    study.finish("alignment")
+    assert "lies elsewhere on the slide" not in study.says(capsys)
+    study.pairs(2400.0)
+    said = study.says(capsys)
+    assert "1 uncertain because a part of their tissue lies elsewhere on the slide: 480;" in said
 
 
 def test_a_missing_mask_waits_for_a_person(study: Study, capsys) -> None:

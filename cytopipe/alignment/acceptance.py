@@ -43,16 +43,6 @@ def judge_in_stack(pairs: list[PairRow], mirrored: dict[int, bool]) -> list[Pair
     return final
 
 
-def displaced_um(section: int, pairs: list[PairRow]) -> float:
-    """How far a part of a section lies from where the rest of it is placed; 0 if none does.
-
-    It is a part of this section, and not of its neighbours, if every pair shows it that can tell.
-    """
-    own = [pair for pair in pairs if section in pair.sections]
-    telling = [pair for pair in own if pair.status == ACCEPTED or pair.displaced_um > 0]
-    return min((pair.displaced_um for pair in telling), default=0.0)
-
-
 def contradicted(
     links: list[Link], sizes_um: dict[int, tuple[float, float]], tolerance_um: float
 ) -> set[tuple[int, int]]:

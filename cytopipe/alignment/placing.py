@@ -5,12 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cytopipe.alignment.acceptance import (
-    LITTLE_OVERLAP,
-    contradicted,
-    displaced_um,
-    judge_in_stack,
-)
+from cytopipe.alignment.acceptance import LITTLE_OVERLAP, contradicted, judge_in_stack
 from cytopipe.alignment.graph import bend_per_um, relax
 from cytopipe.alignment.handedness import handedness_of
 from cytopipe.alignment.links import Link, fragments_of, links_of
@@ -18,7 +13,7 @@ from cytopipe.alignment.manual_decisions import manual_places
 from cytopipe.alignment.pairwise.outlines import pair_by_outline
 from cytopipe.alignment.pairwise.prepared_section import PreparedSection
 from cytopipe.alignment.stack import Place, choose_base, compose
-from cytopipe.formats.tables import MIRRORED, UNCERTAIN, PairRow, SegmentationRow
+from cytopipe.formats.tables import MIRRORED, UNCERTAIN, PairRow, SegmentationRow, displaced_um
 from cytopipe.study.config import Alignment
 from cytopipe.study.sections import Section
 

@@ -210,6 +210,7 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     statuses: dict[int, str] = {}
     remarks: dict[int, str] = {}
     places: list[tables.StackRow] = []
+    pairs: list[tables.PairRow] = []
     try:
         for file, _ in next(stage for stage in stages if stage.name == "segmentation").files:
             if file.exists():
@@ -220,6 +221,8 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
         if stack.exists():
             places = tables.read_rows(tables.StackRow, stack)
             statuses |= {row.section: row.status for row in places}
+        if stack.with_name("pairs.parquet").exists():
+            pairs = tables.read_rows(tables.PairRow, stack.with_name("pairs.parquet"))
         proposed = stack.with_name("proposed-sections.tsv")
         answered = study / "manual" / brain / "sections.tsv"
         audited = stack.with_name("audit-sections.tsv")
@@ -237,6 +240,12 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
         notes.append(
             f"{len(unknown)} uncertain because their pairs do not show whether they are mirrored: "
             f"{_listed(unknown)}; write mirrored yes or no into {answered}"
+        )
+    uncertain = [row.section for row in places if row.status == tables.UNCERTAIN]
+    if split := [section for section in uncertain if tables.displaced_um(section, pairs) > 0]:
+        notes.append(
+            f"{len(split)} uncertain because a part of their tissue lies elsewhere on the slide: "
+            f"{_listed(split)}; exclude them, or write the transform of the rest into {answered}"
         )
     fragments = Counter(row.fragment for row in places if row.fragment)
     if len(fragments) > 1:

@@ -282,7 +282,7 @@ def _from_start(
         if params.refine == "texture" and by_outline.is_confirmed(params):
             # parts that confirm an outline lie within their tolerance, and now lead closer
             closer = image_registration.refine_texture(fixed, moving, by_outline.rigid)
-            yield _fit(fixed, moving, closer or by_outline.rigid, "texture", params)
+            yield _fit(fixed, moving, closer or by_outline.rigid, "outline", params)
         else:
             yield by_outline
 

@@ -40,5 +40,6 @@ from cytopipe.formats.tables.section_rows import PairRow as PairRow
 from cytopipe.formats.tables.section_rows import SegmentationRow as SegmentationRow
 from cytopipe.formats.tables.section_rows import StackRow as StackRow
 from cytopipe.formats.tables.section_rows import TruthSectionRow as TruthSectionRow
+from cytopipe.formats.tables.section_rows import displaced_um as displaced_um
 from cytopipe.formats.tables.section_rows import read_segmentation as read_segmentation
 from cytopipe.formats.tables.section_rows import rigid_columns as rigid_columns
