@@ -16,7 +16,7 @@ from slice_pairs import (
     worst_px,
 )
 
-from cytopipe.alignment.pairwise import image_registration
+from cytopipe.alignment.pairwise import image_registration, pairs
 from cytopipe.alignment.pairwise.pairs import align_pair
 from cytopipe.alignment.pairwise.parts import Parts, displaced_part, parts_of
 from cytopipe.alignment.pairwise.surf_features import features_of
@@ -65,6 +65,23 @@ def test_sections_that_share_only_the_outline_are_uncertain(seed: int) -> None:
     assert np.isnan(pair.sigma_um)
     assert abs(pair.log_odds_mirrored) < 5
     assert not pair.mirrored
+
+
+def test_an_outline_that_the_parts_confirm_only_before_its_refinement_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def is_confirmed(fit: pairs._Fit, _: object) -> bool:
+        asked.append(fit.method)
+        return asked.count("outline") == 1 and fit.method == "outline"
+
+    monkeypatch.setattr(pairs._Fit, "is_confirmed", is_confirmed)
+    image, labels = brain_slice(1)
+    other, _ = brain_slice(2)
+    row = pair_of((image, labels), (other, labels))
+    assert asked.count("outline") >= 2
+    assert row.method == "outline" and row.status == UNCERTAIN
 
 
 def with_folia(turn_deg: float, rest: NDArray[np.float32]) -> NDArray[np.float32]:
