@@ -91,6 +91,15 @@ def test_the_base_lies_in_the_largest_fragment_not_in_the_middle() -> None:
     assert set(stack.places) == set(NUMBERS)
 
 
+def test_no_section_is_certain_if_no_pair_or_only_one_is_accepted() -> None:
+    """The middle of the stack was certain, because it is where it is by definition."""
+    unsure = [replace(pair, status=UNCERTAIN) for pair in between(NUMBERS)]
+    for pairs in (unsure, [between(NUMBERS)[0], *unsure[1:]]):
+        stack = placed(pairs)
+        assert set(stack.places) == set(NUMBERS)
+        assert not any(place.certain for place in stack.places.values())
+
+
 def test_errors_grow_along_pairs_that_follow_the_anatomy() -> None:
     unsure = [replace(p, status=UNCERTAIN, sigma_um=np.nan) for p in between(NUMBERS)]
     sure, unsure_um = placed(between(NUMBERS)).sigma_um, placed(unsure).sigma_um

@@ -124,5 +124,9 @@ def place_sections(
             sigma_um[number] = float(
                 np.linalg.norm([sigma_um[number], drift_um, bend * away_um, of_parts_um])
             )
+    if len(fragments[0]) <= 2 < len(numbers):
+        # the base is where it is by definition, but nothing confirms that the others agree with it
+        for number in set(fragments[0]) - in_stack.keys():
+            places[number] = replace(places[number], certain=False)
     of_fragment = {n: i for i, fragment in enumerate(fragments, start=1) for n in fragment}
     return PlacedStack(base, pairs, handedness, of_fragment, places, sigma_um)
