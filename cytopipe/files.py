@@ -27,6 +27,25 @@ class InputError(ValueError):
 
 
 @contextmanager
+def reading(path: Path, kind: str, remedy: str = "save or copy it again") -> Iterator[None]:
+    """Turn whatever a library raises about a damaged file into an InputError with the remedy.
+
+    Parameters
+    ----------
+    kind : what the file should be, for the message: "NIfTI file".
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path}: too large for the memory; use a larger machine") from error
+    except Exception as error:  # each library has its own error types
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{path}: not a readable {kind} ({lines[-1]}); {remedy}") from error
+
+
+@contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 

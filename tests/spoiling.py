@@ -4,11 +4,10 @@ import json
 from collections.abc import Callable
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 import tifffile
 from small_study import HEAD, PICTURE, SmallStudy
 
-from cytopipe.formats import images
+from cytopipe.formats import images, transforms
 from cytopipe.study.corrections import COLUMNS
 
 Spoil = Callable[[SmallStudy], None]
@@ -65,9 +64,10 @@ def an_unknown_codec(study: SmallStudy) -> None:
 
 def supplied_matrix(matrix: np.ndarray) -> Spoil:
     def spoil(study: SmallStudy) -> None:
-        transform = sitk.AffineTransform(3)
-        transform.SetMatrix(matrix.ravel().tolist())
-        sitk.WriteTransform(transform, str(study.manual / "to-colin27.h5"))
+        affine = np.eye(4)
+        affine[:3, :3] = matrix
+        transform = transforms.affine_transform(affine, "B01", "colin27")
+        transforms.write(transform, study.manual / "to-colin27.h5")
 
     return spoil
 

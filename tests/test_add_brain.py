@@ -255,8 +255,8 @@ def test_a_pattern_says_which_number_and_leaves_the_others_out() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("section,file\n15,a15\n", "its columns are section, file; one must be called image"),
-        ("section,image\nxv,a15\n", "line 2: section is 'xv'; give a number"),
+        ("section,file\n15,a15\n", "'image' is missing, its columns are section, file; add it"),
+        ("section,image\nxv,a15\n", "line 2: section is 'xv'; give a whole number"),
         ("section,image\n15,a16\n", "line 2: image is 'a16', which names 0 files"),
         ("section,image\n15,a15\n15,a30\n", "1 sections are there twice: a15.ome.tif .section 15"),
         ("section,image\n15,a15\n30,a15\n", "1 files are there twice"),

@@ -177,9 +177,9 @@ def test_many_markers_are_inverted(tmp_path: Path) -> None:
         ({"width": -999, "markers": [[1, 2, 3, 4]]}, "-999 x 500 px, but markers need"),
         ({"markers": [[1, 2, 30, 30], [5, 6, 30, 30]]}, "two markers have the same position"),
         ({"markers": [[1, 2, float("nan"), 30]]}, "a marker contains NaN"),
-        ({"markers": [[1, 2]]}, "not a series"),
+        ({"markers": [[1, 2]]}, "not a readable series"),
         ({"anchoring": None}, "none of its slices has an anchoring"),
-        ({"nr": "x"}, "not a series"),
+        ({"nr": "x"}, "nr of a slice is 'x'; give a whole number"),
     ],
 )
 def test_a_bad_slice_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -191,7 +191,7 @@ def test_a_bad_slice_is_refused(tmp_path: Path, changes: dict[str, object], mess
 @pytest.mark.parametrize("text", ["no json", "[1, 2]", "<series", "{}", '{"slices": [3]}'])
 def test_a_file_that_is_not_a_series_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "s.json").write_text(text)
-    with pytest.raises(InputError, match=r"s\.json: not a series of QuickNII"):
+    with pytest.raises(InputError, match=r"s\.json: not a readable (series of QuickNII|JSON file)"):
         anchorings.read(tmp_path / "s.json")
 
 

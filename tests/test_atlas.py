@@ -64,7 +64,7 @@ def test_probability_is_the_gaussian_share(atlas_files):
         ("label\tname\n1\ta\n", "hemisphere"),
         ("label\tname\themisphere\nx\ta\tL\n", "line 2: label is 'x'"),
         ("label\tname\themisphere\n1\ta\tleft\n", "line 2: hemisphere is 'left'"),
-        ("label\tname\themisphere\n1\ta\tL\n1\tb\tL\n", "line 3: label is '1'"),
+        ("label\tname\themisphere\n1\ta\tL\n1\tb\tL\n", "line 3: label 1 is there twice"),
         ("label\tname\themisphere\n1\ta\tL\n", "label 2 is not in"),
     ],
 )

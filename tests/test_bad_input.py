@@ -253,7 +253,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         written("manual/B01/hemi-L_mid.surf.gii", b"hello"),
         CHECK,
         "hemi-L_mid.surf.gii",
-        "not a GIfTI surface",
+        "not a readable GIfTI surface",
     ),
     "another program's obj": (
         written("manual/B01/hemi-L_mid.obj", b"v 0 0 0\nf 1 1 1\n"),

@@ -67,7 +67,7 @@ def test_decisions_override_the_table_of_the_lab_and_empty_cells_decide_nothing(
     ("rows", "message"),
     [
         (["7\tyes"], "line 2: there is no section 7 in config/sections.tsv; correct the number"),
-        (["x\tyes"], "section is 'x'; give a number"),
+        (["x\tyes"], "section is 'x'; give a whole number"),
         (["0\tyes", "0\t\tyes"], "line 3: section 0 is listed twice; merge the rows"),
         (["0\tperhaps"], "mirrored is 'perhaps'; use yes or no"),
         (["0\t\t\tstack\t0.1\t5"], "y_um is empty; a transform is onto"),

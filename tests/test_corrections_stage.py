@@ -12,8 +12,9 @@ from cytopipe import alignment
 from cytopipe.files import InputError
 from cytopipe.formats.images import write_labels, write_pyramid
 from cytopipe.formats.tables import PairRow, SegmentationRow, StackRow, read_rows, write_rows
+from cytopipe.formats.text import read_table
 from cytopipe.study.corrections import COLUMNS, corrected
-from cytopipe.study.sections import Section, read_tsv
+from cytopipe.study.sections import Section
 
 NUMBERS = (0, 10, 20)
 TRUE = {0: about_centre(4, 900, -500), 10: about_centre(0, 0, 0), 20: about_centre(-9, -700, 300)}
@@ -92,7 +93,7 @@ def test_a_place_onto_a_neighbour_is_used_and_certain(study: Study) -> None:
     (by_person,) = (pair for pair in pairs if pair.moving == 20)
     assert (by_person.method, by_person.status) == ("person", "accepted")
     assert by_person.overlap > 0.97
-    proposed = read_tsv(study.folder / "proposed.tsv", ("section",), COLUMNS[1:])
+    proposed = read_table(study.folder / "proposed.tsv", ("section",), COLUMNS[1:])
     assert not proposed  # nothing is left to decide
 
 

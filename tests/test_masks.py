@@ -112,12 +112,12 @@ def nrrd_layer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "suffix", "message"),
     [
-        (color, ".nii.gz", "is color, a mask is three-dimensional; save it as one label map"),
-        (channels, ".nii.gz", r"of shape \(40, 36, 30, 3\)"),
+        (color, ".nii.gz", "is color; save it with one number per voxel"),
+        (channels, ".nii.gz", r"of shape \(40, 36, 30, 3\), but a volume is three-dimensional"),
         (not_a_number, ".nii.gz", "holds NaN or infinity; save it as whole numbers"),
-        (truncated, ".nii.gz", "not readable .*; save or copy it again"),
+        (truncated, ".nii.gz", "not a readable .*; save or copy it again"),
         (nrrd_channels, ".seg.nrrd", "has 3 channels and names no segments"),
-        (nrrd_truncated, ".seg.nrrd", "not readable .*; save or copy it again"),
+        (nrrd_truncated, ".seg.nrrd", "not a readable .*; save or copy it again"),
         (nrrd_layer, ".seg.nrrd", "segment 0 is in layer 4, which is missing"),
         (lambda path: path.touch(), ".mha", "unknown format of a mask"),
     ],

@@ -60,7 +60,7 @@ def test_levels_and_background_decide_whether_a_scan_is_copied(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("B01\tx\ta.tif\t1\t20\t\t\t", r"line 2: section is 'x'; give a number"),
+        ("B01\tx\ta.tif\t1\t20\t\t\t", r"line 2: section is 'x'; give a whole number"),
         ("B01\t1.5\ta.tif\t1\t20\t\t\t", r"section is '1.5'; give a whole number"),
         ("B01\t-1\ta.tif\t1\t20\t\t\t", r"section is '-1'"),
         ("B01\t1\ta.tif\t0\t20\t\t\t", r"spacing_um is '0'; give a positive number"),

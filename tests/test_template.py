@@ -187,7 +187,7 @@ def test_probabilities_by_brute_force(study):
 def test_an_atlas_that_does_not_fit_is_refused(study, capsys):
     labels = save(study / "labels.nii.gz", quarters().astype(np.int16))
     outside = save(study / "outside.nii.gz", (RADIUS > 60).astype(np.int16))
-    values = save(study / "maps.nii.gz", np.ones((*SHAPE, 1), np.float32))
+    values = save(study / "maps.nii.gz", np.full((*SHAPE, 1), 0.95, np.float32))
     table = study / "names.tsv"
     base = ("icbm152_2009c", *maps(study))
     assert run(study, *base) == 0
@@ -199,7 +199,7 @@ def test_an_atlas_that_does_not_fit_is_refused(study, capsys):
         ("label\tname\n9\tV1\n", ("--labels", labels), "none of its areas"),
         ("label\tname\n1\tV1\n", ("--labels", labels, labels), "give one each"),
         ("label\tname\n1\tV1\n", ("--labels", outside), "0 % of the atlas"),
-        ("label\tname\n1\tV1\n", ("--labels", values), "--probabilities"),
+        ("label\tname\n1\tV1\n", ("--labels", values), "nearest voxel"),
         ("index\tname\n1\tV1\n", ("--probabilities", values), "holds 1"),
         ("index\tname\n0\tV1\n", ("--probabilities", labels), "4D"),
     ):

@@ -99,10 +99,10 @@ def test_a_surface_and_its_map_are_read_as_written(tmp_path: Path, hemisphere: s
 
 def test_a_file_that_is_not_a_surface_is_named(tmp_path: Path) -> None:
     surfaces.write_map(np.zeros(4), tmp_path / "map.shape.gii")
-    with pytest.raises(InputError, match=r"map\.shape\.gii: not a GIfTI surface"):
+    with pytest.raises(InputError, match=r"map\.shape\.gii: not a readable GIfTI surface"):
         surfaces.read(tmp_path / "map.shape.gii")
     (tmp_path / "text.gii").write_text("no surface")
-    with pytest.raises(InputError, match=r"text\.gii: not a GIfTI surface"):
+    with pytest.raises(InputError, match=r"text\.gii: not a readable GIfTI surface"):
         surfaces.read(tmp_path / "text.gii")
 
 
@@ -156,7 +156,7 @@ def test_damaged_data_and_corners_without_a_vertex_are_refused(tmp_path: Path) -
     content = path.read_bytes()
     at = content.index(b"<Data>") + 10
     path.write_bytes(content[:at] + b"####" + content[at + 4 :])
-    with pytest.raises(InputError, match="not a GIfTI surface"):
+    with pytest.raises(InputError, match="not a readable GIfTI surface"):
         surfaces.read(path)
 
 

@@ -1,6 +1,8 @@
 """`python -m cytopipe add-brain`: add the scans of a brain to a study, and report oddities."""
 
 import argparse
+import csv
+import io
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from cytopipe.study.sections import (
     OPTIONAL,
     REQUIRED,
     ROLES,
+    check_name,
     needs_pyramid,
     read_brains,
     read_sections,
@@ -80,8 +83,7 @@ def run(arguments: list[str]) -> int:
 
 def check_new(study: Path, brain: str) -> bool:
     """Whether brains.tsv contains the brain already; raises InputError if it has sections."""
-    if not brain or not all(c.isascii() and (c.isalnum() or c in "_-") for c in brain):
-        raise InputError(f"brain {brain!r}: use only letters, digits, _ and -")
+    check_name(brain)
     sheet = study / "config" / "sections.tsv"
     if sheet.exists():
         have = sum(section.brain == brain for section in read_sections(sheet))
@@ -310,9 +312,11 @@ def _appended(path: Path, columns: list[str], rows: list[dict[str, str]]) -> byt
         kept = lines[header].rstrip(b"\r")
         lines[header] = kept + "".join(f"\t{name}" for name in new).encode() + end[:-1]
         content = b"\n".join(lines)
-    for row in rows:
-        content += "\t".join(row.get(name, "") for name in [*names, *new]).encode() + end
-    return content
+    added = io.StringIO()
+    # a cell with a quotation mark is put into quotes
+    writer = csv.writer(added, delimiter="\t", lineterminator=end.decode())
+    writer.writerows([row.get(name, "") for name in [*names, *new]] for row in rows)
+    return content + added.getvalue().encode()
 
 
 def _counted(counts: Counter[float] | Counter[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError
 from cytopipe.formats import tables, truth_table
+from cytopipe.formats.text import read_table
 from cytopipe.study import config as study_config
 from cytopipe.study.corrections import COLUMNS
 from cytopipe.study.sections import (
@@ -18,7 +19,6 @@ from cytopipe.study.sections import (
     needs_pyramid,
     read_brains,
     read_sections,
-    read_tsv,
 )
 
 DONE, RUNNING, WAITING, FAILED, OPEN = "done", "running", "waiting for a person", "failed", "to run"
@@ -295,5 +295,5 @@ def _listed(numbers: list[int]) -> str:
 
 
 def _sections_in(path: Path) -> set[str]:
-    rows = read_tsv(path, ("section",), COLUMNS[1:]) if path.exists() else []
+    rows = read_table(path, ("section",), COLUMNS[1:]) if path.exists() else []
     return {row["section"] for _, row in rows}

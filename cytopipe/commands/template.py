@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_multiotsu
 
 from cytopipe.commands.study_parser import study_parser
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import InputError, atomic_write, reading, require
 from cytopipe.formats import volumes
 from cytopipe.formats.atlas import Atlas
+from cytopipe.formats.text import read_table, whole
 from cytopipe.formats.volumes import Volume, labels_at
 
 NAMES = ("icbm152_2009a", "icbm152_2009c", "colin27")
@@ -114,9 +115,7 @@ def atlas_of_labels(paths: list[Path], tables: list[Path]) -> Atlas:
     data: NDArray[np.int32] | None = None
     affine = np.eye(4)
     for path, table in zip(paths, tables, strict=True):
-        volume = volumes.read(path)
-        if volume.data.ndim != 3 or not np.array_equal(volume.data, np.rint(volume.data)):
-            raise InputError(f"{path}: not a label volume; use --probabilities for maps")
+        volume = volumes.read_labels(path)
         if data is not None and not _same_grid(volume, Volume(data, affine)):
             raise InputError(f"{path}: its grid differs from {paths[0]}; resample by nearest voxel")
         here = volume.data.astype(np.int32)
@@ -148,9 +147,7 @@ def atlas_of_maps(path: Path, table: Path, min_probability: float) -> Atlas:
     """
     if not 0 <= min_probability <= 1:
         raise InputError(f"--min-probability is {min_probability}; give a number from 0 to 1")
-    maps = volumes.read(path)
-    if maps.data.ndim != 4:
-        raise InputError(f"{path}: has the shape {maps.data.shape}; give 4D, one map per area")
+    maps = volumes.read_maps(path)
     full = _full_scale(maps, path)
     names = _names(table, ("index",))
     beyond = sorted(index for index in names if index >= maps.data.shape[3])
@@ -176,10 +173,10 @@ def _tissue(name: str, gray: Path | None, white: Path | None, t1: Path | None) -
     if t1 is not None:
         volume = volumes.read(t1)
         volume_ml = _ml(Volume(volume.data > 0, volume.affine), 1)
-        if volume.data.ndim != 3 or not _BRAIN_ML[0] < volume_ml < _BRAIN_ML[1]:
+        if not _BRAIN_ML[0] < volume_ml < _BRAIN_ML[1]:
             raise InputError(
-                f"{t1}: has the shape {volume.data.shape}, {volume_ml:.0f} ml are above 0; give a "
-                "brain without skull, and 0 around it (of mricron's Colin 27: ch2bet.nii.gz)"
+                f"{t1}: {volume_ml:.0f} ml are above 0; give a brain without skull, and 0 around "
+                "it (of mricron's Colin 27: ch2bet.nii.gz)"
             )
         try:
             return tissue_of_t1(volume)
@@ -220,25 +217,24 @@ def _names(path: Path, columns: tuple[str, ...]) -> dict[int, str]:
     """Names by label, from a table (one of `columns`, and `name`) or the XML of Julich-Brain."""
     require(path, "check --names")
     if path.suffix == ".xml":
-        try:
+        with reading(path, "XML file", "get it again"):
             nodes = ET.parse(path).getroot().findall(".//Structure")
-            rows = [(node.get("grayvalue", ""), (node.text or "").strip()) for node in nodes]
-        except ET.ParseError as error:
-            raise InputError(f"{path}: not readable XML ({error}); get it again") from error
+        rows = [(node.get("grayvalue", ""), (node.text or "").strip()) for node in nodes]
     else:
         separator = "," if path.suffix == ".csv" else "\t"
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-        number = next((column for column in columns if column in table), None)
-        if number is None or "name" not in table:
+        table = read_table(path, ("name",), separators=separator, is_foreign=True)
+        number = next((column for column in columns if table and column in table[0][1]), None)
+        if number is None:
             raise InputError(f"{path}: give it columns {' or '.join(columns)}, and name")
-        rows = list(zip(table[number], table["name"], strict=True))
+        rows = [(row[number], row["name"]) for _, row in table]
     names: dict[int, str] = {}
     for label, name in rows:
-        if not label.strip().isdigit() or int(label) in names or not name.strip():
+        value = whole(label.strip(), f"{path}: label")
+        if value in names or not name.strip():
             raise InputError(
                 f"{path}: label {label!r}, name {name!r}; give unique numbers and names"
             )
-        names[int(label)] = name.strip()
+        names[value] = name.strip()
     if not names:
         raise InputError(f"{path}: names no area; give a row for each")
     return names

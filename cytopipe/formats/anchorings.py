@@ -16,7 +16,6 @@ side, are divided into Delaunay triangles. Each triangle is mapped linearly (`Sl
 Tevemadar/VisuAlign).
 """
 
-import json
 import math
 import xml.etree.ElementTree
 from dataclasses import dataclass
@@ -29,7 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError, reading
+from cytopipe.formats import nifti
+from cytopipe.formats.text import finite, read_json, read_text, whole
 from cytopipe.numerics.geometry import Floats
 
 _NUMBERS = ("ox", "oy", "oz", "ux", "uy", "uz", "vx", "vy", "vz")
@@ -153,31 +154,25 @@ def read(path: Path) -> Series:
     InputError
         If the file is missing or is not such a series, or an anchoring is not valid.
     """
-    require(path, "check the name in transforms.tsv")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
+    remedy = "save it again as JSON, or as XML in QuickNII"
+    text = read_text(path, "check the name in transforms.tsv")
+    with reading(path, "series of QuickNII, DeepSlice or VisuAlign", remedy):
         if text.lstrip().startswith("<"):
             size, rows = None, _rows_of_xml(text)
         else:
-            content = json.loads(text)
+            content = read_json(path, remedy)
             size = content.get("target-resolution") or content.get("resolution")
             # WebAlign writes sections and ouv
             rows = content["slices"] if "slices" in content else content["sections"]
         slices: dict[int, Anchoring] = {}
         for row in rows:
-            number = int(row["nr"])
+            number = whole(str(row["nr"]), f"{path}: nr of a slice")
             if number in slices:
                 raise InputError(f"{path}: has two slices with the number {number}; remove one")
             if anchoring := row.get("anchoring") or row.get("ouv"):
                 slices[number] = _anchoring(row, anchoring, f"{path}: slice {number}")
-        size = None if size is None else tuple(int(n) for n in size)
-    except (
-        ValueError, KeyError, TypeError, AttributeError, xml.etree.ElementTree.ParseError
-    ) as error:  # fmt: skip
-        raise InputError(
-            f"{path}: not a series of QuickNII, DeepSlice or VisuAlign ({error!r}); save it again "
-            "as JSON, or as XML in QuickNII"
-        ) from error
+        if size is not None:
+            size = tuple(whole(str(n), f"{path}: its resolution") for n in size)
     if not slices:
         raise InputError(f"{path}: none of its slices has an anchoring; store them in QuickNII")
     return Series(path, size, slices)
@@ -194,23 +189,12 @@ def read_target(path: Path, axes: str = OWN) -> Target:
     Raises
     ------
     InputError
-        If it is missing, is not a three-dimensional NIfTI file, or has no position in space.
+        As `nifti.read_grid`; and if it is not three-dimensional.
     """
-    require(path, "check coordinates.anchoring_target in config/config.yaml")
-    try:
-        image = nib.load(path)
-        shape = tuple(int(n) for n in image.shape[:3])
-        affine = np.asarray(image.affine, np.float64)
-        codes = (int(image.header["sform_code"]), int(image.header["qform_code"]))
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a readable NIfTI file ({error})") from error
+    grid = nifti.read_grid(path, "check coordinates.anchoring_target in config/config.yaml")
+    shape, affine = grid.shape, grid.affine
     if len(shape) != 3:
-        raise InputError(f"{path}: has shape {image.shape}; a target volume has three dimensions")
-    if codes == (0, 0):
-        raise InputError(
-            f"{path}: its header has no position in space (sform_code and qform_code are 0), so "
-            "left and right are unknown; set its affine to the template's RAS mm"
-        )
+        raise InputError(f"{path}: has shape {shape}; a target volume has three dimensions")
     if axes != OWN:
         wanted = nib.orientations.axcodes2ornt(axes)
         turn = nib.orientations.ornt_transform(nib.io_orientation(affine), wanted)
@@ -303,7 +287,7 @@ def _rows_of_xml(text: str) -> list[dict[str, Any]]:
         row: dict[str, Any] = dict(element.attrib)
         if anchoring := element.get("anchoring"):
             pairs = dict(parse_qsl(anchoring))
-            row["anchoring"] = [float(pairs[name]) for name in _NUMBERS]
+            row["anchoring"] = [finite(pairs[name], name) for name in _NUMBERS]
         rows.append(row)
     return rows
 

@@ -1,19 +1,18 @@
 """Surfaces (GIfTI, MNI `.obj`) and per-vertex maps in RAS mm."""
 
-import binascii
-import zlib
+import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import InputError, atomic_write, reading, require
+from cytopipe.formats.text import read_text, whole
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,9 @@ class Surface:
         return not len(self.vertices) and not len(self.faces)
 
 
+# NIFTI_XFORM_SCANNER_ANAT and ALIGNED_ANAT; a matrix to Talairach's or another template's space is
+# for display
+_OWN_SPACES = (1, 2)
 _STRUCTURE = {"L": "CortexLeft", "R": "CortexRight"}
 
 
@@ -51,17 +53,6 @@ def write(
     _write(path, hemisphere, [points, triangles])
 
 
-# what nibabel raises for a file that is not GIfTI, is truncated or is damaged
-_UNREADABLE = (
-    nib.filebasedimages.ImageFileError,
-    ExpatError,
-    AttributeError,
-    OSError,
-    binascii.Error,
-    zlib.error,
-)
-
-
 def read(path: Path) -> Surface:
     """Read a surface, `.gii`, `.gii.gz` or the text form of MNI's `.obj`.
 
@@ -72,24 +63,54 @@ def read(path: Path) -> Surface:
         not a vertex. A surface without either is that of a hemisphere which a brain lacks.
     """
     require(path, "check the path in the config")
-    if path.suffix == ".obj":
-        surface = _read_obj(path)
-    else:
-        try:
-            image = nib.load(path)
-            surface = Surface(
-                image.agg_data("pointset").astype(np.float64),
-                image.agg_data("triangle").astype(np.int32),
-            )
-        except _UNREADABLE as error:
-            raise InputError(f"{path}: not a GIfTI surface ({error})") from error
+    surface = _read_obj(path) if path.suffix == ".obj" else _read_gifti(path)
     faces, count = surface.faces, len(surface.vertices)
     if surface.is_empty:
         return surface
     if not len(faces) or faces.min() < 0 or faces.max() >= count:
         corners = f"corners {faces.min()} to {faces.max()}" if len(faces) else "no triangles"
         raise InputError(f"{path}: {count} vertices and {corners}; write the surface again")
+    if not np.isfinite(surface.vertices).all():
+        raise InputError(f"{path}: contains NaN vertices; export it again")
     return surface
+
+
+def _read_gifti(path: Path) -> Surface:
+    with reading(path, "GIfTI surface"):
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+        # nibabel keeps the last matrix of an array
+        if any(array.count(b"<MatrixData") > 1 for array in content.split(b"<DataArray")):
+            raise ValueError("it has several matrices; keep one")
+        image = nib.GiftiImage.from_bytes(content)
+        [points] = image.get_arrays_from_intent("NIFTI_INTENT_POINTSET")
+        [triangles] = image.get_arrays_from_intent("NIFTI_INTENT_TRIANGLE")
+        vertices = points.data.astype(np.float64)
+        faces = triangles.data.astype(np.int32)
+        if not np.array_equal(faces, triangles.data):
+            raise ValueError("corners of its triangles are not whole numbers")
+        if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,):
+            raise ValueError(f"its arrays have the shapes {vertices.shape} and {faces.shape}")
+        matrix = np.eye(4) if points.coordsys is None else np.array(points.coordsys.xform)
+        if np.allclose(matrix, np.eye(4), rtol=0, atol=1e-6):
+            matrix = np.eye(4)
+        target = 0 if points.coordsys is None else int(points.coordsys.xformspace)
+        centre = [float(points.meta.get(f"VolGeomC_{axis}", 0)) for axis in "RAS"]
+        is_unknown = points.coordsys is None or int(points.coordsys.dataspace) == 0
+    if not np.array_equal(matrix, np.eye(4)):
+        if target not in _OWN_SPACES or not np.linalg.det(matrix[:3, :3]) > 0:
+            raise InputError(
+                f"{path}: its matrix leads to another space than that of the brain's own volume; "
+                "save it in that space, without a matrix"
+            )
+        vertices = vertices @ matrix[:3, :3].T + matrix[:3, 3]
+    elif is_unknown and any(centre):
+        raise InputError(
+            f"{path}: is in FreeSurfer's own coordinates, {centre} mm from those of the volume; "
+            "convert it with mris_convert --to-scanner"
+        )
+    return Surface(vertices, faces)
 
 
 def _read_obj(path: Path) -> Surface:
@@ -99,18 +120,18 @@ def _read_obj(path: Path) -> Surface:
     colours (0 one for all, 1 per polygon, 2 per vertex), colours of 4 numbers, m ends of polygons,
     and the corners.
     """
-    try:
-        words = path.read_text(encoding="ascii").split()
-    except UnicodeDecodeError:
-        words = []
     remedy = "write it as text with triangles (`P` first; Wavefront is another), or as .surf.gii"
     try:
+        words = read_text(path, remedy).replace("_", "?").split()  # numpy reads 0_5 as 5
         if words[0] != "P":
             raise ValueError("it does not begin with P")
-        count = int(words[6])
+        count = whole(words[6], "the number of vertices")
         at = 7 + 6 * count
-        triangles, kind = int(words[at]), int(words[at + 1])
+        triangles = whole(words[at], "the number of triangles")
+        kind = whole(words[at + 1], "the kind of colours")
         at += 2 + 4 * {0: 1, 1: triangles, 2: count}[kind]
+        if len(words) < at + 4 * triangles:
+            raise ValueError(f"it ends before its {triangles} triangles")
         ends = np.array(words[at : at + triangles], np.int64)
         if not np.array_equal(ends, 3 * np.arange(1, triangles + 1)):
             raise ValueError("its polygons are not all triangles")
@@ -119,7 +140,7 @@ def _read_obj(path: Path) -> Surface:
             np.array(words[7 : 7 + 3 * count], np.float64).reshape(count, 3),
             np.array(words[at : at + 3 * triangles], np.int32).reshape(triangles, 3),
         )
-    except (ValueError, IndexError, KeyError) as error:
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise InputError(f"{path}: not a surface in MNI's .obj ({error}); {remedy}") from error
 
 
@@ -168,9 +189,16 @@ def write_labels(
 
 
 def read_map(path: Path) -> NDArray[np.float64]:
-    """Read the first per-vertex map of a GIfTI file."""
+    """Read the first per-vertex map of a GIfTI file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not such a map.
+    """
     require(path, "check the path in the config")
-    return np.asarray(nib.load(path).darrays[0].data, np.float64)
+    with reading(path, "GIfTI map"):
+        return np.asarray(nib.load(path).darrays[0].data, np.float64)
 
 
 def _meta(hemisphere: str, **more: str) -> Any:

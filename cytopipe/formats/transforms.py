@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytopipe import provenance
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import InputError, atomic_write, reading, require
+from cytopipe.formats import itk_transforms
+from cytopipe.formats.text import finite, read_text
 from cytopipe.numerics.geometry import Floats, check_follows
 
 Moves = Literal["points", "image"]
-_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 # between two human brains, fixed or shrunken; chosen, as a wrong unit gives 1000 or 0.001
 _STRETCH, _FARTHEST_MM = (0.3, 3.0), 1000.0
 # largest number of fixed-point steps that invert a displacement field, and the error at which they
@@ -140,33 +141,20 @@ def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
         displacement fields.
     """
     require(path, "check the path in the config")
+    with reading(path, "transform"):
+        content = path.read_bytes() if path.suffix in (".mat", ".txt") else b""
     # ITK's .mat contains zero bytes
-    if path.suffix == ".mat" and b"\0" not in path.read_bytes():
+    if path.suffix == ".mat" and b"\0" not in content:
         raise InputError(
             f"{path}: is text, ITK's .mat is not. A matrix of FSL's flirt counts in scaled voxels "
             "of both images: convert it to RAS mm, then save its 4 rows of 4 numbers as .txt"
         )
-    if path.suffix == ".txt" and not path.read_bytes().startswith(b"#Insight Transform"):
+    if path.suffix == ".txt" and not content.startswith(b"#Insight Transform"):
         matrix = read_matrix(path)
         if moves == "points":
             return affine_transform(matrix, source, target)
         return affine_transform(matrix, target, source).inverse()
-    try:
-        if path.name.endswith(_IMAGES):
-            field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
-            itk: sitk.Transform = sitk.DisplacementFieldTransform(field)
-        else:
-            itk = sitk.ReadTransform(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path}: not a transform that ITK reads ({error})") from error
-    parts = _parts(itk.Downcast())
-    for part in parts:
-        if not (part.IsLinear() or isinstance(part, sitk.DisplacementFieldTransform)):
-            raise InputError(
-                f"{path}: contains a {part.GetName()}; write it as a displacement field instead"
-            )
-        if part.GetDimension() != 3:
-            raise InputError(f"{path}: is {part.GetDimension()}-dimensional; 3 are needed")
+    parts = itk_transforms.read_parts(path)
     # ITK applies the last part of a composite first
     if moves == "points":
         return PointTransform(source, target, tuple(Step(part) for part in reversed(parts)))
@@ -182,20 +170,18 @@ def read_matrix(path: Path) -> Floats:
         If it is not a 4x4 matrix of finite numbers whose last row is 0 0 0 1, if it mirrors, or if
         it stretches or moves more than two brains in millimetres differ.
     """
-    require(path, "check its name")
     remedy = "write 4 rows of 4 numbers, RAS mm (nothing else; # starts a comment)"
+    text = read_text(path, "check its name")
+    lines = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
     try:
-        lines = [line.split("#")[0].replace(",", " ") for line in path.read_text().splitlines()]
-        rows = [[float(number) for number in line.split()] for line in lines if line.strip()]
-    except ValueError as error:
+        rows = [[finite(number, "a number") for number in line] for line in lines if line]
+    except InputError as error:
         raise InputError(f"{path}: neither ITK's text nor plain numbers ({error}); {remedy}") from (
             error
         )
     if [len(row) for row in rows] != [4] * 4:
         raise InputError(f"{path}: has rows of {[len(row) for row in rows]} numbers; {remedy}")
     matrix = np.array(rows)
-    if not np.isfinite(matrix).all():
-        raise InputError(f"{path}: holds nan or inf; write the transform again")
     if not np.allclose(matrix[3], [0, 0, 0, 1], rtol=0, atol=1e-9):
         raise InputError(
             f"{path}: its last row is {matrix[3].tolist()}, not 0 0 0 1; the shift belongs in the "
@@ -224,7 +210,7 @@ def write(transform: PointTransform, path: Path) -> None:
     """Write an ITK composite, `.h5`, that moves points from source to target.
 
     To resample an image of the source on a grid of the target, use its inverse. The layout is that
-    of ITK without time stamps, so equal transforms give equal bytes.
+    of ITK without time stamps, so equal transforms give equal bytes; a digest follows it.
 
     Raises
     ------
@@ -244,7 +230,7 @@ def write(transform: PointTransform, path: Path) -> None:
             # float32 is exact to a micrometre over a brain
             moving.append(np.asarray(field, np.float32).ravel())
         else:
-            matrix, shift = _matrix(itk)
+            matrix, shift = itk_transforms.matrix_of(itk)
             kinds.append("AffineTransform")
             fixed.append(np.zeros(3))
             moving.append(np.concatenate([matrix.ravel(), shift]))
@@ -265,7 +251,7 @@ def write(transform: PointTransform, path: Path) -> None:
                 packing = {"compression": "gzip", "shuffle": True} if len(values) > 1000 else {}
                 member.create_dataset("TransformParameters", data=values, **packing)
     with atomic_write(path) as beside:
-        beside.write_bytes(content.getbuffer())
+        beside.write_bytes(itk_transforms.sealed(content.getvalue()))
 
 
 def sampled(
@@ -288,22 +274,8 @@ def _flip(points: Floats) -> Floats:
     return points * np.array([-1.0, -1.0, 1.0])
 
 
-def _parts(itk: sitk.Transform) -> list[sitk.Transform]:
-    if not isinstance(itk, sitk.CompositeTransform):
-        return [itk]
-    inner = [itk.GetNthTransform(i).Downcast() for i in range(itk.GetNumberOfTransforms())]
-    return [part for transform in inner for part in _parts(transform)]
-
-
-def _matrix(itk: sitk.Transform) -> tuple[Floats, Floats]:
-    """(3, 3) matrix and (3,) shift of a linear transform, from what it does to points."""
-    shift = np.array(itk.TransformPoint((0.0, 0.0, 0.0)))
-    columns = [np.array(itk.TransformPoint(unit)) - shift for unit in np.eye(3).tolist()]
-    return np.stack(columns, axis=1), shift
-
-
 def _affine(step: Step, points: Floats) -> Floats:
-    matrix, shift = _matrix(step.itk)
+    matrix, shift = itk_transforms.matrix_of(step.itk)
     if step.inverted:
         return np.asarray((points - shift) @ np.linalg.inv(matrix).T)
     return np.asarray(points @ matrix.T + shift)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe import provenance
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import InputError, atomic_write
+from cytopipe.formats import nifti
 from cytopipe.numerics.geometry import Floats
 
 
@@ -82,32 +83,82 @@ def read_tissue(path: Path) -> Volume:
     Raises
     ------
     InputError
-        If it is not three-dimensional or contains any other value.
+        As `read`; and if it contains any other value.
     """
     volume = read(path)
-    labels = np.rint(volume.data)  # other programs store labels as floating point
-    # fractions are probabilities or interpolated labels
-    whole_numbers = np.allclose(labels, volume.data, rtol=0, atol=1e-3)
-    if labels.ndim != 3 or not whole_numbers or not np.isin(labels, (0, 1, 2)).all():
+    labels = _rounded(volume.data)
+    if labels is None or not np.isin(labels, (0, 1, 2)).all():
         raise InputError(
             f"{path}: of shape {volume.data.shape} with values {volume.data.min():g} to "
-            f"{volume.data.max():g}; a tissue volume is three-dimensional and contains only 0 "
-            "(background), 1 (gray) and 2 (white matter)"
+            f"{volume.data.max():g}; a tissue volume contains only 0 (background), 1 (gray) and 2 "
+            "(white matter)"
         )
     return Volume(labels.astype(np.uint8), volume.affine)
 
 
-def read(path: Path) -> Volume:
-    """Read a NIfTI file, with its axes reoriented to those closest to R, A, S.
+def read_labels(path: Path) -> Volume:
+    """Read a volume of labels: whole numbers from 0, of any type in the file.
 
     Raises
     ------
     InputError
-        If the file is missing or is not a NIfTI file.
+        As `read`; and if a value is not such a number.
     """
-    require(path, "check the path in the config")
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        return Volume(np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64))
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not a readable NIfTI file ({error})") from error
+    volume = read(path)
+    labels = _rounded(volume.data)
+    if labels is None:
+        raise InputError(
+            f"{path}: labels are whole numbers from 0, but its values reach from "
+            f"{volume.data.min():g} to {volume.data.max():g} or lie between them; resample labels "
+            "by the nearest voxel"
+        )
+    return Volume(labels, volume.affine)
+
+
+def _rounded(data: NDArray[Any]) -> NDArray[np.integer[Any]] | None:
+    """Data as labels; other programs store them as floating point. None if they are not labels."""
+    if data.min() >= 0 and data.max() <= np.iinfo(np.int32).max:
+        if data.dtype.kind != "f":
+            return data
+        labels = np.rint(data)
+        # fractions are probabilities or interpolated labels
+        if np.allclose(labels, data, rtol=0, atol=1e-3):
+            return labels.astype(np.int32)
+    return None
+
+
+def read(path: Path) -> Volume:
+    """Read a three-dimensional NIfTI file, with its axes reoriented to those closest to R, A, S.
+
+    Raises
+    ------
+    InputError
+        As `nifti.read_array`; and if it has more than three dimensions.
+    """
+    data, grid = nifti.read_array(path)
+    if len(grid.shape) != 3:
+        raise InputError(
+            f"{path}: of shape {grid.shape}, but a volume is three-dimensional; choose one, or "
+            "save them as one label map"
+        )
+    return _reoriented(data.reshape(grid.shape, order="F"), grid.affine)
+
+
+def read_maps(path: Path) -> Volume:
+    """Read a four-dimensional NIfTI file, (i, j, k, maps), reoriented as by `read`.
+
+    Raises
+    ------
+    InputError
+        As `nifti.read_array`; and if it does not have four dimensions.
+    """
+    data, grid = nifti.read_array(path)
+    if data.ndim != 4:
+        raise InputError(f"{path}: has the shape {data.shape}; give 4D, one map per area")
+    return _reoriented(data, grid.affine)
+
+
+def _reoriented(data: NDArray[Any], affine: Floats) -> Volume:
+    turn = nib.io_orientation(affine)
+    turned = affine @ nib.orientations.inv_ornt_aff(turn, data.shape[:3])
+    return Volume(nib.apply_orientation(data, turn), turned)

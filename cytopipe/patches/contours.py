@@ -1,5 +1,6 @@
 """Points along the midline of annotated areas, from contours or label images."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def section_of(path: Path) -> tuple[str, int]:
     InputError
         If the name is not a number with one of these endings.
     """
-    if path.suffix not in (_CONTOURS, _LABELS) or not path.stem.isdigit():
+    if path.suffix not in (_CONTOURS, _LABELS) or not re.fullmatch("[0-9]{1,9}", path.stem):
         raise InputError(
             f"{path}: annotations are named {{brain}}/{{section:05d}}{_CONTOURS} or {_LABELS}; "
             "rename it"

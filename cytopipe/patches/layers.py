@@ -12,10 +12,10 @@ import numpy as np
 from cytopipe import provenance
 from cytopipe.files import InputError, Output, require
 from cytopipe.formats import tables
+from cytopipe.formats.text import positive, read_table
 from cytopipe.logs import info
 from cytopipe.study import annotations
 from cytopipe.study.config import LayerSplit
-from cytopipe.study.sections import read_tsv
 
 LAYERS = 6
 _REQUIRED = ("patch", "brain", "image", "mask", "spacing_um")
@@ -63,7 +63,7 @@ def run_layers(*, table: Path, patches: Output, params: LayerSplit) -> None:
         missing or unreadable file, sizes that differ, a label above 6, or a cell outside its patch.
     """
     require(table, "correct the path in the config")
-    listed = read_tsv(table, _REQUIRED, ("cells",))
+    listed = read_table(table, _REQUIRED, ("cells",))
     names = [cells["patch"] for _, cells in listed]
     for name in names:
         if names.count(name) > 1:
@@ -81,14 +81,7 @@ def _checked(row: dict[str, str], table: Path, where: str) -> tables.LayerPatchR
     for name in _REQUIRED:
         if not row[name]:
             raise InputError(f"{where}: {name} is empty; fill it in")
-    try:
-        spacing_um = float(row["spacing_um"])
-    except ValueError:
-        spacing_um = np.nan
-    if not 0 < spacing_um < np.inf:
-        raise InputError(
-            f"{where}: spacing_um is {row['spacing_um']!r}; enter the pixel size in um"
-        )
+    spacing_um = positive(row["spacing_um"], f"{where}: spacing_um")
     image_path, mask_path = table.parent / row["image"], table.parent / row["mask"]
     image, mask = annotations.read_gray(image_path), annotations.read_gray(mask_path)
     if image.shape != mask.shape:

@@ -14,12 +14,13 @@ import pandas as pd
 from cytopipe import logs, provenance
 from cytopipe.files import Output, atomic_folder
 from cytopipe.formats import tables, truth_table
+from cytopipe.formats.text import read_table
 from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
 from cytopipe.report.section_files import centroids_of
 from cytopipe.study import corrections
 from cytopipe.study.config import Report
 from cytopipe.study.results import BrainResults
-from cytopipe.study.sections import Section, read_tsv
+from cytopipe.study.sections import Section
 
 VERSION = 7
 
@@ -129,7 +130,7 @@ def proposals(paths: list[Path]) -> dict[int, dict[str, str]]:
     """
     proposed: dict[int, dict[str, str]] = {}
     for path in paths:
-        for _, row in read_tsv(path, ("section",), corrections.COLUMNS[1:]):
+        for _, row in read_table(path, ("section",), corrections.COLUMNS[1:]):
             earlier = proposed.get(int(row["section"]), {})
             notes = filter(None, (earlier.get("notes"), row["notes"]))
             proposed[int(row["section"])] = {

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import tifffile
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from pyarrow import csv
 
 from cytopipe.files import InputError, atomic_write, require
 from cytopipe.formats.images import read_drawn
+from cytopipe.formats.text import finite, read_json, read_table, whole
 from cytopipe.numerics.geometry import Floats
 
 # outer ring, then holes: (n, 2) x, y each; the last point repeats the first
@@ -82,15 +82,12 @@ def read_contours(path: Path, shape: tuple[int, int]) -> list[Contour]:
         or with another geometry, a ring that is open or has fewer than four points, or a point that
         is more than a pixel outside the image.
     """
-    require(path, "export the section's annotations again")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not readable as GeoJSON ({error}); export it again") from error
-    if not isinstance(content, dict) or content.get("type") != "FeatureCollection":
+    content = read_json(path, "export the section's annotations again")
+    features = content.get("features") if isinstance(content, dict) else None
+    if not isinstance(features, list) or content.get("type") != "FeatureCollection":
         raise InputError(f"{path}: not a FeatureCollection; export it as one (an option in QuPath)")
     contours = []
-    for number, feature in enumerate(content.get("features", []), start=1):
+    for number, feature in enumerate(features, start=1):
         where = f"{path}: feature {number}"
         name = _name(feature, where)
         contours.append(Contour(name, tuple(_polygons(feature, f"{where} ({name})", shape))))
@@ -98,29 +95,46 @@ def read_contours(path: Path, shape: tuple[int, int]) -> list[Contour]:
 
 
 def _name(feature: Any, where: str) -> str:
-    properties = (feature.get("properties") if isinstance(feature, dict) else None) or {}
-    name = (properties.get("classification") or {}).get("name") or properties.get("name")
+    properties = _mapping(feature, "properties")
+    name = _mapping(properties, "classification").get("name") or properties.get("name")
     if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{where} has no name; give it a class (the area) and export again")
+        raise InputError(
+            f"{where} has no name: properties.classification is not an object with a name; give it "
+            "a class (the area) in QuPath and export again"
+        )
+    if not name.isprintable():
+        raise InputError(f"{where}: its name {name!r} holds other characters than text; rename it")
     return name.strip()
 
 
+def _mapping(content: Any, key: str) -> dict[str, Any]:
+    """The object at a key; an empty one if there is none."""
+    value = content.get(key) if isinstance(content, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
 def _polygons(feature: dict[str, Any], where: str, shape: tuple[int, int]) -> Iterator[Polygon]:
-    geometry = feature.get("geometry") or {}
+    geometry = _mapping(feature, "geometry")
     kind, coordinates = geometry.get("type"), geometry.get("coordinates")
     if kind not in ("Polygon", "MultiPolygon"):
         raise InputError(
             f"{where} is a {kind}; only Polygon and MultiPolygon outline an area: remove it"
         )
-    for polygon in [coordinates] if kind == "Polygon" else coordinates or []:
-        yield tuple(_ring(ring, where, shape) for ring in polygon or [])
+    polygons = [coordinates] if kind == "Polygon" else coordinates
+    if not isinstance(polygons, list) or not all(p and isinstance(p, list) for p in polygons):
+        raise InputError(f"{where}: its coordinates hold no ring; remove it, or export again")
+    for polygon in polygons:
+        yield tuple(_ring(ring, where, shape) for ring in polygon)
 
 
 def _ring(ring: Any, where: str, shape: tuple[int, int]) -> Floats:
     try:
-        points = np.array([point[:2] for point in ring], np.float64)
-    except (ValueError, TypeError) as error:
+        points = np.array([point[:2] for point in ring])
+        if points.dtype.kind not in "iuf":
+            raise TypeError(f"such as {ring[0]!r}")
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         raise InputError(f"{where}: coordinates are not numbers ({error}); export again") from error
+    points = points.astype(np.float64)
     if points.ndim != 2 or len(points) < 4 or points.shape[1] != 2:
         raise InputError(f"{where}: a ring of {len(points)} points; it needs at least four")
     if (points[0] != points[-1]).any():
@@ -145,21 +159,17 @@ def read_area_names(path: Path) -> dict[int, str]:
     InputError
         If a column is missing, a label is not positive or is there twice, or a name is empty.
     """
-    require(path, "label images need it: a table with the columns label and name")
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    for column in ("label", "name"):
-        if column not in table:
-            raise InputError(f"{path}: column {column!r} is missing; add it (tab-separated)")
+    remedy = "label images need it: a table with the columns label and name"
     names: dict[int, str] = {}
-    for line, row in enumerate(table.to_dict("records"), start=2):
-        label = row["label"].strip()
-        if not label.isdigit() or int(label) == 0 or int(label) in names:
+    for line, row in read_table(path, ("label", "name"), remedy=remedy, is_foreign=True):
+        label = whole(row["label"], f"{path} line {line}: label")
+        if label == 0 or label in names:
             raise InputError(
                 f"{path} line {line}: label is {row['label']!r}; give a number above 0, each once"
             )
-        if not row["name"].strip():
+        if not row["name"]:
             raise InputError(f"{path} line {line}: label {label} has no name; add it")
-        names[int(label)] = row["name"].strip()
+        names[label] = row["name"]
     return names
 
 
@@ -236,11 +246,12 @@ def read_cells(path: Path) -> Floats:
     InputError
         If the file is missing, lacks x_um or y_um, or holds something that is not a number.
     """
-    require(path, "correct cells in the table of patches, or leave it empty")
-    try:
-        table = pd.read_csv(path)
-        return np.asarray(table[["x_um", "y_um"]].to_numpy(np.float64, na_value=np.nan))
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a table of cells ({error}); the columns x_um and y_um hold numbers"
-        ) from error
+    remedy = "correct cells in the table of patches, or leave it empty"
+    rows = read_table(path, ("x_um", "y_um"), remedy=remedy, separators=",", is_foreign=True)
+    return np.array(
+        [
+            [finite(row[name], f"{path} line {line}: {name}") for name in ("x_um", "y_um")]
+            for line, row in rows
+        ],
+        np.float64,
+    ).reshape(-1, 2)

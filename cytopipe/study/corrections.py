@@ -21,7 +21,8 @@ from pathlib import Path
 
 from cytopipe import provenance
 from cytopipe.files import InputError, atomic_write
-from cytopipe.study.sections import STACK, Section, finite, flag, read_tsv, section_number
+from cytopipe.formats.text import finite, flag, read_table, whole
+from cytopipe.study.sections import STACK, Section
 
 COLUMNS = ("section", "mirrored", "excluded", "onto", "angle_rad", "x_um", "y_um", "notes")
 _TRANSFORM = ("angle_rad", "x_um", "y_um")
@@ -57,9 +58,9 @@ def corrected(sections: list[Section], manual: Path) -> list[Section]:
 
 def _read(path: Path, sections: Mapping[int, Section]) -> dict[int, Section]:
     decided: dict[int, Section] = {}
-    for line, row in read_tsv(path, ("section",), COLUMNS[1:]):
+    for line, row in read_table(path, ("section",), COLUMNS[1:]):
         where = f"{path} line {line}"
-        number = section_number(row["section"], where)
+        number = whole(row["section"], f"{where}: section")
         if number not in sections:
             raise InputError(
                 f"{where}: there is no section {number} in config/sections.tsv; correct the number"
@@ -91,7 +92,7 @@ def _placed(
             "angle_rad, x_um and y_um: fill in all four or none"
         )
     if onto != STACK:
-        target = section_number(onto, f"{where}: onto,")
+        target = whole(onto, f"{where}: onto")
         if target == section.section or target not in sections:
             raise InputError(
                 f"{where}: onto is {onto}; give another section of config/sections.tsv, or stack"

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cytopipe.files import InputError
-from cytopipe.study.sections import BRAIN_COLUMNS, read_tsv
+from cytopipe.formats.text import read_table, whole
+from cytopipe.study.sections import BRAIN_COLUMNS
 
 Hemispheres = Literal["", "both", "left", "right"]
 
@@ -34,18 +35,19 @@ def read_declarations(path: Path) -> dict[str, Declarations]:
         For an unknown word in `hemispheres`, or a cut that is not a section number.
     """
     declared = {}
-    for line, row in read_tsv(path, *BRAIN_COLUMNS):
+    for line, row in read_table(path, *BRAIN_COLUMNS):
         word = next((known for known in get_args(Hemispheres) if known == row["hemispheres"]), None)
         if word is None:
             raise InputError(
                 f"{path} line {line}: hemispheres is {row['hemispheres']!r}; use left, right, both "
                 "or leave it empty"
             )
-        numbers = row["cuts"].replace(",", " ").split()
-        if not all(number.isdecimal() for number in numbers):
+        try:
+            cuts = [whole(n, "a number") for n in row["cuts"].replace(",", " ").split()]
+        except InputError:
             raise InputError(
                 f"{path} line {line}: cuts is {row['cuts']!r}; list the numbers of the sections "
                 "before each gap, separated by spaces"
-            )
-        declared[row["brain"]] = Declarations(word, tuple(map(int, numbers)))
+            ) from None
+        declared[row["brain"]] = Declarations(word, tuple(cuts))
     return declared

@@ -4,20 +4,22 @@ A segmentation consists of named segments. They are cropped to what is drawn; se
 are in several layers. The file is in LPS mm, as in ITK; everything that this module returns is RAS.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError, reading, require
+from cytopipe.formats import volumes
+from cytopipe.formats.itk_images import check_image
+from cytopipe.formats.text import whole
 from cytopipe.formats.volumes import Volume, labels_at
 
 SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd")
+_SEGMENT = re.compile(r"Segment([0-9]{1,4})_(?:ID|Name|Layer|LabelValue)$")
 _AS_LABELS = "save it as one label map (3D Slicer: export to a labelmap, or save as .seg.nrrd)"
 
 
@@ -40,68 +42,80 @@ def read_mask(path: Path) -> list[Segment]:
     Raises
     ------
     InputError
-        If the file is missing, damaged, has another format or several channels, or holds NaN.
+        If the file is missing, damaged, has another format or several channels, does not say where
+        left and right are, or holds what is not a label; if a segment lacks its value or layer, or
+        a value is drawn that belongs to no segment.
     """
     require(path, "check the path")
     if path.name.endswith((".nii", ".nii.gz")):
-        return [_whole(path, _read_nifti(path))]
+        return [_whole(path, volumes.read(path))]
     if path.name.endswith(".nrrd"):
         return _read_segments(path)
     raise InputError(f"{path}: unknown format of a mask; {_AS_LABELS}")
 
 
 def _whole(path: Path, volume: Volume) -> Segment:
-    if volume.data.dtype.fields or volume.data.ndim != 3:
-        shape = "color" if volume.data.dtype.fields else f"of shape {volume.data.shape}"
-        raise InputError(f"{path}: is {shape}, a mask is three-dimensional; {_AS_LABELS}")
-    if not np.isfinite(volume.data).all():
+    data = volume.data
+    if not np.isfinite(data).all():
         raise InputError(f"{path}: holds NaN or infinity; save it as whole numbers, 0 for outside")
-    drawn = Volume((volume.data != 0).astype(np.uint8), volume.affine)
+    # a single value is a mask, whatever the value; several fractions are no decision
+    values = data[data != 0]
+    is_one = values.size and (values == values[0]).all()
+    if data.min() < 0 or not (is_one or np.array_equal(values, np.rint(values))):
+        raise InputError(
+            f"{path}: holds values from {data.min():g} to {data.max():g}, which are probabilities, "
+            "distances or interpolated; save it as whole numbers, 0 for outside"
+        )
+    drawn = Volume((data != 0).astype(np.uint8), volume.affine)
     return Segment(path.name.split(".")[0], drawn, 1)
-
-
-def _read_nifti(path: Path) -> Volume:
-    with _damage_named(path):
-        image = nib.load(path)
-        data = np.asanyarray(image.dataobj)
-        affine = np.asarray(image.affine, np.float64)
-    if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise InputError(f"{path}: its header has no valid position in space; export it again")
-    if data.ndim == 4 and data.shape[3] == 1:
-        data = data[..., 0]
-    return Volume(data, affine)
 
 
 def _read_segments(path: Path) -> list[Segment]:
     import SimpleITK as sitk  # noqa: N813, its usual name
 
-    with _damage_named(path):
+    check_image(path)
+    with reading(path, "NRRD file"):
         image = sitk.ReadImage(str(path))
         # (k, j, i), and the layers last
         data = np.asarray(sitk.GetArrayFromImage(image))
-    texts = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+        texts = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     if image.GetDimension() != 3:
         raise InputError(f"{path}: has {image.GetDimension()} dimensions; {_AS_LABELS}")
-    layers = data[..., None] if data.ndim == 3 else data
-    volumes = [Volume(layers[..., n].T, _ras_affine(image)) for n in range(layers.shape[-1])]
-    segments: list[Segment] = []
-    while (prefix := f"Segment{len(segments)}_") + "ID" in texts:
-        number = len(segments)
-        # 3D Slicer before 4.11 writes one layer per segment, without its number
-        layer = int(texts.get(prefix + "Layer", number if len(volumes) > 1 else 0))
-        value = int(texts.get(prefix + "LabelValue", 1))
-        if not 0 <= layer < len(volumes):
+    stored = data[..., None] if data.ndim == 3 else data
+    affine = _ras_affine(image)
+    layers = [Volume(stored[..., n].T, affine) for n in range(stored.shape[-1])]
+    # the numbers may have gaps
+    numbers = sorted({int(key[1]) for text in texts if (key := _SEGMENT.match(text))})
+    segments = [_segment(path, texts, number, layers) for number in numbers]
+    if not segments and len(layers) > 1:
+        raise InputError(f"{path}: has {len(layers)} channels and names no segments; {_AS_LABELS}")
+    if not segments:
+        return [_whole(path, layers[0])]
+    for layer in layers:
+        own = [segment.value for segment in segments if segment.labels is layer]
+        if others := sorted(set(np.unique(layer.data).tolist()) - {0, *own}):
             raise InputError(
-                f"{path}: segment {number} is in layer {layer}, which is missing; "
+                f"{path}: the value {others[0]:g} is drawn but belongs to no segment; "
                 "save the segmentation again"
             )
-        name = texts.get(prefix + "Name", texts[prefix + "ID"])
-        segments.append(Segment(name, volumes[layer], value))
-    if segments:
-        return segments
-    if len(volumes) > 1:
-        raise InputError(f"{path}: has {len(volumes)} channels and names no segments; {_AS_LABELS}")
-    return [_whole(path, volumes[0])]
+    return segments
+
+
+def _segment(path: Path, texts: dict[str, str], number: int, layers: list[Volume]) -> Segment:
+    def whole_number(name: str, usual: int) -> int:
+        text = texts.get(f"Segment{number}_{name}", str(usual))
+        return whole(text, f"{path}: {name} of segment {number}")
+
+    # 3D Slicer before 4.11 writes one layer per segment, without its number
+    layer = whole_number("Layer", number if len(layers) > 1 else 0)
+    if layer >= len(layers):
+        raise InputError(
+            f"{path}: segment {number} is in layer {layer}, which is missing; "
+            "save the segmentation again"
+        )
+    names = (texts.get(f"Segment{number}_{name}") for name in ("Name", "ID"))
+    name = next(filter(None, names), f"segment {number}")
+    return Segment(name, layers[layer], whole_number("LabelValue", 1))
 
 
 def _ras_affine(image: Any) -> NDArray[np.float64]:
@@ -109,17 +123,3 @@ def _ras_affine(image: Any) -> NDArray[np.float64]:
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    """Raise InputError for whatever the readers raise about a damaged file."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:  # each reader has its own error types
-        message = (
-            str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        )
-        raise InputError(f"{path}: not readable ({message}); save or copy it again") from error

@@ -8,7 +8,6 @@ The number comes from the file's name, by a pattern or by comparison, or from a 
 3. table: the row that names the file has the number.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cytopipe.files import InputError, require
-from cytopipe.study.sections import flag, positive, section_number
+from cytopipe.formats.text import flag, positive, read_table, whole
 
 # the longer ones first
 SUFFIXES = (
@@ -163,7 +162,14 @@ def from_table(paths: list[Path], table: Path) -> tuple[list[Scan], list[Path], 
     InputError
         If a column is missing, a value is invalid, or a row names no file or several files.
     """
-    names, rows = _read_table(table)
+    rows = read_table(
+        table,
+        TABLE_COLUMNS[:2],
+        TABLE_COLUMNS[2:],
+        remedy="give the table of section numbers",
+        separators="\t;,",
+        is_foreign=True,
+    )
     known: dict[str, list[Path]] = {}
     for path in paths:
         for key in {path.name, stem(path), str(path)}:
@@ -179,47 +185,24 @@ def from_table(paths: list[Path], table: Path) -> tuple[list[Scan], list[Path], 
                 "write the file's name, or remove the row"
             )
         lengths = {
-            name: positive(row[name], f"{where}: {name}") if row.get(name) else None
+            name: positive(row[name], f"{where}: {name}") if row[name] else None
             for name in ("spacing_um", "thickness_um")
         }
         scans.append(
             Scan(
                 fitting[0],
-                section_number(row["section"], where),
+                whole(row["section"], f"{where}: section"),
                 lengths["spacing_um"],
                 lengths["thickness_um"],
                 table.name,
-                flag(row.get("mirrored", ""), f"{where}: mirrored"),
-                flag(row.get("excluded", ""), f"{where}: excluded"),
-                " ".join(row.get("notes", "").split()),
+                flag(row["mirrored"], f"{where}: mirrored"),
+                flag(row["excluded"], f"{where}: excluded"),
+                " ".join(row["notes"].split()),
             )
         )
     taken = {scan.path for scan in scans}
-    unused = [name for name in names if name not in TABLE_COLUMNS]
+    unused = [name for name in (rows[0][1] if rows else ()) if name not in TABLE_COLUMNS]
     return scans, [path for path in paths if path not in taken], unused
-
-
-def _read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    require(table, "give the table of section numbers")
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(
-            f"{table}: not a text file ({error}); save the spreadsheet as CSV or tab-separated text"
-        ) from error
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip(" \t,;")]
-    if not lines:
-        raise InputError(f"{table}: is empty; it needs a header with columns section and image")
-    separator = next((mark for mark in "\t;," if mark in lines[0][1]), ",")
-    cells = [(n, [c.strip() for c in next(csv.reader([x], delimiter=separator))]) for n, x in lines]
-    names = [name.lower() for name in cells[0][1]]
-    for name in ("section", "image"):
-        if names.count(name) != 1:
-            raise InputError(
-                f"{table}: its columns are {', '.join(cells[0][1])}; one must be called {name}"
-            )
-    rows = [(n, dict(zip(names, [*row, *[""] * len(names)], strict=False))) for n, row in cells[1:]]
-    return names, rows
 
 
 def step_of(numbers: list[int]) -> int:

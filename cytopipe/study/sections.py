@@ -1,7 +1,5 @@
 """The tables of a study (sections.tsv, brains.tsv), and its chunks of sections."""
 
-import csv
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError
+from cytopipe.formats.text import flag, positive, read_table, whole
 
 PYRAMID_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf", ".zarr")
 ROLES = ("seen", "transfer", "unseen")
@@ -18,7 +17,11 @@ OPTIONAL = ("mirrored", "excluded", "levels", "background", "notes")
 # required and optional columns of brains.tsv
 BRAIN_COLUMNS = ("brain", "role"), ("hemispheres", "cuts", "notes")
 BACKGROUNDS = ("bright", "dark")
-_FLAGS = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
+
+# names of brains that would be mistaken for the template, or for the page of the study; and endings
+# of files that the rules make beside those of a brain
+_TAKEN = ("template", "index")
+_ENDINGS = ("-proposal", "-volume", "-true-exclusion", "-projected")
 
 # value of `onto`: the transform of the section ends in the stack frame
 STACK = "stack"
@@ -105,9 +108,9 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
         spacing or thickness that is not positive, or an unknown brain.
     """
     sections: list[Section] = []
-    for line, row in read_tsv(path, REQUIRED, OPTIONAL):
+    for line, row in read_table(path, REQUIRED, OPTIONAL):
         where = f"{path} line {line}"
-        section = section_number(row["section"], where)
+        section = whole(row["section"], f"{where}: section")
         spacing_um = positive(row["spacing_um"], f"{where}: spacing_um")
         thickness_um = positive(row["thickness_um"], f"{where}: thickness_um")
         background = row["background"] or "bright"
@@ -117,6 +120,7 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
             )
         if not row["brain"] or not row["image"]:
             raise InputError(f"{where}: brain and image must not be empty; fill them in")
+        check_path(row["image"], f"{where}: image")
         if brains is not None and row["brain"] not in brains:
             raise InputError(f"{where}: brain {row['brain']!r} is not in brains.tsv; add it there")
         sections.append(
@@ -148,6 +152,18 @@ def read_sections(path: Path, brains: list[str] | None = None) -> list[Section]:
     return sections
 
 
+def check_path(text: str, what: str) -> None:
+    """Check that Snakemake reads a path as it is: in braces it sees a wildcard.
+
+    Raises
+    ------
+    InputError
+        If it contains braces.
+    """
+    if "{" in text or "}" in text:
+        raise InputError(f"{what} is {text!r}; rename the file or folder without {{ and }}")
+
+
 def read_brains(path: Path) -> dict[str, str]:
     """Read brains.tsv: brain to role (seen, transfer or unseen).
 
@@ -157,7 +173,7 @@ def read_brains(path: Path) -> dict[str, str]:
         For a missing or unknown column, an unknown role, or a brain listed twice.
     """
     roles: dict[str, str] = {}
-    for line, row in read_tsv(path, *BRAIN_COLUMNS):
+    for line, row in read_table(path, *BRAIN_COLUMNS):
         if row["role"] not in ROLES:
             raise InputError(
                 f"{path} line {line}: role {row['role']!r} is unknown; "
@@ -171,89 +187,25 @@ def read_brains(path: Path) -> dict[str, str]:
     return roles
 
 
-def read_tsv(
-    path: Path, required: tuple[str, ...], optional: tuple[str, ...]
-) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a table that a person edits, each with its line number in the file.
-
-    The table is tab-separated, with a header. Empty lines and lines that start with # are skipped.
-    Every row has all columns, "" where the file has none; cells are stripped.
+def check_name(brain: str, where: str = "") -> None:
+    """Check that a brain's name can be that of folders and files, and is not that of another.
 
     Raises
     ------
     InputError
-        If the file is missing or is not text, if a column is missing, unknown or there twice, or if
-        a row has more cells than the header.
+        If it cannot.
     """
-    require(path, "a study needs it; see docs/new-brain.md")
-    try:
-        # Excel writes a byte order mark
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", brain):
         raise InputError(
-            f"{path}: not a text file ({error}); save it as tab-separated text in UTF-8"
-        ) from error
-    lines = [
-        (number, [cell.strip() for cell in next(csv.reader([line], delimiter="\t"))])
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip() and not line.startswith("#")
-    ]
-    names = lines[0][1] if lines else []
-    for name in required:
-        if name not in names:
-            raise InputError(f"{path}: column {name!r} is missing; add it (tab-separated)")
-    for name in names:
-        if name not in required + optional:
-            allowed = ", ".join(required + optional)
-            raise InputError(f"{path}: column {name!r} is unknown; allowed: {allowed}")
-        if names.count(name) > 1:
-            raise InputError(f"{path}: column {name!r} is there twice; remove one")
-    rows = []
-    for number, cells in lines[1:]:
-        if len(cells) > len(names):
-            raise InputError(
-                f"{path} line {number}: {len(cells)} cells under {len(names)} columns; "
-                "remove a tab, or add the missing column's name to the header"
-            )
-        cells = cells + [""] * (len(names) - len(cells))
-        rows.append((number, dict.fromkeys(optional, "") | dict(zip(names, cells, strict=True))))
-    return rows
-
-
-def section_number(text: str, where: str) -> int:
-    """The section number in a cell of a table."""
-    value = finite(text, f"{where}: section")
-    if value != int(value) or value < 0:
-        raise InputError(f"{where}: section is {text!r}; give a whole number >= 0")
-    return int(value)
-
-
-def finite(text: str, what: str) -> float:
-    """The number in a cell of a table; NaN and infinity are refused."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{what} is {text!r}; give a number")
-    return value
-
-
-def positive(text: str, what: str) -> float:
-    """The positive number in a cell of a table."""
-    value = finite(text, what)
-    if value <= 0:
-        raise InputError(f"{what} is {text!r}; give a positive number")
-    return value
-
-
-def flag(text: str, what: str) -> bool | None:
-    """The yes or no in a cell of a table; None for an empty cell, which decides nothing."""
-    if not text:
-        return None
-    if text.lower() not in _FLAGS:
-        raise InputError(f"{what} is {text!r}; use yes or no")
-    return _FLAGS[text.lower()]
+            f"{where}brain {brain!r}; use only letters, digits, _ and -, and do not begin with -"
+        )
+    taken = brain.lower() if brain.lower() in _TAKEN else ""
+    if taken or brain.endswith(_ENDINGS):
+        file = taken or next(ending for ending in _ENDINGS if brain.endswith(ending))
+        raise InputError(
+            f"{where}brain {brain!r}; the workflow gives files of its own the name {file}: give "
+            "another name"
+        )
 
 
 def check_brains(sections: list[Section], roles: Mapping[str, str]) -> None:
@@ -266,10 +218,7 @@ def check_brains(sections: list[Section], roles: Mapping[str, str]) -> None:
     """
     cut = {section.brain for section in sections}
     for brain in roles:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", brain):
-            raise InputError(
-                f"config/brains.tsv: brain {brain!r}; use only letters, digits, _ and -"
-            )
+        check_name(brain, "config/brains.tsv: ")
         if brain not in cut:
             raise InputError(
                 f"config/brains.tsv: brain {brain!r} has no row in sections.tsv; add its sections"

@@ -22,7 +22,8 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from cytopipe.files import InputError
-from cytopipe.study.sections import STACK, read_tsv, section_number
+from cytopipe.formats.text import read_table, whole
+from cytopipe.study.sections import STACK, check_path
 
 NAME = "transforms.tsv"
 SECTION = "section"
@@ -67,7 +68,7 @@ def read(path: Path, template: str) -> list[list[TransformRow]]:
         For an invalid value, two rows that do not fit together, a chain that does not start in
         `section` or `stack` or does not end in the template, or two chains for the same section.
     """
-    rows = [_row(path, line, cells) for line, cells in read_tsv(path, _REQUIRED, _OPTIONAL)]
+    rows = [_row(path, line, cells) for line, cells in read_table(path, _REQUIRED, _OPTIONAL)]
     # the rows of a chain follow one another; a row from `section` or `stack` begins a new one
     chains: list[list[TransformRow]] = []
     for _, of_section in groupby(rows, key=lambda row: row.section):
@@ -98,7 +99,7 @@ def read(path: Path, template: str) -> list[list[TransformRow]]:
 
 def files_of(path: Path) -> list[Path]:
     """The files that a table names, in order, without duplicates."""
-    rows = [_row(path, line, cells) for line, cells in read_tsv(path, _REQUIRED, _OPTIONAL)]
+    rows = [_row(path, line, cells) for line, cells in read_table(path, _REQUIRED, _OPTIONAL)]
     return list(dict.fromkeys(row.file for row in rows))
 
 
@@ -109,6 +110,7 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> TransformRow:
             raise InputError(f"{where}: {name} is empty; fill it in (docs/transforms.md)")
     if cells["type"] not in (ANCHORING, ITK, MATRIX):
         raise InputError(f"{where}: type is {cells['type']!r}; use {ANCHORING}, {ITK} or {MATRIX}")
+    check_path(cells["file"], f"{where}: file")
     anchored = cells["type"] == ANCHORING
     if anchored != (cells["from"] == SECTION):
         raise InputError(
@@ -138,14 +140,14 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> TransformRow:
         )
     return TransformRow(
         where=where,
-        section=section_number(cells["section"], where) if cells["section"] else None,
+        section=whole(cells["section"], f"{where}: section") if cells["section"] else None,
         source=cells["from"],
         target=cells["to"],
         file=path.parent / cells["file"],
         type=cells["type"],
         moves=moves or "points",
         frame=frame or "RAS",
-        slice=section_number(cells["slice"], f"{where}: slice,") if cells["slice"] else None,
+        slice=whole(cells["slice"], f"{where}: slice") if cells["slice"] else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Files that people put into manual/, and those that they are asked for."""
 
 import itertools
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,7 @@ def _of_brain(
             continue
         if name.startswith("segmentation/"):
             number = path.stem if path.suffix == ".tif" and len(path.stem) == 5 else ""
-            section = int(number) if number.isdigit() else -1
+            section = int(number) if re.fullmatch("[0-9]+", number) else -1
             labels = partial(_segmentation, path, section, shapes)
             findings.append(of_check(labels, "manual", brain, section if section in shapes else ""))
         elif name not in known and path not in chained:

@@ -53,7 +53,10 @@ Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[Sequence[Seed], Field(min_length=1), *Unique]
 Names = Annotated[Sequence[str], *Unique]
 Range = Annotated[Sequence[float], Field(min_length=2, max_length=2)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+# $ alone would allow a line break at the end
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$(?!\n)")]
+# Snakemake takes what stands in braces for a wildcard
+FilePath = Annotated[str, Field(pattern=r"^[^{}\n]+$(?!\n)")]
 Role = Literal["seen", "transfer", "unseen"]
 Moves = Literal["points", "image"]
 Precision = Literal["float32", "bfloat16"]

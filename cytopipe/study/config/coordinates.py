@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from cytopipe.study.config.base import ConfigSection, Moves, field
+from cytopipe.study.config.base import ConfigSection, FilePath, Moves, field
 
-_AXES = "^(own|[RL][AP][SI]|[RL][SI][AP]|[AP][RL][SI]|[AP][SI][RL]|[SI][RL][AP]|[SI][AP][RL])$"
+_AXES = (
+    "^(own|[RL][AP][SI]|[RL][SI][AP]|[AP][RL][SI]|[AP][SI][RL]|[SI][RL][AP]|[SI][AP][RL])$(?!\\n)"
+)
 
 
 class Coordinates(ConfigSection):
@@ -75,7 +77,7 @@ class Coordinates(ConfigSection):
     given_moves: Moves = field(
         "What that file moves from the stack to the template: points or image."
     )
-    anchoring_target: str | None = field(
+    anchoring_target: FilePath | None = field(
         "The NIfTI volume that the anchorings of QuickNII and VisuAlign refer to, or null "
         "(docs/transforms.md)."
     )

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cytopipe.files import InputError
-from cytopipe.study.config.base import ConfigSection, Count, Names, Precision, Seeds, Unique, field
+from cytopipe.study.config.base import (
+    ConfigSection,
+    Count,
+    FilePath,
+    Names,
+    Precision,
+    Seeds,
+    Unique,
+    field,
+)
 from cytopipe.study.config.optimiser import Optimiser
 
 Runs = Literal["all"] | Names
@@ -147,7 +156,7 @@ class CoordinatesTask(OneBrainTask):
 class ParcellationTask(OneBrainTask):
     """k-means clusters of neighbouring areas, CytoNet section 3.8."""
 
-    annotated: str | None = field(
+    annotated: FilePath | None = field(
         "A data set of annotated points, in patches.datasets, that is clustered as well, or null."
     )
     areas: Annotated[Sequence[str], Field(min_length=2), *Unique] | None = field(

@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cytopipe.study.config.base import ConfigSection, Count, Moves, Name, Role, Unique, field
+from cytopipe.study.config.base import (
+    ConfigSection,
+    Count,
+    FilePath,
+    Moves,
+    Name,
+    Role,
+    Unique,
+    field,
+)
 
 
 class DataSet(ConfigSection):
@@ -51,7 +60,7 @@ class DataSet(ConfigSection):
         gt=0,
     )
     test_every: int = field("Every n-th annotated section of a seen brain is for testing.", ge=2)
-    warp: str | None = field(
+    warp: FilePath | None = field(
         "An ITK transform of the coordinates to another template (the paper's model M), or null."
     )
     warp_moves: Moves = field(

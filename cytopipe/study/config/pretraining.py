@@ -137,7 +137,7 @@ else:
     Changes = _partial(PretrainingRun)
 
 # profiles is the name of the baseline without a network
-RunName = Annotated[str, Field(pattern="^(?!profiles$)[A-Za-z0-9_-]+$")]
+RunName = Annotated[str, Field(pattern="^(?!profiles$)[A-Za-z0-9_-]+$(?!\\n)")]
 
 
 class Pretraining(ConfigSection):

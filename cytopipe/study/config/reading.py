@@ -1,5 +1,6 @@
 """The config's files: read, merged with a preset, and checked against the models."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,7 +8,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from cytopipe.files import InputError, require, shipped
+from cytopipe.files import InputError, reading, shipped
+from cytopipe.formats.text import read_text
 from cytopipe.study.config.base import ConfigSection
 from cytopipe.study.config.describing import allowed_values, schema_at
 from cytopipe.study.config.model import NOT_IN_A_STUDY, Config, section_model
@@ -17,9 +19,17 @@ M = TypeVar("M", bound=ConfigSection)
 DEFAULTS = shipped("config/config.yaml")
 
 
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+# YAML 1.1 reads 0400 as octal, 1:30 to base 60, 1_0 as 10; and .nan is no setting
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*|[0-9]*\.[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?")
+
+
 # the parser in C, where PyYAML has it
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Refuses a key that stands twice in a mapping, where YAML would take the last one."""
+    """Refuses what YAML reads without a word: a key twice (the last one), numbers to base 8 or 60.
+
+    Such numbers are those that are not plain decimal ones.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
         seen = set()
@@ -32,6 +42,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        if node.tag in _NUMBERS and not _DECIMAL.fullmatch(node.value):
+            raise yaml.constructor.ConstructorError(
+                problem=f"{node.value} is not a plain decimal number; write it as one, such as 256 "
+                "or 0.5, or put text in quotes",
+                problem_mark=node.start_mark,
+            )
+        return super().construct_scalar(node)
+
 
 def read(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
@@ -39,13 +58,15 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is missing, is not YAML, is not a mapping, or has a duplicate key.
+        If the file is missing, is not YAML, is not a mapping, has a duplicate key, or a number that
+        is not plain decimal.
     """
-    require(path, f"a study needs it; start from a copy of {DEFAULTS}")
-    try:
-        content = yaml.load(path.read_text(), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML ({error}); correct the line") from error
+    text = read_text(path, f"a study needs it; start from a copy of {DEFAULTS}")
+    with reading(path, "YAML file", "correct the line"):
+        try:
+            content = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: not readable as YAML ({error}); correct the line") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no sections; start from {DEFAULTS}")
     return content

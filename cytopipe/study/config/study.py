@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from cytopipe.study.config.base import ConfigSection, field
+from cytopipe.study.config.base import ConfigSection, FilePath, field
 
 
 class Study(ConfigSection):
@@ -16,10 +16,10 @@ class Study(ConfigSection):
     image_right: Literal["R", "L"] = field(
         "The side of the brain that is on the right of an unmirrored image."
     )
-    truth: str | None = field(
+    truth: FilePath | None = field(
         "The folder with the truth of a phantom study, e.g. truth; null for a real study."
     )
-    annotations: str | None = field(
+    annotations: FilePath | None = field(
         "The folder with the annotations of a lab (docs/annotations.md), e.g. annotations, or null."
     )
     missing_exclusion: Literal["stop", "go_on", "truth"] = field(

@@ -4,22 +4,22 @@ from typing import Self
 
 from pydantic import model_validator
 
-from cytopipe.study.config.base import ConfigSection, Name, field
+from cytopipe.study.config.base import ConfigSection, FilePath, Name, field
 
 
 class Template(ConfigSection):
     """The reference space. `cytopipe template` makes one."""
 
     name: Name = field("The name of the reference space: letters, digits, _ and -.")
-    tissue: str = field(
+    tissue: FilePath = field(
         "The label volume of the template: 0 background, 1 gray matter, 2 white matter, in RAS mm."
     )
-    atlas: str | None = field("The label volume of areas in the same space, or null.")
-    areas: str | None = field(
+    atlas: FilePath | None = field("The label volume of areas in the same space, or null.")
+    areas: FilePath | None = field(
         "The table of the atlas's labels with the columns label, name and hemisphere, separated by "
         "tabs, or null."
     )
-    exclusion: str | None = field(
+    exclusion: FilePath | None = field(
         "The mask of subcortex, cerebellum and brain stem in the same space, proposed for every "
         "brain, or null."
     )
