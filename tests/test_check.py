@@ -169,7 +169,7 @@ def unknown_key(study: SmallStudy) -> None:
         (mask_elsewhere, "mask", "", "removes 0.0 % of the tissue", "draw it on .*whole.nii.gz"),
         (mask_of_everything, "mask", "", "removes 100.0 %", "invert the mask"),
         (two_masks, "mask", "", "two masks", "delete one"),
-        (mask_of_three_channels, "mask", "", "a mask is three-dimensional", "one label map"),
+        (mask_of_three_channels, "mask", "", "a volume is three-dimensional", "one label map"),
         (broken_transform, "manual", "", "to-colin27.h5", ""),
         (chain_to_nowhere, "manual", "", "the chain ends in 'mni', but the template is", "add the"),
         (corrected_number, "manual", "", "there is no section 16", "correct the number"),

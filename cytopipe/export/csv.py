@@ -39,9 +39,17 @@ def columns_of(kind: type[Row]) -> dict[str, Any]:
 
 
 def write_table(frame: pd.DataFrame, path: Path, separator: str, na: str) -> None:
-    """Write a table as text; floats read back to the same bits."""
+    """Write a table as text; floats read back to the same bits.
+
+    A spreadsheet runs a cell as a formula that begins with =, +, - or @. Such a text gets an
+    apostrophe in front.
+    """
+    texts = frame.select_dtypes(include=["str", "object"]).columns
+    harmless = frame[texts].replace(r"^(?=[=+\-@])", "'", regex=True)
     with atomic_write(path) as beside:
-        frame.to_csv(beside, sep=separator, index=False, na_rep=na, lineterminator="\n")
+        frame.assign(**harmless).to_csv(
+            beside, sep=separator, index=False, na_rep=na, lineterminator="\n"
+        )
 
 
 def write_json(content: Any, path: Path) -> None:

@@ -158,7 +158,7 @@ def read(path: Path) -> Series:
     text = read_text(path, "check the name in transforms.tsv")
     with reading(path, "series of QuickNII, DeepSlice or VisuAlign", remedy):
         if text.lstrip().startswith("<"):
-            size, rows = None, _rows_of_xml(text)
+            size, rows = None, _rows_of_xml(text, str(path))
         else:
             content = read_json(path, remedy)
             size = content.get("target-resolution") or content.get("resolution")
@@ -281,13 +281,13 @@ def _anchoring(row: dict[str, Any], numbers: Any, where: str) -> Anchoring:
     return Anchoring(width, height, origin, across, down, markers)
 
 
-def _rows_of_xml(text: str) -> list[dict[str, Any]]:
+def _rows_of_xml(text: str, where: str) -> list[dict[str, Any]]:
     rows = []
     for element in xml.etree.ElementTree.fromstring(text).iter("slice"):
         row: dict[str, Any] = dict(element.attrib)
         if anchoring := element.get("anchoring"):
             pairs = dict(parse_qsl(anchoring))
-            row["anchoring"] = [finite(pairs[name], name) for name in _NUMBERS]
+            row["anchoring"] = [finite(pairs[name], f"{where}: {name}") for name in _NUMBERS]
         rows.append(row)
     return rows
 

@@ -55,15 +55,14 @@ def check_image(path: Path) -> None:
             fields, start = _header(path, _META_END)
             sizes = [*fields["dimsize"].split(), fields.get("elementnumberofchannels", "1")]
             is_packed = fields.get("compresseddata", "").lower() == "true"
-            if (file := fields["elementdatafile"]) != "LOCAL":
-                path, start = path.parent / file, 0
-            _check_data(
-                require(path, "copy it beside its header"),
-                start,
-                math.prod(map(int, sizes)),
-                fields["elementtype"],
-                "gzip" if is_packed else "raw",
-            )
+            encoding = "gzip" if is_packed else "raw"
+            count = math.prod(map(int, sizes))
+            data = path
+            if (file := fields["elementdatafile"]).upper() != "LOCAL":
+                data, start = path.parent / file, 0
+            if not data.is_file():
+                raise InputError(f"{path}: its data lie in {file}; copy that file beside it")
+            _check_data(data, start, count, fields["elementtype"], encoding)
         else:
             raise ValueError("it is none of .nii, .nii.gz, .nrrd, .mha, .mhd")
 

@@ -170,8 +170,8 @@ def _affine(path: Path, header: Any, shape: tuple[int, ...]) -> Floats:
         if not code:
             continue
         matrix = np.asarray(form(), np.float64)
-        volume = abs(np.linalg.det(matrix[:3, :3]))
-        if not volume > 1e-6 * np.linalg.norm(matrix[:3, :3], axis=0).prod():
+        least = 1e-6 * np.linalg.norm(matrix[:3, :3], axis=0).prod()
+        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) <= least:
             raise InputError(f"{path}: its header has no valid position in space; {remedy}")
         matrix[:3] *= _UNIT_MM[unit]
         forms.append(matrix)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cytopipe import provenance
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import atomic_write, reading, require
 from cytopipe.formats import tables
 
 Line = tuple[str, str, str]  # metric, unit, goal
@@ -30,14 +30,12 @@ def read(path: Path) -> list[tables.TruthRow]:
         If the file is missing or is not this table.
     """
     require(path, "run the rule truth")
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    text = io.StringIO("".join(line for line in lines if not line.startswith("# ")))
-    frame = pd.read_csv(text, sep="\t", dtype=str, keep_default_na=False)
-    try:
+    with reading(path, "truth table", "delete it and rerun"):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        text = io.StringIO("".join(line for line in lines if not line.startswith("# ")))
+        frame = pd.read_csv(text, sep="\t", dtype=str, keep_default_na=False)
         frame["value"] = [float(text or "nan") for text in frame["value"]]
         return tables.rows_of(tables.TruthRow, tables.conform(tables.TruthRow, frame))
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a truth table ({error}); delete it and rerun") from error
 
 
 def lines_of(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import InputError, atomic_write, reading, require
 from cytopipe.formats import tables
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.results import BrainResults
@@ -189,7 +189,8 @@ def read(path: Path) -> pd.DataFrame:
         If the file is not such a table, or has the columns of another version.
     """
     require(path, "correct report.compare_with in config/config.yaml")
-    frame = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
+    with reading(path, "table of a report", "make a new copy"):
+        frame = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
     if list(frame) != COLUMNS:
         other = sorted({*map(str, frame)} ^ {*COLUMNS}) or ["another order"]
         raise InputError(

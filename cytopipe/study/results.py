@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytopipe.files import InputError
+from cytopipe.files import InputError, reading
 from cytopipe.formats import surfaces, tables, transforms, volumes
 from cytopipe.formats.atlas import HEMISPHERES, read_names
 from cytopipe.formats.surfaces import Surface
@@ -222,7 +222,9 @@ class BrainResults:
         InputError
             If there are none, or if they belong to other points than `points`.
         """
-        array = np.load(self._file("features", run=run), mmap_mode="r")
+        path = self._file("features", run=run)
+        with reading(path, "array of features", "delete it and run snakemake --until features"):
+            array = np.load(path, mmap_mode="r")
         path = self._file("feature_rows", run=run)
         if list(tables.read(tables.FeatureRow, path)["point_id"]) != list(self.points["point_id"]):
             raise InputError(

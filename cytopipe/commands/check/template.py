@@ -24,36 +24,45 @@ def check_template(study: Path, config: Mapping[str, Any]) -> list[Finding]:
     paths = {key: study / section[key] for key in ("tissue", "atlas", "areas", "exclusion")
              if section[key] is not None}  # fmt: skip
     findings: list[Finding] = []
-    try:
-        for key, path in paths.items():
+    tissue: Volume | None = None
+    for key, path in paths.items():
+        try:
             require(path, f"correct template.{key} in config/config.yaml")
-        tissue = volumes.read_tissue(paths["tissue"])
-        size = " x ".join(f"{edge:.0f}" for edge in np.array(tissue.data.shape) * tissue.voxel_mm)
-        white, gray = ((tissue.data == kind).sum() for kind in (2, 1))
-        if not white or not gray:
-            raise InputError(
-                f"{paths['tissue']}: has no {'gray' if not gray else 'white'} matter; label gray "
-                "matter 1 and white matter 2"
-            )
-        findings.append(Finding(OK, "template", f"{paths['tissue']}: {size} mm"))
-        if "atlas" in paths:
-            areas = atlas.read_atlas(paths["atlas"], paths["areas"])
-            share = _inside(areas.labels, tissue)
-            text = f"{paths['atlas']}: {len(areas.names)} areas, {100 * share:.0f} % on gray matter"
-            findings.append(_judged(text, share))
-        if "exclusion" in paths:
-            segments = masks.read_mask(paths["exclusion"])
-            drawn = [segment.labels for segment in segments]
-            names = ", ".join(segment.name for segment in segments)
-            share = min(_inside(labels, tissue, gray_only=False) for labels in drawn)
-            text = f"{paths['exclusion']}: {names}, {100 * share:.0f} % on the template's tissue"
-            findings.append(_judged(text, share))
-    except InputError as error:
-        findings.append(of_error(error, "template"))
+            if key == "tissue":
+                tissue = _tissue(path)
+                size = " x ".join(f"{n:.0f}" for n in tissue.data.shape * tissue.voxel_mm)
+                findings.append(Finding(OK, "template", f"{path}: {size} mm"))
+            elif key == "atlas":
+                areas = atlas.read_atlas(path, paths["areas"])
+                text = f"{path}: {len(areas.names)} areas"
+                findings.append(_compared(text, [areas.labels], tissue, is_gray=True))
+            elif key == "exclusion":
+                segments = masks.read_mask(path)
+                text = f"{path}: {', '.join(segment.name for segment in segments)}"
+                drawn = [segment.labels for segment in segments]
+                findings.append(_compared(text, drawn, tissue, is_gray=False))
+        except InputError as error:
+            findings.append(of_error(error, "template"))
     return findings
 
 
-def _judged(text: str, share: float) -> Finding:
+def _tissue(path: Path) -> Volume:
+    tissue = volumes.read_tissue(path)
+    white, gray = ((tissue.data == kind).sum() for kind in (2, 1))
+    if not white or not gray:
+        raise InputError(
+            f"{path}: has no {'gray' if not gray else 'white'} matter; label gray matter 1 and "
+            "white matter 2"
+        )
+    return tissue
+
+
+def _compared(text: str, labels: list[Volume], tissue: Volume | None, is_gray: bool) -> Finding:
+    """How much of the labels lies on the template's tissue, where that could be read."""
+    if tissue is None:
+        return Finding(OK, "template", text)
+    share = min(_inside(volume, tissue, is_gray) for volume in labels)
+    text += f", {100 * share:.0f} % on {'gray matter' if is_gray else 'its tissue'}"
     if share == 0:
         remedy = "give volumes of one template: the two lie in different places"
         return Finding(ERROR, "template", text, remedy)
@@ -62,7 +71,7 @@ def _judged(text: str, share: float) -> Finding:
     return Finding(OK, "template", text)
 
 
-def _inside(labels: Volume, tissue: Volume, gray_only: bool = True) -> float:
+def _inside(labels: Volume, tissue: Volume, gray_only: bool) -> float:
     """Share of the labelled voxels on the gray matter of the template, or on all its tissue."""
     indices = np.argwhere(labels.data > 0)
     if not len(indices):
