@@ -91,6 +91,18 @@ def test_an_area_has_the_name_of_its_class_or_of_the_object(tmp_path: Path) -> N
             {"geometry": {"type": "Polygon", "coordinates": [[*SQUARE[:3], ["a", 1], SQUARE[0]]]}},
             r"coordinates are not numbers",
         ),
+        (
+            {"geometry": {"type": "Polygon", "coordinates": [[["1", "2"]] * 4]}},
+            r"coordinates are not numbers",
+        ),
+        ({"geometry": {"type": "Polygon", "coordinates": [7]}}, r"coordinates are not numbers"),
+        ({"geometry": {"type": "Polygon", "coordinates": []}}, r"its coordinates hold no ring"),
+        ({"geometry": {"type": "MultiPolygon", "coordinates": None}}, r"hold no ring"),
+        ({"geometry": None}, r"feature 1 \(Fp1\) is a None; only Polygon"),
+        ({"properties": {"classification": "V1"}}, r"feature 1 has no name: .*; give it a class"),
+        ({"properties": {"classification": ["V1"]}}, r"feature 1 has no name"),
+        ({"properties": {"name": "V\n1"}}, r"feature 1: its name 'V\\n1' holds other characters"),
+        ({"properties": {"name": "V\ud800"}}, r"holds other characters than text; rename it"),
     ],
 )
 def test_a_wrong_contour_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -105,6 +117,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_contours(path, SHAPE)
     path.write_text(json.dumps([feature()]))
     with pytest.raises(InputError, match="not a FeatureCollection; export it as one"):
+        read_contours(path, SHAPE)
+    for features in (None, {}, "", 3):
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        with pytest.raises(InputError, match="not a FeatureCollection; export it as one"):
+            read_contours(path, SHAPE)
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [None]}))
+    with pytest.raises(InputError, match="feature 1 has no name"):
         read_contours(path, SHAPE)
     with pytest.raises(InputError, match="not found"):
         read_contours(tmp_path / "b.geojson", SHAPE)

@@ -202,6 +202,20 @@ def test_what_was_spoiled_is_named(
     assert f"error: {subject}" in said and "1 errors" in said
 
 
+def test_the_check_goes_on_after_a_broken_file(study: SmallStudy) -> None:
+    names = ["template/tissue.nii.gz", "template/atlas.nii.gz", "manual/B01/tissue.nii.gz"]
+    for name in names:
+        study.volume(name, np.ones((9, 9, 9), np.int16))
+        path = study.folder / name
+        path.write_bytes(path.read_bytes()[:-4])
+    status, found = check(study)
+    assert status == 1
+    errors = found[found["level"] == "error"]["finding"].tolist()
+    assert sorted(error.split(":")[0] for error in errors) == sorted(
+        str(study.folder / name) for name in names
+    )
+
+
 def test_what_is_only_odd_warns(study: SmallStudy) -> None:
     (study.manual / "exclusion.nii.gz").rename(study.manual / "mask.nii.gz")
     (study.folder / "manual" / "B99").mkdir()

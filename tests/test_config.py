@@ -121,6 +121,9 @@ def test_no_model_has_a_hidden_default() -> None:
         ("segmentation.spacing_um", float("nan"), r" is nan; give a number above 0 "),
         ("segmentation.spacing_um", float("inf"), r" is inf; give a number above 0 "),
         ("segmentation.spacing", 1, r" is unknown"),
+        ("template.name", "mni\n", r" is 'mni\\n'; give text that matches "),
+        ("template.tissue", "{brain}.nii.gz", r" is '{brain}.nii.gz'; give text that matches "),
+        ("coordinates.anchoring_axes", "RAS\n", r" is 'RAS\\n'; give text that matches "),
         ("template.name", "a/b", r" is 'a/b'; give text that matches .*letters, digits"),
         ("template.name", False, r" is False; .* YAML reads yes, no, on and off as false"),
         ("evaluation.areas.seeds", [1, 1], r" is \[1, 1\]; give a list .* no two alike"),
@@ -194,6 +197,18 @@ def test_merge_goes_into_mappings_and_replaces_lists() -> None:
         ("- 1", "holds no sections"),
         ("a: {x: 1, y: 2, x: 3}", "the key 'x' stands twice in one mapping; remove one"),
         ("a: 1\nb: 2\na: 3", "the key 'a' stands twice(.|\n)*line 3"),
+        ("a: 0400", "0400 is not a plain decimal number; write it as one(.|\n)*line 1"),
+        ("a: 0x10", "0x10 is not a plain decimal number"),
+        ("a: 0b11", "0b11 is not a plain decimal number"),
+        ("a: 1_000", "1_000 is not a plain decimal number"),
+        ("a: 1:30", "1:30 is not a plain decimal number"),
+        ("a: 1:30.5", "1:30.5 is not a plain decimal number"),
+        ("a: [.nan]", ".nan is not a plain decimal number"),
+        ("a: -.inf", "-.inf is not a plain decimal number"),
+        ("a: 2020-13-45", "not a readable YAML file .month"),
+        ("a: " + "9" * 5000, "not a readable YAML file"),
+        ("? [a]\n: 1", "not readable as YAML|not a readable YAML file"),
+        ("a: " + "[" * 5000, "not a readable YAML file|not readable as YAML"),
     ],
 )
 def test_a_file_that_is_not_a_config_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -203,13 +218,24 @@ def test_a_file_that_is_not_a_config_is_refused(text: str, message: str, tmp_pat
         study_config.read(path)
 
 
+@pytest.mark.parametrize("path", ["pretraining.runs.run\n", "patches.datasets.a\n"])
+def test_a_name_does_not_end_in_a_line_break(path: str) -> None:
+    with pytest.raises(InputError, match=r"has the name '\w+\\n', which is not allowed"):
+        study_config.check(changed(path, {}))
+
+
 def test_brains_have_sections_and_names_that_can_be_folders() -> None:
     section = Section("B01", 15, "a.ome.tif", 1.0, 20.0)
     check_brains([section], {"B01": "seen"})
     with pytest.raises(InputError, match="brain 'B02' has no row in sections"):
         check_brains([section], {"B01": "seen", "B02": "seen"})
-    with pytest.raises(InputError, match="brain 'B/1'; use only letters"):
-        check_brains([section], {"B/1": "seen"})
+    for name in ("B/1", "B01\n", "-B01", "", "{brain}"):
+        with pytest.raises(InputError, match=r"brains\.tsv: brain .*; use only letters"):
+            check_brains([section], {name: "seen"})
+    # what the workflow makes for the template, the study, and beside a brain's own files
+    for name in ("template", "index", "Index", "B01-proposal", "B01-projected"):
+        with pytest.raises(InputError, match=f"brain '{name}'; .* give another name"):
+            check_brains([section], {name: "seen"})
 
 
 def test_the_command_prints_schema_and_reference(capsys: pytest.CaptureFixture[str]) -> None:

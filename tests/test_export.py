@@ -9,7 +9,7 @@ import pytest
 
 from cytopipe import __main__ as command_line
 from cytopipe import export
-from cytopipe.export import nifti
+from cytopipe.export import csv, nifti
 from cytopipe.files import InputError, atomic_folder
 from cytopipe.formats import tables
 
@@ -39,6 +39,16 @@ def test_an_export_has_a_readme_and_the_same_bytes_each_time(
     text = (tmp_path / "one" / "README.md").read_text()
     assert export.FORMATS[form][1:] in text
     assert "RAS mm" in text and "| B01 | 14 |" in text and "**shells**" in text
+
+
+def test_a_spreadsheet_runs_no_cell(tmp_path: Path) -> None:
+    names = ["=1+1", "+V1", "-V1", "@SUM(A1)", "V1", "4-a", ""]
+    frame = pd.DataFrame({"area": names, "x_mm": [-1.5] * 7, "n": range(-3, 4)})
+    csv.write_table(frame, tmp_path / "a.csv", ",", na="")
+    read = pd.read_csv(tmp_path / "a.csv", keep_default_na=False)
+    assert read["area"].tolist() == ["'=1+1", "'+V1", "'-V1", "'@SUM(A1)", "V1", "4-a", ""]
+    assert (read["x_mm"] == -1.5).all() and read["n"].tolist() == list(range(-3, 4))
+    assert frame["area"].tolist() == names
 
 
 def test_a_missing_input_is_named_and_nothing_is_written(

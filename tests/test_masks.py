@@ -91,6 +91,14 @@ def not_a_number(path: Path) -> None:
     nib.save(nib.Nifti1Image(data, AFFINE), path)
 
 
+def probabilities(path: Path) -> None:
+    nib.save(nib.Nifti1Image(RANDOM.random(SHAPE, np.float32), AFFINE), path)
+
+
+def distances(path: Path) -> None:
+    nib.save(nib.Nifti1Image(drawn(ball).astype(np.int16) * 9 - 5, AFFINE), path)
+
+
 def truncated(path: Path) -> None:
     nib.save(nib.Nifti1Image(RANDOM.integers(0, 9, SHAPE, np.uint8), AFFINE), path)
     path.write_bytes(path.read_bytes()[:5000])
@@ -115,6 +123,12 @@ def nrrd_layer(path: Path) -> None:
         (color, ".nii.gz", "is color; save it with one number per voxel"),
         (channels, ".nii.gz", r"of shape \(40, 36, 30, 3\), but a volume is three-dimensional"),
         (not_a_number, ".nii.gz", "holds NaN or infinity; save it as whole numbers"),
+        (
+            probabilities,
+            ".nii.gz",
+            "holds values from .* to .*, which are probabilities, distances",
+        ),
+        (distances, ".nii.gz", "holds values from -5 to 4, which are probabilities, distances"),
         (truncated, ".nii.gz", "not a readable .*; save or copy it again"),
         (nrrd_channels, ".seg.nrrd", "has 3 channels and names no segments"),
         (nrrd_truncated, ".seg.nrrd", "not a readable .*; save or copy it again"),

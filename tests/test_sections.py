@@ -70,6 +70,10 @@ def test_levels_and_background_decide_whether_a_scan_is_copied(tmp_path: Path) -
         ("B09\t1\ta.tif\t1\t20\t\t\t", r"brain 'B09' is not in brains.tsv; add it"),
         ("B01\t1\ta.tif\t1\t20\tmaybe\t\t", r"mirrored is 'maybe'; use yes or no"),
         ("B01\t1\ta.tif\t1\t20\t\t2\t", r"excluded is '2'; use yes or no"),
+        ("B01\t12_1\ta.tif\t1\t20\t\t\t", r"section is '12_1'; give a whole number"),
+        ("B01\t1\ta.tif\t0_5\t20\t\t\t", r"spacing_um is '0_5'; give a number"),
+        ("B01\t1\t{scan}.tif\t1\t20\t\t\t", r"image is '{scan}.tif'; rename the file"),
+        ('B01\t1\t"a.tif\t1\t20\tyes\t\t', r"line 2: its cells cannot be told apart"),
     ],
 )
 def test_a_bad_row_is_refused(tmp_path: Path, row: str, message: str) -> None:

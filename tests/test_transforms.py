@@ -206,3 +206,57 @@ def test_text_that_is_not_a_matrix_is_named(tmp_path):
     np.savetxt(flirt, MATRIX)
     with pytest.raises(InputError, match="scaled voxels"):
         transforms.read(flirt, "B01", "template", "points")
+
+
+def test_our_own_file_ends_with_a_digest_that_itk_passes_over(tmp_path):
+    path = tmp_path / "own.h5"
+    transforms.write(transforms.affine_transform(MATRIX, "a", "b"), path)
+    moved = np.array(sitk.ReadTransform(str(path)).TransformPoint((1.0, 2.0, 3.0)))
+    flip = np.array([-1, -1, 1])
+    np.testing.assert_allclose(moved * flip, (MATRIX @ [-1, -2, 3, 1])[:3])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"own\.h5: has changed since it was written; make or"):
+        transforms.read(path, "a", "b", "points")
+
+
+@pytest.mark.slow
+def test_a_foreign_file_is_read_in_a_process_of_its_own(tmp_path):
+    """Affine, field and composite come back unchanged; another transform is refused by name."""
+    path = tmp_path / "foreign.h5"
+    field = sitk.GetImageFromArray(
+        np.random.default_rng(1).normal(size=(6, 7, 8, 3)), isVector=True
+    )
+    field.SetOrigin((-3.0, 2, 1))
+    field.SetSpacing((0.5, 1.0, 2.0))
+    field.SetDirection((0.0, 1, 0, -1, 0, 0, 0, 0, 1))
+    index = np.random.default_rng(2).uniform(0, [7, 6, 5], (20, 3))
+    lps = np.array([field.TransformContinuousIndexToPhysicalPoint(i) for i in index.tolist()])
+    both = sitk.CompositeTransform(itk_affine(np.diag([1.1, 0.9, 1, 1])))
+    both.AddTransform(sitk.DisplacementFieldTransform(field))
+    sitk.WriteTransform(both, str(path))
+    right = np.array([both.TransformPoint(p) for p in lps.tolist()])
+    flip = np.array([-1, -1, 1])
+    read = transforms.read(path, "a", "b", "points")
+    np.testing.assert_allclose(read(lps * flip), right * flip, atol=1e-9)
+    image = sitk.GetImageFromArray(np.zeros((9, 9, 9)))
+    sitk.WriteTransform(sitk.BSplineTransformInitializer(image, [3, 3, 3]), str(path))
+    with pytest.raises(InputError, match=r"foreign\.h5: contains a BSpline.*; write it as a disp"):
+        transforms.read(path, "a", "b", "points")
+    sitk.WriteTransform(sitk.AffineTransform(2), str(path))
+    with pytest.raises(InputError, match=r"foreign\.h5: is 2-dimensional; 3 are needed"):
+        transforms.read(path, "a", "b", "points")
+
+
+@pytest.mark.slow
+def test_a_crash_of_hdf5_is_an_error(tmp_path, monkeypatch):
+    """The process ends by a signal, as it does for a damaged file."""
+    path = tmp_path / "foreign.h5"
+    sitk.WriteTransform(itk_affine(MATRIX), str(path))
+    crash = tmp_path / "crash.sh"
+    crash.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crash.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(crash))
+    with pytest.raises(InputError, match=r"foreign\.h5: .*reading it crashes HDF5.*; save or copy"):
+        transforms.read(path, "a", "b", "points")
