@@ -97,7 +97,6 @@ def _checked(row: dict[str, str], table: Path, where: str) -> tables.LayerPatchR
     if cells:
         size_um = np.array(image.shape[::-1]) * spacing_um
         at_um = annotations.read_cells(Path(cells)) + spacing_um / 2
-        # NaN is outside, too
         outside = ~((at_um >= 0) & (at_um <= size_um)).all(1)
         if outside.any():
             raise InputError(
