@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import InputError, atomic_write
 from cytopipe.formats.images import read_drawn
 from cytopipe.formats.text import finite, read_json, read_table, whole
 from cytopipe.numerics.geometry import Floats

@@ -6,13 +6,13 @@ The section number is the last run of digits in the label of `sample`, or of `ch
 have the same sample. Pixel size and section thickness are in the sidecar, or in one further up.
 """
 
-import json
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 from cytopipe.files import InputError, require
+from cytopipe.formats.text import read_json
 from cytopipe.formats.units import length_um
 from cytopipe.study.scans import SUFFIXES, Scan, stem
 
@@ -122,10 +122,7 @@ def sidecar(path: Path, root: Path) -> tuple[dict[str, Any], list[Path]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); correct it") from error
+    content = read_json(path, "correct it")
     if not isinstance(content, dict):
         raise InputError(f"{path}: is not a JSON object {{...}}; correct it")
     return content
