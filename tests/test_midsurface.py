@@ -167,7 +167,7 @@ def test_touching_hemispheres_of_a_turned_brain() -> None:
     plane = hemispheres.symmetry_plane(volume, 60.0)
     assert np.degrees(np.arccos(plane.normal @ [np.cos(angle), 0, np.sin(angle)])) < 1
     assert abs(plane.normal @ volume.to_mm(centre) - plane.offset_mm) < 0.5
-    sides = hemispheres.separate(volume, PARAMS)
+    sides = hemispheres.separate(volume, PARAMS).sides
     wrong = (sides != np.where(across < 0, 1, 2)) & (labels > 0)
     assert wrong.sum() < 0.01 * (labels > 0).sum()
 
@@ -188,7 +188,7 @@ def test_the_border_follows_a_pole_across_the_plane() -> None:
     crossing = (np.sign(plane.distances(volume)) != np.sign(bent)) & (labels > 0)
     assert crossing.sum() > 0.006 * (labels > 0).sum()
     params = PARAMS.model_copy(update={"band": 0.4})
-    wrong = hemispheres.separate(volume, params) != truth
+    wrong = hemispheres.separate(volume, params).sides != truth
     assert wrong.sum() < 0.003 * (labels > 0).sum()
 
 
@@ -219,8 +219,21 @@ def test_gyri_above_the_callosum_go_to_their_own_hemisphere() -> None:
     """The narrowest neck of the white matter is at the right, beside the middle."""
     volume, sides = above_a_callosum()
     gray = volume.data == 1
-    wrong = gray & (hemispheres.separate(volume, PARAMS) != sides)
+    wrong = gray & (hemispheres.separate(volume, PARAMS).sides != sides)
     assert wrong.sum() < 0.001 * gray.sum()
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_the_callosum_is_outside_the_gyri_above_it(side: int) -> None:
+    """Depth rises from the bulge to the white matter of the gyrus, over 3 mm of cortex."""
+    volume, _ = above_a_callosum()
+    division = hemispheres.separate(volume, PARAMS)
+    own = division.sides == side
+    field, *_ = midsurface.hemisphere_depth(volume, own, division.callosum, PARAMS)
+    outwards = np.array([-1 if side == 1 else 1, 0, 0])
+    across = np.array([44.5, 29, 23.5]) + outwards * np.array([[3.5], [4.5], [5.5]])
+    row = np.rint(field.to_indices(volume.to_mm(across))).astype(int)
+    np.testing.assert_allclose(field.data[tuple(row.T)], [1 / 6, 1 / 2, 5 / 6], atol=0.06)
 
 
 def test_gray_matter_on_the_callosum_alone_belongs_to_no_hemisphere() -> None:
@@ -228,7 +241,7 @@ def test_gray_matter_on_the_callosum_alone_belongs_to_no_hemisphere() -> None:
     strand = np.zeros(volume.data.shape, bool)
     strand[44:46, 20:40, 10:14] = True
     volume.data[strand] = 1
-    divided = hemispheres.separate(volume, PARAMS.model_copy(update={"clear_mm": 2.0}))
+    divided = hemispheres.separate(volume, PARAMS.model_copy(update={"clear_mm": 2.0})).sides
     assert (divided[strand] == 0).all()
     gray = (volume.data == 1) & ~strand
     assert (gray & (divided != sides)).sum() < 0.001 * gray.sum()
@@ -285,7 +298,7 @@ def test_poisson_reconstruction_is_skipped_if_it_breaks_the_surface(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tissue, truth = two_balls(callosum=False)
-    depth, *_ = midsurface.hemisphere_depth(tissue, truth == 1, PARAMS)
+    depth, *_ = midsurface.hemisphere_depth(tissue, truth == 1, truth < 0, PARAMS)
 
     def torus(*_: object) -> tuple[np.ndarray, np.ndarray]:
         i, j, k = np.indices((40, 40, 16)) - 7.3 - np.array([12, 12, 0])[:, None, None, None]

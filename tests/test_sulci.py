@@ -143,7 +143,7 @@ def test_the_midsurface_enters_a_fused_sulcus_once_it_is_open() -> None:
     apart = {}
     for name, open_sulci in (("fused", False), ("open", True)):
         params = PARAMS.model_copy(update={"open_sulci": open_sulci})
-        depth, *_ = hemisphere_depth(fused, fused.data > 0, params)
+        depth, *_ = hemisphere_depth(fused, fused.data > 0, fused.data > 9, params)
         surface = midsurface(depth, params)
         assert surface.status == "ok" and meshes.euler_number(surface.faces) == 2
         apart[name] = float(cKDTree(surface.vertices).query(middles)[0].mean())

@@ -88,9 +88,10 @@ def run(
     data = fill_cavities(labels.data, params.white_lining)
     labels = volumes.Volume(data, labels.affine)
     try:
-        sides = separate(labels, params, declared_hemispheres)
+        division = separate(labels, params, declared_hemispheres)
     except InputError as error:
         raise InputError(f"{tissue}: {error}") from None
+    sides = division.sides
     only = {"left": ["L"], "right": ["R"]}
     present = {name: SIDES[name] for name in only.get(declared_hemispheres, SIDES)}
     supplied = {name: read_supplied_surface(supplied_surfaces, name) for name in present}
@@ -108,7 +109,10 @@ def run(
         for name in SIDES
         if name not in present
     ]
-    work = [(labels, sides == side, supplied[name], params) for name, side in present.items()]
+    work = [
+        (labels, sides == side, division.callosum, supplied[name], params)
+        for name, side in present.items()
+    ]
     for name, result in zip(present, _side_by_side(work, workers), strict=True):
         if result is None:
             raise InputError(
@@ -152,7 +156,7 @@ class HemisphereResult:
 
 
 def _side_by_side(
-    work: list[tuple[volumes.Volume, Mask, SuppliedSurface | None, Midsurface]], workers: int
+    work: list[tuple[volumes.Volume, Mask, Mask, SuppliedSurface | None, Midsurface]], workers: int
 ) -> Iterator[HemisphereResult | None]:
     """`_hemisphere` of each, in order; with several workers, each in its own process."""
     if workers < 2:
@@ -165,10 +169,14 @@ def _side_by_side(
 
 
 def _hemisphere(
-    labels: volumes.Volume, mask: Mask, supplied: SuppliedSurface | None, params: Midsurface
+    labels: volumes.Volume,
+    mask: Mask,
+    callosum: Mask,
+    supplied: SuppliedSurface | None,
+    params: Midsurface,
 ) -> HemisphereResult | None:
     """The results for the part of a brain in `mask`; None if it has no white matter."""
-    field, where, part = hemisphere_depth(labels, mask, params)
+    field, where, part = hemisphere_depth(labels, mask, callosum, params)
     if not (field.data > 0.5).any():
         return None
     surface, lengths = supplied or (midsurface(field, params), None)
@@ -212,11 +220,12 @@ def _absent(
 
 
 def hemisphere_depth(
-    labels: volumes.Volume, mask: Mask, params: Midsurface
+    labels: volumes.Volume, mask: Mask, callosum: Mask, params: Midsurface
 ) -> tuple[volumes.Volume, tuple[slice, ...], NDArray[np.uint8]]:
     """Depth of the part of a brain in `mask`, on its box with a margin of background.
 
-    The depth continues one voxel beyond the cortex (`laplace.continued`). The margin keeps surfaces
+    The corpus callosum is outside: the gyri above it touch it with their pial surface. The depth
+    continues one voxel beyond the cortex (`laplace.continued`). The margin keeps surfaces
     closed where tissue reaches the border of the volume.
 
     Returns
@@ -229,6 +238,7 @@ def hemisphere_depth(
         nothing = np.zeros((1, 1, 1), np.uint8)
         return volumes.Volume(nothing.astype(np.float32), labels.affine), where, nothing
     part = fill_pits(labels.data[where], mask[where], params.white_around)
+    part[callosum[where]] = 0
     affine = labels.affine.copy()
     affine[:3, 3] = labels.to_mm(np.array([s.start - MARGIN_VOXELS for s in where]))
     around_voxels = params.usual_thickness_mm / float(labels.voxel_mm[0])

@@ -1,6 +1,6 @@
 """The two hemispheres, separated before any surface is made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,7 @@ from scipy import ndimage, optimize
 
 from cytopipe.files import InputError
 from cytopipe.formats.volumes import Volume
+from cytopipe.numerics.components import Mask
 from cytopipe.numerics.geometry import Floats
 from cytopipe.numerics.potential import potential
 from cytopipe.numerics.sulci import distance_from_white
@@ -23,6 +24,22 @@ TILTS_DEG = (15.0, 35.0, 60.0)
 POTENTIAL_MM = 1.0
 
 Sides = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Division:
+    """The hemispheres of a brain.
+
+    Attributes
+    ----------
+    sides : (i, j, k) hemisphere of each tissue voxel: 0 none, 1 left, 2 right (larger R).
+    callosum : (i, j, k) the part of the white matter that joins the hemispheres. `sides` divides it
+        in the middle, but it is the inside of no gyrus: the cortex beside it ends or has its pial
+        surface there.
+    """
+
+    sides: Sides
+    callosum: Mask
 
 
 @dataclass(frozen=True)
@@ -46,8 +63,8 @@ class Plane:
         return distances_mm.astype(np.float32)
 
 
-def separate(tissue: Volume, params: Midsurface, declared: Hemispheres = "") -> Sides:
-    """Hemisphere of each tissue voxel: 0 none, 1 left, 2 right (larger R).
+def separate(tissue: Volume, params: Midsurface, declared: Hemispheres = "") -> Division:
+    """Divide the tissue into hemispheres.
 
     The plane of mirror symmetry only tells what is certain: tissue farther from it than `band`.
     Within the band, white matter belongs to the hemisphere that it is better joined to: the one
@@ -71,13 +88,13 @@ def separate(tissue: Volume, params: Midsurface, declared: Hemispheres = "") -> 
     inside = tissue.data > 0
     if declared in ("left", "right"):
         sides = np.where(inside, 1 if declared == "left" else 2, 0).astype(np.uint8)
-        return _without_loose_parts(sides)
+        return Division(_without_loose_parts(sides), np.zeros(inside.shape, bool))
     step = max(1, round(params.symmetry_mm / float(tissue.voxel_mm[0])))
     coarse = Volume(tissue.data[::step, ::step, ::step], tissue.affine @ np.diag([step] * 3 + [1]))
     bridges = []
     for tilt_deg in TILTS_DEG:
         plane = symmetry_plane(coarse, tilt_deg)
-        bridges.append((bridge(coarse, _divided(coarse, plane, params)), plane))
+        bridges.append((bridge(coarse, _divided(coarse, plane, params).sides), plane))
         if bridges[-1][0] <= params.widest_bridge:
             break
     width, plane = min(bridges, key=lambda pair: pair[0])
@@ -88,7 +105,8 @@ def separate(tissue: Volume, params: Midsurface, declared: Hemispheres = "") -> 
             "one hemisphere or an incomplete brain: write left, right or both into the column "
             "hemispheres of config/brains.tsv"
         )
-    return _without_loose_parts(_divided(tissue, plane, params))
+    division = _divided(tissue, plane, params)
+    return replace(division, sides=_without_loose_parts(division.sides))
 
 
 def symmetry_plane(coarse: Volume, most_tilt_deg: float) -> Plane:
@@ -146,14 +164,15 @@ def bridge(tissue: Volume, sides: Sides) -> float:
     return faces / float(max(voxels, 1)) ** (2 / 3)
 
 
-def _divided(tissue: Volume, plane: Plane, params: Midsurface) -> Sides:
+def _divided(tissue: Volume, plane: Plane, params: Midsurface) -> Division:
     """The sides that white and gray matter belong to, whatever lies near the plane."""
     voxel_mm = float(tissue.voxel_mm[0])
     inside = tissue.data > 0
     distances = plane.distances(tissue)
     sides = np.where(inside, np.where(distances < 0, 1, 2), 0).astype(np.uint8)
+    callosum = np.zeros(inside.shape, bool)
     if not inside.any():
-        return sides
+        return Division(sides, callosum)
     away = np.abs(distances)
     band_mm = params.band * float(away[inside].max())
     # cropped to the band, because everything beyond it is certain
@@ -174,7 +193,8 @@ def _divided(tissue: Volume, plane: Plane, params: Midsurface) -> Sides:
     divided = np.where(joined, np.where(rightness < 0.5, 1, 2), np.where(left <= right, 1, 2))
     divided[unclear & ~joined] = 0
     sides[where] = np.where(certain > 0, certain, np.where(labels > 0, divided, 0))
-    return sides
+    callosum[where] = joined & (np.abs(rightness - 0.5) <= 0.5 - params.callosum)
+    return Division(sides, callosum)
 
 
 def _without_loose_parts(sides: Sides) -> Sides:
