@@ -42,6 +42,7 @@ PARAMS = Midsurface(
     fairing_rounds=10,
     lost_mm=3.0,
     most_buried=0.005,
+    most_missed=0.001,
     most_lost=0.02,
     most_unassigned=0.005,
 )
@@ -335,7 +336,7 @@ def test_gray_matter_without_a_surface_raises_an_alarm(shells: Path) -> None:
     vertices = surfaces.read(shells / "L.surf.gii").vertices
     gray = (tissue.data == 1) & (np.arange(tissue.data.shape[0]) < 38)[:, None, None]
     whole = alarms.lost_cortex(gray, depth, vertices, 3.0)
-    assert whole == alarms.LostCortex(0.0, 0.0, "")
+    assert whole == alarms.LostCortex(0.0, 0.0, 0.0, "")
     upper = vertices[vertices[:, 2] > CENTRE_MM["L"][2] - 2]
     half = alarms.lost_cortex(gray, depth, upper, 3.0)
     assert 0.03 < half.buried_share < half.share < 0.5
@@ -344,8 +345,14 @@ def test_gray_matter_without_a_surface_raises_an_alarm(shells: Path) -> None:
     assert "at R -7 A 30 S -28" in place
     row = tables.read_rows(tables.SurfaceRow, shells / "surfaces.parquet")[0]
     assert alarms.questioned(row, 0.004, PARAMS) == row
-    worse = replace(row, lost_share=half.share, buried_share=half.buried_share)
-    assert len(alarms.questioned(worse, 0.01, PARAMS).status.split(";")) == 3
+    assert 0.1 < half.missed_share < 0.5
+    worse = replace(
+        row,
+        lost_share=half.share,
+        buried_share=half.buried_share,
+        missed_share=half.missed_share,
+    )
+    assert len(alarms.questioned(worse, 0.01, PARAMS).status.split(";")) == 4
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])

@@ -280,6 +280,7 @@ def _surface_row(
         volume_ratio=result.gray_mm3 / area_mm2 / thickness_mm,
         lost_share=result.lost.share,
         buried_share=result.lost.buried_share,
+        missed_share=result.lost.missed_share,
         unassigned_mm3=unassigned_mm3,
         lost_places=result.lost.places,
         status=surface.status,

@@ -16,6 +16,8 @@ from cytopipe.study.config import Midsurface
 # gray matter is sampled this densely; chosen, not measured
 SAMPLING_MM = 1.0
 MOST_PLACES = 5
+# gray matter whose depth differs from 0.5 by no more is at half depth; chosen, not measured
+HALFWAY = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,14 @@ class LostCortex:
     share : of the gray matter of the hemisphere.
     buried_share : the part of `share` that lies inside the mid-surface: the banks of sulci that it
         passes over. The rest is outside: cut-off gyri, but also thick crowns and poles.
+    missed_share : of the gray matter at half depth, where the surface should run. Thick crowns do
+        not count.
     places : the largest clusters in words, those with the most buried gray matter first.
     """
 
     share: float
     buried_share: float
+    missed_share: float
     places: str
 
 
@@ -48,11 +53,13 @@ def lost_cortex(gray: Mask, depth: Volume, vertices: Floats, far_mm: float) -> L
     coarse, values = (array[::step, ::step, ::step] for array in (gray, depth.data))
     indices = np.argwhere(coarse)
     if not len(indices):
-        return LostCortex(0.0, 0.0, "")
+        return LostCortex(0.0, 0.0, 0.0, "")
     points_mm = depth.to_mm(indices * step)
     distances_mm, _ = cKDTree(vertices).query(points_mm)
     far = distances_mm > far_mm
     buried = far & (values[coarse] >= MIDDLE)
+    halfway = np.abs(values[coarse] - MIDDLE) <= HALFWAY
+    missed = float((far & halfway).sum() / max(1, int(halfway.sum())))
     lost = np.zeros(coarse.shape, bool)
     lost[tuple(indices[far].T)] = True
     clusters, count = ndimage.label(lost, np.ones((3, 3, 3), bool))
@@ -70,7 +77,7 @@ def lost_cortex(gray: Mask, depth: Volume, vertices: Floats, far_mm: float) -> L
             f"{sizes[cluster] * voxel_mm3:.0f} mm3 ({buried_sizes[cluster] * voxel_mm3:.0f} "
             f"buried) at R {r:.0f} A {a:.0f} S {s:.0f}"
         )
-    return LostCortex(float(far.mean()), float(buried.mean()), "; ".join(places))
+    return LostCortex(float(far.mean()), float(buried.mean()), missed, "; ".join(places))
 
 
 def questioned(row: SurfaceRow, unassigned_share: float, params: Midsurface) -> SurfaceRow:
@@ -90,6 +97,11 @@ def questioned(row: SurfaceRow, unassigned_share: float, params: Midsurface) -> 
         reasons.append(
             f"{row.buried_share:.1%} of the gray matter is buried more than {params.lost_mm:g} mm "
             f"inside the surface, which passes over sulci"
+        )
+    if row.missed_share > params.most_missed:
+        reasons.append(
+            f"{row.missed_share:.2%} of the gray matter at half depth lies more than "
+            f"{params.lost_mm:g} mm from the surface, which leaves it out"
         )
     if row.lost_share > params.most_lost:
         reasons.append(

@@ -83,6 +83,10 @@ def numbers(
             "the part of it inside the surface (sulci passed over)",
             [(f"{100 * row.buried_share:.2f} %", False) for row in rows],
         ),
+        (
+            "gray matter at half depth far from the surface (gyri left out)",
+            [(f"{100 * row.missed_share:.2f} %", False) for row in rows],
+        ),
         ("tissue in no hemisphere, mm³", [(f"{row.unassigned_mm3:,.0f}", False) for row in rows]),
         ("edges, median, mm", [(f"{row.edge_median_mm:.2f}", False) for row in rows]),
         ("edges near the median", [(f"{100 * row.edge_in_range:.1f} %", False) for row in rows]),

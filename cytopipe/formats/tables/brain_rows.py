@@ -44,6 +44,9 @@ class SurfaceRow(Row):
     volume_ratio: Annotated[float, "gray_mm3 over area over median thickness; more: lost folds"]
     lost_share: Annotated[float, "gray matter farther than lost_mm from the surface"]
     buried_share: Annotated[float, "the part of lost_share inside the surface: sulci passed over"]
+    missed_share: Annotated[
+        float, "gray matter at half depth farther than lost_mm from the surface"
+    ]
     unassigned_mm3: Annotated[float, "mm3", "tissue of the brain that is in no hemisphere"]
     lost_places: Annotated[str, "largest clusters of lost gray matter, stack RAS mm, worst first"]
     status: Annotated[str, "ok, doubtful: the reasons, or what is wrong"]
@@ -69,6 +72,7 @@ class SurfaceRow(Row):
             volume_ratio=0.0,
             lost_share=0.0,
             buried_share=0.0,
+            missed_share=0.0,
             unassigned_mm3=0.0,
             lost_places="",
             status=ABSENT,

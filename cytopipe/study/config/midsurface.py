@@ -147,6 +147,14 @@ class Midsurface(ConfigSection):
         ge=0,
         le=1,
     )
+    most_missed: float = field(
+        "A surface is doubtful if a larger share of the gray matter at half depth is lost: the "
+        "surface should run there and does not, because a gyrus was cut off. Surfaces of "
+        "fsaverage5 and of one person's folds have a share of 0 to 0.0009; chosen, not measured on "
+        "surfaces that lack a gyrus. Tips in which the depth itself is wrong are not seen.",
+        ge=0,
+        le=1,
+    )
     most_lost: float = field(
         "A surface is doubtful if a larger share of the gray matter is lost. Thick crowns and "
         "poles have a share of 0.008 on fsaverage5 and of 0.016 on one person's folds; surfaces "
