@@ -5,10 +5,19 @@ that its reader either reads it or raises InputError. `FUZZ=5000` in the environ
 number of damaged files per valid one.
 """
 
+import copy
+import json
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+
+# what takes the place of a value in JSON; the last is not written
+_VALUES = (
+    None, True, -1, 0, 1, 2.5, 1e308, float("nan"), 10**400, 2**31, 2**63, "x", "", [], {}, [None],
+    [1, 2], [0, 0], [-1, -1], [1e-300, 1e300], ["x", "x", "x"], ...,
+)  # fmt: skip
 
 Mutation = Callable[[bytes, np.random.Generator], bytes]
 
@@ -106,6 +115,34 @@ def damaged(
         if head and number // len(MUTATIONS) % 2:
             part, kept = content[:head], content[head:]
         yield f"{mutation.__name__} {number} (seed {seed})", mutation(part, random) + kept
+
+
+def changed_json(text: str, count: int, seed: int = 0) -> Iterator[tuple[str, str]]:
+    """`count` copies of a JSON document, in each of which one value is another or is missing."""
+    document = json.loads(text)
+    places = list(_places(document))
+    for number in range(count):
+        random = np.random.default_rng([seed, number])
+        place = places[random.integers(len(places))]
+        value = _VALUES[random.integers(len(_VALUES))]
+        changed = copy.deepcopy(document)
+        parent = changed
+        for key in place[:-1]:
+            parent = parent[key]
+        if value is ...:
+            del parent[place[-1]]
+        else:
+            parent[place[-1]] = value
+        yield f"{place} = {value!r:.40} (seed {seed})", json.dumps(changed)
+
+
+def _places(node: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Keys and indices that lead to each value inside a JSON document."""
+    children = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, child in children:
+        yield (*above, key)
+        if isinstance(child, dict | list):
+            yield from _places(child, (*above, key))
 
 
 def _span(content: bytes, random: np.random.Generator) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Damaged images: each reader returns pixels or raises InputError, whatever the file contains."""
 
+import json
 import logging
 import shutil
 import warnings
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 import tifffile
 from foreign_images.scene import scene
-from mutations import damaged, rounds
+from mutations import changed_json, damaged, rounds
 from PIL import Image
 
 from cytopipe.files import InputError
 from cytopipe.formats.images import examine, open_pyramid, read_drawn, read_labels, write_labels
 
 FOREIGN = Path(__file__).parent / "foreign_images"
+JSON = (".zattrs", ".zarray", ".zgroup", "zarr.json")
 FILES = (
     "tiled-none.tif", "tiled-lzw.tif", "tiled-jpeg.tif", "tiled-zstd.tif", "strips-deflate.tif",
     "strips-16-lzw.tif", "strips-none.tif", "white-is-zero.tif", "color-16-zstd-band.tif",
@@ -77,6 +79,21 @@ def test_a_damaged_zarr_is_read_or_refused(tmp_path: Path, name: str) -> None:
             with read_or_refused(path, f"{file.name} {mutation}"):
                 read_all(path)
         file.write_bytes(intact)
+
+
+@pytest.mark.parametrize("name", ["gray-04.ome.zarr", "gray-16-05.ome.zarr", "color-05.ome.zarr"])
+def test_metadata_of_any_value_are_read_or_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    shutil.copytree(FOREIGN / name, path)
+    files = [file for file in sorted(path.rglob("*")) if file.name in JSON]
+    for number, file in enumerate(files):
+        intact = file.read_text()
+        if json.loads(intact):
+            for mutation, content in changed_json(intact, rounds(28), seed=number):
+                file.write_text(content)
+                with read_or_refused(path, f"{file.relative_to(path)} {mutation}"):
+                    read_all(path)
+        file.write_text(intact)
 
 
 def _write_png(path: Path) -> None:

@@ -116,6 +116,15 @@ def test_levels_of_every_interpolation_pass(tmp_path):
     examine(write_levels(tmp_path / "c.ome.tif", [blank, halve(blank)]))
 
 
+def test_the_last_level_may_have_two_pixels(tmp_path):
+    """Some programs halve until nothing is left."""
+    levels = [scene()]
+    while levels[-1].size > 2:
+        levels.append(halve(levels[-1]))
+    assert len(levels) > 6
+    assert len(examine(write_levels(tmp_path / "a.ome.tif", levels)).levels) == len(levels)
+
+
 def test_one_level_of_zeros_is_found(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((600, 700), np.uint8), tile=(64, 64))
     refused(tmp_path / "a.tif", "nothing but 0")

@@ -190,6 +190,8 @@ def _compare_levels(pyramid: Pyramid, number: int, center: tuple[float, float]) 
     column, columns, fine_column, fine_columns = _span(
         center[1], edge, coarse.width, fine.width, factor
     )
+    if min(rows, columns) < _CELLS:
+        return  # the rounding of sizes changes so few pixels as much as another image does
     coarse_cells = _cell_means(pyramid.read_window(number + 1, row, column, rows, columns))
     fine_cells = _cell_means(
         pyramid.read_window(number, fine_row, fine_column, fine_rows, fine_columns)
@@ -224,9 +226,9 @@ def _span(
 
 
 def _cell_means(window: NDArray[Any]) -> NDArray[np.float32]:
-    """Means of the parts of a window, `_CELLS` along each axis unless it has fewer pixels."""
+    """Means of the parts of a window, `_CELLS` along each axis."""
     import cv2  # not on a GPU node, where no file is examined
 
-    height, width = (min(_CELLS, size) for size in window.shape)
-    means = cv2.resize(window.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    size = (_CELLS, _CELLS)
+    means = cv2.resize(window.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return np.asarray(means)
