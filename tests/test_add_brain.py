@@ -277,6 +277,14 @@ def test_a_table_that_does_not_fit(tmp_path: Path, capsys, text: str, message: s
     assert not (tmp_path / "config").exists()
 
 
+def test_a_name_that_snakemake_would_fill_in_is_refused(tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "B21_{x}_15.tif").write_bytes(b"")
+    assert add(tmp_path, "--images", folder, "--thickness-um", 20) == 1
+    assert "its name is 'B21_{x}_15.tif'; rename the file" in capsys.readouterr().err
+
+
 def test_doubled_and_unreadable_files(tmp_path: Path, capsys) -> None:
     for number in (15, 30, 45):
         scan(tmp_path / "scans" / f"{number}.ome.tif")

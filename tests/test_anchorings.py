@@ -179,6 +179,8 @@ def test_many_markers_are_inverted(tmp_path: Path) -> None:
         ({"markers": [[1, 2, float("nan"), 30]]}, "a marker contains NaN"),
         ({"markers": [[1, 2]]}, "not a readable series"),
         ({"anchoring": None}, "none of its slices has an anchoring"),
+        ({"nr": 1.5}, "nr of a slice is '1.5'; give a whole number"),
+        ({"anchoring": ["0_5", *range(8)]}, "are not numbers"),
         ({"nr": "x"}, "nr of a slice is 'x'; give a whole number"),
     ],
 )

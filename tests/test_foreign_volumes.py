@@ -163,6 +163,16 @@ def test_a_declared_size_is_compared_before_memory_is_taken(
             read(path)
 
 
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_both_versions_and_byte_orders_are_read(tmp_path: Path, kind: Any, endian: str) -> None:
+    image = kind(LABELS.astype(endian + "i2"), AFFINE, kind.header_class(endianness=endian))
+    nib.save(image, tmp_path / "a.nii.gz")
+    volume = volumes.read_labels(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(volume.data, LABELS)
+    np.testing.assert_allclose(volume.affine, AFFINE)
+
+
 def test_the_ending_does_not_matter(tmp_path: Path) -> None:
     """Browsers unpack what they download, and people rename."""
     packed, plain = save(tmp_path / "a.nii.gz").read_bytes(), save(tmp_path / "a.nii").read_bytes()

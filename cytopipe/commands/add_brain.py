@@ -21,6 +21,7 @@ from cytopipe.study.sections import (
     REQUIRED,
     ROLES,
     check_name,
+    check_path,
     needs_pyramid,
     read_brains,
     read_sections,
@@ -115,6 +116,8 @@ def find_scans(options: argparse.Namespace) -> tuple[list[Scan], Notes]:
         brain_scans, left_out = scans.numbered(scans.images_in(options.images), options.pattern)
     if not brain_scans:
         raise InputError(f"{options.table}: has no rows; add the sections")
+    for scan in brain_scans:
+        check_path(scan.path.name, f"{scan.path}: its name")
     if left_out:
         notes.append(("left out", f"{len(left_out)} files: {some([p.name for p in left_out])}"))
     return brain_scans, notes

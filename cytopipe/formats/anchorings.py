@@ -255,7 +255,7 @@ def check_image(anchoring: Anchoring, columns: float, rows: float, where: str) -
 
 
 def _anchoring(row: dict[str, Any], numbers: Any, where: str) -> Anchoring:
-    values = np.array(numbers, np.float64)
+    values = _numbers(numbers)
     width, height = (float(row.get(name, np.nan)) for name in ("width", "height"))
     if values.shape != (9,) or not np.isfinite(values).all():
         raise InputError(f"{where}: its anchoring is {numbers}; nine numbers are needed")
@@ -270,7 +270,7 @@ def _anchoring(row: dict[str, Any], numbers: Any, where: str) -> Anchoring:
     origin, across, down = values.reshape(3, 3)
     if np.linalg.norm(np.cross(across, down)) < 1e-6:
         raise InputError(f"{where}: its anchoring {numbers} spans no plane; anchor it again")
-    markers = np.array([m[:4] for m in row.get("markers") or []], np.float64).reshape(-1, 4)
+    markers = _numbers([m[:4] for m in row.get("markers") or []]).reshape(-1, 4)
     if not np.isfinite(markers).all():
         raise InputError(f"{where}: a marker contains NaN; set it again in VisuAlign")
     # like VisuAlign, ignore markers outside the enlarged image
@@ -279,6 +279,14 @@ def _anchoring(row: dict[str, Any], numbers: Any, where: str) -> Anchoring:
     if len(np.unique(markers[:, 2:], axis=0)) < len(markers):
         raise InputError(f"{where}: two markers have the same position; remove one in VisuAlign")
     return Anchoring(width, height, origin, across, down, markers)
+
+
+def _numbers(values: Any) -> Floats:
+    """Numbers of JSON as an array; text is refused, of which numpy would read 0_5 as 5."""
+    array = np.array(values)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{values!r:.60} are not numbers")
+    return array.astype(np.float64)
 
 
 def _rows_of_xml(text: str, where: str) -> list[dict[str, Any]]:
