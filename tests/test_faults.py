@@ -161,9 +161,10 @@ _WRITES = re.compile(
 )
 
 
-# inside of a folder that is renamed as a whole; text in memory; a log
+# inside of a folder that is renamed as a whole; a temporary folder; text in memory; a log
 _OTHERWISE = {
     ("bundle.py", "path"),
+    ("itk_transforms.py", "folder"),
     ("truth_table.py", "sep"),
     ("downsampling.py", "file"),
     ("launching.py", "log"),
