@@ -103,7 +103,8 @@ def separate(tissue: Volume, params: Midsurface, declared: Hemispheres = "") -> 
             f"the two halves of the tissue touch over {width:.2f} of its size, two hemispheres "
             f"over at most {params.widest_bridge:g} (midsurface.widest_bridge); this looks like "
             "one hemisphere or an incomplete brain: write left, right or both into the column "
-            "hemispheres of config/brains.tsv"
+            "hemispheres of config/brains.tsv; or like a brain cut in sagittal sections, and "
+            "cytopipe needs coronal ones"
         )
     division = _divided(tissue, plane, params)
     return replace(division, sides=_without_loose_parts(division.sides))
