@@ -36,7 +36,7 @@ def test_a_study_in_order(study: SmallStudy, capsys) -> None:
     ok = found[(found["subject"] == "scan") & (found["level"] == "ok")]
     assert ok["section"].tolist() == [str(n) for n in NUMBERS]
     assert "80 x 60 px of 64 um, 3 levels to 256 um, uint8, gray" in ok["finding"].iloc[0]
-    assert "3 scan" in said and "2 template" in said and "0 warnings" in said
+    assert "3 scan" in said and "2 template" in said and "warnings: 0" in said
     assert "removes 21.4 % of the tissue" in found.loc[found["subject"] == "mask", "finding"].item()
     estimates = found.loc[found["subject"] == "estimate", "finding"]
     assert estimates.iloc[0].split(":")[0] == "segmentation"
@@ -199,7 +199,7 @@ def test_what_was_spoiled_is_named(
     assert pd.Series([row["finding"]]).str.contains(finding).all(), row
     assert pd.Series([row["remedy"]]).str.contains(remedy).all(), row
     said = capsys.readouterr().out
-    assert f"error: {subject}" in said and "1 errors" in said
+    assert f"error: {subject}" in said and "errors: 1, warnings: " in said
 
 
 def test_the_check_goes_on_after_a_broken_file(study: SmallStudy) -> None:

@@ -29,9 +29,9 @@ def run(arguments: list[str]) -> int:
         print(f"all {len(findings)} findings: {options.table}")
     counts = Counter(finding.level for finding in findings)
     if counts[ERROR]:
-        print(f"{options.study}: {counts[ERROR]} errors, {counts[WARNING]} warnings")
+        print(f"{options.study}: errors: {counts[ERROR]}, warnings: {counts[WARNING]}")
         return 1
-    print(f"{options.study}: in order; {counts[WARNING]} warnings")
+    print(f"{options.study}: in order; warnings: {counts[WARNING]}")
     return 0
 
 
