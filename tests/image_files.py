@@ -1,9 +1,12 @@
 """Images as different programs write them, and how the tests read them."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from numpy.typing import NDArray
 
@@ -14,11 +17,15 @@ from cytopipe.formats.images.pyramid import Pyramid, open_reader
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def refused(path: Path, message: str) -> None:
-    """Demand that an examination names the file and says `message`, a regular expression."""
+def refused(path: Path, message: str) -> str:
+    """Demand that an examination names the file and says `message`, a regular expression.
+
+    Returns all that it says.
+    """
     with pytest.raises(InputError, match=message) as error:
         examine(path)
     assert path.name in str(error.value)
+    return str(error.value)
 
 
 def gray_of(path: Path) -> NDArray:
@@ -30,6 +37,17 @@ def gray_of(path: Path) -> NDArray:
 def two_levels(image: NDArray) -> list[NDArray]:
     """An image, and half of it."""
     return [image, halve(image)]
+
+
+def write_levels(path: Path, levels: Sequence[NDArray], **options: Any) -> Path:
+    """A tiled OME-TIFF with any levels, right or wrong."""
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        for number, level in enumerate(levels):
+            tif.write(
+                level, tile=(32, 32), photometric="minisblack", subfiletype=min(number, 1),
+                subifds=len(levels) - 1 if number == 0 else None, **options,
+            )  # fmt: skip
+    return path
 
 
 def axes_of(ndim: int, unit: str | None = "micrometer") -> list[dict[str, str]]:

@@ -336,7 +336,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         "brain 'B/1'",
         "use only letters",
     ),
-    "a sidecar that is no JSON": (bids("{"), BIDS, "BF.json: not a readable JSON", "correct it"),
+    "a sidecar that is not JSON": (bids("{"), BIDS, "BF.json: not a readable JSON", "correct it"),
     "a unit of no length": (
         bids({"PixelSize": [1, 1], "PixelSizeUnits": "px"}),
         BIDS,

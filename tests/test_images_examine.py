@@ -12,6 +12,7 @@ import pytest
 import tifffile
 import zarr
 from foreign_images.scene import scene
+from image_files import refused, write_levels
 from PIL import Image
 
 from cytopipe.files import InputError
@@ -24,24 +25,6 @@ FOREIGN = Path(__file__).parent / "foreign_images"
 def copy_of(name, tmp_path):
     source, copy = FOREIGN / name, tmp_path / name
     return Path((shutil.copytree if source.is_dir() else shutil.copyfile)(source, copy))
-
-
-def write_levels(path, levels, **options):
-    """A tiled OME-TIFF with any levels, right or wrong."""
-    with tifffile.TiffWriter(path, ome=True) as tif:
-        for number, level in enumerate(levels):
-            tif.write(
-                level, tile=(32, 32), photometric="minisblack", subfiletype=min(number, 1),
-                subifds=len(levels) - 1 if number == 0 else None, **options,
-            )  # fmt: skip
-    return path
-
-
-def refused(path, message):
-    with pytest.raises(InputError, match=message) as error:
-        examine(path)
-    assert path.name in str(error.value)
-    return str(error.value)
 
 
 # --- truncated or damaged

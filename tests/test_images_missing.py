@@ -10,7 +10,7 @@ import pytest
 import tifffile
 import zarr
 from foreign_images.scene import scene
-from image_files import chunk_files, gray_of, refused, two_levels, write_ome_zarr
+from image_files import chunk_files, gray_of, refused, two_levels, write_levels, write_ome_zarr
 from PIL import Image
 
 from cytopipe.files import InputError
@@ -92,24 +92,14 @@ def test_a_lost_chunk_of_the_empty_slide_is_not_read_as_black(tmp_path):
     refused(path, "row 32, column 64, where level 1 shows something")
 
 
-def write_tiff_levels(path, levels, **options):
-    with tifffile.TiffWriter(path, ome=True) as tif:
-        for number, level in enumerate(levels):
-            tif.write(
-                level, tile=(32, 32), photometric="minisblack", subfiletype=min(number, 1),
-                subifds=len(levels) - 1 if number == 0 else None, **options,
-            )  # fmt: skip
-    return path
-
-
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_tiff_of_zeros_is_refused_whatever_its_levels(tmp_path, count):
     levels = [np.zeros((200 >> n, 260 >> n), np.uint8) for n in range(count)]
-    refused(write_tiff_levels(tmp_path / "a.ome.tif", levels, compression="zlib"), "nothing but 0")
+    refused(write_levels(tmp_path / "a.ome.tif", levels, compression="zlib"), "nothing but 0")
 
 
 def test_tiles_that_both_levels_of_a_tiff_lack_are_refused(tmp_path):
-    path = write_tiff_levels(tmp_path / "a.ome.tif", two_levels(scene()[:96, :128]))
+    path = write_levels(tmp_path / "a.ome.tif", two_levels(scene()[:96, :128]))
     with tifffile.TiffFile(path, mode="r+") as tif:
         for page, across in ((tif.pages[0], 4), (tif.pages[0].pages[0], 2)):
             for name in ("TileByteCounts", "TileOffsets"):

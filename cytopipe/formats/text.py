@@ -16,7 +16,7 @@ from typing import Any
 
 from cytopipe.files import InputError, reading, require
 
-# characters of a cell; Excel's limit. A longer one is no cell, but a quotation mark left open
+# characters of a cell; Excel's limit. A longer cell shows that a quotation mark was left open
 _LONGEST = 32_767
 _CONTROL = re.compile(r"[\0-\b\v\f\x0e-\x1f\x7f]")
 _LINE_BREAK = re.compile(r"\s*[\r\n]+\s*")

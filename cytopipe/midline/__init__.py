@@ -155,8 +155,8 @@ def points_of_section(
     page : (rows, columns) labels 0 background, 1 gray, 2 white.
     cut : the mid-surfaces cut by the section's plane.
     depth : of the volume around the section (`volume_depth.continued`).
-    sides : hemisphere of each voxel around the section. The middle of the other hemisphere's cortex
-        is no middle for a point.
+    sides : hemisphere of each voxel around the section. A point in the cortex of the other
+        hemisphere is marked.
     usual_mm : median thickness of the brain's cortex; NaN if unknown.
     segments : what a person has excluded, stack RAS mm. Points do not enter it, and its border
         counts neither as pial nor as white.

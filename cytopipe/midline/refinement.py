@@ -31,8 +31,8 @@ GRAY, WHITE = 1, 2
 # and insulates
 EXCLUDED = 3
 # A piece of white matter whose border lies in the outer half of the cortex, by the volume, is pale
-# layer I. Enclosed background that lies deeper than half way to the middle is no sulcus. Both
-# limits lie midway between what they tell apart.
+# layer I. Enclosed background that lies deeper than half way to the middle is a hole, not a sulcus.
+# Both limits lie midway between what they tell apart.
 MIDDLE, SHALLOW = 0.5, 0.25
 
 
@@ -145,8 +145,8 @@ def without_contradictions(
 ) -> NDArray[np.uint8]:
     """Labels without pieces of white matter and holes that cannot be such, by the volume.
 
-    White matter in the outer half of the cortex becomes gray. Enclosed background that is no part
-    of a sulcus gets EXCLUDED, so that its border insulates.
+    White matter in the outer half of the cortex becomes gray. Enclosed background that does not
+    belong to a sulcus gets EXCLUDED, so that its border insulates.
     """
     mended = labels.copy()
     for label, becomes in ((WHITE, GRAY), (0, EXCLUDED)):

@@ -1,7 +1,7 @@
 """What the program says about a brain, by the result of which it speaks.
 
-An alarm makes a wrong result *said so* only if it speaks of that very result: that tissue may be
-cut off by the edge of the scan is no word about white matter that was taken for gray matter.
+An alarm makes a wrong result *said so* only if it speaks of that very result. For example, a remark
+that the edge of the scan may cut tissue off does not excuse white matter labelled as gray matter.
 """
 
 from collections.abc import Iterable, Sequence

@@ -41,7 +41,8 @@ CRASH = "crash"
 TIMES = 3.0
 # a section is misplaced beyond three times the goal for the median of the drift
 _PLACE_GOAL_MM = 1.0
-# The goal is no point on the wrong side: a share that passes for the error of a border, chosen
+# The goal is that no point lies on the wrong side. Up to this share, points beside the midline may
+# lie there by the error of a border; chosen
 _SWAPPED = 0.01
 _STEP = 7  # every n-th tissue pixel shows where a section lies
 # a stop that a person can act on, against any other one

@@ -19,8 +19,9 @@ from cytopipe.study.sections import Section
 
 # depths that the cortex is divided into: each of six layers, of unequal thickness, spans one
 _LAYERS = 10
-# thicker gray matter, in pixels of the texture, is no cortex; its depth, and that of white matter,
-# is told apart up to the other distance. Chosen: human cortex has at most 5 mm, 20 pixels of 256 um
+# Gray matter thicker than the first, in pixels of the texture, is not cortex. Its pixels, and those
+# of white matter, are grouped by their distance from the border, up to the second. Chosen: human
+# cortex is at most 5 mm thick, 20 pixels of 256 um
 _THICKEST_PX = 24
 _DEEPEST_PX = 6
 

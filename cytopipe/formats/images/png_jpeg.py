@@ -147,7 +147,7 @@ def _is_png(path: Path) -> bool:
 
 
 def _png_exif(content: mmap.mmap) -> bytes:
-    """The EXIF data of a PNG, b"" if it has none; ValueError if there is no end of the image."""
+    """The EXIF data of a PNG, b"" if it has none; ValueError if the end of the image is missing."""
     place, exif = 8, b""
     while place + 12 <= len(content):
         size, name = int.from_bytes(content[place : place + 4]), content[place + 4 : place + 8]
@@ -160,7 +160,7 @@ def _png_exif(content: mmap.mmap) -> bytes:
 
 
 def _check_jpeg_ends(content: mmap.mmap) -> None:
-    """Raise ValueError if there is no end of the image; cameras write more behind it."""
+    """Raise ValueError if the end of the image is missing; cameras write more behind it."""
     place = 2
     while marker := _JPEG_MARKER.search(content, place):
         kind, place = marker[0][1], marker.end()

@@ -100,7 +100,9 @@ def input_error_on_damage(message: str, remedy: str = "") -> Iterator[None]:
 def refuse_overstated(
     path: Path, decoded_bytes: int, stored_bytes: int, compression: int = _MOST_COMPRESSION
 ) -> None:
-    """Raise InputError if so few bytes cannot hold so many, before memory is allocated for them.
+    """Raise InputError if the stored bytes cannot decode to as many as the header declares.
+
+    It is called before memory is allocated for them.
 
     Parameters
     ----------

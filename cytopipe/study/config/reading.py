@@ -20,7 +20,7 @@ DEFAULTS = shipped("config/config.yaml")
 
 
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-# YAML 1.1 reads 0400 as octal, 1:30 to base 60, 1_0 as 10; and .nan is no setting
+# YAML 1.1 reads 0400 as octal, 1:30 to base 60, 1_0 as 10; .nan is not a value for a setting
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*|[0-9]*\.[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?")
 
 
