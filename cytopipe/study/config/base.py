@@ -53,10 +53,17 @@ Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[Sequence[Seed], Field(min_length=1), *Unique]
 Names = Annotated[Sequence[str], *Unique]
 Range = Annotated[Sequence[float], Field(min_length=2, max_length=2)]
-# $ alone would allow a line break at the end
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$(?!\n)")]
+
+
+def text(words: str, pattern: str) -> Any:
+    """Text that matches a pattern as a whole; the words tell people what it allows."""
+    # $ alone would allow a line break at the end
+    return Field(pattern=f"^({pattern})$(?!\\n)", json_schema_extra={"inWords": words})
+
+
+Name = Annotated[str, text("letters, digits, _ and -", "[A-Za-z0-9_-]+")]
 # Snakemake takes what stands in braces for a wildcard
-FilePath = Annotated[str, Field(pattern=r"^[^{}\n]+$(?!\n)")]
+FilePath = Annotated[str, text("a path without braces", r"[^{}\n]+")]
 Role = Literal["seen", "transfer", "unseen"]
 Moves = Literal["points", "image"]
 Precision = Literal["float32", "bfloat16"]

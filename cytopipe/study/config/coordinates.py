@@ -1,13 +1,17 @@
 """The section `coordinates`."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from cytopipe.study.config.base import ConfigSection, FilePath, Moves, field
+from cytopipe.study.config.base import ConfigSection, FilePath, Moves, field, text
 
-_AXES = (
-    "^(own|[RL][AP][SI]|[RL][SI][AP]|[AP][RL][SI]|[AP][SI][RL]|[SI][RL][AP]|[SI][AP][RL])$(?!\\n)"
-)
+Axes = Annotated[
+    str,
+    text(
+        "own or three letters as in RAS",
+        "own|[RL][AP][SI]|[RL][SI][AP]|[AP][RL][SI]|[AP][SI][RL]|[SI][RL][AP]|[SI][AP][RL]",
+    ),
+]
 
 
 class Coordinates(ConfigSection):
@@ -81,10 +85,9 @@ class Coordinates(ConfigSection):
         "The NIfTI volume that the anchorings of QuickNII and VisuAlign refer to, or null "
         "(docs/transforms.md)."
     )
-    anchoring_axes: str = field(
+    anchoring_axes: Axes = field(
         "The axes along which the anchorings count voxels: own for those of the file, or their "
-        "directions, e.g. RAS.",
-        pattern=_AXES,
+        "directions, e.g. RAS."
     )
     error_points: int = field(
         "The registration's error at a point is estimated from this many points around it, some 10 "

@@ -85,6 +85,8 @@ def allowed_values(schema: Mapping[str, Any]) -> str:
         return f"{', '.join(values)} or {last}"
     if "const" in schema:
         return str(schema["const"])
+    if "inWords" in schema:
+        return f"text: {schema['inWords']}"
     kind = schema.get("type", "object")
     if kind == "array":
         return _list(schema)
@@ -113,7 +115,6 @@ def _range(schema: Mapping[str, Any]) -> str:
         "below": schema.get("exclusiveMaximum"),
         "up to": most,
         "divisible by": schema.get("multipleOf"),
-        "that matches": schema.get("pattern"),
     }
     words = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
     return f" {' and '.join(words)}" if words else ""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from cytopipe.study.config.base import ConfigSection, Precision, Range, field
+from cytopipe.study.config.base import ConfigSection, Precision, Range, field, text
 from cytopipe.study.config.optimiser import Optimiser
 
 _PAPER = "CytoNet 3.4"
@@ -137,7 +137,9 @@ else:
     Changes = _partial(PretrainingRun)
 
 # profiles is the name of the baseline without a network
-RunName = Annotated[str, Field(pattern="^(?!profiles$)[A-Za-z0-9_-]+$(?!\\n)")]
+RunName = Annotated[
+    str, text("letters, digits, _ and -, but not profiles", "(?!profiles$)[A-Za-z0-9_-]+")
+]
 
 
 class Pretraining(ConfigSection):

@@ -1,6 +1,8 @@
 """The section `report`."""
 
-from cytopipe.study.config.base import ConfigSection, Names, field
+from typing import Annotated
+
+from cytopipe.study.config.base import ConfigSection, Names, field, text
 
 
 class Goals(ConfigSection):
@@ -61,10 +63,11 @@ class Report(ConfigSection):
         le=1_000_000,
     )
     # what this run writes cannot be what it is compared with
-    compare_with: str = field(
+    compare_with: Annotated[
+        str, text("a folder outside results", r"(?!(\./)?results(/|$))[^\n]*")
+    ] = field(
         "The folder, outside results/, with a copy of results/report/{brain}.tsv of an earlier "
-        "run: the page says what has changed since. Empty for none.",
-        pattern=r"^(?!(\./)?results(/|$))",
+        "run: the page says what has changed since. Empty for none."
     )
     baselines: Names = field(
         "The runs of the evaluation that pretrained networks are compared with."
