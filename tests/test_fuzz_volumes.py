@@ -201,7 +201,6 @@ CASES: dict[str, tuple[Callable[[Path], None], Read, int]] = {
     ),
     "transforms.tsv": (text(CHAIN), lambda path: transform_table.read(path, "mni"), 0),
     "config.yaml": (config_file, lambda path: config.check(config.read(path), path.name), 0),
-    "points.parquet": (point_table, lambda path: tables.read(tables.FeatureRow, path), 0),
 }
 # files with checksums: whatever can still be read is what was written
 CHECKED: dict[str, tuple[Callable[[Path], None], Read]] = {
@@ -209,6 +208,7 @@ CHECKED: dict[str, tuple[Callable[[Path], None], Read]] = {
     "mask.nii.gz": (nifti, drawn),
     "field.nii.gz": (field, moved),
     "a.gii.gz": (packed_surface, vertices_of),
+    "points.parquet": (point_table, lambda path: tables.read(tables.FeatureRow, path)),
 }
 
 

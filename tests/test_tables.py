@@ -1,5 +1,6 @@
 """Tables hold exactly the columns that they declare."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from table_rows import row
 
-from cytopipe.files import InputError
+from cytopipe import provenance
+from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.formats.tables import (
     CheckRow,
@@ -107,12 +109,58 @@ def test_equal_tables_have_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_flipped_bit_anywhere_is_reported_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "truth.parquet"
+    rows = [replace(TRUTH_ROW, value=0.1 * number, brain=f"B{number}") for number in range(40)]
+    tables.write_rows(TruthRow, rows, path)
+    content = path.read_bytes()
+    reported = 0
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            assert tables.read_rows(TruthRow, path) == rows, place
+        except InputError as error:
+            assert "truth.parquet" in str(error) and "delete it and" in str(error)
+            reported += 1
+    # what is read is a flip in the name under which the digest is kept
+    assert reported >= len(content) - len("cytopipe_sha256")
+
+
+def test_checksums_are_those_of_parquet_and_the_digest_covers_the_footer(tmp_path: Path) -> None:
+    """Other programs verify the pages, too; a table that another program wrote is read."""
+    path = tmp_path / "truth.parquet"
+    tables.write_rows(TruthRow, [TRUTH_ROW], path)
+    content = path.read_bytes()
+    digest = pq.read_metadata(path).metadata[b"cytopipe_sha256"]
+    assert digest.decode() == hashlib.sha256(content.replace(digest, b"0" * 64)).hexdigest()
+    path.write_bytes(content.replace(b"dice", b"dixe", 1))
+    with pytest.raises(OSError, match="CRC checksum"):
+        pq.ParquetFile(path, page_checksum_verification=True).read()
+    foreign = tmp_path / "foreign.parquet"
+    tables.frame_of(TruthRow, [TRUTH_ROW]).to_parquet(foreign)
+    assert tables.read_rows(TruthRow, foreign) == [TRUTH_ROW]
+
+
+def test_damage_names_the_rule_that_writes_the_table(tmp_path: Path) -> None:
+    def run_pairs(*, made: Output) -> None:
+        tables.write_rows(TruthRow, [TRUTH_ROW], made)
+
+    run_pairs.__module__ = "cytopipe.alignment"
+    path = tmp_path / "pairs.parquet"
+    provenance.recorded(run_pairs)(made=path)
+    path.write_bytes(path.read_bytes().replace(b"dice", b"dixe", 1))
+    with pytest.raises(InputError, match="delete it and start snakemake: its rule alignment_pairs"):
+        tables.read(TruthRow, path)
+
+
 def test_another_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.parquet: not found; run the stage"):
         tables.read(TruthRow, tmp_path / "absent.parquet")
     (tmp_path / "text.parquet").write_text("no parquet")
-    with pytest.raises(InputError, match=r"text\.parquet: not a truth table"):
+    with pytest.raises(InputError, match=r"text\.parquet: not a readable truth table"):
         tables.read(TruthRow, tmp_path / "text.parquet")
     tables.write_rows(TruthRow, [], tmp_path / "truth.parquet")
-    with pytest.raises(InputError, match=r"truth\.parquet: not a score table .*'run'"):
+    with pytest.raises(InputError, match=r"truth\.parquet: not a readable score table .*'run'"):
         tables.read(ScoreRow, tmp_path / "truth.parquet")

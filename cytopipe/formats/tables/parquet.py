@@ -1,5 +1,7 @@
 """How a table is declared, read and written: the class of a row says all about the columns."""
 
+import hashlib
+import mmap
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cytopipe import provenance
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import InputError, atomic_write, reading, require
 from cytopipe.numerics.geometry import ImageRight
 
 _DTYPES: dict[Any, str] = {
@@ -21,6 +23,14 @@ _DTYPES: dict[Any, str] = {
     float: "float64",
     bool: "bool",
 }
+# the key, in the file's own metadata, of the SHA-256 of the file with zeros in place of the digest.
+# Parquet's checksums of pages cover neither the footer nor the headers of pages
+_SEAL = b"cytopipe_sha256"
+_UNSEALED = b"0" * 64
+# between key and digest, in the encoding of the footer (Thrift): the field's type and its length
+_GAP = 2
+# the provenance in a damaged file, which cannot be parsed
+_COMMAND = re.compile(rb'"command":"([a-z-]+)"')
 
 
 class Row:
@@ -96,9 +106,13 @@ def rows_of(kind: type[RowType], frame: pd.DataFrame) -> list[RowType]:
 def write(kind: type[Row], frame: pd.DataFrame, path: Path) -> None:
     """Write a DataFrame as a parquet file of this table, whole or not at all."""
     arrow = pa.Table.from_pandas(conform(kind, frame), preserve_index=False)
-    arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, **provenance.entry()})
+    metadata = {**arrow.schema.metadata, **provenance.entry(), _SEAL: _UNSEALED}
+    arrow = arrow.replace_schema_metadata(metadata)
     with atomic_write(path) as beside:
-        pq.write_table(arrow, beside)
+        pq.write_table(arrow, beside, write_page_checksum=True)
+        with beside.open("rb+") as file, mmap.mmap(file.fileno(), 0) as content:
+            start, digest = _seal(content)
+            content[start : start + len(digest)] = digest
 
 
 def write_rows(kind: type[RowType], rows: Sequence[RowType], path: Path) -> None:
@@ -112,17 +126,14 @@ def read(kind: type[Row], path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the file is missing, not parquet, or not this table.
+        If the file is missing, not parquet, not this table, or has changed since it was written.
     """
     require(path, "run the stage that writes it")
-    try:
+    with reading(path, f"{title(kind)} table", "delete it and rerun"):
+        _check_unchanged(path)
         # without threads: where memory is short, Arrow waits for ever for one that did not start
-        arrow = pq.ParquetFile(path).read(use_threads=False)
-        return conform(kind, arrow.to_pandas(use_threads=False))
-    except (ValueError, OSError) as error:
-        raise InputError(
-            f"{path}: not a {title(kind)} table ({error}); delete it and rerun"
-        ) from error
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        return conform(kind, file.read(use_threads=False).to_pandas(use_threads=False))
 
 
 def read_rows(kind: type[RowType], path: Path) -> list[RowType]:
@@ -134,3 +145,29 @@ def read_rows(kind: type[RowType], path: Path) -> list[RowType]:
         If the file is missing, not parquet, or not this table.
     """
     return rows_of(kind, read(kind, path))
+
+
+def _seal(content: mmap.mmap) -> tuple[int, bytes]:
+    """Where a file has its digest, and the digest that it should have; (0, b"") if it has none."""
+    key = content.rfind(_SEAL)
+    if key < 0:
+        return 0, b""
+    start = key + len(_SEAL) + _GAP
+    with memoryview(content) as view:
+        digest = hashlib.sha256(view[:start])
+        digest.update(_UNSEALED)
+        digest.update(view[start + len(_UNSEALED) :])
+    return start, digest.hexdigest().encode()
+
+
+def _check_unchanged(path: Path) -> None:
+    """Compare a file with the digest that it holds; tables of other programs have none."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start, digest = _seal(content)
+        if content[start : start + len(digest)] != digest:
+            command = _COMMAND.search(content)
+            rule = command[1].decode().replace("-", "_") if command else ""
+            remedy = (
+                f"start snakemake: its rule {rule} writes it again" if rule else "write it again"
+            )
+            raise InputError(f"{path}: has changed since it was written; delete it and {remedy}")
