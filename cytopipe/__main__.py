@@ -5,18 +5,22 @@ The options of a stage are the arguments of its `run`; `alignment-pairs` calls
 """
 
 import argparse
+import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import re
 import signal
 import sys
+import textwrap
+import traceback
 import types
 import typing
 from pathlib import Path
 from typing import Any
 
-from cytopipe import logs
+from cytopipe import __version__, logs
 from cytopipe.arguments import MAPPINGS, SEQUENCES, UNIONS, convert
 from cytopipe.files import InputError
 from cytopipe.study import config as study_config
@@ -66,11 +70,12 @@ SCORING = ("truth",)
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    if not words or words[0] in ("-h", "--help"):
-        stages = ", ".join((*STAGES, *SCORING))
-        print(f"{__doc__}\non a study: {', '.join(COMMANDS)}\nstages: {stages}")
+    options = _options(words)
+    if options.help or not options.words:
+        print(overview())
         return 0
-    command, rest = words[0], words[1:]
+    logs.configure(None, quiet=options.quiet)
+    command, *rest = options.words
     name, _, part = command.partition("-")
     try:
         if command in COMMANDS:
@@ -79,10 +84,53 @@ def main(arguments: list[str] | None = None) -> int:
         if name in (*STAGES, *SCORING):
             return stage(name, part, rest)
     except InputError as error:
+        if options.verbose:
+            traceback.print_exc()
         print(f"cytopipe {command}: {error}", file=sys.stderr)
         return 1
-    print(f"cytopipe: unknown command {command!r}; see python -m cytopipe --help", file=sys.stderr)
+    print(f"cytopipe: unknown command {command!r}; see cytopipe --help", file=sys.stderr)
     return 2
+
+
+def _options(words: list[str]) -> argparse.Namespace:
+    """The options before the command; those behind it belong to the command."""
+    parser = argparse.ArgumentParser("cytopipe", add_help=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--version", action="version", version=f"cytopipe {__version__}")
+    parser.add_argument("--quiet", "-q", action="store_true")
+    parser.add_argument("--verbose", "-v", action="store_true")
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    return parser.parse_args(words)
+
+
+def overview() -> str:
+    """All commands and stages with a line each."""
+    commands = {name: f"cytopipe.commands.{name.replace('-', '_')}" for name in COMMANDS}
+    stages = {name: f"cytopipe.{name}" for name in (*STAGES, *SCORING)}
+    lines = [
+        "usage: cytopipe [-h] [--version] [-q] [-v] COMMAND ...",
+        "",
+        "  -q, --quiet    no messages about progress",
+        "  -v, --verbose  where in the code an error arose",
+    ]
+    for title, modules in (
+        ("commands for a study", commands),
+        ("stages without Snakemake, which runs them for you", stages),
+    ):
+        lines += ["", f"{title}:"]
+        for name, module in modules.items():
+            lines += textwrap.wrap(
+                f"  {name:<15}{_summary(module)}", 100, subsequent_indent=" " * 17
+            )
+    return "\n".join([*lines, "", "cytopipe COMMAND --help describes the options of a command."])
+
+
+def _summary(module: str) -> str:
+    """The first line of a module's docstring; importing some modules takes seconds."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text())) or ""
+    return text.partition("\n")[0].rpartition("`: ")[2].rstrip(".:")
 
 
 def stage(name: str, part: str, arguments: list[str]) -> int:
@@ -116,7 +164,6 @@ def stage(name: str, part: str, arguments: list[str]) -> int:
             "--select", default="", help="the sections to use: BRAIN or BRAIN:FIRST-LAST"
         )
     options = vars(parser.parse_args(arguments))
-    logs.configure(None)
     run(
         **{key: _value(key, name, options, hints[key]) for key in inspect.signature(run).parameters}
     )

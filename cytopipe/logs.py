@@ -14,10 +14,10 @@ T = TypeVar("T")
 logger = logging.getLogger("cytopipe")
 
 
-def configure(path: str | Path | None) -> None:
+def configure(path: str | Path | None, *, quiet: bool = False) -> None:
     """Send messages to standard error and to a log file, if there is one.
 
-    An error that ends the process is logged last.
+    If `quiet`, only errors are sent. An error that ends the process is logged last.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
@@ -28,7 +28,7 @@ def configure(path: str | Path | None) -> None:
     for handler in logger.handlers:
         handler.close()
     logger.handlers[:] = handlers
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
     sys.excepthook = _log_error
 
@@ -55,6 +55,6 @@ def _log_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     if issubclass(kind, InputError):
-        info(f"error: {error}")
+        logger.error("error: %s", error)
     else:
         logger.error("stopped by an error", exc_info=(kind, error, trace))

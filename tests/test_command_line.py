@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
+import cytopipe
 from cytopipe import __main__ as command_line
-from cytopipe import midline
+from cytopipe import logs, midline
 from cytopipe.commands.phantom import write_config
 from cytopipe.formats import images, tables
 from cytopipe.study import config as study_config
@@ -25,10 +26,29 @@ def test_an_unknown_command_is_refused(capsys) -> None:
     assert "alignment-pairs" in capsys.readouterr().err
 
 
-def test_help_names_every_stage(capsys) -> None:
+def test_help_describes_every_command_and_stage_in_a_line(capsys) -> None:
     assert command_line.main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(stage in said for stage in command_line.STAGES)
+    for name in (*command_line.COMMANDS, *command_line.STAGES):
+        assert re.search(rf"^  {name} +\w+,? \w+.*[^.:\n]$", said, re.MULTILINE), name
+
+
+def test_the_version_is_that_of_the_package(capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"cytopipe {cytopipe.__version__}\n"
+
+
+def test_quiet_leaves_out_progress_and_verbose_adds_the_place_of_an_error(capsys) -> None:
+    assert command_line.main(["-q", "config", "--defaults"]) == 0
+    assert "study:" in capsys.readouterr().out
+    logs.info("half is done")
+    assert capsys.readouterr().err == ""
+    assert command_line.main(["-v", "alignment-triples"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+    logs.info("half is done")
+    assert "half is done" in capsys.readouterr().err
 
 
 def parts_of(stage: str) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cytopipe import logs, open_study, threads
+from cytopipe import open_study, threads
 from cytopipe.alignment.audit import from_files
 from cytopipe.commands.study_parser import config_of, study_parser
 from cytopipe.files import InputError, atomic_write
@@ -25,7 +25,6 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--brain", required=True, help="a brain of brains.tsv")
     parser.add_argument("--table", type=Path, help="also write the findings here, tab-separated")
     options = parser.parse_args(arguments)
-    logs.configure(None)
     rows = rows_of(options.study, options.brain)
     lines = ["\t".join(COLUMNS)]
     lines += [f"{r.section}\t{r.finding}\t{r.confidence:.3f}\t{r.remedy}" for r in rows]

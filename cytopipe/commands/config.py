@@ -1,4 +1,4 @@
-"""`python -m cytopipe config`: the values that a config may have."""
+"""`python -m cytopipe config`: print the values that a config may have."""
 
 import argparse
 import json

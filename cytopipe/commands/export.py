@@ -1,4 +1,4 @@
-"""`python -m cytopipe export`: results of a study in the formats of other tools."""
+"""`python -m cytopipe export`: write results of a study in the formats of other tools."""
 
 import importlib
 from pathlib import Path

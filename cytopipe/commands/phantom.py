@@ -1,10 +1,9 @@
-"""`python -m cytopipe phantom`: a study whose truth is known."""
+"""`python -m cytopipe phantom`: make a study of artificial brains whose truth is known."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from cytopipe import logs
 from cytopipe.files import InputError, atomic_write, shipped
 from cytopipe.study import config as study_config
 
@@ -15,7 +14,6 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--study", type=Path, required=True, help="the folder to create")
     parser.add_argument("--preset", type=Path, required=True, help="YAML, with a `phantom` section")
     options = parser.parse_args(arguments)
-    logs.configure(None)
 
     preset = study_config.read(options.preset)
     if study_config.NOT_IN_A_STUDY not in preset:

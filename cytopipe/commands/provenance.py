@@ -1,4 +1,4 @@
-"""`python -m cytopipe provenance FILE`: how a file was made."""
+"""`python -m cytopipe provenance FILE`: show how a file was made."""
 
 import argparse
 import html

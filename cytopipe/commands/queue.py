@@ -1,4 +1,4 @@
-"""`python -m cytopipe queue`: the Slurm jobs of a study that are still in the queue."""
+"""`python -m cytopipe queue`: list the Slurm jobs of a study that are still in the queue."""
 
 import time
 

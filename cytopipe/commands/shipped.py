@@ -1,4 +1,4 @@
-"""`python -m cytopipe shipped`: where the workflow, its config and its profiles lie."""
+"""`python -m cytopipe shipped`: show where the workflow, its config and its profiles lie."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`python -m cytopipe status`: the progress of each brain of a study."""
+"""`python -m cytopipe status`: show the progress of each brain of a study."""
 
 import re
 import sys

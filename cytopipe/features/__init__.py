@@ -1,4 +1,4 @@
-"""A feature vector for every point of a brain: from a pretrained network, or intensity profiles.
+"""A feature vector for every point, from a pretrained network or from intensity profiles.
 
 The rows of the arrays are in the order of points.parquet. The row of a point whose status is not
 `ok` is NaN. The arrays are memory maps, because those of a real brain may not fit into memory.

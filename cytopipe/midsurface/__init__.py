@@ -1,4 +1,4 @@
-"""Midsurface: cortical depth and the closed surface at half depth, one per hemisphere.
+"""Cortical depth and the closed surface at half depth, one per hemisphere.
 
 CytoNet section 3.2: Laplacian depth (Leprince et al. 2015), the 0.5-isosurface by marching cubes,
 hemispheres, topology, Poisson reconstruction, isotropic explicit remeshing. Here the hemispheres

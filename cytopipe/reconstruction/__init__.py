@@ -1,4 +1,4 @@
-"""Reconstruction: the labels of all sections become one isotropic volume, repaired and cleaned.
+"""One isotropic volume from the labels of all sections, repaired and cleaned.
 
 CytoNet section 3.2: the section masks are placed by their rigid transforms. A median filter along
 the cutting direction finds defects and fills them. Loose fragments and what a person has marked are

@@ -1,4 +1,4 @@
-"""report: the pages that a person looks at, one per brain and one for the study.
+"""The pages that a person looks at, one per brain and one for the study.
 
 Pages open from the disk, without a network or a server. A brain's page loads its data from the
 folder of the same name beside it. The figures of the evaluation are under results/evaluation.
