@@ -12,6 +12,7 @@ from typing import Any
 import empty_study
 import pytest
 import rule_text
+import yaml
 from empty_study import ATLAS, DEFAULTS, ROOT, count_jobs
 from rule_text import Rule
 from snakemake.exceptions import WorkflowError
@@ -49,6 +50,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = write_study(tmp_path_factory.mktemp("finished"))
     empty_study.finish(study)
     return study
+
+
+@pytest.mark.slow
+def test_a_study_without_networks_ends_with_points_and_pages(tmp_path: Path) -> None:
+    study = write_study(tmp_path, {"B01": "unseen"})
+    path = study / "config" / "config.yaml"
+    config = study_config.read(path)
+    config["pretraining"]["runs"] = {}
+    path.write_text(yaml.safe_dump(config))
+    jobs = count_jobs(study)
+    assert jobs["report"] == jobs["coordinates"] == 1
+    learning = ("patches", "pretraining", "features", "evaluation")
+    assert not [rule for rule in jobs if rule.startswith(learning)]
 
 
 @pytest.mark.slow

@@ -43,8 +43,8 @@ POSSIBLE = {
 
 
 def runs_of_task(task):
-    """The runs that a task scores; the task `areas` also scores the profiles."""
-    if not POSSIBLE[task]:
+    """The runs that a task scores; the task `areas` also scores the profiles. None without networks."""
+    if not RUNS or not POSSIBLE[task]:
         return []
     if TASKS[task] != "all":
         for run in TASKS[task]:

@@ -3,7 +3,7 @@
 from copy import copy
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import create_model
 
 from cytopipe.study.config.base import ConfigSection, Precision, Range, field, text
 from cytopipe.study.config.optimiser import Optimiser
@@ -146,8 +146,8 @@ class Pretraining(ConfigSection):
     """A run is `common` with the changes that it names."""
 
     common: PretrainingRun
-    runs: Annotated[dict[RunName, Changes], Field(min_length=1)] = field(
+    runs: dict[RunName, Changes] = field(
         "The runs by name (letters, digits, _ and -, but not profiles, which is the baseline "
         "without a network), each with the settings that it changes. A run with epochs: 0 "
-        "keeps its random weights: a baseline."
+        "keeps its random weights: a baseline. {} for a study that ends with points and pages."
     )
