@@ -44,6 +44,25 @@ def run(arguments: list[str]) -> int:
     """Add the rows of a brain to config/sections.tsv and config/brains.tsv, and print a summary."""
     parser = study_parser("add-brain", run)
     parser.add_argument("brain", help="its name: letters, digits, _ and -")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+
+    known = check_new(options.study, options.brain)
+    rows = listed(options, options.brain)
+    if options.dry_run:
+        print("nothing was written (--dry-run)")
+        return 0
+    cells = cells_of(options.study, options.brain, rows, options.background)
+    write(options.study / "config", options.brain, options.role, cells, known)
+    print(
+        f"wrote {len(rows)} rows to {options.study / 'config' / 'sections.tsv'} and the brain to "
+        f"{options.study / 'config' / 'brains.tsv'}\nnext: python -m cytopipe check"
+    )
+    return 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say where scans are and what is known of them."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, help="the folder of the scans")
     source.add_argument("--bids", type=Path, help="a BIDS data set, or the folder of a subject")
@@ -60,26 +79,18 @@ def run(arguments: list[str]) -> int:
         "--background", choices=BACKGROUNDS, default="bright", help="bright by default"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the summary, write nothing")
-    options = parser.parse_args(arguments)
 
-    known = check_new(options.study, options.brain)
-    brain_scans, notes = find_scans(options)
+
+def listed(options: argparse.Namespace, brain: str) -> list[ScanRow]:
+    """The scans of a brain with pixel size and thickness; prints a summary and oddities."""
+    brain_scans, notes = find_scans(options, brain)
     check_doubled(brain_scans)
     rows, more = measured(brain_scans, options.spacing_um, options.thickness_um)
     more.append(("background", background_note(rows, options.background)))
-    print(f"{options.brain}: {len(rows)} scans under {options.bids or options.images}")
+    print(f"{brain}: {len(rows)} scans under {options.bids or options.images}")
     for name, text in [*order_notes([scan.section for scan in brain_scans]), *notes, *more]:
         print(f"  {name:<12}{text}")
-    if options.dry_run:
-        print("nothing was written (--dry-run)")
-        return 0
-    cells = [_cells(options.study, options.brain, row, options.background) for row in rows]
-    write(options.study, options.brain, options.role, cells, known)
-    print(
-        f"wrote {len(rows)} rows to {options.study / 'config' / 'sections.tsv'} and the brain to "
-        f"{options.study / 'config' / 'brains.tsv'}\nnext: python -m cytopipe check"
-    )
-    return 0
+    return rows
 
 
 def check_new(study: Path, brain: str) -> bool:
@@ -97,7 +108,7 @@ def check_new(study: Path, brain: str) -> bool:
     return table.exists() and brain in read_brains(table)
 
 
-def find_scans(options: argparse.Namespace) -> tuple[list[Scan], Notes]:
+def find_scans(options: argparse.Namespace, brain: str) -> tuple[list[Scan], Notes]:
     """The scans of the brain, and notes about their source."""
     left_out: list[Path] = []
     notes = []
@@ -106,12 +117,12 @@ def find_scans(options: argparse.Namespace) -> tuple[list[Scan], Notes]:
     if options.table and options.pattern:
         raise InputError("--pattern and --table both give the numbers; use one of them")
     if options.table:
-        folder = options.images or bids.subject_of(options.bids, options.brain)[1]
+        folder = options.images or bids.subject_of(options.bids, brain)[1]
         brain_scans, left_out, unused = scans.from_table(scans.images_in(folder), options.table)
         if unused:
             notes.append(("columns", f"of {options.table.name} not used: {', '.join(unused)}"))
     elif options.bids:
-        brain_scans = bids.scans_of(options.bids, options.brain)
+        brain_scans = bids.scans_of(options.bids, brain)
     else:
         brain_scans, left_out = scans.numbered(scans.images_in(options.images), options.pattern)
     if not brain_scans:
@@ -261,10 +272,16 @@ def _thickness(scan: Scan, option_um: float | None) -> float:
     return value
 
 
-def write(study: Path, brain: str, role: str, cells: list[dict[str, str]], known: bool) -> None:
-    """Append the rows to both tables, completely or not at all; existing rows stay as they are."""
+def write(folder: Path, brain: str, role: str, cells: list[dict[str, str]], known: bool) -> None:
+    """Append the rows to both tables, completely or not at all; existing rows stay as they are.
+
+    Parameters
+    ----------
+    folder : of the tables, config/ of the study.
+    known : brains.tsv contains the brain already.
+    """
     columns = [*REQUIRED, *(name for name in OPTIONAL if any(row.get(name) for row in cells))]
-    sheet, table = (study / "config" / f"{name}.tsv" for name in ("sections", "brains"))
+    sheet, table = (folder / f"{name}.tsv" for name in ("sections", "brains"))
     sections = _appended(sheet, columns, cells)
     brains = _appended(table, ["brain", "role"], [] if known else [{"brain": brain, "role": role}])
     # brains.tsv first: if this is interrupted between the two, it can be run again
@@ -274,6 +291,11 @@ def write(study: Path, brain: str, role: str, cells: list[dict[str, str]], known
         with atomic_write(table) as beside_brains:
             beside_brains.write_bytes(brains)
             read_brains(beside_brains)
+
+
+def cells_of(study: Path, brain: str, rows: list[ScanRow], background: str) -> list[dict[str, str]]:
+    """The rows of sections.tsv; images inside the study are named relative to it."""
+    return [_cells(study, brain, row, background) for row in rows]
 
 
 def _cells(study: Path, brain: str, row: ScanRow, background: str) -> dict[str, str]:
