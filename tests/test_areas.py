@@ -137,7 +137,7 @@ def run(folder: Path, brains: tuple[str, ...] = ("B01", "B02"), **changed: Any) 
 def test_features_are_matched_to_patches_by_point(study: Path) -> None:
     table = run(study)
     assert set(table.split) == {"seen", "transfer"} and set(table.fold) == {1, 2}
-    assert set(table.metric) == {"macro_f1", "weighted_f1", "top1", "top3"}
+    assert set(table.metric) == {"macro_f1", "macro_f1_present", "weighted_f1", "top1", "top3"}
     assert (table.value == 1).all()
     assert "Confusion, seen" in (study / "areas.html").read_text()
 
@@ -260,5 +260,5 @@ def test_cross_validation_over_transfer_brains(study: Path) -> None:
     )
     table = tables.read(tables.ScoreRow, study / "cv.parquet")
     assert set(table.task) == {"cross_validation"} and set(table.fold) == {0, 1}
-    assert set(table.split) == {"seen", "transfer"} and len(table) == 2 * 2 * 4
+    assert set(table.split) == {"seen", "transfer"} and len(table) == 2 * 2 * 5
     assert (table.value[table.split == "transfer"] > 0.6).all()

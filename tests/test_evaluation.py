@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,25 +35,45 @@ def test_scores_by_hand() -> None:
     logits = np.array([[3.0, 1, 2], [2, 1, 0], [0, 3, 1], [1, 2, 0]])
     got = scores(np.array([0, 0, 0, 1]), logits)
     f1_a, f1_b = 2 * 2 / (3 + 2), 2 * 1 / (1 + 2)
-    assert got["macro_f1"] == pytest.approx((f1_a + f1_b) / 2)
+    assert got["macro_f1"] == got["macro_f1_present"] == pytest.approx((f1_a + f1_b) / 2)
     assert got["weighted_f1"] == pytest.approx((3 * f1_a + f1_b) / 4)
     assert got["top1"] == 0.75 and got["top3"] == 1
 
 
-def test_scores_are_sklearns() -> None:
+@pytest.mark.parametrize(
+    ("occurring", "classes"),
+    [
+        (range(10), 10),  # all
+        (range(9), 10),  # one is predicted, but does not occur
+        (range(0, 113, 2), 113),  # half of them, as on a brain with few annotations
+        ([3], 5),  # a single one
+        ([0, 4], 40),  # most classes are neither there nor predicted
+    ],
+)
+def test_scores_are_sklearns(occurring: Sequence[int], classes: int) -> None:
     random = np.random.default_rng(0)
-    truth = random.integers(0, 9, 500)  # class 9 does not occur, but is predicted
-    logits = random.normal(size=(500, 10)) + 1.5 * np.eye(10)[truth]
+    truth = random.choice(occurring, 500)
+    # every 50th prediction is free, the others are among few classes
+    logits = random.normal(size=(500, classes)) + 2 * np.eye(classes)[truth]
+    logits[:, classes // 2 :] -= np.where(np.arange(500) % 50, 3, 0)[:, None]
     got, predicted = scores(truth, logits), logits.argmax(1)
-    present = list(range(9))
-    assert got["macro_f1"] == pytest.approx(
-        f1_score(truth, predicted, labels=present, average="macro")
+    assert got["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+    present = {"labels": np.unique(truth), "zero_division": 0}
+    assert got["macro_f1_present"] == pytest.approx(
+        f1_score(truth, predicted, average="macro", **present)
     )
-    assert got["weighted_f1"] == pytest.approx(
-        f1_score(truth, predicted, labels=present, average="weighted")
-    )
-    expected = top_k_accuracy_score(truth, logits, k=3, labels=list(range(10)))
+    assert got["weighted_f1"] == pytest.approx(f1_score(truth, predicted, average="weighted"))
+    expected = top_k_accuracy_score(truth, logits, k=3, labels=list(range(classes)))
     assert got["top3"] == pytest.approx(expected)
+
+
+def test_an_area_that_is_only_predicted_counts_as_zero() -> None:
+    """CytoNet 7.4: "a missing label that is incorrectly predicted only once contributes a zero"."""
+    truth = np.array([0, 0, 0, 1, 1, 1])
+    logits = np.eye(4)[[0, 0, 2, 1, 1, 1]]  # one of the first class is predicted as the third
+    got = scores(truth, logits)
+    assert got["macro_f1"] == pytest.approx((0.8 + 1 + 0) / 3)
+    assert got["macro_f1_present"] == pytest.approx((0.8 + 1) / 2)
 
 
 def test_constant_logits_score_zero() -> None:

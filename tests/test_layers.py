@@ -101,11 +101,12 @@ def test_a_fraction_is_its_first_ranks(count: int) -> None:
 
 def test_f1_is_sklearns_and_without_padding() -> None:
     random = np.random.default_rng(0)
-    truth, predicted = random.integers(0, 6, (2, 5, 8, 8))
-    truth[:, 0], predicted[0, 3] = IGNORED, 6  # class 6 does not occur
+    truth, predicted = random.integers(0, 5, (2, 5, 8, 8))
+    truth[:, 0], predicted[0, 3] = IGNORED, 5  # class 5 is predicted, but does not occur
+    predicted[:, 0] = 6  # class 6 is predicted on padding only
     inside = truth != IGNORED
     expected = f1_score(truth[inside], predicted[inside], labels=range(6), average=None)
-    assert np.allclose(f1_of(truth, predicted)[:6], expected)
+    assert np.allclose(f1_of(truth, predicted)[:6], expected) and expected[5] == 0
     assert np.isnan(f1_of(truth, predicted)[6])
 
 

@@ -5,7 +5,7 @@ A task is imported when it is used, because torch and scikit-learn take seconds 
 
 import lazy_loader
 
-VERSION = 2
+VERSION = 3
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

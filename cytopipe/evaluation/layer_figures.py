@@ -27,7 +27,8 @@ class Result:
     ----------
     mode : `probe` or `finetune`.
     fraction, fold : of the training patches.
-    f1 : (LAYERS,) of each class on the test patches; NaN for a class that they do not contain.
+    f1 : (LAYERS,) of each class on the test patches; NaN for a class that they do not contain
+        and that is not predicted there.
     """
 
     mode: str

@@ -23,7 +23,10 @@ def scores(truth: Labels, logits: NDArray[np.floating]) -> dict[str, float]:
 
     Returns
     -------
-    macro_f1 : mean F1 of the classes that occur in `truth` (others have no recall).
+    macro_f1 : mean F1 of the classes that occur in `truth` or are predicted, as in scikit-learn and
+        the paper (section 7.4): a class that is predicted but does not occur counts as 0.
+    macro_f1_present : mean F1 of the classes that occur in `truth`. It compares test sets with
+        different classes: those of a brain in which only some areas are annotated.
     weighted_f1 : mean F1 weighted by how often the classes occur, as in the ISBI paper.
     top1, top3 : share of samples whose class is among the one or three largest logits.
     """
@@ -35,7 +38,8 @@ def scores(truth: Labels, logits: NDArray[np.floating]) -> dict[str, float]:
     # a tie counts against the class: constant logits must not look like a perfect top-3
     rank = (logits >= of_truth).sum(1)
     return {
-        "macro_f1": float(f1[occurs].mean()),
+        "macro_f1": float(np.nanmean(f1)),
+        "macro_f1_present": float(f1[occurs].mean()),
         "weighted_f1": float(np.average(f1[occurs], weights=counts[occurs])),
         "top1": float((predicted == truth).mean()),
         "top3": float((rank <= 3).mean()),

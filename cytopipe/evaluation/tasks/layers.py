@@ -142,11 +142,9 @@ def usable_fractions(
 
 
 def f1_of(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.float64]:
-    """F1 of each class over the cells that are not IGNORED; NaN for a class without such cells."""
+    """F1 of each class over the cells that are not IGNORED; NaN if it is not there or predicted."""
     inside = labels != IGNORED
-    f1 = metrics.f1_of_classes(labels[inside], predicted[inside], LAYERS)
-    occurs = np.bincount(labels[inside], minlength=LAYERS) > 0
-    return np.where(occurs, f1, np.nan)
+    return metrics.f1_of_classes(labels[inside], predicted[inside], LAYERS)
 
 
 @provenance.recorded
@@ -167,9 +165,10 @@ def run_layers(
     was further split into five folds; for each fold, a model was trained" can also mean training on
     one fold alone, but seven patches, its 1 %, are too few for that.) Patches are not augmented.
 
-    Scores: split `probe 5%` or `finetune 5%`, fold from 0, metric `macro_f1` over the classes in
-    the test patches; for the largest fraction also `f1_background`, `f1_layer_1` and so on. Cells
-    of mirrored padding count neither in training nor in scores.
+    Scores: split `probe 5%` or `finetune 5%`, fold from 0, metric `macro_f1` over the classes that
+    the test patches contain or that are predicted there; for the largest fraction also
+    `f1_background`, `f1_layer_1` and so on. Cells of mirrored padding count neither in training nor
+    in scores.
 
     Probing holds the feature maps of all patches in memory: 4 bytes x patches x map_width x cells,
     7.7 GB for 916 patches of R50.
