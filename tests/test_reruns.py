@@ -220,6 +220,9 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "a value of one task, evaluation.retrieval": lambda study: study.configure(
         evaluation={"retrieval": {"shown": 3}}
     ),
+    "the settings of one run, evaluation.areas.runs.spatialnce": lambda study: study.configure(
+        evaluation={"areas": {"runs": {"spatialnce": {"optimiser": {"name": "adamw"}}}}}
+    ),
     "a task is switched on, evaluation.tasks.embedding: all": lambda study: study.configure(
         evaluation={"tasks": {"embedding": "all"}}
     ),

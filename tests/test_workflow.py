@@ -157,6 +157,18 @@ def test_tasks_and_data_sets_follow_the_config(tmp_path: Path) -> None:
     [
         ({"evaluation": {"tasks": {"areas": ["typo"]}}}, "evaluation.tasks.areas names the run"),
         ({"evaluation": {"areas": {"dataset": "typo"}}}, "there is no data set 'typo'"),
+        (
+            {"evaluation": {"finetuning": {"runs": {"typo": {}}}}},
+            "evaluation.finetuning.runs names the run 'typo'",
+        ),
+        (
+            {"evaluation": {"tasks": {"structure": ["profiles"]}}},
+            "the task structure cannot score profiles, which have no network; remove it",
+        ),
+        (
+            {"evaluation": {"tasks": {"attention": ["untrained"]}}},
+            "cannot score untrained, which has no transformer",
+        ),
     ],
 )
 def test_names_that_lead_nowhere_are_refused(
@@ -164,6 +176,35 @@ def test_names_that_lead_nowhere_are_refused(
 ) -> None:
     with pytest.raises(WorkflowError, match=re.escape(message)):
         count_jobs(write_study(tmp_path, changes={**ATLAS, **changes}))
+
+
+@pytest.mark.slow
+def test_a_task_is_planned_for_the_runs_that_it_can_score(tmp_path: Path) -> None:
+    changes = {
+        **ATLAS,
+        "study": {"annotations": "annotations"},
+        "pretraining": {"runs": {"unet": {"architecture": "unet_encoder"}}},
+        "evaluation": {
+            # profiles are features of points, which is all that these two need
+            "tasks": {
+                "coordinates": ["profiles"],
+                "cross_validation": ["profiles"],
+                "finetuning": "named",
+            },
+            "finetuning": {"runs": {"unet": {"epochs": 180}}},
+        },
+    }
+    study = write_study(tmp_path, BRAINS, changes)
+    for name in ("layers.tsv", "a.tif"):
+        (study / "annotations" / "layers" / name).parent.mkdir(parents=True, exist_ok=True)
+        (study / "annotations" / "layers" / name).touch()
+    jobs = count_jobs(study)
+    runs = len(DEFAULTS["pretraining"]["runs"])
+    assert jobs["pretraining"] == runs + 1
+    assert jobs["evaluation_layers"] == runs  # the map of the U-Net does not cover a patch
+    assert jobs["evaluation_coordinates"] == jobs["evaluation_cross_validation"] == 1
+    assert jobs["features_profiles"] == 3
+    assert jobs["evaluation_finetuning"] == 1
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ use rule evaluation_layers as evaluation_areas with:
         mem_mb=sized(3000),
         runtime=sized(60),
     params:
-        params=config["evaluation"]["areas"],
+        params=settings_of_task("areas"),
         version=version("evaluation"),
 
 
@@ -79,7 +79,7 @@ use rule evaluation_layers as evaluation_cross_validation with:
         runtime=sized(240),
     params:
         keyed_by=TRANSFER_CHOICES,
-        params=config["evaluation"]["areas"],
+        params=settings_of_task("areas"),
         version=version("evaluation"),
 
 
@@ -95,7 +95,7 @@ use rule evaluation_layers as evaluation_finetuning with:
         mem_mb=sized(4000),
         runtime=sized(1440),
     params:
-        params=config["evaluation"]["finetuning"],
+        params=settings_of_task("finetuning"),
         version=version("evaluation"),
 
 

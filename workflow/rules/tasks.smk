@@ -15,6 +15,10 @@ TRANSFER_CHOICES = [b for b in BRAINS if ROLES[b] != "unseen"]
 TRANSFORMERS = ("r50_vit", "small_vit")
 
 
+def is_annotated(dataset):
+    return dataset_settings(dataset)["source"] == "annotations"
+
+
 def has_labels(dataset):
     """Whether areas are known (to be predicted) and a brain is seen (to be trained on)."""
     settings = dataset_settings(dataset)
@@ -42,24 +46,50 @@ POSSIBLE = {
 }
 
 
+def obstacle(task, run):
+    """Why a task cannot score a run; empty if it can."""
+    if run == "profiles":
+        if task not in ("areas", "cross_validation", "coordinates", "parcellation"):
+            return "which have no network"
+        annotated = {
+            "coordinates": False,
+            "parcellation": PARCELLATION_SET and has_labels(PARCELLATION_SET),
+        }
+        if annotated.get(task, is_annotated(AREAS)):
+            return "which are not computed at annotated points"
+        return ""
+    architecture = run_settings(run)["architecture"]
+    if task == "attention" and architecture not in TRANSFORMERS:
+        return "which has no transformer"
+    if task == "layers" and architecture == "unet_encoder":
+        return "whose feature map does not cover a patch"
+    return ""
+
+
 def runs_of_task(task):
     """The runs that a task scores; the task `areas` also scores the profiles. None without networks."""
-    if not RUNS or not POSSIBLE[task]:
+    if not RUNS:
         return []
-    if TASKS[task] != "all":
-        for run in TASKS[task]:
+    chosen, own = TASKS[task], list(config["evaluation"].get(task, {}).get("runs", ()))
+    if chosen == "all":
+        every = [*RUNS, "profiles"] if task == "areas" else RUNS
+        named = []
+    else:
+        every, named = [], own if chosen == "named" else chosen
+    for key, names in {f"{task}.runs": own, f"tasks.{task}": named}.items():
+        for run in names:
             if run not in [*RUNS, "profiles"]:
                 raise WorkflowError(
-                    f"config/config.yaml: evaluation.tasks.{task} names the run {run!r}; there are {', '.join(RUNS)}"
+                    f"config/config.yaml: evaluation.{key} names the run {run!r}; there are {', '.join(RUNS)}"
                 )
-        return TASKS[task]
-    if task == "attention":
-        return [
-            run for run in RUNS if run_settings(run)["architecture"] in TRANSFORMERS
-        ]
-    if task == "areas" and DATASETS[AREAS]["source"] == "atlas":
-        return [*RUNS, "profiles"]
-    return RUNS
+    if not POSSIBLE[task]:
+        return []
+    for run in named:
+        if obstacle(task, run):
+            raise WorkflowError(
+                f"config/config.yaml: the task {task} cannot score {run}, {obstacle(task, run)}; remove it from evaluation.tasks.{task}"
+            )
+    return [*named, *(run for run in every if not obstacle(task, run))]
 
 
 def every_task(name):
@@ -80,7 +110,7 @@ def labelled_features(dataset, ending):
     def of_run(w):
         if w.run == "profiles" and ending.startswith("-projected"):
             return []
-        if DATASETS[dataset]["source"] == "annotations":
+        if is_annotated(dataset):
             return [f"results/features/{w.run}/patches-{dataset}{ending}"]
         brains = [b for b in BRAINS if ROLES[b] in DATASETS[dataset]["roles"]]
         return [f"results/features/{w.run}/{brain}{ending}" for brain in brains]
@@ -97,6 +127,17 @@ def atlas_if_any(w):
     """The atlas and its table, if the study has an atlas."""
     atlas = config["template"]["atlas"]
     return [atlas, config["template"]["areas"]] if atlas else []
+
+
+def settings_of_task(task):
+    """Param function: a task's section of the config, with the changes of the run."""
+
+    def of_run(w):
+        settings = dict(config["evaluation"][task])
+        changes = settings.pop("runs").get(w.run, {})
+        return study_config.merge(settings, changes)
+
+    return of_run
 
 
 def settings_with_brain(task, brain):

@@ -1,9 +1,10 @@
 """What the sections of the config share: a field declares type, range, unit, source and text."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, field_validator
 
 
 class ConfigSection(BaseModel):
@@ -37,6 +38,18 @@ def field(text: str, *, unit: str = "", source: str = "", **limits: Any) -> Any:
     """
     told = {name: word for name, word in (("unit", unit), ("source", source)) if word}
     return Field(description=text, json_schema_extra={**told}, **limits)
+
+
+def changes_of(section: type[ConfigSection], without: Sequence[str] = ()) -> Any:
+    """A model with the keys and limits of `section` but those in `without`; no key is required."""
+    fields: dict[str, Any] = {}
+    for name, info in section.model_fields.items():
+        kind: Any = info.annotation
+        if isinstance(kind, type) and issubclass(kind, ConfigSection):
+            kind = changes_of(kind)
+        if name not in without:
+            fields[name] = (Annotated[kind, copy(info)], None)
+    return create_model(f"Changed{section.__name__}", __base__=ConfigSection, **fields)
 
 
 def _unique(values: Sequence[Any]) -> Sequence[Any]:

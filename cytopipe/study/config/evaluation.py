@@ -1,7 +1,7 @@
 """The section `evaluation`: one mapping per task, and the runs that each task scores."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -10,10 +10,12 @@ from cytopipe.study.config.base import (
     ConfigSection,
     Count,
     FilePath,
+    Name,
     Names,
     Precision,
     Seeds,
     Unique,
+    changes_of,
     field,
 )
 from cytopipe.study.config.optimiser import Optimiser
@@ -24,6 +26,7 @@ _POINTS = "The largest number of points of a brain, drawn at random; null for al
 _DATASET = "The name of a data set for areas in patches.datasets."
 _FOLDS = "The number of folds of the cross-validation."
 _PRECISION = "The precision of the network's passes."
+_RUNS = "Runs with settings of their own, by name, each with the settings that it changes."
 
 
 class Tasks(ConfigSection):
@@ -31,7 +34,9 @@ class Tasks(ConfigSection):
 
     areas: Runs = field("The runs that the areas task scores; all includes the profiles.")
     cross_validation: Runs = field("The runs that the cross-validation scores.")
-    finetuning: Runs = field("The runs that the finetuning task scores.")
+    finetuning: Runs | Literal["named"] = field(
+        "The runs that the finetuning task scores; named: those of evaluation.finetuning.runs."
+    )
     layers: Runs = field("The runs that the layers task scores.")
     structure: Runs = field("The runs that the structure task scores.")
     coordinates: Runs = field("The runs that the coordinates task scores.")
@@ -43,7 +48,7 @@ class Tasks(ConfigSection):
 
 
 class AreasTask(ConfigSection):
-    """A linear probe on frozen features, CytoNet section 3.5."""
+    """The probe of one run."""
 
     dataset: str = field(_DATASET)
     standardise: bool = field(
@@ -57,7 +62,7 @@ class AreasTask(ConfigSection):
 
 
 class FinetuningTask(ConfigSection):
-    """Network and classifier trained together, CytoNet section 3.5."""
+    """The fine-tuning of one run."""
 
     dataset: str = field(_DATASET)
     epochs: int = field("The number of passes over the training set from pretrained weights.", ge=1)
@@ -77,6 +82,26 @@ class FinetuningTask(ConfigSection):
         "Windows are held in memory if all of them fit into this.", unit="MB", ge=0
     )
     seeds: Seeds = field("The seeds; a network is trained for each.")
+
+
+# the data set is the same for all runs: rules name its files
+if TYPE_CHECKING:
+    AreasChanges, FinetuningChanges = AreasTask, FinetuningTask
+else:
+    AreasChanges = changes_of(AreasTask, without=["dataset"])
+    FinetuningChanges = changes_of(FinetuningTask, without=["dataset"])
+
+
+class AreasOfRuns(AreasTask):
+    """A linear probe on frozen features, CytoNet section 3.5."""
+
+    runs: dict[Name, AreasChanges] = field(_RUNS)
+
+
+class FinetuningOfRuns(FinetuningTask):
+    """Network and classifier trained together, CytoNet section 3.5."""
+
+    runs: dict[Name, FinetuningChanges] = field(_RUNS)
 
 
 class LayersTask(ConfigSection):
@@ -262,8 +287,8 @@ class Evaluation(ConfigSection):
     """
 
     tasks: Tasks
-    areas: AreasTask
-    finetuning: FinetuningTask
+    areas: AreasOfRuns
+    finetuning: FinetuningOfRuns
     layers: LayersTask
     structure: StructureTask
     coordinates: CoordinatesTask

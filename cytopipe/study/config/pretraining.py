@@ -1,11 +1,8 @@
 """The section `pretraining`."""
 
-from copy import copy
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import create_model
-
-from cytopipe.study.config.base import ConfigSection, Precision, Range, field, text
+from cytopipe.study.config.base import ConfigSection, Precision, Range, changes_of, field, text
 from cytopipe.study.config.optimiser import Optimiser
 
 _PAPER = "CytoNet 3.4"
@@ -120,21 +117,10 @@ class PretrainingRun(ConfigSection):
     seed: int = field("The seed of weights, order and augmentation.", ge=0)
 
 
-def _partial(section: type[ConfigSection]) -> Any:
-    """The same keys and limits as `section`, but none of the keys is required."""
-    fields: dict[str, Any] = {}
-    for name, info in section.model_fields.items():
-        kind: Any = info.annotation
-        if isinstance(kind, type) and issubclass(kind, ConfigSection):
-            kind = _partial(kind)
-        fields[name] = (Annotated[kind, copy(info)], None)
-    return create_model(f"Changed{section.__name__}", __base__=ConfigSection, **fields)
-
-
 if TYPE_CHECKING:
     Changes = PretrainingRun
 else:
-    Changes = _partial(PretrainingRun)
+    Changes = changes_of(PretrainingRun)
 
 # profiles is the name of the baseline without a network
 RunName = Annotated[
