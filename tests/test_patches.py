@@ -8,6 +8,7 @@ from table_rows import filled
 from cytopipe import patches
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms
+from cytopipe.patches import datasets
 from cytopipe.study.config import DataSet
 from cytopipe.study.sections import Section
 
@@ -42,6 +43,8 @@ def drawn(tmp_path: Path, changed: pd.DataFrame | None = None, **settings: objec
         "count": None,
         "per_area": None,
         "min_probability": 0.5,
+        "areas": None,
+        "min_brains": 1,
         "raster_um": 64.0,
         "point_spacing_mm": 1.0,
         "test_every": 5,
@@ -110,6 +113,30 @@ def test_training_areas_are_balanced_and_test_areas_are_not(tmp_path: Path) -> N
     transfer = table[table.split == "transfer"]
     assert transfer.area.value_counts().to_dict() == {"P": 150, "Q": 50}
     assert transfer.point_id.is_unique
+
+
+def test_areas_are_named_and_known_in_enough_brains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(datasets, "info", said.append)
+    points = points_of("B01")
+    points.loc[:3, "area"] = ["R", "S", "S", "T"]
+    everywhere = {"purpose": "areas", "roles": ["seen", "transfer", "unseen"]}
+    assert set(drawn(tmp_path, points, **everywhere).area) == {"P", "Q", "R", "S", "T"}
+    assert len(said) == 1  # the number of patches
+    # all brains of the data set count, the unseen one as well
+    assert set(drawn(tmp_path, points, **everywhere, min_brains=3).area) == {"P", "Q"}
+    assert "areas left out: R (brains: 1), S (brains: 1), T (brains: 1)" in said
+    table = drawn(tmp_path, points, **everywhere, areas=["Q", "S", "nowhere"])
+    assert set(table.area) == {"Q", "S"}
+    assert "areas left out: P (brains: 3), R (brains: 1), T (brains: 1)" in said
+    assert "areas without a point: nowhere" in said
+    assert set(drawn(tmp_path, points, **everywhere, min_brains=2, areas=["Q", "S"]).area) == {"Q"}
+    with pytest.raises(InputError, match=r"none of the 600 points .* change areas or min_brains"):
+        drawn(tmp_path, points, **everywhere, min_brains=4)
+    # pretraining knows no areas
+    assert len(drawn(tmp_path, points, min_brains=4, areas=["Q", "S"])) == 400
 
 
 def test_a_role_without_a_brain_is_an_error(

@@ -114,6 +114,8 @@ def drawn(annotations: list[Path], **changes: Any) -> pd.DataFrame:
         "count": None,
         "per_area": None,
         "min_probability": 0.5,
+        "areas": None,
+        "min_brains": 1,
         "raster_um": 64.0,
         "point_spacing_mm": 1.0,
         "test_every": 5,

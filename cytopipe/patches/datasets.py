@@ -56,6 +56,29 @@ def draw_pretraining(points: pd.DataFrame, count: int | None, seed: int) -> pd.D
     return points.iloc[np.sort(chosen)].assign(split="pretrain")
 
 
+def select_areas(
+    points: pd.DataFrame, names: Sequence[str] | None, min_brains: int
+) -> pd.DataFrame:
+    """The points of the areas that are named and known in enough brains (CytoNet section 7.1).
+
+    The log lists the areas that are left out, and the names of which there is no point.
+
+    Parameters
+    ----------
+    points : labelled points (PointRow) of all brains of the data set, whatever their role.
+    names : of the areas; None for all.
+    """
+    brains = points.groupby("area").brain.nunique()
+    wanted = list(brains.index) if names is None else names
+    kept = brains.index[brains.index.isin(wanted) & (brains >= min_brains)]
+    left_out = [f"{area} (brains: {brains[area]})" for area in brains.index.difference(kept)]
+    absent = [area for area in wanted if area not in brains.index]
+    for text, areas in {"left out": left_out, "without a point": absent}.items():
+        if areas:
+            info(f"areas {text}: {', '.join(areas)}")
+    return points.loc[points.area.isin(kept)]
+
+
 def split_areas(
     points: pd.DataFrame, roles: Mapping[str, str], per_area: int | None, test_every: int, seed: int
 ) -> pd.DataFrame:
@@ -202,6 +225,9 @@ def run(
     else:
         usable = annotated(usable, annotations, brains, sections, params)
         remedy = f"annotate sections of these brains ({len(annotations)} files were supplied)"
+    if params.purpose == "areas":
+        usable = select_areas(usable, params.areas, params.min_brains)
+        remedy += ", or change areas or min_brains of the data set in config/config.yaml"
     if usable.empty:
         raise InputError(
             f"{patches.stem}: none of the {len(every)} points of {', '.join(brains)} "

@@ -86,7 +86,8 @@ class FinetuningTask(ConfigSection):
 
 # the data set is the same for all runs: rules name its files
 if TYPE_CHECKING:
-    AreasChanges, FinetuningChanges = AreasTask, FinetuningTask
+    AreasChanges = AreasTask
+    FinetuningChanges = FinetuningTask
 else:
     AreasChanges = changes_of(AreasTask, without=["dataset"])
     FinetuningChanges = changes_of(FinetuningTask, without=["dataset"])

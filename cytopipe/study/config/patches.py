@@ -48,6 +48,13 @@ class DataSet(ConfigSection):
     min_probability: float = field(
         "Atlas labels with a lower probability do not count.", ge=0, le=1
     )
+    areas: Annotated[Sequence[str], Field(min_length=2), *Unique] | None = field(
+        "The names of the areas that take part; null for all.",
+        source="CytoNet 7.1: 113",
+    )
+    min_brains: int = field(
+        "Areas that are known in fewer brains are left out.", source="CytoNet 7.1: 4", ge=1
+    )
     raster_um: float = field(
         "The pixel size in which annotations are drawn; their skeleton is the midline.",
         unit="um",
