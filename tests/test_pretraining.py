@@ -38,7 +38,7 @@ def test_training_lowers_the_loss(study: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("loss", ["simclr", "supcon", "supervised", "distance"])
 def test_every_loss_decreases(study: Path, tmp_path: Path, loss: str) -> None:
     optimiser = {**vars(params().optimiser), "name": "adamw", "learning_rate": 0.03}
-    settings = params(loss=loss, epochs=10, batch_size=15, optimiser=optimiser)
+    settings = params(loss=loss, epochs=10, batch_size=15, optimiser=optimiser, projection=24)
     dataset = "areas" if loss.startswith("sup") else "patches"
     train(study, tmp_path, settings, dataset)
     metrics = tables.read(tables.MetricRow, tmp_path / "metrics.parquet")
@@ -47,7 +47,7 @@ def test_every_loss_decreases(study: Path, tmp_path: Path, loss: str) -> None:
     assert content["classes"] == (["A", "B", "C"] if loss.startswith("sup") else [])
     heads = {"supervised": ("classifier", 3), "distance": ("distance", 35)}
     assert (content["plan"]["head"], content["plan"]["outputs"]) == heads.get(
-        loss, ("projection", 256)
+        loss, ("projection", 24)
     )
     record = yaml.safe_load((tmp_path / "params.yaml").read_text())
     assert record["patches"] == (30 if dataset == "areas" else 36)  # without the test set

@@ -60,6 +60,15 @@ def build_objective(
     InputError
         If the geodesic distances are missing, or a distance needs hemispheres that are unknown.
     """
+    objective = _objective(table, params, geodesic, device)
+    if objective.head == "projection":
+        objective.outputs = params.projection
+    return objective
+
+
+def _objective(
+    table: pd.DataFrame, params: PretrainingRun, geodesic: Path | None, device: torch.device
+) -> objectives.Objective:
     if params.loss == "simclr":
         return objectives.SimCLR(params.temperature)
     if params.loss in LABELLED:

@@ -57,6 +57,12 @@ class PretrainingRun(ConfigSection):
         "distance of a pair); for data sets with areas also supcon (ISBI's contrastive loss) and "
         "supervised (a classifier from scratch)."
     )
+    projection: int = field(
+        "The number of outputs of the projection head of spatialnce, simclr and supcon; 128 in "
+        "ISBI.",
+        source=_PAPER,
+        ge=1,
+    )
     temperature: float = field(
         "The temperature of the softmax over similarities.", source=_PAPER, gt=0
     )
