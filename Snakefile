@@ -49,8 +49,15 @@ onstart:
 
 
 rule all:
-    """The report, everything that it shows, and all scores in one table if there are networks."""
+    """The report, everything that it shows, and all scores in one table if there are networks.
+
+    Without a template, the points of all brains.
+    """
     default_target: True
     input:
-        "results/report/index.html",
+        (
+            "results/report/index.html"
+            if config["template"]["tissue"]
+            else chunks_of_brains("results/midline/{brain}/{chunk}.parquet")
+        ),
         ["results/evaluation/scores.parquet"] if RUNS else [],

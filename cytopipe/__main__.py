@@ -28,6 +28,7 @@ from cytopipe.study import config as study_config
 # modules of cytopipe.commands, in the order in which a lab needs them
 COMMANDS = (
     "phantom",
+    "init",
     "template",
     "add-brain",
     "check",

@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> int:
         print(f"{path}: kept")
     else:
         _free(path)
-        tissue = _tissue(options.name, *maps)
+        tissue = tissue_of(options.name, *maps)
         volumes.write(tissue, path)
         print(f"{path}: gray {_ml(tissue, 1):.0f} ml, white {_ml(tissue, 2):.0f} ml")
     values = [f"  name: {options.name}", "  tissue: template/tissue.nii.gz"]
@@ -167,7 +167,10 @@ def atlas_of_maps(path: Path, table: Path, min_probability: float) -> Atlas:
     return _sided(Volume(labels, maps.affine), raised, table)
 
 
-def _tissue(name: str, gray: Path | None, white: Path | None, t1: Path | None) -> Volume:
+def tissue_of(
+    name: str, gray: Path | None = None, white: Path | None = None, t1: Path | None = None
+) -> Volume:
+    """Tissue labels of a template, from files of the lab or from those that nilearn ships."""
     if t1 is not None and (gray or white):
         raise InputError("--t1 replaces --gray and --white; use only the maps, they are better")
     if t1 is not None:

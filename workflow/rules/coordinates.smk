@@ -4,7 +4,7 @@ use rule job as coordinates with:
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         stack="results/alignment/{brain}/stack.parquet",
         tissue="results/reconstruction/{brain}/tissue.nii.gz",
-        template=config["template"]["tissue"],
+        template=config["template"]["tissue"] or [],
         template_exclusion=config["template"]["exclusion"] or [],
         atlas=config["template"]["atlas"] or [],
         areas=config["template"]["areas"] or [],
@@ -38,7 +38,7 @@ use rule job as coordinates_proposal with:
     """Transfer the template's mask of non-cortical tissue to a brain, for a person to correct."""
     input:
         volume="results/reconstruction/{brain}/whole.nii.gz",
-        template=config["template"]["tissue"],
+        template=config["template"]["tissue"] or [],
         exclusion=config["template"]["exclusion"] or [],
     output:
         proposed="results/coordinates/{brain}/proposed-exclusion.nii.gz",

@@ -32,7 +32,7 @@ use rule job as report_brain with:
         midlines=chunks_of("results/midline/{brain}/{chunk}.parquet"),
         points="results/coordinates/{brain}/points.parquet",
         checks="results/coordinates/{brain}/checks.parquet",
-        template=config["template"]["tissue"],
+        template=config["template"]["tissue"] or [],
         supplied_tissue=manual("manual/{brain}/tissue.nii.gz"),
         supplied_surfaces=manual_surfaces,
         earlier=earlier_numbers_of_brain,

@@ -147,9 +147,12 @@ def check_resolution(scanned: list[Scanned], config: Mapping[str, Any]) -> list[
     wanted = {
         "segmentation.spacing_um": config["segmentation"]["spacing_um"],
         "alignment.spacing_um": config["alignment"]["spacing_um"],
-        "pretraining.common.spacing_um": config["pretraining"]["common"]["spacing_um"],
-        "features.profiles.spacing_um": config["features"]["profiles"]["spacing_um"],
     }
+    if config["pretraining"]["runs"]:
+        wanted |= {
+            "pretraining.common.spacing_um": config["pretraining"]["common"]["spacing_um"],
+            "features.profiles.spacing_um": config["features"]["profiles"]["spacing_um"],
+        }
     findings = []
     sections = [scan.section for scan in scanned]
     coarsest = max((section.spacing_um for section in sections), default=0.0)

@@ -1,6 +1,8 @@
 """The whole config as one model."""
 
-from typing import cast
+from typing import Self, cast
+
+from pydantic import model_validator
 
 from cytopipe.study.config.alignment import Alignment
 from cytopipe.study.config.audit import Audit
@@ -42,6 +44,15 @@ class Config(ConfigSection):
     features: Features
     evaluation: Evaluation
     report: Report
+
+    @model_validator(mode="after")
+    def _networks_need_coordinates(self) -> Self:
+        if self.template.tissue is None and self.pretraining.runs:
+            raise ValueError(
+                "template.tissue is null and pretraining.runs has networks, which learn from "
+                "coordinates in a template; name its tissue, or write runs: {}"
+            )
+        return self
 
 
 # read by `cytopipe phantom`, never part of a study's config

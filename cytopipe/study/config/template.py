@@ -11,8 +11,9 @@ class Template(ConfigSection):
     """The reference space. `cytopipe template` makes one."""
 
     name: Name = field("The name of the reference space: letters, digits, _ and -.")
-    tissue: FilePath = field(
-        "The label volume of the template: 0 background, 1 gray matter, 2 white matter, in RAS mm."
+    tissue: FilePath | None = field(
+        "The label volume of the template: 0 background, 1 gray matter, 2 white matter, in RAS mm; "
+        "null for a study without a template, which ends with points in each brain's own space."
     )
     atlas: FilePath | None = field("The label volume of areas in the same space, or null.")
     areas: FilePath | None = field(

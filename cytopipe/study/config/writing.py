@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -12,14 +13,25 @@ from cytopipe.study.config.model import Config, section_model
 _WIDTH = 140  # of config.yaml; a longer comment stands above its value
 
 
-def commented(config: Mapping[str, Any]) -> str:
-    """A config as YAML, each value with its unit and meaning."""
+Reasons = Mapping[tuple[str, ...], str]
+
+
+def commented(
+    config: Mapping[str, Any], reasons: Reasons = MappingProxyType({}), about: str = ""
+) -> str:
+    """A config as YAML, each value with its unit and meaning.
+
+    Parameters
+    ----------
+    reasons : for some values, by their path, why they are what they are.
+    about : what the file says of itself; by default that of config/config.yaml.
+    """
     schema = resolved(Config)
-    lines = _above(schema["description"], "")
+    lines = _above(about or schema["description"], "")
     for section, values in config.items():
         model = schema["properties"][section]
         lines += ["", f"# --- {section}", *_above(model["description"], ""), "", f"{section}:"]
-        lines += _lines(values, model, (section,), set())
+        lines += _lines(values, model, (section,), set(), reasons)
     return "\n".join(lines) + "\n"
 
 
@@ -28,6 +40,7 @@ def _lines(
     schema: Mapping[str, Any],
     path: tuple[str, ...],
     seen: set[tuple[str, ...]],
+    reasons: Reasons,
 ) -> Iterator[str]:
     """Values in the same place of several data sets or runs are explained once."""
     pad = "  " * len(path)
@@ -39,12 +52,14 @@ def _lines(
         line = f"{pad}{_scalar(name)}:" + ("" if nested else f" {_scalar(value)}")
         comment = _comment(inner) if place not in seen and place[-1] != "*" else ""
         seen.add(place)
+        if (*path, name) in reasons:
+            yield from _above(f"For these scans: {reasons[*path, name]}.", pad)
         if comment and len(line) + len(comment) + 3 > _WIDTH:
             yield from _above(comment, pad)
             comment = ""
         yield f"{line} # {comment}" if comment else line
         if nested:
-            yield from _lines(value, inner, place, seen)
+            yield from _lines(value, inner, place, seen, reasons)
 
 
 def _comment(schema: Mapping[str, Any]) -> str:
