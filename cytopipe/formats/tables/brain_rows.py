@@ -129,9 +129,10 @@ class CheckRow(Row):
         """What is wrong and what to do; "" if the check is passed."""
         if not self.needs_a_look:
             return ""
+        measured = f"{self.value:.3g} {self.unit}".strip()
         return (
             f"CHECK {'FAILED' if self.has_failed else 'CANNOT TELL'}: "
-            f"{self.check}: {self.value:.3g} {self.unit}, {self.limit}; {self.remedy}"
+            f"{self.check}: {measured}, {self.limit}; {self.remedy}"
         )
 
 
