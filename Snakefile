@@ -4,6 +4,7 @@
 from snakemake.utils import min_version
 
 from cytopipe.files import sweep
+from cytopipe.study import changes
 
 min_version("9.13")
 
@@ -43,6 +44,7 @@ localrules:
 onstart:
     refuse_second_start()
     correct_slurm_plugin()
+    changes.record(Path.cwd())
     # this run holds the lock, so unfinished files in results/ belong to processes that were killed
     for path in sweep("results"):
         logger.info(f"deleted an unfinished file of a killed process: {path}")

@@ -32,6 +32,7 @@ COMMANDS = (
     "template",
     "add-brain",
     "check",
+    "run",
     "queue",
     "config",
     "status",
