@@ -6,7 +6,7 @@ import pytest
 from cytopipe.coordinates.atlas_areas import area_at
 from cytopipe.files import InputError
 from cytopipe.formats import volumes
-from cytopipe.formats.atlas import read_atlas
+from cytopipe.formats.atlas import read_atlas, read_lobes
 from cytopipe.formats.volumes import Volume, regular_affine
 
 
@@ -73,3 +73,17 @@ def test_a_wrong_table_of_areas_is_named(atlas_files, table, complaint):
     areas.write_text(table)
     with pytest.raises(InputError, match=complaint):
         read_atlas(path, areas)
+
+
+def test_lobes_are_read_in_the_order_of_the_table(atlas_files):
+    path, areas = atlas_files
+    assert read_lobes(areas) == {}
+    header, *rows = areas.read_text().splitlines()
+    lobes = ["occipital", "occipital", "frontal", "frontal", ""]
+    table = [f"{row}\t{lobe}" for row, lobe in zip(rows, lobes, strict=True)]
+    areas.write_text("\n".join([f"{header}\tlobe", *table]))
+    assert list(read_lobes(areas).items()) == [("back", "occipital"), ("front", "frontal")]
+    assert read_atlas(path, areas).names[1] == "back"  # one more column disturbs nobody
+    areas.write_text("name\tlobe\nback\toccipital\nback\tfrontal\n")
+    with pytest.raises(InputError, match=r"line 3: back is in the lobe 'frontal', above .*occip"):
+        read_lobes(areas)

@@ -1,3 +1,5 @@
+import json
+import re
 from itertools import product
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity,
 from cytopipe.evaluation.similarity import (
     area_similarity,
     correlation,
+    in_order,
     unit_vectors,
     within_and_between,
 )
@@ -71,6 +74,16 @@ def test_similarity_is_the_mean_of_all_pairs() -> None:
         ]
         expected = np.mean(cosines) if cosines else np.nan
         assert got[row, column] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
+def test_areas_are_in_the_order_of_figure_2() -> None:
+    """CytoNet Table 3: some of its rows, and an area without a lobe."""
+    table = {"occipital": "hOc1 hOc2", "parietal": "1 3b PF hIP1", "limbic": "33 p32"}
+    lobes = {name: lobe for lobe, names in table.items() for name in reversed(names.split())}
+    one_side = ["hOc1", "hOc2", "1", "3b", "PF", "hIP1", "33", "p32", "FG1"]
+    expected = [f"{side} {name}" for side in "LR" for name in one_side]
+    assert in_order(reversed(expected), lobes) == expected
+    assert in_order(expected, {}) == sorted(expected)
 
 
 def test_correlation_uses_the_pairs_that_both_have() -> None:
@@ -137,12 +150,16 @@ def test_scores_reflect_how_the_features_were_made(tmp_path: Path) -> None:
         )
     arrays = {brain: tmp_path / f"{brain}.npy" for brain in brains}
 
-    def run(projected: dict[str, Path]) -> pd.DataFrame:
+    lobes = tmp_path / "areas.tsv"
+    lobes.write_text("label\tname\themisphere\tlobe\n1\tr\t\tback\n2\tq\t\tfront\n3\tp\t\tfront\n")
+
+    def run(projected: dict[str, Path], areas: list[Path]) -> pd.DataFrame:
         run_embedding(
             points={brain: tmp_path / f"{brain}-points.parquet" for brain in brains},
             backbone=arrays,
             projected=projected,
             rows={brain: tmp_path / f"{brain}.parquet" for brain in brains},
+            areas=areas,
             roles={**brains, "B09": "seen"},
             scores=tmp_path / "scores.parquet",
             html=tmp_path / "embedding.html",
@@ -151,7 +168,7 @@ def test_scores_reflect_how_the_features_were_made(tmp_path: Path) -> None:
         )
         return tables.read(tables.ScoreRow, tmp_path / "scores.parquet")
 
-    table = run({})
+    table = run({}, [])
     assert set(table.split) == {"backbone"} and table.value.notna().all()
     value = table.groupby("metric").value.mean()
     assert value["similarity_correlation"] > 0.99
@@ -163,5 +180,14 @@ def test_scores_reflect_how_the_features_were_made(tmp_path: Path) -> None:
     assert value["chi_area umap of a brain"] > 10 > value["chi_hemisphere umap of a brain"]
     assert "Areas in Ward clusters" in (tmp_path / "embedding.html").read_text()
 
-    both = run(arrays)
+    def order(page: str) -> list[str]:
+        """The rows of the first similarity matrix of a page."""
+        rows = re.search(r'"y": ?(\["[LR] .*?\])', page)
+        assert rows is not None
+        return list(json.loads(rows[1]))
+
+    assert order((tmp_path / "embedding.html").read_text())[:3] == ["L p", "L q", "L r"]
+    both = run(arrays, [lobes])
+    ordered = ["L r", "L p", "L q", "R r", "R p", "R q"]
+    assert order((tmp_path / "embedding.html").read_text()) == ordered
     assert set(both.split) == {"backbone", "projected"} and len(both) == 2 * len(table)

@@ -1,6 +1,6 @@
 """Cosine similarity of the features of areas, and whether brains agree on it (CytoNet 1.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,23 @@ from cytopipe.numerics.geometry import Floats, unit
 def unit_vectors(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Features (n, d) scaled to length 1; a zero row stays zero."""
     return np.asarray(unit(values), np.float32)
+
+
+def in_order(areas: Iterable[str], lobes: Mapping[str, str]) -> list[str]:
+    """Areas with their side, such as "L hOc1", by hemisphere, lobe and name (CytoNet Figure 2).
+
+    Parameters
+    ----------
+    lobes : area to lobe; lobes are in the order in which they first occur. Areas without one come
+        last.
+    """
+    ranks = {lobe: rank for rank, lobe in enumerate(dict.fromkeys(lobes.values()))}
+
+    def place(area: str) -> tuple[str, int, str]:
+        side, _, name = area.partition(" ")
+        return side, ranks.get(lobes.get(name, ""), len(ranks)), name
+
+    return sorted(areas, key=place)
 
 
 def area_similarity(

@@ -66,6 +66,29 @@ def read_names(areas: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row["name"] for _, row in _read_table(areas, "name")))
 
 
-def _read_table(areas: Path, *columns: str) -> list[tuple[int, dict[str, str]]]:
+def read_lobes(areas: Path) -> dict[str, str]:
+    """Read the lobe of each area from an atlas' table, in the order of the table.
+
+    Areas without a lobe are left out, and so are all if the table has no column `lobe`.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or has no column `name`, or an area is in two lobes.
+    """
+    lobes: dict[str, str] = {}
+    for line, row in _read_table(areas, "name", optional=("lobe",)):
+        name, lobe = row["name"], row["lobe"]
+        if lobe and lobes.setdefault(name, lobe) != lobe:
+            raise InputError(
+                f"{areas} line {line}: {name} is in the lobe {lobe!r}, above it is in "
+                f"{lobes[name]!r}; correct one"
+            )
+    return lobes
+
+
+def _read_table(
+    areas: Path, *columns: str, optional: tuple[str, ...] = ()
+) -> list[tuple[int, dict[str, str]]]:
     remedy = "check template.areas in the config"
-    return read_table(areas, columns, remedy=remedy, is_foreign=True)
+    return read_table(areas, columns, optional, remedy=remedy, is_foreign=True)

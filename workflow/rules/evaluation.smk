@@ -169,6 +169,7 @@ use rule evaluation_layers as evaluation_embedding with:
         backbone=brains_of("results/features/{{run}}/{brain}.npy"),
         projected=brains_of("results/features/{{run}}/{brain}-projected.npy"),
         rows=brains_of("results/features/{{run}}/{brain}.parquet"),
+        areas=config["template"]["areas"] or [],
     wildcard_constraints:
         task="embedding",
     resources:

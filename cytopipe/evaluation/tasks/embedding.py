@@ -23,10 +23,12 @@ from cytopipe.evaluation.samples import Samples, Score, read_samples, write_scor
 from cytopipe.evaluation.similarity import (
     area_similarity,
     correlation,
+    in_order,
     unit_vectors,
     within_and_between,
 )
 from cytopipe.files import InputError, Output
+from cytopipe.formats.atlas import read_lobes
 from cytopipe.logs import info
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import EmbeddingTask
@@ -122,6 +124,7 @@ def run_embedding(
     backbone: Mapping[str, Path],
     projected: Mapping[str, Path],
     rows: Mapping[str, Path],
+    areas: Sequence[Path],
     roles: Mapping[str, str],
     scores: Output,
     html: Output,
@@ -138,6 +141,7 @@ def run_embedding(
     ----------
     points, rows : brain to its points (PointRow) and the table of its features' rows (FeatureRow).
     backbone, projected : brain to its .npy array; `projected` is empty for features without a head.
+    areas : the atlas' table, whose lobes order the areas; empty without an atlas.
     roles : brain to role; pairs with an unseen brain are scored separately.
     scores, html, run : as in `run_areas`.
 
@@ -147,6 +151,7 @@ def run_embedding(
         If rows and points differ, or no brain has a usable point.
     """
     roles = {brain: roles[brain] for brain in points}
+    lobes = read_lobes(areas[0]) if areas else {}
     finite: list[Score] = []
     panels: list[charts.Panel] = []
     for split, arrays in {"backbone": backbone, "projected": projected}.items():
@@ -155,10 +160,10 @@ def run_embedding(
         sample = read_samples(points, arrays, rows, most=params.most_per_brain, seed=params.seed)
         drawn, measured = _embedded(split, sample, roles, params)
         info(f"{run}: {split} features of {len(sample.points)} points embedded")
-        matrices, areas = _matrices(sample, points, arrays, rows)
+        matrices, names = _matrices(sample, points, arrays, rows, lobes)
         measured += similarity_scores(matrices, roles)
         finite += [(split, *score) for score in measured if np.isfinite(score[-1])]
-        panels += drawn + _similarity_panels(split, matrices, areas, roles)
+        panels += drawn + _similarity_panels(split, matrices, names, roles)
     frame = pd.DataFrame(finite, columns=["split", "fold", "metric", "value"])
     for split in frame.split.unique():
         values = frame.value[(frame.split == split) & (frame.metric == "similarity_correlation")]
@@ -246,9 +251,10 @@ def _matrices(
     points: Mapping[str, Path],
     arrays: Mapping[str, Path],
     rows: Mapping[str, Path],
+    lobes: Mapping[str, str],
 ) -> tuple[dict[str, Floats], list[str]]:
-    """Similarity matrix of each sampled brain; and its areas, by hemisphere, then by name."""
-    areas = sorted(set(_with_side(sample.points)) - {""})
+    """Similarity matrix of each sampled brain; and its areas, by hemisphere, lobe and name."""
+    areas = in_order(set(_with_side(sample.points)) - {""}, lobes)
     matrices = {}
     for brain in sample.points.brain.unique():
         # one brain at a time: the features of all brains need not fit into memory
@@ -274,7 +280,8 @@ def _similarity_panels(
     shown |= {f"unseen {b}": matrix for b, matrix in matrices.items() if roles[b] == "unseen"}
     caption = (
         "Mean cosine of the features of all pairs of points of two areas within a brain; "
-        "blocks are areas that look alike."
+        "blocks are areas that look alike. Areas are ordered by hemisphere, lobe (if the atlas' "
+        "table has a column lobe) and name."
     )
     panels: list[charts.Panel] = []
     for name, matrix in shown.items():

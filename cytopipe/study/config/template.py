@@ -17,8 +17,8 @@ class Template(ConfigSection):
     )
     atlas: FilePath | None = field("The label volume of areas in the same space, or null.")
     areas: FilePath | None = field(
-        "The table of the atlas's labels with the columns label, name and hemisphere, separated by "
-        "tabs, or null."
+        "The table of the atlas's labels with the columns label, name, hemisphere and optionally "
+        "lobe, separated by tabs, or null."
     )
     exclusion: FilePath | None = field(
         "The mask of subcortex, cerebellum and brain stem in the same space, proposed for every "
