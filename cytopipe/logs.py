@@ -38,6 +38,11 @@ def info(message: str) -> None:
     logger.info(message)
 
 
+def only_errors() -> None:
+    """From now on, log no messages but the error that ends the process."""
+    logger.setLevel(logging.ERROR)
+
+
 def progress(items: Iterable[T], total: int, doing: str, every_s: float = 10.0) -> Iterator[T]:
     """Yield `items` and log every `every_s` how many are done and how long the rest will take."""
     start = logged = time.monotonic()

@@ -25,14 +25,16 @@ def run(
     rule : name of the rule, a stage or `{stage}_{part}`.
     files : named inputs and outputs.
     wildcards, threads : passed if the function has such arguments (see `arguments.of_rule`).
-    resources : a rule with `tasks_per_node` is started as several processes.
+    resources : a rule with `tasks_per_node` is started as several processes;
+        its function receives no wildcards.
     log : file for messages.
     """
     stage, _, part = rule.partition("_")
     if "tasks_per_node" in resources:
+        others = {name: params[name] for name in params.keys() - {"params", "version"}}
         launching.run(
-            stage=stage,
-            files=files,
+            stage=rule.replace("_", "-"),
+            files={**files, **others},
             params=params["params"],
             threads=threads,
             nodes=resources["nodes"],

@@ -85,6 +85,13 @@ def write_training(folder: Path, study: Path, kill_at: int, fails: bool = False)
     """Train; in step `kill_at` the last process gets a signal to stop, or fails."""
     here = distributed.world()
     logs.configure(folder / f"log-{here.size}-{here.rank}.txt")
+    kill_last(kill_at, fails)
+    train(study, folder, params())
+
+
+def kill_last(kill_at: int, fails: bool = False) -> None:
+    """Make the last process get a signal to stop in step `kill_at`, or fail."""
+    here = distributed.world()
     apply, steps = augmentation.apply, 0
 
     def killed(*arguments: Any) -> Tensor:
@@ -97,7 +104,14 @@ def write_training(folder: Path, study: Path, kill_at: int, fails: bool = False)
         return apply(*arguments)
 
     augmentation.apply = killed
-    train(study, folder, params())
+
+
+def write_finetuning(folder: Path, study: Path, kill_at: int) -> None:
+    """Fine-tune, with and without the projection head; in step `kill_at` the last process stops."""
+    import test_finetuning
+
+    kill_last(kill_at)
+    test_finetuning.run(study, folder, projected=True)
 
 
 def main(environment: dict[str, str], task: str, *arguments: Any) -> None:
@@ -105,4 +119,9 @@ def main(environment: dict[str, str], task: str, *arguments: Any) -> None:
     faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
     os.environ.update(environment)
     torch.set_num_threads(1)
-    {"gradients": write_gradients, "train": write_training}[task](*arguments)
+    tasks: dict[str, Callable[..., None]] = {
+        "gradients": write_gradients,
+        "train": write_training,
+        "finetune": write_finetuning,
+    }
+    tasks[task](*arguments)

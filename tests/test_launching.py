@@ -52,7 +52,9 @@ def launch(folder: Path, **changes: object) -> None:
 
 
 def test_srun_is_called_with_nodes_tasks_and_threads(slurm: Path, tmp_path: Path) -> None:
-    launch(tmp_path, nodes=2, processes_per_node=4, launcher="srun --cpu-bind=none")
+    files = {"geodesic": None, "atlas": ["labels.nii.gz", "areas.tsv"], "weights": "final.pt"}
+    launcher = "srun --cpu-bind=none"
+    launch(tmp_path, files=files, nodes=2, processes_per_node=4, launcher=launcher)
     words = (slurm / "srun.called").read_text().split()
     for word in ("--cpu-bind=none", "--nodes=2", "--ntasks=8", "--ntasks-per-node=4"):
         assert word in words
@@ -62,6 +64,7 @@ def test_srun_is_called_with_nodes_tasks_and_threads(slurm: Path, tmp_path: Path
         *(sys.executable, "-m", "cytopipe", "pretraining")
     ]
     assert not any(word.startswith("--geodesic") for word in words)
+    assert words[words.index("--atlas") :][:3] == ["--atlas", "labels.nii.gz", "areas.tsv"]
     assert (tmp_path / "logs" / "run.log").read_text() == "epoch 1\n"
     assert not (slurm / "scontrol.called").exists()
 
@@ -122,7 +125,7 @@ def test_a_cancelled_job_is_not_requeued(slurm: Path, tmp_path: Path) -> None:
 
 
 def test_torchrun_starts_several_processes_on_one_machine() -> None:
-    assert launching.command(False, 1, 1, 2, "") == [sys.executable]
+    assert launching.command(False, 1, 1, 2, "") == [sys.executable, "-m"]
     words = launching.command(False, 1, 4, 1, "")
     assert words[1:3] == ["-m", "torch.distributed.run"] and "--nproc-per-node=4" in words
 

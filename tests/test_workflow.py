@@ -247,6 +247,15 @@ def test_profiles_are_found_by_name(study: Path, profile: str) -> None:
     assert re.search("^segmentation +6$", run.stdout, re.MULTILINE)
 
 
+def test_every_rule_that_runs_a_network_requests_a_gpu() -> None:
+    resources = yaml.safe_load((ROOT / "slurm" / "profile.yaml").read_text())["set-resources"]
+    # the linear probe reads no more than the plan of the network
+    networks = {name for name, rule in rule_text.ALL.items() if "weights" in rule.names("input")}
+    networks = (networks | {"pretraining"}) - {"evaluation_areas"}
+    assert {"evaluation_shortcuts", "evaluation_structure", "features"} <= networks
+    assert networks == {name for name, each in resources.items() if each["gres"].startswith("gpu")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),

@@ -5,30 +5,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from striped_study import params
 
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
 from cytopipe.learning import checkpoints, networks
 
-TRAINED = {
-    "epochs": 0,
-    "patch_px": 16,
-    "spacing_um": 10.0,
-    "margin": "exact",
-    "checkpointing": False,
-    "augmentation": {
-        "angle_rad": 3.1415926,
-        "shift_mm": 0.02,
-        "mirror": 0.5,
-        "alpha": [0.9, 1.0],
-        "beta": [-0.1, 0.1],
-        "gamma_z": 0.05,
-        "blur": 0.0,
-        "sharpen": 0.0,
-        "sigma_px": [0.125, 1.0],
-        "delta": [0.5, 1.5],
-    },
+AUGMENTATION = params().augmentation.model_dump() | {
+    "shift_mm": 0.02,
+    "blur": 0.0,
+    "sharpen": 0.0,
 }
+TRAINED = params(epochs=0, augmentation=AUGMENTATION).model_dump()
 
 
 def save(folder: Path, head: str = "projection", **changed: Any) -> networks.Encoder:

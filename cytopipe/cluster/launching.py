@@ -39,8 +39,8 @@ def run(
 
     Parameters
     ----------
-    stage : of `python -m cytopipe`.
-    files : options of the stage; None and empty ones are omitted.
+    stage : of `python -m cytopipe`, e.g. `evaluation-finetuning`.
+    files : options of the stage, each one value or a list; None and empty ones are omitted.
     params : of the stage.
     threads : per process in a Slurm job; elsewhere, of all processes together.
     nodes, processes_per_node : one process per GPU.
@@ -56,21 +56,27 @@ def run(
     processes = nodes * processes_per_node
     each = threads if in_job else max(1, threads // processes)
     options = {**files, "threads": each, "values": json.dumps(params)}
-    words = [f"--{name}={value}" for name, value in options.items() if value or value == 0]
+    words = [word for name, value in options.items() for word in _option(name, value)]
     start = command(in_job, nodes, processes_per_node, each, launcher)
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     with Path(log).open("w") as file:
-        status, cancelled = _follow([*start, "-m", "cytopipe", stage, *words], file)
+        status, cancelled = _follow([*start, "cytopipe", stage, *words], file)
         if status == INTERRUPTED and in_job and not cancelled:
             _requeue(os.environ["SLURM_JOB_ID"], file)
     if status:
         raise SystemExit(status)
 
 
+def _option(name: str, value: Any) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [f"--{name}", *map(str, value)] if value else []
+    return [f"--{name}={value}"] if value or value == 0 else []
+
+
 def command(
     in_job: bool, nodes: int, processes_per_node: int, threads: int, launcher: str
 ) -> list[str]:
-    """The command that starts the processes, to be followed by `-m MODULE ...`.
+    """The command that starts the processes, to be followed by a module and its options.
 
     In a Slurm job, srun starts even a single process: before the time limit, Slurm warns the steps
     of a job, not its script.
@@ -86,12 +92,13 @@ def command(
             # but if one has crashed, the others would wait for it forever
             "--kill-on-bad-exit=0",
             "--wait=120",
-            sys.executable,
+            *(sys.executable, "-m"),
         ]
     if nodes * processes_per_node == 1:
-        return [sys.executable]
+        return [sys.executable, "-m"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*torchrun, f"--nproc-per-node={nodes * processes_per_node}"]
+    # without --, torchrun takes an option of the module for its own (--run for --run-path)
+    return [*torchrun, f"--nproc-per-node={nodes * processes_per_node}", "-m", "--"]
 
 
 def _follow(words: list[str], log: TextIO) -> tuple[int, bool]:

@@ -25,6 +25,8 @@ import torch
 import torch.distributed as group
 from torch import Tensor
 
+from cytopipe import logs
+
 
 @dataclass(frozen=True)
 class World:
@@ -66,6 +68,8 @@ def joined() -> Iterator[World]:
     if here.size == 1:
         yield here
         return
+    if not here.first:
+        logs.only_errors()
     *_, (host, port) = _launched_by(os.environ)
     os.environ.setdefault("MASTER_ADDR", host)
     os.environ.setdefault("MASTER_PORT", str(port))

@@ -1,6 +1,5 @@
 """Pretraining of a network on image patches (CytoNet sections 3.4 and 3.5)."""
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,16 +11,13 @@ from cytopipe import provenance
 from cytopipe.files import Output, atomic_write
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints, distributed, networks
+from cytopipe.learning.resuming import SPEED, Checkpoint, identity_of
+from cytopipe.learning.training import train
 from cytopipe.pretraining.dataset import build_objective, training_rows
 from cytopipe.pretraining.release import run_release
-from cytopipe.pretraining.resuming import Checkpoint
-from cytopipe.pretraining.training import train
 from cytopipe.study.config import PretrainingRun
 
 VERSION = 3
-
-# params that affect only speed and memory: a run can be resumed with other values
-SPEED = ("workers", "cache_mb", "checkpointing")
 
 
 @provenance.recorded
@@ -61,7 +57,7 @@ def run(
         If the data set lacks what the loss needs or is smaller than a batch, a batch cannot be
         divided among the processes, a patch cannot be read, or the loss is NaN or infinite.
     """
-    with distributed.joined() as world:
+    with distributed.joined() as world, checkpoints.stop_signals() as signals:
         table = tables.read(tables.PatchRow, patches)
         table = training_rows(table, params.loss, patches.stem)
         objective = build_objective(table, params, geodesic, world.device)
@@ -69,9 +65,12 @@ def run(
             params.architecture, params.patch_px, objective.head, objective.outputs
         )
         encoder = networks.build(plan, params.seed).to(world.device)
-        identity = _identity(patches, geodesic, params)
-        checkpoint = Checkpoint(final.with_name("checkpoint.pt"), identity, world)
-        state = train(encoder, objective, table, checkpoint, world, params)
+        files = [patches]
+        if geodesic is not None and params.distance == "geodesic":
+            files.append(geodesic)
+        identity = identity_of([VERSION, params.model_dump(exclude=set(SPEED))], files)
+        checkpoint = Checkpoint(final.with_name("checkpoint.pt"), identity, world, signals)
+        state = train(encoder, objective, table, checkpoint, params, "pretraining.common")
         if world.first:
             described = {
                 **params.model_dump(),
@@ -95,12 +94,3 @@ def run(
             # otherwise a deliberate rerun would only copy this run
             checkpoint.path.unlink(missing_ok=True)
         distributed.barrier(world)
-
-
-def _identity(patches: Path, geodesic: Path | None, params: PretrainingRun) -> str:
-    """Hash of what determines the result: version, params, data set and geodesic distances."""
-    settings = params.model_dump(exclude=set(SPEED))
-    text = yaml.safe_dump([VERSION, settings]).encode() + patches.read_bytes()
-    if geodesic is not None and params.distance == "geodesic":
-        text += geodesic.read_bytes()
-    return hashlib.sha256(text).hexdigest()

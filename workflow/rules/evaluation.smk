@@ -89,12 +89,22 @@ use rule evaluation_layers as evaluation_finetuning with:
         atlas=atlas_if_any,
         patches=f"results/patches/{FINETUNED}.parquet",
         weights="results/pretraining/{run}/final.pt",
+    output:
+        scores="results/evaluation/{task}/{run}/scores.parquet",
+        html="results/evaluation/{task}/{run}/figures.html",
+        network="results/evaluation/{task}/{run}/network.pt",
     wildcard_constraints:
         task="finetuning",
+    # as in pretraining: it continues from a checkpoint, in one process or several
+    threads: 2
     resources:
+        nodes=1,
+        tasks_per_node=1,
+        mpi="",
         mem_mb=sized(4000),
         runtime=sized(1440),
     params:
+        run=name_of_run,
         params=settings_of_task("finetuning"),
         version=version("evaluation"),
 

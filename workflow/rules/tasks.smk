@@ -140,6 +140,10 @@ def settings_of_task(task):
     return of_run
 
 
+def name_of_run(w):
+    return w.run
+
+
 def settings_with_brain(task, brain):
     """A task's section of the config, with its brain filled in."""
     return {**config["evaluation"][task], "brain": brain}

@@ -1,8 +1,8 @@
 """Task `finetuning`: areas predicted by fine-tuning encoder and classifier (CytoNet 3.5)."""
 
-import math
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,25 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from cytopipe import provenance
+from cytopipe import evaluation, provenance
+from cytopipe.cluster import launching
 from cytopipe.evaluation.adjacency import hops
 from cytopipe.evaluation.labelled_patches import select_patches
 from cytopipe.evaluation.predictions import Predictions, score_predictions, write_results
-from cytopipe.files import InputError, Output
+from cytopipe.files import Output
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas
-from cytopipe.learning import augmentation, checkpoints, distributed, networks, optimisers
-from cytopipe.learning.distributed import World
-from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
+from cytopipe.learning import augmentation, checkpoints, distributed, networks
+from cytopipe.learning.loading import Field, Patches, load
+from cytopipe.learning.objectives import Supervised
+from cytopipe.learning.resuming import SPEED, Checkpoint, identity_of
 from cytopipe.learning.step import mixed_precision
+from cytopipe.learning.training import train
 from cytopipe.logs import info
-from cytopipe.study.config import Augmentation, FinetuningTask
+from cytopipe.study import config as study_config
+from cytopipe.study.config import FinetuningTask, PretrainingRun
 
 _TITLES = {
     "finetuning": "Fine-tuning",
@@ -33,26 +36,40 @@ _TITLES = {
 }
 
 
-class Classifier(nn.Module):
-    """An encoder, with or without its head, and a linear classifier without bias."""
+def training_params(
+    trained: Mapping[str, Any], patches: int, params: FinetuningTask, name: Path
+) -> PretrainingRun:
+    """The params of a fine-tuning: those of the run that trained the network, with changes.
 
-    def __init__(self, encoder: networks.Encoder, classes: int, projected: bool) -> None:
-        super().__init__()
-        self.backbone = encoder.backbone
-        self.head = encoder.head if projected else nn.Identity()
-        width = encoder.plan.outputs if projected else encoder.backbone.width
-        self.classifier = networks.HEADS["classifier"](width, classes)
+    They have the seed of the run.
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, classes) of images (n, 1, h, w)."""
-        logits: Tensor = self.classifier(self.head(self.backbone(images)))
-        return logits
+    Parameters
+    ----------
+    trained : params of the run.
+    patches : size of the training set; a batch is no larger.
+    name : file of the trained network, for messages.
+
+    Raises
+    ------
+    InputError
+        If the network was trained by a version of cytopipe with other params.
+    """
+    changes = params.model_dump(
+        include={"dataset", "optimiser", "precision", "workers", "cache_mb"}
+    )
+    scratch = trained["epochs"] == 0
+    values = {
+        **trained,
+        **changes,
+        "loss": "supervised",
+        "epochs": params.epochs_scratch if scratch else params.epochs,
+        "batch_size": min(params.batch_size, patches),
+    }
+    return study_config.checked(PretrainingRun, values, str(name))
 
 
-def classifier_of(
-    weights: Path, classes: int, *, projected: bool, seed: int
-) -> tuple[Classifier, dict[str, Any]]:
-    """A classifier on the encoder of a run, and the params of that run.
+def classifier_of(weights: Path, classes: int, projected: bool, seed: int) -> networks.Encoder:
+    """The encoder of a run whose head is a linear classifier, after its own head if `projected`.
 
     The weights of the classifier are drawn from `seed`, as are those of the encoder if the run was
     not trained.
@@ -60,83 +77,45 @@ def classifier_of(
     encoder, trained = checkpoints.load_encoder(weights)
     if trained["epochs"] == 0:
         encoder = networks.build(encoder.plan, seed)
-    if trained["checkpointing"]:
-        networks.checkpoint_activations(encoder)
+    width = encoder.plan.outputs if projected else encoder.backbone.width
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Classifier(encoder, classes, projected), trained
-
-
-def train(
-    network: Classifier,
-    patches: Patches,
-    labels: NDArray[np.int64],
-    trained: Mapping[str, Any],
-    epochs: int,
-    seed: int,
-    params: FinetuningTask,
-) -> None:
-    """Train encoder and classifier by cross-entropy on augmented patches.
-
-    Parameters
-    ----------
-    patches, labels : of the training set, in the same order.
-    trained : params of the run, for the size of the patches.
-
-    Raises
-    ------
-    InputError
-        If the loss is NaN or infinite.
-    """
-    device = next(network.parameters()).device
-    settings = params.optimiser
-    batch_size = min(params.batch_size, len(patches))
-    optimiser = optimisers.build(network, settings, batch_size)
-    targets = torch.from_numpy(labels).to(device)
-    steps = len(patches) // batch_size
-    network.train()
-    for epoch in range(epochs):
-        loss_sum = torch.zeros((), device=device)
-        keys = batches_of_epoch(len(patches), batch_size, seed, epoch, 0, World(0, 1, device))
-        for step, batch in enumerate(
-            load(patches, keys, params.workers, pinned=device.type == "cuda")
-        ):
-            windows, draws, rows = batch.to(device)
-            images = augmentation.apply(windows, draws, trained["patch_px"], trained["spacing_um"])
-            with mixed_precision(device, params.precision):
-                logits = network(images)
-            loss = functional.cross_entropy(logits.float(), targets[rows])
-            optimisers.set_rate(optimiser, settings, batch_size, (epoch + step / steps) / epochs)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            loss_sum += loss.detach()
-        mean_loss = float(loss_sum) / steps
-        if not math.isfinite(mean_loss):
-            raise InputError(
-                f"finetuning: the loss is {mean_loss} in epoch {epoch} of seed {seed}; lower "
-                "evaluation.finetuning.optimiser.learning_rate in config/config.yaml"
-            )
-        info(f"seed {seed}, epoch {epoch} of {epochs}: loss {mean_loss:.3f}")
+        classifier = networks.HEADS["classifier"](width, classes)
+    encoder.head = nn.Sequential(encoder.head, classifier) if projected else classifier
+    return encoder
 
 
 def logits_of(
-    network: Classifier, patches: Patches, patch_px: int, params: FinetuningTask
+    encoder: networks.Encoder,
+    patches: Patches,
+    checkpoint: Checkpoint,
+    params: PretrainingRun,
 ) -> NDArray[np.float32]:
-    """Logits (n, classes) of patches in their order, without augmentation, in evaluation mode."""
-    device = next(network.parameters()).device
-    network.eval()
-    order = range(len(patches))
-    keys = [
-        [(0, index) for index in order[start : start + params.batch_size]]
-        for start in order[:: params.batch_size]
-    ]
+    """Logits (n, classes) of patches in their order, without augmentation, in evaluation mode.
+
+    Each process computes those of its share; all return them all.
+
+    Raises
+    ------
+    SystemExit
+        With `launching.INTERRUPTED`, if a signal asked any process to stop.
+    """
+    encoder.eval()
+    world = checkpoint.world
+    # the last patch is repeated so that all processes have equally many
+    count = -(-len(patches) // world.size) * world.size
+    own = [(0, min(index, len(patches) - 1)) for index in range(world.rank, count, world.size)]
+    batch_size = max(1, params.batch_size // world.size)
+    keys = [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
     logits = []
-    for batch in load(patches, keys, params.workers, pinned=device.type == "cuda"):
-        images = augmentation.centre_crop(batch.windows.to(device), patch_px)
-        with torch.inference_mode(), mixed_precision(device, params.precision):
-            logits.append(network(images).float().cpu().numpy())
-    return np.concatenate(logits)
+    for batch in load(patches, keys, params.workers, pinned=world.device.type == "cuda"):
+        if distributed.any_process(bool(checkpoint.signals), world):
+            raise SystemExit(launching.INTERRUPTED)
+        images = augmentation.centre_crop(batch.windows.to(world.device), params.patch_px)
+        with torch.inference_mode(), mixed_precision(world.device, params.precision):
+            logits.append(encoder(images)[1].float())
+    gathered = distributed.gather(torch.cat(logits), world)
+    return gathered[: len(patches)].cpu().numpy()
 
 
 @provenance.recorded
@@ -147,73 +126,90 @@ def run_finetuning(
     atlas: Sequence[Path],
     scores: Output,
     html: Output,
+    network: Output,
     run: str,
     threads: int,
     params: FinetuningTask,
 ) -> None:
     """Fine-tune a run's encoder on `train` and score it on `seen`, `transfer` and `unseen`.
 
-    Patch size, pixel size and augmentation are those of the run. Scores have the task `finetuning`,
-    or `finetuning_projected` with the projection head between encoder and classifier. The training
-    runs in one process and starts from the beginning if it was interrupted.
+    The training is that of pretraining (`learning.training`): several processes divide each batch,
+    and an interrupted training continues from a checkpoint beside `scores`. What the task does not
+    set is as in the run: patches, augmentation, checkpointing and compilation. Scores have the task
+    `finetuning`, or `finetuning_projected` with the projection head between encoder and classifier.
 
     Parameters
     ----------
     patches : the data set (PatchRow); paths of images are relative to the current folder.
     weights : final.pt of the run.
     atlas : label volume and its table, for the hops between areas; empty without an atlas.
+    network : the fine-tuned network of the first seed, without the projection head, in the form of
+        `weights`.
     scores, html, run, threads : as in `run_areas`.
 
     Raises
     ------
     InputError
-        If there are fewer than two areas to train on, a patch cannot be read, or the loss is NaN or
-        infinite.
+        If there are fewer than two areas to train on, a batch cannot be divided among the
+        processes, a patch cannot be read, or the loss is NaN or infinite.
     """
-    table = tables.read(tables.PatchRow, patches)
-    data = select_patches(table, None, None, patches.stem)
-    steps = hops(read_atlas(*atlas), data.areas) if atlas else None
-    content = checkpoints.load(weights)
-    scratch = content["params"]["epochs"] == 0
-    epochs = params.epochs_scratch if scratch else params.epochs
-    variants = {"finetuning": False}
-    if params.projected and content["plan"]["head"] == "projection":
-        variants["finetuning_projected"] = True
-    rows = {split: table.iloc[members] for split, members in data.splits.items()}
-    tests = {
-        split: patches_of(rows[split], content["params"], params, None) for split in data.tests
-    }
-    predictions: dict[str, list[Predictions]] = {task: [] for task in variants}
-    for seed in params.seeds:
-        training = patches_of(rows["train"], content["params"], params, seed)
-        labels = data.labels[data.splits["train"]]
-        for task, projected in variants.items():
-            network, trained = classifier_of(
-                weights, len(data.areas), projected=projected, seed=seed
-            )
-            network.to(distributed.world().device)
-            train(network, training, labels, trained, epochs, seed, params)
+    with distributed.joined() as world, checkpoints.stop_signals() as signals:
+        table = tables.read(tables.PatchRow, patches)
+        data = select_patches(table, None, None, patches.stem)
+        steps = hops(read_atlas(*atlas), data.areas) if atlas else None
+        content = checkpoints.load(weights)
+        rows = {split: table.iloc[members] for split, members in data.splits.items()}
+        settings = training_params(content["params"], len(rows["train"]), params, weights)
+        tests = {split: unparams_patches(rows[split], settings) for split in data.tests}
+        labels = torch.from_numpy(data.labels[data.splits["train"]]).to(world.device)
+        objective = Supervised(labels, tuple(data.areas))
+        variants = {"finetuning": False}
+        if params.projected and content["plan"]["head"] == "projection":
+            variants["finetuning_projected"] = True
+        predictions: dict[str, list[Predictions]] = {task: [] for task in variants}
+        done: list[Path] = []
+        for seed, task in itertools.product(params.seeds, variants):
+            of_seed = settings.model_copy(update={"seed": seed})
+            described = [evaluation.VERSION, task, of_seed.model_dump(exclude=set(SPEED))]
+            identity = identity_of(described, [patches, weights])
+            path = scores.with_name(f"checkpoint-{task}-{seed}.pt")
+            checkpoint = Checkpoint(path, identity, world, signals)
+            encoder = classifier_of(weights, len(data.areas), variants[task], seed)
+            encoder.to(world.device)
+            info(f"{task}, seed {seed} of {list(params.seeds)}")
+            train(encoder, objective, rows["train"], checkpoint, of_seed, "evaluation.finetuning")
             for split, test_set in tests.items():
-                logits = logits_of(network, test_set, trained["patch_px"], params)
+                logits = logits_of(encoder, test_set, checkpoint, of_seed)
                 truth = data.labels[data.splits[split]]
                 predictions[task].append(Predictions(split, seed, truth, logits))
-    scored = {task: score_predictions(listed, steps) for task, listed in predictions.items()}
-    shown = predictions["finetuning"]
-    write_results("Fine-tuning", _TITLES, scored, shown, data, steps, run, scores, html)
+            if world.first and not done:
+                save_network(encoder, data.areas, of_seed, network)
+            done.append(path)
+        if world.first:
+            scored = {task: score_predictions(made, steps) for task, made in predictions.items()}
+            shown = predictions["finetuning"]
+            write_results("Fine-tuning", _TITLES, scored, shown, data, steps, run, scores, html)
+            for path in done:
+                path.unlink(missing_ok=True)
+        distributed.barrier(world)
 
 
-def patches_of(
-    table: pd.DataFrame, trained: Mapping[str, Any], params: FinetuningTask, seed: int | None
-) -> Patches:
-    """The patches of a table, read as the run read its own.
+def unparams_patches(table: pd.DataFrame, params: PretrainingRun) -> Patches:
+    """The patches of a table for scoring: not augmented, so without a margin."""
+    field = Field(params.patch_px, params.spacing_um, "reflect", shift_mm=0.0)
+    return Patches(table, field, params.augmentation, 0, params.cache_mb)
 
-    Parameters
-    ----------
-    trained : params of the run.
-    seed : of the augmentation. None, for patches that are not augmented, reads no margin.
-    """
-    changes = Augmentation(**trained["augmentation"])
-    field = Field(trained["patch_px"], trained["spacing_um"], trained["margin"], changes.shift_mm)
-    if seed is None:
-        field = replace(field, margin="reflect", shift_mm=0.0)
-    return Patches(table, field, changes, seed or 0, params.cache_mb)
+
+def save_network(
+    encoder: networks.Encoder, areas: Sequence[str], params: PretrainingRun, path: Path
+) -> None:
+    """Write a fine-tuned network, for `checkpoints.load_encoder`."""
+    plan = networks.Plan(params.architecture, params.patch_px, "classifier", len(areas))
+    content = {
+        "params": params.model_dump(),
+        "version": evaluation.VERSION,
+        "plan": asdict(plan),
+        "classes": list(areas),
+        "weights": encoder.state_dict(),
+    }
+    checkpoints.save(content, path)

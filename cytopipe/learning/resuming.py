@@ -1,15 +1,30 @@
 """The state of a run on disk: an interrupted training resumes where it stopped."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from cytopipe.files import InputError
 from cytopipe.learning import checkpoints, distributed, networks
 from cytopipe.learning.distributed import World
 from cytopipe.logs import info
+
+# params that affect only speed and memory: a training can be resumed with other values
+SPEED = ("workers", "cache_mb", "checkpointing")
+
+
+def identity_of(settings: Any, files: Sequence[Path]) -> str:
+    """Hash of what determines the result of a training: plain values, and files by their bytes."""
+    digest = hashlib.sha256(yaml.safe_dump(settings).encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass
@@ -41,13 +56,16 @@ class Checkpoint:
     Attributes
     ----------
     path : of the file.
-    identity : hash of what determines the result; a checkpoint with another one is ignored.
+    identity : of what determines the result, see `identity_of`; a checkpoint with another one is
+        ignored.
     world : the processes, of which the first one writes.
+    signals : of `checkpoints.stop_signals`: whether the training is asked to stop.
     """
 
     path: Path
     identity: str
     world: World
+    signals: list[int]
 
     def save(
         self, encoder: networks.Encoder, optimiser: torch.optim.Optimizer, state: State
@@ -92,9 +110,8 @@ class Checkpoint:
                     )
             else:
                 messages.append(f"{self.path} has other params or patches: starting anew")
-        if self.world.first:
-            for message in messages:
-                info(message)
+        for message in messages:
+            info(message)
         if not distributed.all_equal([state.epoch, state.step], self.world):
             raise InputError(
                 f"{self.path}: not all processes see the same file; put the study's results on a "

@@ -1,0 +1,110 @@
+"""The training loop of pretraining and fine-tuning: from a batch to its loss and the next weights.
+
+`train` iterates over epochs and batches, `learning.step` does the work of a batch:
+
+    batch -> augmentation -> network (backbone, head) -> objective (loss) -> backward -> optimiser
+
+The loss of SpatialNCE is `learning.losses.spatialnce`, which `learning.objectives.SpatialNCE` calls
+with the distances of the patches.
+"""
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from cytopipe.cluster import launching
+from cytopipe.files import InputError
+from cytopipe.learning import distributed, networks, optimisers
+from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
+from cytopipe.learning.objectives import Objective
+from cytopipe.learning.resuming import Checkpoint, State
+from cytopipe.learning.step import prepare, step
+from cytopipe.logs import info
+
+if TYPE_CHECKING:  # so that importing this needs neither pandas nor pydantic
+    import pandas as pd
+
+    from cytopipe.study.config import PretrainingRun
+
+
+def train(
+    encoder: networks.Encoder,
+    objective: Objective,
+    table: "pd.DataFrame",
+    checkpoint: Checkpoint,
+    params: "PretrainingRun",
+    section: str,
+) -> State:
+    """Train an encoder in place, from its checkpoint if there is one.
+
+    Parameters
+    ----------
+    table : the patches that the objective was built for (PatchRow).
+    section : the section of the config that holds the params, for messages.
+
+    Raises
+    ------
+    InputError
+        If the data set is smaller than a batch, a batch cannot be divided among the processes, or
+        the loss is NaN or infinite.
+    SystemExit
+        With `launching.INTERRUPTED`, after saving, if a signal asked any process to stop.
+    """
+    world = checkpoint.world
+    steps = len(table) // params.batch_size
+    if params.epochs and steps == 0:
+        raise InputError(
+            f"{section}: {len(table)} patches are fewer than a batch of {params.batch_size}; lower "
+            f"{section}.batch_size in config/config.yaml"
+        )
+    if params.batch_size % world.size:
+        raise InputError(
+            f"{section}: a batch of {params.batch_size} patches cannot be divided among "
+            f"{world.size} processes; change {section}.batch_size in config/config.yaml or the "
+            "number of processes"
+        )
+    network = prepare(encoder, world, params)
+    optimiser = optimisers.build(encoder, params.optimiser, params.batch_size)
+    state = checkpoint.resume(encoder, optimiser)
+    if state.epoch == params.epochs:
+        return state
+    field = Field(params.patch_px, params.spacing_um, params.margin, params.augmentation.shift_mm)
+    patches = Patches(
+        table, field, params.augmentation, params.seed, params.cache_mb, objective.views
+    )
+    encoder.train()
+    while state.epoch < params.epochs:
+        start = time.monotonic() - state.seconds
+        keys = batches_of_epoch(
+            len(patches), params.batch_size, params.seed, state.epoch, state.step, world
+        )
+        for batch in load(patches, keys, params.workers, pinned=world.device.type == "cuda"):
+            done = (state.epoch + state.step / steps) / params.epochs
+            optimisers.set_rate(optimiser, params.optimiser, params.batch_size, done)
+            state.loss_sum += step(network, optimiser, objective, batch, world, params)
+            state.step += 1
+            # all processes stop after the same step, whichever of them got the signal
+            if distributed.any_process(bool(checkpoint.signals), world):
+                state.seconds = time.monotonic() - start
+                checkpoint.save(encoder, optimiser, state)
+                info(f"interrupted at epoch {state.epoch}, step {state.step}; start again")
+                raise SystemExit(launching.INTERRUPTED)
+        mean_loss = float(state.loss_sum) / steps
+        if not math.isfinite(mean_loss):
+            raise InputError(
+                f"{section}: the loss is {mean_loss} in epoch {state.epoch}; lower "
+                f"{section}.optimiser.learning_rate in config/config.yaml"
+            )
+        row = {"epoch": state.epoch, "step": (state.epoch + 1) * steps, "loss": mean_loss}
+        state.metrics.append(row)
+        seconds = time.monotonic() - start
+        state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
+        state.loss_sum.zero_()
+        speed = steps * params.batch_size / seconds
+        left_s = (params.epochs - state.epoch) * seconds
+        info(
+            f"epoch {state.epoch} of {params.epochs}: loss {mean_loss:.3f}, {speed:.0f} patches/s, "
+            f"about {left_s:.0f} s left"
+        )
+        checkpoint.save(encoder, optimiser, state)
+    return state
