@@ -160,7 +160,7 @@ def run_finetuning(
         content = checkpoints.load(weights)
         rows = {split: table.iloc[members] for split, members in data.splits.items()}
         settings = training_params(content["params"], len(rows["train"]), params, weights)
-        tests = {split: unparams_patches(rows[split], settings) for split in data.tests}
+        tests = {split: plain_patches(rows[split], settings) for split in data.tests}
         labels = torch.from_numpy(data.labels[data.splits["train"]]).to(world.device)
         objective = Supervised(labels, tuple(data.areas))
         variants = {"finetuning": False}
@@ -194,7 +194,7 @@ def run_finetuning(
         distributed.barrier(world)
 
 
-def unparams_patches(table: pd.DataFrame, params: PretrainingRun) -> Patches:
+def plain_patches(table: pd.DataFrame, params: PretrainingRun) -> Patches:
     """The patches of a table for scoring: not augmented, so without a margin."""
     field = Field(params.patch_px, params.spacing_um, "reflect", shift_mm=0.0)
     return Patches(table, field, params.augmentation, 0, params.cache_mb)
