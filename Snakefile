@@ -3,7 +3,7 @@
 
 from snakemake.utils import min_version
 
-from cytopipe.files import sweep
+from cytopipe.files import shipped, sweep
 from cytopipe.study import changes
 
 min_version("9.13")
@@ -13,7 +13,7 @@ configfile: "config/config.yaml"
 
 
 # for all rules, with --software-deployment-method apptainer; envs/README.md says how to build it
-container: f"{workflow.basedir}/envs/cytopipe.sif"
+container: str(shipped("envs/cytopipe.sif"))
 
 
 include: "workflow/rules/common.smk"

@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 
 import cytopipe
 from cytopipe.cluster import slurm
-from cytopipe.files import InputError
+from cytopipe.files import InputError, shipped
 from cytopipe.study import config as study_config
 from cytopipe.study import transform_table
 from cytopipe.study.corrections import corrected
@@ -90,7 +90,7 @@ def refuse_second_start():
 def correct_slurm_plugin():
     """Make Snakemake use only squeue for the status of jobs, if the profile says so."""
     if getattr(workflow.executor_settings, "status_command", None) == "squeue":
-        sys.path.append(str(Path(workflow.basedir) / "workflow"))
+        sys.path.append(str(shipped("workflow")))
         from slurm_plugin import stay_with_squeue
 
         stay_with_squeue()
