@@ -191,18 +191,23 @@ def test_a_tangential_cut_has_no_profile(study: Path) -> None:
     assert np.isfinite(array).all(1).tolist() == (status == "ok").tolist()
 
 
-def test_each_point_of_a_data_set_has_one_row(study: Path) -> None:
+def patches_of(study: Path) -> pd.DataFrame:
     points = tables.read(tables.PointRow, study / "points.parquet")
     usable = points[points.status == "ok"]
-    frame = usable.assign(
+    return usable.assign(
         image=[str(study / f"{n}.tif") for n in usable.section],
         full_spacing_um=SPACING_UM,
         split="train",
     )[tables.names(tables.PatchRow)]
-    # drawn with replacement: the first point twice
-    tables.write(tables.PatchRow, pd.concat([frame, frame[:1]]), study / "patches.parquet")
+
+
+def test_each_point_of_the_data_sets_has_one_row(study: Path) -> None:
+    frame = patches_of(study)
+    # drawn with replacement: the first point twice; the last two are only in the second data set
+    tables.write(tables.PatchRow, pd.concat([frame[:-2], frame[:1]]), study / "patches.parquet")
+    tables.write(tables.PatchRow, frame[3:], study / "others.parquet")
     features.run_patches(
-        patches=study / "patches.parquet",
+        patches=[study / "patches.parquet", study / "others.parquet"],
         weights=study / "final.pt",
         backbone=study / "set.npy",
         projected=study / "set-projected.npy",
@@ -211,12 +216,8 @@ def test_each_point_of_a_data_set_has_one_row(study: Path) -> None:
         params=NetworkFeatures(batch_size=3, cache_mb=0.0),
     )
     rows = tables.read(tables.FeatureRow, study / "set.parquet")
-    assert rows.point_id.tolist() == usable.point_id.tolist()
-    backbone, projected = embedded(study, 2, 1.0)
-    rows_of_points = usable.index
-    np.testing.assert_allclose(
-        np.load(study / "set.npy"), backbone[rows_of_points], rtol=1e-5, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        np.load(study / "set-projected.npy"), projected[rows_of_points], rtol=1e-5, atol=1e-6
-    )
+    assert rows.point_id.tolist() == frame.point_id.tolist()
+    for name, of_points in zip(("set", "set-projected"), embedded(study, 2, 1.0), strict=True):
+        np.testing.assert_allclose(
+            np.load(study / f"{name}.npy"), of_points[frame.index], rtol=1e-5, atol=1e-6
+        )

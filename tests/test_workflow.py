@@ -13,7 +13,7 @@ import empty_study
 import pytest
 import rule_text
 import yaml
-from empty_study import ATLAS, DEFAULTS, ROOT, count_jobs
+from empty_study import ATLAS, DEFAULTS, ROOT, count_jobs, dry_run
 from rule_text import Rule
 from snakemake.exceptions import WorkflowError
 
@@ -149,6 +149,11 @@ def test_tasks_and_data_sets_follow_the_config(tmp_path: Path) -> None:
     assert jobs["patches_layers"] == 1 and jobs["evaluation_layers"] == runs
     assert jobs["evaluation_attention"] == jobs["evaluation_finetuning"] == 1
     assert jobs["evaluation_embedding"] == 0
+    # the cross-validation draws other points than `areas`: they are embedded as well
+    for run, sets in {"vit": {"", "-transfer-B01", "-transfer-B02"}, "spatialnce": {""}}.items():
+        plan = dry_run(study, targets=[f"results/features/{run}/patches-areas.npy"])
+        drawn = {job for job in plan.listed if job.startswith("patches areas")}
+        assert drawn == {f"patches areas{name}" for name in sets}
 
 
 @pytest.mark.slow

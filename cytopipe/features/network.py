@@ -59,7 +59,7 @@ def run(
 @provenance.recorded
 def run_patches(
     *,
-    patches: Path,
+    patches: Sequence[Path],
     weights: Path,
     backbone: Output,
     projected: Output,
@@ -67,13 +67,14 @@ def run_patches(
     threads: int,
     params: NetworkFeatures,
 ) -> None:
-    """Compute the features of a data set whose points are not among the points of the brains.
+    """Compute the features of data sets whose points are not among the points of the brains.
 
     A point that was drawn several times has one row.
 
     Parameters
     ----------
-    patches : the data set (PatchRow).
+    patches : data sets (PatchRow) of the same annotations: a cross-validation draws other training
+        points for each choice of the transfer brain.
     weights, backbone, projected, rows, threads, params : as for `run`.
 
     Raises
@@ -81,7 +82,7 @@ def run_patches(
     InputError
         If a patch cannot be read.
     """
-    table = tables.read(tables.PatchRow, patches)
+    table = pd.concat([tables.read(tables.PatchRow, path) for path in patches])
     table = table.drop_duplicates("point_id", ignore_index=True)
     groups = []
     for members in table.groupby(["brain", "section"]).indices.values():

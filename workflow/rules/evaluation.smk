@@ -66,10 +66,7 @@ use rule evaluation_layers as evaluation_areas with:
 use rule evaluation_layers as evaluation_cross_validation with:
     """Repeat the linear probe with each brain in turn as the transfer brain."""
     input:
-        patches=expand(
-            f"results/patches/{AREAS}-transfer-{{brain}}.parquet",
-            brain=TRANSFER_CHOICES,
-        ),
+        patches=cross_validation_sets(),
         features=labelled_features(AREAS, ".npy"),
         rows=labelled_features(AREAS, ".parquet"),
     wildcard_constraints:

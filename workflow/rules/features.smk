@@ -51,7 +51,7 @@ use rule job as features_profiles with:
 use rule job as features_patches with:
     """Embed the patches of a data set drawn from annotated areas."""
     input:
-        patches="results/patches/{dataset}.parquet",
+        patches=embedded_sets,
         weights="results/pretraining/{run}/final.pt",
     output:
         backbone="results/features/{run}/patches-{dataset}.npy",

@@ -92,6 +92,22 @@ def runs_of_task(task):
     return [*named, *(run for run in every if not obstacle(task, run))]
 
 
+def cross_validation_sets():
+    """The data sets of the cross-validation: each draws its own training points."""
+    return [
+        f"results/patches/{AREAS}-transfer-{brain}.parquet"
+        for brain in TRANSFER_CHOICES
+    ]
+
+
+def embedded_sets(w):
+    """Data sets whose points are embedded together: also those that cross-validate the run."""
+    own = [f"results/patches/{w.dataset}.parquet"]
+    if w.dataset == AREAS and w.run in runs_of_task("cross_validation"):
+        return [*own, *cross_validation_sets()]
+    return own
+
+
 def every_task(name):
     """The file `name` of each task and run."""
     return [
