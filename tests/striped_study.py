@@ -66,10 +66,17 @@ def write_study(folder: Path) -> Path:
     return folder
 
 
-def train(study: Path, folder: Path, settings: PretrainingRun, dataset: str = "patches") -> Path:
+def train(
+    study: Path,
+    folder: Path,
+    settings: PretrainingRun,
+    dataset: str = "patches",
+    start: Path | None = None,
+) -> Path:
     pretraining.run(
         patches=study / f"{dataset}.parquet",
         geodesic=None,
+        start=start,
         final=folder / "final.pt",
         metrics=folder / "metrics.parquet",
         record=folder / "params.yaml",

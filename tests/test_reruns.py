@@ -215,6 +215,9 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "a new training run, the transformer vit": lambda study: study.configure(
         pretraining={"runs": {"vit": {"architecture": "r50_vit"}}}
     ),
+    "a new training run that continues, warm with start: spatialnce": lambda study: study.configure(
+        pretraining={"runs": {"warm": {"start": "spatialnce"}}}
+    ),
     "features.network": lambda study: study.configure(features={"network": {"batch_size": 32}}),
     "features.profiles": lambda study: study.configure(features={"profiles": {"samples": 16}}),
     "a value of one task, evaluation.retrieval": lambda study: study.configure(

@@ -233,6 +233,15 @@ def test_another_workflow_can_use_this_one_as_a_module(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_that_continues_waits_for_the_network(tmp_path: Path) -> None:
+    runs = {"warm": {"start": "spatialnce"}, "warmer": {"start": "warm", "loss": "simclr"}}
+    study = write_study(tmp_path, changes={**ATLAS, "pretraining": {"runs": runs}})
+    for run, expected in {"spatialnce": 1, "warm": 2, "warmer": 3}.items():
+        jobs = count_jobs(study, targets=[f"results/pretraining/{run}/final.pt"])
+        assert jobs["pretraining"] == expected
+
+
+@pytest.mark.slow
 def test_until_stops_after_the_stage(study: Path) -> None:
     assert count_jobs(study, until=["midsurface"]) == Counter(
         pyramids=1,

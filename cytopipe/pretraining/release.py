@@ -86,6 +86,7 @@ def model_card(
         f"""\
 - Data set: {params["dataset"]}, {len(used)} patches of {used.point_id.nunique()} points
 - Loss: {params["loss"]}{in_template}
+- Continues from: {params.get("start") or "random weights"}
 - {params["epochs"]} epochs, batches of {params["batch_size"]}, seed {params["seed"]}; all other
   settings are in {CONFIG}"""
         if is_trained

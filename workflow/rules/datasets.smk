@@ -49,6 +49,12 @@ def warp_of_dataset(w):
     return dataset_settings(w.dataset)["warp"] or []
 
 
+def start_of_run(w):
+    """The trained network that a run continues from, if it names one."""
+    start = settings_of_run(w)["start"]
+    return f"results/pretraining/{start}/final.pt" if start else []
+
+
 def geodesic_of_run(w):
     wanted = settings_of_run(w)["distance"] == "geodesic"
     return "results/patches/geodesic.npz" if wanted else []

@@ -6,6 +6,7 @@ use rule job as pretraining with:
     input:
         patches=patches_of_run,
         geodesic=geodesic_of_run,
+        start=start_of_run,
     output:
         final="results/pretraining/{run}/final.pt",
         metrics="results/pretraining/{run}/metrics.parquet",

@@ -1,6 +1,8 @@
 """The section `pretraining`."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import model_validator
 
 from cytopipe.study.config.base import ConfigSection, Precision, Range, changes_of, field, text
 from cytopipe.study.config.optimiser import Optimiser
@@ -42,12 +44,22 @@ class Augmentation(ConfigSection):
     delta: Range = field("The range of the strength of the sharpening.", source=_PAPER)
 
 
+# profiles is the name of the baseline without a network
+RunName = Annotated[
+    str, text("letters, digits, _ and -, but not profiles", "(?!profiles$)[A-Za-z0-9_-]+")
+]
+
+
 class PretrainingRun(ConfigSection):
     """The settings of one run. The values are those of CytoNet, section 3.4, unless noted."""
 
     architecture: Literal["r50", "r50_vit", "unet_encoder", "small", "small_vit"] = field(
         "The backbone: r50, r50_vit (CytoNet 3.3), unet_encoder (ISBI), or the demo's small and "
         "small_vit."
+    )
+    start: RunName | None = field(
+        "The run whose trained network this run continues from (architecture, patch_px and "
+        "spacing_um must be the same), or null for random weights."
     )
     dataset: str = field(
         "The name of a data set in patches.datasets; supcon and supervised need one with areas."
@@ -128,10 +140,9 @@ if TYPE_CHECKING:
 else:
     Changes = changes_of(PretrainingRun)
 
-# profiles is the name of the baseline without a network
-RunName = Annotated[
-    str, text("letters, digits, _ and -, but not profiles", "(?!profiles$)[A-Za-z0-9_-]+")
-]
+# what a run has in common with the run that it continues from: the shape of the network, and the
+# size of what it sees
+_KEPT = ("architecture", "patch_px", "spacing_um")
 
 
 class Pretraining(ConfigSection):
@@ -143,3 +154,31 @@ class Pretraining(ConfigSection):
         "without a network), each with the settings that it changes. A run with epochs: 0 "
         "keeps its random weights: a baseline. {} for a study that ends with points and pages."
     )
+
+    @model_validator(mode="after")
+    def _starts_fit(self) -> Self:
+        """Each run continues from a run of the same network, or from random weights."""
+        for name in self.runs:
+            chain = [name]
+            while (start := self._of_run(chain[-1], "start")) is not None:
+                where = f"pretraining.runs.{chain[-1]}.start is {start}"
+                if start not in self.runs:
+                    raise ValueError(f"{where}, which is not a run; give one of {[*self.runs]}")
+                if start in chain:
+                    raise ValueError(f"{where}, so the run continues from itself; give another")
+                if self._of_run(chain[-1], "epochs") == 0:
+                    raise ValueError(f"{where}, but its epochs are 0; give at least 1")
+                for key in _KEPT:
+                    own, other = (self._of_run(run, key) for run in (chain[-1], start))
+                    if own != other:
+                        raise ValueError(
+                            f"{where}, whose {key} is {other} and not {own}; give both the same "
+                            f"{key}, or start: null"
+                        )
+                chain.append(start)
+        return self
+
+    def _of_run(self, run: str, key: str) -> Any:
+        """A setting of a run: its own, or that of `common`."""
+        changes = self.runs[run]
+        return getattr(changes if key in changes.model_fields_set else self.common, key)
