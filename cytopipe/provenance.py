@@ -3,6 +3,9 @@
 A stage's `run` is decorated with `@recorded`. While it runs, the writers of `cytopipe.formats` put
 `entry()` into the files. Its arguments of type `files.Output` are not part of the record, so a
 rule, `python -m cytopipe STAGE` and a call from Python write the same bytes.
+
+The decorator also keeps the digests of the outputs, refuses inputs that differ from theirs, and
+fails if an input changes while the stage runs.
 """
 
 import functools
@@ -12,12 +15,14 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from cytopipe import arguments, threads
+from cytopipe import arguments, digests, threads, watching
+from cytopipe.files import InputError
 
 P = ParamSpec("P")
 
@@ -45,7 +50,7 @@ class _Job:
             for name, value in self.values.items()
             if name not in SPEED and value is not None and value != [] and value != {}
         }
-        inputs = {name: value for name, value in values.items() if _has_files(value)}
+        inputs = {name: value for name, value in values.items() if any(_paths(value))}
         params = values.pop("params", None)
         return {
             # imported by name, because imports go down only
@@ -59,6 +64,8 @@ class _Job:
         }
 
 
+# of several processes of a training, one writes
+_IS_FIRST = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 # the jobs that are running, the innermost last
 _running: list[_Job] = []
 
@@ -67,6 +74,11 @@ def recorded(run: Callable[P, None]) -> Callable[P, None]:
     """Record the provenance of a stage's `run` in the files that it writes.
 
     Every `run` has this decorator, so it also limits libraries to the threads of the job.
+
+    Raises
+    ------
+    InputError
+        If an input changed while the stage ran; its outputs are then deleted.
     """
     signature = inspect.signature(run)
     stage = run.__module__.split(".")[1]
@@ -76,16 +88,44 @@ def recorded(run: Callable[P, None]) -> Callable[P, None]:
     def recorded_run(*args: P.args, **kwargs: P.kwargs) -> None:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        outputs = arguments.outputs_of(run)
-        work = {name: v for name, v in bound.arguments.items() if name not in outputs}
+        names = arguments.outputs_of(run)
+        work = {name: v for name, v in bound.arguments.items() if name not in names}
+        outputs = list(_paths([v for name, v in bound.arguments.items() if name in names]))
         threads.use(bound.arguments.get("threads", 1))
+        before = {path: watching.state(path) for path in watching.read_by(work.values())}
         _running.append(_Job(stage, stage + part, work))
         try:
             run(*args, **kwargs)
+        except Exception as error:
+            _check_unchanged(before, outputs, error)
+            raise
         finally:
             _running.pop()
+        _check_unchanged(before, outputs)
+        if _IS_FIRST:
+            digests.write(outputs)
 
     return recorded_run
+
+
+def _check_unchanged(
+    before: Mapping[Path, watching.State], outputs: list[Path], error: Exception | None = None
+) -> None:
+    changed = [
+        path for path, state in before.items() if watching.has_changed(state, watching.state(path))
+    ]
+    if not changed:
+        return
+    for output in outputs:
+        if output.is_dir():
+            shutil.rmtree(output)
+        else:
+            output.unlink(missing_ok=True)
+    more = f" (and {len(changed) - 1} more)" * (len(changed) > 1)
+    raise InputError(
+        f"{changed[0]}{more}: changed while the job was reading it, so the result would mix both; "
+        "start again when no one writes it any more"
+    ) from error
 
 
 def entry() -> dict[str, str]:
@@ -119,12 +159,15 @@ def from_line(text: str) -> str | None:
     return after if separator and not before else None
 
 
-def _has_files(value: Any) -> bool:
+def _paths(value: Any) -> Iterator[Path]:
+    """The paths in a value of a job."""
     if isinstance(value, Mapping):
-        return any(map(_has_files, value.values()))
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return any(map(_has_files, value))
-    return isinstance(value, Path)
+        value = list(value.values())
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from _paths(item)
 
 
 def _plain(value: Any, is_scan: bool = False) -> Any:
@@ -152,13 +195,22 @@ def _rows(rows: list[Any]) -> dict[str, Any]:
 
 
 def _file(path: Path, is_scan: bool) -> dict[str, Any]:
-    """Path and digest of a file, or its size if it is a scan; a folder has only a path."""
+    """Path and digest of a file, or its size if it is a scan; the digest of a folder's listing.
+
+    Raises
+    ------
+    InputError
+        If the file is a result that differs from what its job wrote.
+    """
     record: dict[str, Any] = {"path": _in_study(path)}
-    if path.is_file() and is_scan:
+    if path.is_dir():
+        record["listing"] = digests.of_listing(path)
+    elif path.is_file() and is_scan:
         record["bytes"] = path.stat().st_size
     elif path.is_file():
-        with open(path, "rb") as content:
-            record["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
+        record["sha256"] = digests.of_file(path)
+        if digests.read(path).get(path, record["sha256"]) != record["sha256"]:
+            raise InputError(digests.differs(path))
     return record
 
 

@@ -356,7 +356,7 @@ def test_a_file_that_is_not_ours_says_so(study: Path, capsys) -> None:
     for name, message in {
         "scan.jpg": "has no provenance; cytopipe writes it into .gii",
         "sections.tsv": "was not made by a stage of cytopipe",
-        "broken.parquet": "not readable as .parquet",
+        "broken.parquet": "not a readable .parquet file",
         "broken.pt": "damaged or not a PyTorch file",
     }.items():
         Path(name).write_bytes(b"other")

@@ -1,6 +1,5 @@
-"""`python -m cytopipe provenance FILE`: show how a file was made."""
+"""`python -m cytopipe provenance`: show how a file was made, and whether files have changed."""
 
-import argparse
 import html
 import json
 import re
@@ -9,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cytopipe import provenance
-from cytopipe.files import InputError, require
+from cytopipe.commands.study_parser import study_parser
+from cytopipe.files import InputError, reading, require
 from cytopipe.provenance import KEY
 
-_SUFFIXES = (
+SUFFIXES = (
     *(".gii", ".h5", ".html", ".nii", ".npz", ".parquet", ".pt", ".safetensors", ".tif", ".tsv"),
     ".yaml",
 )
@@ -20,12 +20,27 @@ _COMMENT_CODE = 6  # of a NIfTI extension
 
 
 def run(arguments: list[str]) -> int:
-    """Print how a file was made: stage, versions, params and inputs, as recorded in the file."""
-    parser = argparse.ArgumentParser("cytopipe provenance", description=run.__doc__)
-    parser.add_argument("file", type=Path)
+    """Print how a file was made, or compare results with the digests that their jobs kept.
+
+    A record contains stage, versions, params and inputs. With --verify, every file that differs
+    from what its job wrote is named, and every input that changed after it was used. The exit
+    status is then 1.
+    """
+    parser = study_parser("provenance", run)
     parser.add_argument("--json", action="store_true", help="print the record as JSON")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare files with their digests; all by default"
+    )
+    parser.add_argument("names", nargs="*", metavar="FILE", help="with --verify also a brain")
     options = parser.parse_args(arguments)
-    path = require(options.file, "give the path of a file that cytopipe wrote")
+    if options.verify:
+        # it imports this module
+        from cytopipe.commands.verification import verify
+
+        return verify(options.study, options.names)
+    if len(options.names) != 1:
+        parser.error("name one file, or use --verify")
+    path = require(Path(options.names[0]), "give the path of a file that cytopipe wrote")
     holder = holder_of(path)
     if holder != path:
         print(f"{path}: read from {holder}, which the same job wrote", file=sys.stderr)
@@ -52,22 +67,29 @@ def read(path: Path) -> dict[str, Any]:
         If the file is missing, unreadable, or has none.
     """
     require(path, "run the stage that writes it")
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix not in _SUFFIXES:
-        raise InputError(
-            f"{path}: has no provenance; cytopipe writes it into {' '.join(_SUFFIXES)}"
-        )
-    try:
-        text = _text_in(path, suffix)
-        record = json.loads(text) if text else None
-    except Exception as error:  # each library has its own error types
-        raise InputError(f"{path}: not readable as {suffix} ({error})") from error
-    if not isinstance(record, dict):
+    record = find(path)
+    if record is None:
         raise InputError(
             f"{path}: has no provenance; it was not made by a stage of cytopipe, or by an early "
             "version: delete it and run the stage again"
         )
     return record
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that tells a format: `.nii` for `.nii.gz`."""
+    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+
+
+def find(path: Path) -> dict[str, Any] | None:
+    """The provenance of a file, or None; raises InputError if it cannot be read."""
+    suffix = suffix_of(path)
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path}: has no provenance; cytopipe writes it into {' '.join(SUFFIXES)}")
+    with reading(path, f"{suffix} file"):
+        text = _text_in(path, suffix)
+        record = json.loads(text) if text else None
+    return record if isinstance(record, dict) else None
 
 
 def described(record: dict[str, Any]) -> str:

@@ -72,14 +72,25 @@ def sealed(content: bytes) -> bytes:
     return content + _SEAL + hashlib.sha256(content).digest()
 
 
-def _can_crash(path: Path) -> bool:
-    """Whether a file is HDF5 without a digest; raises InputError if it has a wrong one."""
+def check_unchanged(path: Path) -> bool:
+    """Compare a file with the digest at its end; False if it has none, as those of other programs.
+
+    Raises
+    ------
+    InputError
+        If the file has changed since it was written.
+    """
     with reading(path, "file"):
         content = path.read_bytes()
     body, seal, digest = content[:-_SEAL_BYTES], *content[-_SEAL_BYTES:].partition(_SEAL)[1:]
     if seal and digest != hashlib.sha256(body).digest():
         raise InputError(f"{path}: has changed since it was written; make or copy it again")
-    return _HDF5 in content and not seal
+    return bool(seal)
+
+
+def _can_crash(path: Path) -> bool:
+    """Whether a file is HDF5 without a digest; raises InputError if it has a wrong one."""
+    return not check_unchanged(path) and _HDF5 in path.read_bytes()
 
 
 def matrix_of(itk: sitk.Transform) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ from cytopipe.formats.tables.brain_rows import SurfaceRow as SurfaceRow
 from cytopipe.formats.tables.brain_rows import TruthRow as TruthRow
 from cytopipe.formats.tables.parquet import Row as Row
 from cytopipe.formats.tables.parquet import RowType as RowType
+from cytopipe.formats.tables.parquet import check_unchanged as check_unchanged
 from cytopipe.formats.tables.parquet import columns as columns
 from cytopipe.formats.tables.parquet import conform as conform
 from cytopipe.formats.tables.parquet import frame_of as frame_of

@@ -130,7 +130,7 @@ def read(kind: type[Row], path: Path) -> pd.DataFrame:
     """
     require(path, "run the stage that writes it")
     with reading(path, f"{title(kind)} table", "delete it and rerun"):
-        _check_unchanged(path)
+        check_unchanged(path)
         # without threads: where memory is short, Arrow waits for ever for one that did not start
         file = pq.ParquetFile(path, page_checksum_verification=True)
         return conform(kind, file.read(use_threads=False).to_pandas(use_threads=False))
@@ -160,8 +160,14 @@ def _seal(content: mmap.mmap) -> tuple[int, bytes]:
     return start, digest.hexdigest().encode()
 
 
-def _check_unchanged(path: Path) -> None:
-    """Compare a file with the digest that it holds; tables of other programs have none."""
+def check_unchanged(path: Path) -> bool:
+    """Compare a file with the digest that it contains; False if another program wrote it without.
+
+    Raises
+    ------
+    InputError
+        If the file has changed since it was written.
+    """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start, digest = _seal(content)
         if content[start : start + len(digest)] != digest:
@@ -171,3 +177,4 @@ def _check_unchanged(path: Path) -> None:
                 f"start snakemake: its rule {rule} writes it again" if rule else "write it again"
             )
             raise InputError(f"{path}: has changed since it was written; delete it and {remedy}")
+    return bool(digest)
