@@ -51,15 +51,7 @@ onstart:
 
 
 rule all:
-    """The report, everything that it shows, and all scores in one table if there are networks.
-
-    Without a template, the points of all brains.
-    """
+    """What a person looks at or passes on: if deleted, it is made again."""
     default_target: True
     input:
-        (
-            "results/report/index.html"
-            if config["template"]["tissue"]
-            else chunks_of_brains("results/midline/{brain}/{chunk}.parquet")
-        ),
-        ["results/evaluation/scores.parquet"] if RUNS else [],
+        deliverables(),

@@ -1,11 +1,12 @@
 """A study of empty files, which can be planned but not run: its tables, its results, its plans."""
 
 import asyncio
+import io
 import os
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -75,15 +76,15 @@ def lay_down(path: Path) -> None:
 
 
 @contextmanager
-def planned(
-    study: Path, house: Path, ancient: Mapping[str, set[str]], selection: DAGSettings
+def started(
+    study: Path, house: Path, ancient: Mapping[str, set[str]], quiet: Quietness
 ) -> Iterator[Any]:
-    """Snakemake's workflow, planned in this process: a fresh one takes a second to start."""
+    """Snakemake's API of a workflow, in this process: a fresh one takes a second to start."""
     # the rules read each VERSION from the folder of the package
     package = patch.object(cytopipe, "__file__", str(house / "cytopipe" / "__init__.py"))
-    output = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
+    output = OutputSettings(quiet={quiet}, enable_file_logging=False)
     with package, SnakemakeApi(output) as api:
-        workflow = api.workflow(
+        yield api.workflow(
             ResourceSettings(cores=1),
             snakefile=house / "Snakefile",
             workdir=study,
@@ -91,6 +92,14 @@ def planned(
                 consider_ancient=ancient, runtime_source_cache_path=study / ".snakemake" / "sources"
             ),
         )
+
+
+@contextmanager
+def planned(
+    study: Path, house: Path, ancient: Mapping[str, set[str]], selection: DAGSettings
+) -> Iterator[Any]:
+    """Snakemake's workflow, planned."""
+    with started(study, house, ancient, Quietness.ALL) as workflow:
         with redirect_stdout(None):
             workflow.dag(selection).printrulegraph()  # plans, and has least to print
         workflow._workflow.dag.cleanup()  # removes what lies beyond --until
@@ -128,6 +137,15 @@ def dry_run(
         )
 
 
+def printed(study: Path) -> str:
+    """What `snakemake -n --rerun-incomplete` prints."""
+    text = io.StringIO()
+    api = started(study, ROOT, {}, Quietness.HOST)
+    with redirect_stdout(text), redirect_stderr(text), api as workflow:
+        workflow.dag(DAGSettings(force_incomplete=True)).execute_workflow(executor="dryrun")
+    return text.getvalue()
+
+
 def count_jobs(study: Path, house: Path = ROOT, **selection: Collection[str]) -> Counter[str]:
     """How many jobs of each rule `snakemake -n` lists; the arguments are those of `dry_run`."""
     return Counter(job.split()[0] for job in dry_run(study, house, **selection).listed)
@@ -146,8 +164,10 @@ def finish(study: Path, house: Path = ROOT) -> None:
         for level in workflow.dag.toposorted():
             for job in level:
                 for path in job.output:
-                    Path(path).parent.mkdir(parents=True, exist_ok=True)
-                    Path(path).touch()
+                    folder = Path(path) if path.is_directory else Path(path).parent
+                    folder.mkdir(parents=True, exist_ok=True)
+                    if not path.is_directory:
+                        Path(path).touch()
                     # one moment for all: nothing is newer than what was made of it
                     os.utime(path, (moment, moment))
                 asyncio.run(workflow.persistence.finished(job))

@@ -56,6 +56,7 @@ def write_brain_page(
         earlier=earlier,
         max_rotation_deg=60,
         numbers=root / "B01.tsv",
+        pictures=root / "B01",
         page=root / "B01.html",
         params=PARAMS,
     )

@@ -239,6 +239,15 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     ),
     # results
     "results/report/index.html is deleted": lambda study: study.remove("results/report/index.html"),
+    "results/report/B03/, the folder of a page, is deleted": lambda study: shutil.rmtree(
+        study.folder / "results/report/B03"
+    ),
+    "results/evaluation/areas/spatialnce/figures.html is deleted": lambda study: study.remove(
+        "results/evaluation/areas/spatialnce/figures.html"
+    ),
+    "results/pretraining/spatialnce/model/ is deleted": lambda study: shutil.rmtree(
+        study.folder / "results/pretraining/spatialnce/model"
+    ),
     "results/features/spatialnce/B03.npy is deleted": lambda study: study.remove(
         "results/features/spatialnce/B03.npy"
     ),

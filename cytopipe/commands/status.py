@@ -2,44 +2,33 @@
 
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cytopipe.commands.plan import Job, jobs_to_run
 from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError
 from cytopipe.formats import tables, truth_table
 from cytopipe.formats.text import read_table
 from cytopipe.study import config as study_config
 from cytopipe.study.corrections import COLUMNS
-from cytopipe.study.sections import (
-    Section,
-    chunk_of,
-    needs_pyramid,
-    read_brains,
-    read_sections,
-)
+from cytopipe.study.sections import Section, chunk_of, read_brains, read_sections
 
 DONE, RUNNING, WAITING, FAILED, OPEN = "done", "running", "waiting for a person", "failed", "to run"
+# in the order in which they run
+_STAGES = (
+    *("pyramids", "segmentation", "alignment", "reconstruction", "midsurface", "midline"),
+    *("coordinates", "patches", "pretraining", "features", "evaluation", "truth", "report"),
+)
 _SHOWN = 12
 # the last message of a process that failed (see logs.configure), after the time
 _END = re.compile(r"^\d\d:\d\d:\d\d (error: .*|stopped by an error)$", re.MULTILINE)
 _TISSUE = re.compile(r"tissue\.nii\.gz")
 _SURFACE = re.compile(r"hemi-[LR]_(mid|pial|white)(\.surf\.gii|\.obj)")
 _RULE_FAILED = re.compile(r"^Error in rule \w+:\n(?: +.*\n)*? +output: (.*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of one brain: its results, and the log of each."""
-
-    name: str
-    files: list[tuple[Path, Path]]
-
-    @property
-    def missing(self) -> list[tuple[Path, Path]]:
-        return [(file, log) for file, log in self.files if not file.exists()]
 
 
 @dataclass(frozen=True)
@@ -50,22 +39,34 @@ class Progress:
     stage: str = ""
     reason: str = ""
 
+    @property
+    def text(self) -> str:
+        return f"{self.state} at {self.stage}" if self.stage else self.state
+
 
 def run(arguments: list[str]) -> int:
     """Print whether each brain is done, running, waiting for a person, failed or to run, and why.
 
-    `snakemake -n` shows whether results are out of date.
+    To run is what `snakemake -n` lists, and nothing else.
     """
-    study: Path = study_parser("status", run).parse_args(arguments).study
+    parser = study_parser("status", run)
+    parser.add_argument("--profile", default="", help="the profile with which snakemake is run")
+    options = parser.parse_args(arguments)
+    study: Path = options.study
     if (study / "config" / "config.yaml").exists():
         config = study_config.read(study / "config" / "config.yaml")
         study_config.check(config, str(study / "config" / "config.yaml"))
         roles = read_brains(study / "config" / "brains.tsv")
         sections = read_sections(study / "config" / "sections.tsv", brains=list(roles))
+        jobs: defaultdict[str, list[Job]] = defaultdict(list)
+        for job in jobs_to_run(study, options.profile):
+            jobs[_brain_of(job, roles)].append(job)
         for brain, role in roles.items():
             own = [section for section in sections if section.brain == brain]
-            for line in lines_of(study, brain, role, own, config):
+            for line in lines_of(study, brain, role, own, config, jobs[brain]):
                 print(line)
+        for line in lines_of_rest(study, jobs[""]):
+            print(line)
     report = study / "results" / "report" / "index.html"
     truth = report.with_name("truth.tsv")
     if truth.exists():
@@ -75,63 +76,43 @@ def run(arguments: list[str]) -> int:
 
 
 def lines_of(
-    study: Path, brain: str, role: str, sections: list[Section], config: dict[str, Any]
+    study: Path,
+    brain: str,
+    role: str,
+    sections: list[Section],
+    config: dict[str, Any],
+    jobs: list[Job],
 ) -> list[str]:
     """The line of a brain, followed by indented notes."""
-    stages = stages_of(study, brain, sections, config)
-    progress = progress_of(study, brain, stages, config)
-    at = f" at {progress.stage}" if progress.stage else ""
-    notes = [progress.reason] if progress.reason else []
-    if progress.state != DONE:
-        counts = [
-            f"{stage.name} {len(stage.files) - len(stage.missing)}/{len(stage.files)}"
-            for stage in stages
-            if stage.files
-        ]
-        notes.append(f"files: {', '.join(counts)}")
+    progress = waiting_for_mask(study, brain, jobs, config) or progress_of(study, jobs)
+    span = config["study"]["chunk_span"]
+    chunks = list(dict.fromkeys(chunk_of(section.section, span) for section in sections))
+    notes = _reasons(progress, jobs)
     notes += supplied_files(study / "manual" / brain)
-    notes += section_notes(study, brain, stages)
+    notes += section_notes(study, brain, chunks)
     notes += surface_notes(study, brain)
     notes += open_checks(study, brain)
-    head = f"{brain} ({role}, {len(sections)} sections): {progress.state}{at}"
+    head = f"{brain} ({role}, {len(sections)} sections): {progress.text}"
     return [head, *(f"    {note}" for note in notes)]
 
 
-def stages_of(
-    study: Path, brain: str, sections: list[Section], config: dict[str, Any]
-) -> list[Stage]:
-    """The results of the workflow for one brain, in the order of the stages."""
-    results, logs = study / "results", study / "logs"
-    span = config["study"]["chunk_span"]
-    chunks = list(dict.fromkeys(chunk_of(section.section, span) for section in sections))
-    copied = [
-        f"{section.section:05d}"
-        for section in sections
-        if needs_pyramid(section.image, section.levels, section.background)
-    ]
+def lines_of_rest(study: Path, jobs: list[Job]) -> list[str]:
+    """The line of what is made from all brains: data sets, networks, scores and the report."""
+    progress = progress_of(study, jobs)
+    notes = (f"    {note}" for note in _reasons(progress, jobs))
+    return [f"networks, evaluation and report: {progress.text}", *notes]
 
-    def each(stage: str, names: list[str], end: str) -> list[tuple[Path, Path]]:
-        return [
-            (results / stage / brain / f"{name}{end}", logs / stage / brain / f"{name}.log")
-            for name in names
-        ]
 
-    def one(stage: str, name: str, log: str) -> tuple[Path, Path]:
-        return results / stage / brain / name, logs / stage / f"{log}.log"
+def _brain_of(job: Job, brains: Collection[str]) -> str:
+    """The brain whose scans, points or page a job makes; "" for features and what follows."""
+    brain = job.wildcards.get("brain", "")
+    return brain if brain in brains and job.stage != "features" else ""
 
-    pairs = [f"pairs-{chunk}" for chunk in chunks]
-    stack = [one("alignment", "stack.parquet", f"{brain}/stack")]
-    volume = one("reconstruction", "whole.nii.gz", f"{brain}-volume")
-    return [
-        Stage("pyramids", each("pyramids", copied, ".ome.tif")),
-        Stage("segmentation", each("segmentation", chunks, ".parquet")),
-        Stage("alignment", each("alignment", pairs, ".parquet") + stack),
-        Stage("reconstruction", [volume, one("reconstruction", "tissue.nii.gz", brain)]),
-        Stage("midsurface", [one("midsurface", "surfaces.parquet", brain)]),
-        Stage("midline", each("midline", chunks, ".parquet")),
-        Stage("coordinates", [one("coordinates", "points.parquet", brain)]),
-        Stage("report", [(results / "report" / f"{brain}.html", logs / "report" / f"{brain}.log")]),
-    ]
+
+def _reasons(progress: Progress, jobs: list[Job]) -> list[str]:
+    counts = Counter(job.rule for job in jobs)
+    listed = ", ".join(f"{count} {rule}" for rule, count in counts.items())
+    return [progress.reason] * bool(progress.reason) + [f"jobs: {listed}"] * bool(listed)
 
 
 def supplied_files(manual: Path) -> list[str]:
@@ -147,35 +128,47 @@ def supplied_files(manual: Path) -> list[str]:
     return notes
 
 
-def progress_of(study: Path, brain: str, stages: list[Stage], config: dict[str, Any]) -> Progress:
-    """The progress of a brain, from the first stage that is not done."""
-    stage = next((stage for stage in stages if stage.missing), None)
-    if stage is None:
-        return Progress(DONE)
+def waiting_for_mask(
+    study: Path, brain: str, jobs: list[Job], config: dict[str, Any]
+) -> Progress | None:
+    """WAITING if the next job of a brain needs a mask that a person has to draw; otherwise None."""
     whole = study / "results" / "reconstruction" / brain / "whole.nii.gz"
     manual = study / "manual" / brain
     required = config["study"]["missing_exclusion"] == "stop"
     drawn = any((manual / f"exclusion{end}").exists() for end in (".nii.gz", ".seg.nrrd"))
-    if stage.name == "reconstruction" and whole.exists() and required and not drawn:
-        proposed = study / "results" / "coordinates" / brain / "proposed-exclusion.nii.gz"
-        start = f", starting from {proposed}" if proposed.exists() else ""
-        return Progress(
-            WAITING,
-            stage.name,
-            f"{manual / 'exclusion.seg.nrrd'} (or .nii.gz) is missing; mark everything that is not "
-            f"cortex on {whole}{start}, or set study.missing_exclusion to go_on "
-            "(docs/new-brain.md)",
-        )
+    rules = [job.rule for job in jobs if job.is_ready]
+    if rules != ["reconstruction"] or not whole.exists() or not required or drawn:
+        return None
+    proposed = study / "results" / "coordinates" / brain / "proposed-exclusion.nii.gz"
+    start = f", starting from {proposed}" if proposed.exists() else ""
+    return Progress(
+        WAITING,
+        "reconstruction",
+        f"{manual / 'exclusion.seg.nrrd'} (or .nii.gz) is missing; mark everything that is not "
+        f"cortex on {whole}{start}, or set study.missing_exclusion to go_on (docs/new-brain.md)",
+    )
+
+
+def progress_of(study: Path, jobs: list[Job]) -> Progress:
+    """The progress, from the jobs that are to run."""
+    if not jobs:
+        return Progress(DONE)
+    ready = sorted(
+        [job for job in jobs if job.is_ready] or jobs, key=lambda job: _STAGES.index(job.stage)
+    )
     failed = failed_files(study)
-    for file, log in stage.missing:
-        error = error_in(log)
-        if error or file.relative_to(study).as_posix() in failed:
+    for job in ready:
+        error = error_in(study / job.log)
+        if error or failed.intersection(job.outputs):
             reason = error or "its process was killed, perhaps for lack of memory"
-            return Progress(FAILED, stage.name, f"{reason} (log: {log})")
-    started = [log for _, log in stage.missing if log.exists()]
-    if started and any((study / ".snakemake" / "locks").glob("*")):
-        return Progress(RUNNING, stage.name, f"{last_line(started[-1])} (log: {started[-1]})")
-    return Progress(OPEN, stage.name)
+            return Progress(FAILED, job.stage, f"{reason} (log: {study / job.log})")
+    locks = [lock.stat().st_mtime for lock in (study / ".snakemake" / "locks").glob("*")]
+    for job in ready:
+        log = study / job.log
+        # an earlier run may have left a log
+        if locks and log.exists() and log.stat().st_mtime >= min(locks):
+            return Progress(RUNNING, job.stage, f"{last_line(log)} (log: {log})")
+    return Progress(OPEN, ready[0].stage)
 
 
 def error_in(log: Path) -> str:
@@ -204,7 +197,7 @@ def failed_files(study: Path) -> set[str]:
     return {path for outputs in _RULE_FAILED.findall(text) for path in outputs.split(", ")}
 
 
-def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
+def section_notes(study: Path, brain: str, chunks: list[str]) -> list[str]:
     """Notes on sections that are not ok, and on proposals without an answer."""
     notes = []
     statuses: dict[int, str] = {}
@@ -212,7 +205,8 @@ def section_notes(study: Path, brain: str, stages: list[Stage]) -> list[str]:
     places: list[tables.StackRow] = []
     pairs: list[tables.PairRow] = []
     try:
-        for file, _ in next(stage for stage in stages if stage.name == "segmentation").files:
+        for chunk in chunks:
+            file = study / "results" / "segmentation" / brain / f"{chunk}.parquet"
             if file.exists():
                 rows = tables.read_rows(tables.SegmentationRow, file)
                 statuses |= {row.section: row.status for row in rows}

@@ -52,10 +52,11 @@ def run_brain(
     earlier: Path | None,
     max_rotation_deg: float,
     numbers: Output,
+    pictures: Output,
     page: Output,
     params: Report,
 ) -> None:
-    """Write the page of a brain, and beside it the folder of the same name, which it loads.
+    """Write the page of a brain, and the folder of pictures and data that it loads.
 
     Parameters
     ----------
@@ -76,7 +77,8 @@ def run_brain(
     earlier : `numbers` of an earlier run to compare with, or None.
     max_rotation_deg : of the alignment; used for the handedness that it did not choose.
     numbers : written: the numbers of each section, TSV.
-    page : written last; Snakemake knows the folder by it.
+    pictures : written: the folder beside the page with the name of the brain.
+    page : written last.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def run_brain(
         },
     )
     earlier_numbers = None if earlier is None else section_numbers.read(earlier)
-    with atomic_folder(page.parent / brain, replace=True) as folder:
+    with atomic_folder(pictures, replace=True) as folder:
         written = section_files.write_all(results, images, folder, params)
         summaries = list(logs.progress(written, len(sections), f"report {brain}"))
         bundle.write_viewer_data(results, params.surface_faces, folder)

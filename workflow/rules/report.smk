@@ -8,6 +8,28 @@ AUDITS = (
 )
 
 
+def deliverables():
+    """What the study ends with: pages, networks and scores; without a template, the points."""
+    if not config["template"]["tissue"]:
+        return chunks_of_brains("results/midline/{brain}/{chunk}.parquet")
+    pages = ["", ".html", ".tsv"]  # the folder, the page that loads it, and its numbers
+    model = ["README.md", "config.yaml", "weights.safetensors"]
+    tables = ["results/evaluation/scores.parquet"] if RUNS else []
+    return [
+        "results/report/index.html",
+        *([TRUTH] if TRUTH else []),
+        *expand("results/report/{brain}{page}", brain=BRAINS, page=pages),
+        *expand("results/pretraining/{run}/model/{name}", run=RUNS, name=model),
+        *every_task("scores.parquet"),
+        *every_task("figures.html"),
+        *expand(
+            "results/evaluation/areas/{run}/predictions.parquet",
+            run=runs_of_task("areas"),
+        ),
+        *tables,
+    ]
+
+
 use rule job as report_brain with:
     """Show the results of one brain, from its sections to its points in the template."""
     input:
@@ -38,7 +60,8 @@ use rule job as report_brain with:
         earlier=earlier_numbers_of_brain,
     output:
         numbers="results/report/{brain}.tsv",
-        # written last; it loads the files in results/report/{brain}/
+        pictures=directory("results/report/{brain}"),
+        # written last; it loads the pictures
         page="results/report/{brain}.html",
     log:
         "logs/report/{brain}.log",
@@ -59,8 +82,6 @@ use rule job as report_brain with:
 use rule job as report with:
     """Show the study: its brains, networks, scores and, for a phantom, the truth table."""
     input:
-        # not shown, but finished with the report
-        expand("results/pretraining/{run}/model/weights.safetensors", run=RUNS),
         pages=brains_of("results/report/{brain}.html"),
         stacks=brains_of("results/alignment/{brain}/stack.parquet"),
         surfaces=brains_of("results/midsurface/{brain}/surfaces.parquet"),
