@@ -179,6 +179,41 @@ def test_decisions_are_kept_until_they_are_written(
     assert browser.js("byId('decisions').hidden")
 
 
+def test_decisions_do_not_show_in_another_study(
+    browser: Browser, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    """The other study is elsewhere, or it is another one at the same address."""
+    home = tmp_path / "one"
+    shutil.copytree(pages["B01.html"].parent, home)
+    shutil.copytree(home, tmp_path / "two")
+    page, other = home / "B01.html", tmp_path / "two" / "B01.html"
+    for section in (1420, 1520):
+        open_section(browser, page, section)
+        browser.press("x")
+    assert set(decided(browser, tmp_path)) == {1420, 1520}
+    open_section(browser, other, 1420)
+    assert browser.js("byId('decisions').hidden")
+    browser.press("m")
+    assert decided(browser, tmp_path) == {1420: (True, False)}
+    # the scan of one section is another
+    text = page.read_text()
+    scan = browser.js("rowOf.get(1520).scan")
+    assert len(scan) == 16 and text.count(scan) == 1
+    page.write_text(text.replace(scan, scan[::-1]))
+    open_section(browser, page, 1520)
+    assert decided(browser, tmp_path) == {1420: (None, True)}
+    browser.press("m")
+    assert decided(browser, tmp_path) == {1420: (None, True), 1520: (True, False)}
+    page.write_text(text)
+    open_section(browser, page, 1420)
+    assert decided(browser, tmp_path) == {1420: (None, True), 1520: (None, True)}
+    browser.js("byId('forget').click()")
+    open_section(browser, page, 1420)
+    assert browser.js("byId('decisions').hidden")
+    open_section(browser, other, 1420)
+    assert set(decided(browser, tmp_path)) == {1420}
+
+
 def decided(browser: Browser, study: Path) -> dict[int, tuple[bool | None, bool]]:
     """The page's table of decisions, read by the workflow's own reader."""
     return {s.section: (s.mirrored, s.excluded) for s in corrected_sections(browser, study)}

@@ -22,7 +22,7 @@ from cytopipe.study.config import Report
 from cytopipe.study.results import BrainResults
 from cytopipe.study.sections import Section
 
-VERSION = 7
+VERSION = 8
 
 
 @provenance.recorded

@@ -1,5 +1,6 @@
 """What the page shows of each section: thumbnail, image at screen resolution, contours, points."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class SectionSummary:
 
     Attributes
     ----------
-    entry : number, status and picture for the contact sheet.
+    entry : number, status and picture for the contact sheet, and a digest of the scan's pixels.
     centroid_um : (2,) centre of the tissue, frame of the section as scanned; None without tissue.
     outline : the tissue; None without tissue.
     """
@@ -81,6 +82,7 @@ def write_all(
     scanned = {s.section: (s, path) for s, path in zip(brain.sections, scans, strict=True)}
     for number in sorted([*scanned, *missing(list(scanned))]):
         entry: dict[str, Any] = {"section": number, "mirrored": False, "picture": "", "note": ""}
+        entry["scan"] = ""
         if number not in scanned:
             entry |= {"mark": "bad", "status": "missing", "note": "not in sections.tsv"}
             yield SectionSummary(entry)
@@ -97,6 +99,8 @@ def write_all(
         except InputError:
             yield SectionSummary(entry | {"note": "not readable"})
             continue
+        # tells this section from that of the same number in another study
+        entry["scan"] = hashlib.sha256(image.tobytes()).hexdigest()[:16]
         width_um = place.width_um if place else np.nan
         if not np.isfinite(width_um):
             width_um = image.shape[1] * spacing_um - section.spacing_um

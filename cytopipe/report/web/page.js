@@ -230,13 +230,19 @@ function proposalOf(row) {
 
 // --- decisions of a person; the browser stores them until they are copied into the file
 
-const STORE = `cytopipe decisions ${page.brain}`;
-let decisions = {};
+// All pages opened from disks, and all that were ever served at one address, share this storage. The
+// address of the page and the pixels of the scan tell whether a decision belongs to this study.
+const STORE = `cytopipe decisions ${location.pathname}`;
+const keyOf = row => `${row.section} ${row.scan}`;
+let stored = {};
 try {
-  decisions = JSON.parse(localStorage.getItem(STORE)) || {};
+  stored = JSON.parse(localStorage.getItem(STORE)) || {};
 } catch {
   /* this browser stores nothing */
 }
+let decisions = Object.fromEntries(
+  rows.filter(row => keyOf(row) in stored).map(row => [row.section, stored[keyOf(row)]]),
+);
 
 // CHANGES maps columns to values; null withdraws a decision.
 function decide(section, changes) {
@@ -245,8 +251,15 @@ function decide(section, changes) {
   );
   if (Object.keys(row).length) decisions[section] = row;
   else delete decisions[section];
+  keepDecisions();
+}
+
+function keepDecisions() {
+  for (const row of rows)
+    if (row.section in decisions) stored[keyOf(row)] = decisions[row.section];
+    else delete stored[keyOf(row)];
   try {
-    localStorage.setItem(STORE, JSON.stringify(decisions));
+    localStorage.setItem(STORE, JSON.stringify(stored));
   } catch {
     /* this browser stores nothing */
   }
@@ -318,7 +331,7 @@ function start() {
   byId("curves").on("plotly_click", ({points}) => go({section: points[0].x}));
   byId("forget").onclick = () => {
     decisions = {};
-    decide(-1, {});
+    keepDecisions();
   };
   draw();
 }
