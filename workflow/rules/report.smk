@@ -1,33 +1,10 @@
 # What a person looks at: one page per brain, and one page for the study.
 
-TRUTH = "results/report/truth.tsv" if config["study"]["truth"] else []
 AUDITS = (
     brains_of("results/alignment/{brain}/audit.parquet")
     if config["study"]["audit"]
     else []
 )
-
-
-def deliverables():
-    """What the study ends with: pages, networks and scores; without a template, the points."""
-    if not config["template"]["tissue"]:
-        return chunks_of_brains("results/midline/{brain}/{chunk}.parquet")
-    pages = ["", ".html", ".tsv"]  # the folder, the page that loads it, and its numbers
-    model = ["README.md", "config.yaml", "weights.safetensors"]
-    tables = ["results/evaluation/scores.parquet"] if RUNS else []
-    return [
-        "results/report/index.html",
-        *([TRUTH] if TRUTH else []),
-        *expand("results/report/{brain}{page}", brain=BRAINS, page=pages),
-        *expand("results/pretraining/{run}/model/{name}", run=RUNS, name=model),
-        *every_task("scores.parquet"),
-        *every_task("figures.html"),
-        *expand(
-            "results/evaluation/areas/{run}/predictions.parquet",
-            run=runs_of_task("areas"),
-        ),
-        *tables,
-    ]
 
 
 use rule job as report_brain with:

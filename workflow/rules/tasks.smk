@@ -12,6 +12,7 @@ PARCELLATION_BRAIN = config["evaluation"]["parcellation"]["brain"] or BRAINS[0]
 PARCELLATION_SET = config["evaluation"]["parcellation"]["annotated"]
 # CytoNet Table 6: each brain whose images took part in pretraining may be the transfer brain
 TRANSFER_CHOICES = [b for b in BRAINS if ROLES[b] != "unseen"]
+TRUTH = "results/report/truth.tsv" if config["study"]["truth"] else []
 TRANSFORMERS = ("r50_vit", "small_vit")
 
 
@@ -185,3 +186,25 @@ def annotated_features(ending):
         return f"results/features/{w.run}/patches-{PARCELLATION_SET}{ending}"
 
     return of_run
+
+
+def deliverables():
+    """What the study ends with: pages, networks and scores; without a template, the points."""
+    if not config["template"]["tissue"]:
+        return chunks_of_brains("results/midline/{brain}/{chunk}.parquet")
+    pages = ["", ".html", ".tsv"]  # the folder, the page that loads it, and its numbers
+    model = ["README.md", "config.yaml", "weights.safetensors"]
+    tables = ["results/evaluation/scores.parquet"] if RUNS else []
+    return [
+        "results/report/index.html",
+        *([TRUTH] if TRUTH else []),
+        *expand("results/report/{brain}{page}", brain=BRAINS, page=pages),
+        *expand("results/pretraining/{run}/model/{name}", run=RUNS, name=model),
+        *every_task("scores.parquet"),
+        *every_task("figures.html"),
+        *expand(
+            "results/evaluation/areas/{run}/predictions.parquet",
+            run=runs_of_task("areas"),
+        ),
+        *tables,
+    ]
