@@ -206,5 +206,9 @@ def deliverables():
             "results/evaluation/areas/{run}/predictions.parquet",
             run=runs_of_task("areas"),
         ),
+        *expand(
+            "results/evaluation/finetuning/{run}/network.pt",
+            run=runs_of_task("finetuning"),
+        ),
         *tables,
     ]
