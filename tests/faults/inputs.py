@@ -90,6 +90,14 @@ def _judge(study: Path, finished: Path, job: Job, image: Path, status: int, log:
 
 def _same_values(one: Path, other: Path) -> bool:
     """Whether results hold the same; what they tell of their making has the image's size in it."""
+    if one.is_dir():
+        names = [
+            sorted(path.relative_to(each) for path in each.rglob("*")) for each in (one, other)
+        ]
+        files = [name for name in names[0] if (one / name).is_file()]
+        return names[0] == names[1] and all(
+            studies.digest(one / name) == studies.digest(other / name) for name in files
+        )
     if one.suffix == ".parquet":
         return pd.read_parquet(one).equals(pd.read_parquet(other))
     if one.suffix == ".tif":
@@ -118,8 +126,9 @@ def _truncated_meanwhile(finished: Path, study: Path, job: Job) -> Line:
     shutil.copy2(finished / name, image)
     started = runs.start(study, *job.outputs)
     process = started.wait_for_job()
-    # once imports are over and the first image is read
-    runs.until(lambda: (study / job.log).exists() or not runs.alive(process))
+    log = study / job.log
+    # once imports are over and the first images are read
+    runs.until(lambda: (log.exists() and log.read_text()) or not runs.alive(process))
     os.truncate(image, image.stat().st_size // 2)
     status = started.wait()
     outcome = _judge(study, finished, job, image, status, (study / job.log).read_text())

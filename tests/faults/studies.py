@@ -90,7 +90,10 @@ def without(study: Path, *jobs: Job) -> Path:
     """Delete what the jobs have written."""
     for job in jobs:
         for output in job.outputs:
-            (study / output).unlink()
+            if (study / output).is_dir():
+                shutil.rmtree(study / output)
+            else:
+                (study / output).unlink()
     return study
 
 
