@@ -198,11 +198,16 @@ def measured(
     for scan in sorted(brain_scans, key=lambda scan: scan.section):
         value = spacings.get(scan.path, (scan.spacing_um or usual, ""))[0]
         rows.append(ScanRow(scan, value, _thickness(scan, thickness_um), scans_read.get(scan.path)))
+    more = [str(path.name) for path, scan in scans_read.items() if scan.left_out]
     return rows, [
         ("spacing", f"{_counted(used)} um per pixel, from {_counted(sources)}"),
         ("thickness", _counted(Counter(row.thickness_um for row in rows)) + " um"),
         ("formats", _counted(Counter(scan.format for scan in scans_read.values()))),
         ("unreadable", "\n    ".join([f"{len(errors)}", *errors.values()])),
+        *(
+            [("images", f"the largest one of {len(more)} files is the scan: {some(more)}")]
+            * bool(more)
+        ),
     ]
 
 

@@ -15,9 +15,11 @@ _INCH_UM = 25_400.0
 LENGTH_UM = {
     **{f"{symbol}m": 10.0 ** (power + 6) for symbol, _, power in _PREFIXES},
     **{f"{name}meter": 10.0 ** (power + 6) for _, name, power in _PREFIXES},
+    **{f"{name}metre": 10.0 ** (power + 6) for _, name, power in _PREFIXES},
     "um": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0,
     "\u00c5": 1e-4, "\u212b": 1e-4, "angstrom": 1e-4,
-    "in": _INCH_UM, "inch": _INCH_UM, "thou": _INCH_UM / 1000, "li": _INCH_UM / 12,
+    "in": _INCH_UM, "inch": _INCH_UM, "thou": _INCH_UM / 1000, "mil": _INCH_UM / 1000,
+    "li": _INCH_UM / 12,
     "pt": _INCH_UM / 72, "ft": 12 * _INCH_UM, "foot": 12 * _INCH_UM,
     "yd": 36 * _INCH_UM, "yard": 36 * _INCH_UM, "mi": 63_360 * _INCH_UM, "mile": 63_360 * _INCH_UM,
     "ua": 149_597_870_700e6, "ly": 9_460_730_472_580_800e6,

@@ -70,6 +70,8 @@ def _examined(study: Path, section: Section) -> tuple[Scanned, list[Finding]]:
         f"{len(scan.levels)} levels to {coarsest_um:g} um, {scan.dtype}, "
         f"{'gray' if scan.channels == 1 else 'RGB'}, {codecs}, {scan.size_bytes / 1e6:.1f} MB"
     )
+    if scan.left_out:
+        text += f"; {scan.left_out} smaller images in the file are left out"
     findings = [Finding(OK, "scan", text, "", section.brain, section.section)]
     findings += _check_spacing(section, scan)
     if scan.black > _BLACK:

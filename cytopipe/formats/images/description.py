@@ -61,6 +61,7 @@ class ImageDescription:
     levels : level 0 (full resolution) first.
     axis_spacing_um : pixel size of level 0 along X and Y, where OME or OME-Zarr metadata state one
         in a known unit. Unlike resolution tags, these are meant to be true.
+    left_out : smaller images in the file, such as a label or an overview of the slide.
 
     Raises
     ------
@@ -76,6 +77,7 @@ class ImageDescription:
     white_is_zero: bool
     levels: tuple[LevelDescription, ...]
     axis_spacing_um: dict[str, float]
+    left_out: int
 
     def __post_init__(self) -> None:
         if self.dtype not in (np.uint8, np.uint16):

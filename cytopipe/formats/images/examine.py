@@ -16,7 +16,9 @@ from cytopipe.formats.images.reader import COPY_AGAIN
 
 # the coarsest level is decoded as a whole, as an overview, up to this size
 _OVERVIEW_PX = 2**22
-# a tile or strip larger than this is not decoded
+# of a larger level, this many windows of this edge along each axis
+_SAMPLES, _SAMPLE_PX = 8, 64
+# a tile or strip larger than this is not decoded, nor is a PNG or JPEG
 _SEGMENT_PX = 2**24
 _WINDOW_PX = 128  # edge of a window, in pixels of the coarser of the two levels compared
 _CELLS = 8  # two levels are compared by the means of this many parts along each axis
@@ -31,10 +33,11 @@ class Examination(ImageDescription):
     Attributes
     ----------
     size_bytes : size of the file or folder.
-    background : "bright" or "dark", by the coarsest level: what stands out from the frame around
-        it is darker or brighter. "" if nothing stands out, or if there is only one level.
-    black : share of the coarsest level that is exactly 0, where the background is bright: a border
-        that a program added, or a part that was lost at all levels.
+    background : "bright" or "dark", by an overview, the coarsest level or windows spread over the
+        only one: what stands out from the frame around it is darker or brighter. "" if nothing
+        stands out, or if there is no overview, because parts are too large to decode.
+    black : share of the overview that is exactly 0, where the background is bright: a border that a
+        program added, or a part that was lost at all levels.
     needs_copy : why its windows cannot be read in place, so that the pyramids stage has to make a
         copy ("" if they can). `levels` in sections.tsv is then "no", else "yes".
     """
@@ -49,7 +52,7 @@ def examine(path: Path) -> Examination:
     """Examine an image file without decoding more than a window of each level.
 
     Each window is compared with the same part of the next level. This finds a level that is all
-    zeros, shows another image or is out of place.
+    zeros, shows another image or is out of place. A PNG or JPEG is decoded if it is small.
 
     Raises
     ------
@@ -64,7 +67,7 @@ def examine(path: Path) -> Examination:
         pyramid = Pyramid(reader, 1.0)
         for level, region in reader.missing_segments(_MISSING_CHECKED):
             pyramid.confirm_empty(level, region)
-        overview = _overview(description, pyramid)
+        overview = _overview(description, pyramid, len(description.levels) - 1)
         _check_levels(description, pyramid, overview)
         background = "" if overview is None else _background(overview)
         return Examination(
@@ -100,13 +103,20 @@ def _reason_to_copy(description: ImageDescription) -> str:
     return ""
 
 
-def _overview(description: ImageDescription, pyramid: Pyramid) -> NDArray[Any] | None:
-    """The coarsest of several levels, unless it is large."""
-    last = description.levels[-1]
-    small = last.height * last.width <= _OVERVIEW_PX and math.prod(last.segment) <= _SEGMENT_PX
-    if len(description.levels) == 1 or not small:
+def _overview(description: ImageDescription, pyramid: Pyramid, number: int) -> NDArray[Any] | None:
+    """A level or, if it is large, windows spread over it; None if its segments are too large."""
+    level = description.levels[number]
+    if math.prod(level.segment) > _SEGMENT_PX:
         return None
-    return pyramid.read_level(len(description.levels) - 1)
+    if level.height * level.width <= _OVERVIEW_PX:
+        return pyramid.read_level(number)
+    height, width = (min(_SAMPLE_PX, length) for length in level.shape)
+    rows, columns = (
+        [round(room * step / (_SAMPLES - 1)) for step in range(_SAMPLES)]
+        for room in (level.height - height, level.width - width)
+    )
+    windows = [[pyramid.read_window(number, r, c, height, width) for c in columns] for r in rows]
+    return np.block(windows)
 
 
 def _background(overview: NDArray[Any]) -> str:
@@ -133,36 +143,17 @@ def _check_levels(
 
     Levels whose tiles or strips are too large to decode quickly are skipped.
     """
-    if description.decoded_whole:
-        return
     readable = [math.prod(level.segment) <= _SEGMENT_PX for level in description.levels]
     center = (0.5, 0.5) if overview is None else _busiest_part(overview)
     for number, both_readable in enumerate(map(all, pairwise(readable))):
         if both_readable:
             _compare_levels(pyramid, number, center)
     # where levels agree, they may have been lost together
-    if readable[0] and (overview is None or not overview.any()):
-        _check_not_zero(pyramid)
-
-
-def _check_not_zero(pyramid: Pyramid) -> None:
-    """Raise InputError if windows spread over the finest level are all zeros."""
-    level = pyramid.levels[0]
-    height, width = min(_WINDOW_PX, level.height), min(_WINDOW_PX, level.width)
-    windows = [
-        pyramid.read_window(
-            0,
-            int(down * (level.height - height)),
-            int(along * (level.width - width)),
-            height,
-            width,
-        )
-        for down, along in ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))
-    ]
-    if not any(window.any() for window in windows):
+    if overview is not None and not overview.any():
+        overview = _overview(description, pyramid, 0)
+    if overview is not None and not overview.any():
         raise InputError(
-            f"{pyramid.path}: five windows contain nothing but 0, so a copy or conversion "
-            f"failed{COPY_AGAIN}"
+            f"{pyramid.path}: contains nothing but 0, so a copy or conversion failed{COPY_AGAIN}"
         )
 
 

@@ -15,7 +15,7 @@ from cytopipe.formats.images.reader import (
     refuse_overstated,
     require_upright,
 )
-from cytopipe.formats.images.tiff import open_tiff
+from cytopipe.formats.images.tiff_pages import open_tiff
 
 _ZSTD_COMPRESSION = 32768  # 4 bytes for a block of 128 kB of one value
 

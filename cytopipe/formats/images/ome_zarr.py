@@ -22,7 +22,13 @@ from cytopipe.formats.images.description import (
     LevelDescription,
     pixel_size_um,
 )
-from cytopipe.formats.images.reader import COPY_AGAIN, Region, input_error_on_damage, spread
+from cytopipe.formats.images.reader import (
+    COPY_AGAIN,
+    Region,
+    choose_scan,
+    input_error_on_damage,
+    spread,
+)
 
 _VERSIONS = ("0.4", "0.5")
 # more files than a scan of 100 Gpx in chunks of 128 px has; a table of them takes 16 MB
@@ -45,17 +51,15 @@ class OmeZarrReader:
 
         self._path = self._folder = path
         with input_error_on_damage(f"{path}: not a readable OME-Zarr", COPY_AGAIN):
-            group = zarr.open_group(path, mode="r")
-            metadata = _ome_metadata(group)
-            if "multiscales" not in metadata and "bioformats2raw.layout" in metadata:
-                # the root that this converter writes holds images, the scan and smaller ones of
-                # the slide and its label
-                series = [name for name in sorted(group.group_keys()) if name.isdecimal()]
-                largest = max(series, key=lambda name: _pixel_count(group[name]))
-                self._folder, group = path / largest, group[largest]
-                metadata = _ome_metadata(group)
-        version, image = _multiscale(path, metadata, group.metadata.zarr_format)
-        with input_error_on_damage(f"{path}: its multiscales metadata are damaged", COPY_AGAIN):
+            root = zarr.open_group(path, mode="r")
+        damaged = f"{path}: its multiscales metadata are damaged"
+        with input_error_on_damage(damaged, COPY_AGAIN):
+            images = _images(path, root)
+            # a single image may lack its first level, which is reported below
+            counts = [math.prod(root[key].shape) for key in images] if len(images) > 1 else [1]
+            name, metadata, image = [*images.values()][choose_scan(path, counts)]
+            self._folder = path / name
+            version = _version(path, metadata, image, root.metadata.zarr_format)
             axes = [axis["name"].lower() for axis in image["axes"]]
             self._y, self._x = axes.index("y"), axes.index("x")
             self._names = [str(dataset["path"]) for dataset in image["datasets"]]
@@ -94,6 +98,7 @@ class OmeZarrReader:
                 for array, (scale, _) in zip(self._arrays, placements, strict=True)
             ),
             axis_spacing_um=axis_spacing_um,
+            left_out=len(images) - 1,
         )
 
     def close(self) -> None:
@@ -212,16 +217,31 @@ def _ome_metadata(group: Any) -> dict[str, Any]:
     return ome
 
 
-def _multiscale(
-    path: Path, metadata: dict[str, Any], zarr_format: int
-) -> tuple[str, dict[str, Any]]:
-    """Version, and metadata of the first multiscale image."""
-    if not metadata.get("multiscales"):
+def _images(path: Path, root: Any) -> dict[str, tuple[str, dict[str, Any], dict[str, Any]]]:
+    """By the path of its first level: folder of each image, OME metadata there, its multiscales.
+
+    The root that bioformats2raw writes holds folders of images: the scan, the slide, its label.
+    """
+    groups = {"": root}
+    metadata = _ome_metadata(root)
+    if "multiscales" not in metadata and "bioformats2raw.layout" in metadata:
+        groups = {name: root[name] for name in sorted(root.group_keys()) if name.isdecimal()}
+    images: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {}
+    for name, group in groups.items():
+        metadata = _ome_metadata(group)
+        for image in metadata.get("multiscales") or []:
+            # two may share the first level, reduced in two ways
+            first = str(image["datasets"][0]["path"])
+            images.setdefault(f"{name}/{first}".strip("/"), (name, metadata, image))
+    if not images:
         raise InputError(
             f"{path}: has no multiscales metadata, so it is not an OME-Zarr image; name the folder "
             "that has them"
         )
-    image = metadata["multiscales"][0]
+    return images
+
+
+def _version(path: Path, metadata: dict[str, Any], image: dict[str, Any], zarr_format: int) -> str:
     # a writer may leave out the version; the format of the arrays implies it
     implied = "0.4" if zarr_format == 2 else "0.5"
     version = str(metadata.get("version") or image.get("version") or implied)
@@ -229,13 +249,7 @@ def _multiscale(
         raise InputError(
             f"{path}: is OME-Zarr {version}; convert it to one of {', '.join(_VERSIONS)}"
         )
-    return version, image
-
-
-def _pixel_count(group: Any) -> int:
-    """Number of pixels of the first level of an image; 0 if the folder holds none."""
-    images = _ome_metadata(group).get("multiscales")
-    return math.prod(group[images[0]["datasets"][0]["path"]].shape) if images else 0
+    return version
 
 
 def _scale_and_shift(
@@ -297,7 +311,7 @@ def _check_colors(path: Path, metadata: dict[str, Any]) -> None:
     """Three channels are red, green and blue unless the file gives them other colors."""
     channels = (metadata.get("omero") or {}).get("channels") or []
     colors = [str((channel or {}).get("color") or "").upper()[-6:] for channel in channels]
-    if len(colors) == 3 and all(colors) and colors != _RGB:
+    if any(color not in ("", own) for color, own in zip(colors, _RGB, strict=False)):
         raise InputError(
             f"{path}: its three channels have the colors {', '.join(colors)}, not red, green and "
             "blue; export the stain's channel as a gray image"

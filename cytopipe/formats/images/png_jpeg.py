@@ -2,6 +2,7 @@
 
 import mmap
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ PNG_SUFFIXES, JPEG_SUFFIXES = (".png",), (".jpg", ".jpeg")
 _PNG_SAMPLES = (1, 0, 3, 1, 2, 0, 4)  # per pixel, by the kind of color in its header
 # in the compressed data of a JPEG: the next marker that does not belong to them
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# how a JPEG frame may begin: baseline, extended or progressive, its length, 8 bits
+_HUFFMAN_FRAME = re.compile(rb"[\xc0-\xc2]..\x08", re.DOTALL)
+# markers that may come before: tables, comments, data of programs
+_BEFORE_FRAME = (0x01, 0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE)
+_EXTRA_BYTES = re.compile(r"([0-9]+) extraneous bytes")
+# writers may pad to a multiple of 8 bytes; after a wrong bit, more are left over. Chosen
+_MOST_PADDING = 8
 
 
 class PngJpegReader:
@@ -55,6 +63,7 @@ class PngJpegReader:
             white_is_zero=False,
             levels=(LevelDescription(height, width, (height, width), name.lower(), None),),
             axis_spacing_um={},
+            left_out=0,
         )
         self._image: NDArray[Any] | None = None
 
@@ -83,7 +92,10 @@ class PngJpegReader:
         about, level = self.description, self.description.levels[0]
         decode = imagecodecs.png_decode if about.format == "PNG" else imagecodecs.jpeg_decode
         with input_error_on_damage(f"{about.path}: not readable", COPY_AGAIN):
-            image = np.asarray(decode(about.path.read_bytes()))
+            content = about.path.read_bytes()
+            if about.format == "JPEG":
+                check_jpeg(content)
+            image = np.asarray(decode(content))
             if image.ndim == 3:
                 image = on_white(image, about.channels)
                 image = image if about.channels == 3 else image[..., 0]
@@ -159,13 +171,44 @@ def _png_exif(content: mmap.mmap) -> bytes:
     raise ValueError("is truncated")
 
 
-def _check_jpeg_ends(content: mmap.mmap) -> None:
-    """Raise ValueError if the end of the image is missing; cameras write more behind it."""
+def check_jpeg(content: bytes, tables: bytes = b"") -> None:
+    """Raise ValueError if data are missing or cannot be decoded, for which libjpeg makes up pixels.
+
+    A JPEG has no checksum: a wrong bit that leads to other pixels alone is not noticed.
+
+    Parameters
+    ----------
+    tables : of a TIFF, which all its tiles share; a JPEG without an image.
+    """
+    import simplejpeg  # here: training reads TIFF pyramids, some of them without it
+
+    place = next((place for kind, place in _jpeg_markers(content) if kind not in _BEFORE_FRAME), 0)
+    if not _HUFFMAN_FRAME.match(content, place - 1):
+        return  # rare kinds, for some of which simplejpeg crashes
+    try:
+        # an eighth of the size: everything is unpacked, but little is computed
+        simplejpeg.decode_jpeg(
+            content[:2] + tables[2:-2] + content[2:], "GRAY",
+            min_height=1, min_width=1, min_factor=1, strict=True,
+        )  # fmt: skip
+    except ValueError as error:
+        extra = _EXTRA_BYTES.search(str(error))
+        is_damage = "remature end" in str(error) or "Corrupt" in str(error)
+        if is_damage and (extra is None or int(extra[1]) > _MOST_PADDING):
+            raise
+
+
+def _jpeg_markers(content: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
+    """Kind of each marker, and the place behind it; the data of an image are passed over."""
     place = 2
     while marker := _JPEG_MARKER.search(content, place):
         kind, place = marker[0][1], marker.end()
-        if kind == 0xD9:
-            return
-        if kind != 0x01:  # all others state their length
+        yield kind, place
+        if kind not in (0x01, 0xD9):  # all others state their length
             place += int.from_bytes(content[place : place + 2])
-    raise ValueError("is truncated")
+
+
+def _check_jpeg_ends(content: mmap.mmap) -> None:
+    """Raise ValueError if the end of the image is missing; cameras write more behind it."""
+    if not any(kind == 0xD9 for kind, _ in _jpeg_markers(content)):
+        raise ValueError("is truncated")

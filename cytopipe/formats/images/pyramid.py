@@ -182,8 +182,8 @@ class Pyramid:
 
         Writers leave out segments that have the fill value alone; a copy that was cut short lacks
         segments just the same. Another level tells: it must show the fill value there. If all of
-        them lack that part, only a fill value other than 0 speaks for a purpose, because 0 is what
-        files have that state none.
+        them lack that part, only white speaks for a purpose: an empty slide is white, and 0 is what
+        files have that state no fill value.
         """
         full, fill = self.levels[level], self._description.levels[level].fill
         message = (
@@ -211,7 +211,7 @@ class Pyramid:
             raise InputError(
                 f"{self.path}: holds none of the tiles or chunks that its metadata name{COPY_AGAIN}"
             )
-        if fill == 0:
+        if fill != np.iinfo(self.dtype).max:
             raise InputError(
                 f"{message}, and no other level tells whether they are empty{COPY_AGAIN}, or write "
                 "it with a coarser level, or with its empty parts"

@@ -1,7 +1,7 @@
 """What every reader of an image format offers, and how damaged files are reported."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ _ABOUT_THE_FILE = (
 # deflate ends at 1032 (zlib's documentation); progressive JPEG with colors halved both ways, one
 # bit for each block of 64 pixels, at 1024
 _MOST_COMPRESSION = 1032
+# of the pixels of the largest image; a level stored as an image of its own has at most a quarter
+_ALSO_A_SCAN = 0.5
 _Slices = tuple[slice, slice]
 
 
@@ -128,6 +130,24 @@ def require_upright(path: Path, orientation: object) -> None:
             f"{path}: its Orientation tag ({orientation}) asks to turn or mirror it, which some "
             "programs do and others do not; turn the pixels themselves and set the tag to 1"
         )
+
+
+def choose_scan(path: Path, pixel_counts: Sequence[int]) -> int:
+    """The number of the largest image of a file; labels and overviews of the slide are smaller.
+
+    Raises
+    ------
+    InputError
+        If a second one is nearly as large.
+    """
+    largest, *others = sorted(range(len(pixel_counts)), key=lambda n: -pixel_counts[n])
+    if others and pixel_counts[others[0]] > _ALSO_A_SCAN * pixel_counts[largest]:
+        raise InputError(
+            f"{path}: holds {len(pixel_counts)} images, of which numbers {largest} and {others[0]} "
+            f"have {pixel_counts[largest]} and {pixel_counts[others[0]]} pixels, so either may be "
+            "the scan; write the scan to a file of its own"
+        )
+    return largest
 
 
 def spread(indices: NDArray[Any], most: int) -> NDArray[Any]:
