@@ -22,7 +22,9 @@ from typing import Any
 
 from cytopipe import __version__, logs
 from cytopipe.arguments import MAPPINGS, SEQUENCES, UNIONS, convert
+from cytopipe.commands.study_parser import number, whole_number
 from cytopipe.files import InputError
+from cytopipe.formats.text import whole
 from cytopipe.study import config as study_config
 
 # modules of cytopipe.commands, in the order in which a lab needs them
@@ -201,7 +203,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any, meaning: 
     elif name in ("sections", "section"):
         parser.add_argument(flag, required=True, type=Path, help=f"sections.tsv: {about}")
     elif origin in SEQUENCES:
-        parser.add_argument(flag, nargs="*", default=[], type=inner[0], help=about)
+        parser.add_argument(flag, nargs="*", default=[], type=_type(inner[0]), help=about)
     elif origin in MAPPINGS:
         value = "KEY=VALUE,VALUE" if typing.get_origin(inner[1]) in SEQUENCES else "KEY=VALUE"
         parser.add_argument(flag, nargs="*", required=True, metavar=value, help=about)
@@ -209,9 +211,14 @@ def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any, meaning: 
         parser.add_argument(flag, required=True, choices=inner, help=about)
     elif origin in UNIONS:
         kinds = [kind for kind in inner if kind is not types.NoneType]
-        parser.add_argument(flag, type=kinds[0], default=None, help=about)
+        parser.add_argument(flag, type=_type(kinds[0]), default=None, help=about)
     else:
-        parser.add_argument(flag, required=True, type=hint, help=about)
+        parser.add_argument(flag, required=True, type=_type(hint), help=about)
+
+
+def _type(hint: Any) -> Any:
+    """What converts the text of an option."""
+    return {float: number, int: whole_number}.get(hint, hint)
 
 
 def _value(name: str, stage_name: str, options: dict[str, Any], hint: Any) -> Any:
@@ -260,7 +267,8 @@ def _select(table: Path, what: str) -> list[Any]:
 
     brain, _, numbers = what.partition(":")
     first, _, last = numbers.partition("-")
-    lowest, highest = int(first or 0), int(last or first or sys.maxsize)
+    lowest = whole(first or "0", "the first section of --select")
+    highest = whole(last or first, "the last section of --select") if first or last else sys.maxsize
     return [
         section
         for section in read_sections(table)

@@ -174,6 +174,8 @@ def test_many_markers_are_inverted(tmp_path: Path) -> None:
         ({"anchoring": [1, 2, 3]}, "nine numbers"),
         ({"anchoring": [*BY_HAND["RAS"][:8], float("nan")]}, "nine numbers"),
         ({"anchoring": [1, 2, 3, 1, 0, 0, 2, 0, 0]}, "spans no plane"),
+        ({"width": "5_00"}, r"slice 7: its width is '5_00'; give a number"),
+        ({"width": None}, r"its width is 'None'; give a number"),
         ({"width": -999, "markers": [[1, 2, 3, 4]]}, "-999 x 500 px, but markers need"),
         ({"markers": [[1, 2, 30, 30], [5, 6, 30, 30]]}, "two markers have the same position"),
         ({"markers": [[1, 2, float("nan"), 30]]}, "a marker contains NaN"),

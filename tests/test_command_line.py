@@ -26,6 +26,21 @@ def test_an_unknown_command_is_refused(capsys) -> None:
     assert "alignment-pairs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["0_5", "nan", "inf", "1,5", "٣"])
+def test_a_number_of_an_option_is_plain(value: str, capsys) -> None:
+    """Python would read 0_5 as 5."""
+    for words, option in (
+        (("add-brain", "B01", "--images", "."), "--spacing-um"),
+        (("add-brain", "B01", "--images", "."), "--thickness-um"),
+        (("template", "colin27"), "--min-probability"),
+        (("export", "--format", "gifti"), "--seed"),
+        (("alignment-pairs",), "--chunk-span"),
+    ):
+        with pytest.raises(SystemExit):
+            command_line.main([*words, option, value])
+        assert f"argument {option}: invalid" in capsys.readouterr().err
+
+
 def test_help_describes_every_command_and_stage_in_a_line(capsys) -> None:
     assert command_line.main(["--help"]) == 0
     said = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The config: read, merged with presets, and checked against the models, which explain it."""
 
 import copy
+import itertools
 import json
 import subprocess
 import sys
@@ -144,7 +145,17 @@ def test_a_wrong_value_is_named(path: str, value: Any, message: str) -> None:
         study_config.check(changed(path, value))
 
 
-@pytest.mark.parametrize("path", ["pretraining.runs.profiles", "patches.datasets.a b"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pretraining.runs.profiles",
+        "pretraining.runs.a-release",
+        "patches.datasets.a b",
+        "patches.datasets.layers",
+        "patches.datasets.geodesic",
+        "patches.datasets.a-transfer-b",
+    ],
+)
 def test_a_name_that_is_not_allowed_is_named(path: str) -> None:
     mapping, _, name = path.rpartition(".")
     with pytest.raises(InputError, match=rf"{mapping} has the name .{name}.* \(.*digits"):
@@ -194,6 +205,13 @@ def test_merge_goes_into_mappings_and_replaces_lists() -> None:
     assert base == {"a": {"x": 1, "y": [1, 2]}, "b": 1}
 
 
+# aliases of aliases: a billion values in a few lines
+BOMB = "a: &a [{}]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in itertools.pairwise("abcdefghijk")
+)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -212,7 +230,11 @@ def test_merge_goes_into_mappings_and_replaces_lists() -> None:
         ("a: 2020-13-45", "not a readable YAML file .month"),
         ("a: " + "9" * 5000, "not a readable YAML file"),
         ("? [a]\n: 1", "not readable as YAML|not a readable YAML file"),
-        ("a: " + "[" * 5000, "not a readable YAML file|not readable as YAML"),
+        ("a: " + "[" * 500_000, "more than 50 levels"),
+        ("".join(" " * depth + "a:\n" for depth in range(60)), "more than 50 levels"),
+        ("a: [" + "1, " * 500_000 + "1]", "more than 1000000 characters"),
+        (BOMB, "more than 1000000 characters and values"),
+        (BOMB.replace("[", "{<<: [").replace("]", "]}"), "more than 1000000 characters and values"),
     ],
 )
 def test_a_file_that_is_not_a_config_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -220,6 +242,16 @@ def test_a_file_that_is_not_a_config_is_refused(text: str, message: str, tmp_pat
     path.write_text(text)
     with pytest.raises(InputError, match=rf"config\.yaml: (.|\n)*{message}"):
         study_config.read(path)
+
+
+def test_aliases_within_reason_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: &a {x: 1, y: [1, 2]}\nb: {<<: *a, x: 2}\nc: *a\n")
+    assert study_config.read(tmp_path / "a.yaml")["b"] == {"x": 2, "y": [1, 2]}
+
+
+def test_a_text_that_is_not_a_number_is_not_to_be_unquoted() -> None:
+    with pytest.raises(InputError, match=r"voxel_mm is 'nan'; give a number above 0 .*10 \("):
+        study_config.check(changed("reconstruction.voxel_mm", "nan"))
 
 
 @pytest.mark.parametrize("path", ["pretraining.runs.run\n", "patches.datasets.a\n"])
@@ -237,7 +269,15 @@ def test_brains_have_sections_and_names_that_can_be_folders() -> None:
         with pytest.raises(InputError, match=r"brains\.tsv: brain .*; use only letters"):
             check_brains([section], {name: "seen"})
     # what the workflow makes for the template, the study, and beside a brain's own files
-    for name in ("template", "index", "Index", "B01-proposal", "B01-projected"):
+    for name in (
+        "template",
+        "index",
+        "Index",
+        "truth",
+        "patches-areas",
+        "B01-proposal",
+        "B01-projected",
+    ):
         with pytest.raises(InputError, match=f"brain '{name}'; .* give another name"):
             check_brains([section], {name: "seen"})
 

@@ -42,12 +42,14 @@ def test_an_export_has_a_readme_and_the_same_bytes_each_time(
 
 
 def test_a_spreadsheet_runs_no_cell(tmp_path: Path) -> None:
-    names = ["=1+1", "+V1", "-V1", "@SUM(A1)", "V1", "4-a", ""]
-    frame = pd.DataFrame({"area": names, "x_mm": [-1.5] * 7, "n": range(-3, 4)})
+    names = ["=1+1", "+V1", "-V1", "@SUM(A1)", "V1", "4-a", "", "\t=1", "\uff1d1", "\n=1"]
+    frame = pd.DataFrame({"area": names, "x_mm": [-1.5] * 10, "n": range(-3, 7)})
     csv.write_table(frame, tmp_path / "a.csv", ",", na="")
     read = pd.read_csv(tmp_path / "a.csv", keep_default_na=False)
-    assert read["area"].tolist() == ["'=1+1", "'+V1", "'-V1", "'@SUM(A1)", "V1", "4-a", ""]
-    assert (read["x_mm"] == -1.5).all() and read["n"].tolist() == list(range(-3, 4))
+    assert read["area"].tolist() == [
+        "'=1+1", "'+V1", "'-V1", "'@SUM(A1)", "V1", "4-a", "", "'\t=1", "'\uff1d1", "'\n=1",
+    ]  # fmt: skip
+    assert (read["x_mm"] == -1.5).all() and read["n"].tolist() == list(range(-3, 7))
     assert frame["area"].tolist() == names
 
 

@@ -298,6 +298,51 @@ def test_a_field_in_another_unit_is_refused(tmp_path: Path) -> None:
         transforms.read(path, "a", "b", "points")
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("a.mha", "TransformMatrix", "DistanceUnits = um\nTransformMatrix", "its unit is um"),
+        ("a.mha", "TransformMatrix", "HeaderSize = 4\nTransformMatrix", "a header of its own"),
+        ("a.nrrd", "space origin", "measurement frame: (-1,0,0) (0,-1,0) (0,0,1)\nspace origin",
+         "its vectors are in a frame of their own"),
+        ("a.nrrd", "left-posterior-superior", "right-anterior-superior", "save the field in left-"),
+    ],
+)  # fmt: skip
+def test_a_field_that_itk_would_take_for_another_is_refused(
+    tmp_path: Path, name: str, old: str, new: str, message: str
+) -> None:
+    path = field(tmp_path / name)
+    content = path.read_bytes()
+    assert old.encode() in content
+    path.write_bytes(content.replace(old.encode(), new.encode(), 1))
+    with pytest.raises(InputError, match=message):
+        transforms.read(path, "a", "b", "points")
+
+
+def test_a_field_of_positions_is_refused(tmp_path: Path) -> None:
+    """SPM writes where each voxel goes, not by how much it moves."""
+    positions = np.zeros((9, 9, 9, 1, 3), np.float32)
+    image = nib.Nifti1Image(positions, np.diag([-1.0, -1, 1, 1]))
+    image.header.set_intent("vector", name="Mapping")
+    nib.save(image, tmp_path / "y_a.nii")
+    with pytest.raises(InputError, match="holds positions, as SPM writes them"):
+        transforms.read(tmp_path / "y_a.nii", "a", "b", "points")
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.mha", "a.nrrd"])
+def test_displacements_larger_than_a_brain_are_refused(tmp_path: Path, name: str) -> None:
+    """In micrometres, or in another order of bytes."""
+    for most in (900.0, 1100.0):
+        vectors = np.full((5, 5, 5, 3), np.nan)
+        vectors[2, 2, 2] = 0, 0, -most
+        sitk.WriteImage(sitk.GetImageFromArray(vectors, isVector=True), str(tmp_path / name))
+        if most < 1000:
+            transforms.read(tmp_path / name, "a", "b", "points")
+        else:
+            with pytest.raises(InputError, match="displacements of more than 1000 mm; write"):
+                transforms.read(tmp_path / name, "a", "b", "points")
+
+
 # GIfTI
 
 CORNERS = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9.0]])

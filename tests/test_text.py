@@ -1,5 +1,6 @@
 """Tables and JSON as people and their programs write them: read rightly, or refused by name."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,14 @@ def test_numbers_are_plain() -> None:
     assert [flag(text, "x") for text in ("", "YES", "0")] == [None, True, False]
     with pytest.raises(InputError, match="use yes or no"):
         flag("y", "x")
+
+
+def test_what_is_not_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tsv")
+    (tmp_path / "b.tsv").mkdir()
+    for name in ("a.tsv", "b.tsv"):
+        with pytest.raises(InputError, match=rf"{name}: is not a file"):
+            read_table(tmp_path / name, ("section",))
 
 
 def test_json(tmp_path: Path) -> None:

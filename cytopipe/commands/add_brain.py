@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from cytopipe.commands.study_parser import some, study_parser
+from cytopipe.commands.study_parser import number, some, study_parser
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import units
 from cytopipe.formats.images import Examination, examine
@@ -67,8 +67,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--images", type=Path, help="the folder of the scans")
     source.add_argument("--bids", type=Path, help="a BIDS data set, or the folder of a subject")
     parser.add_argument("--role", choices=ROLES, default="unseen", help="unseen by default")
-    parser.add_argument("--spacing-um", type=float, help="pixel size; by default from the files")
-    parser.add_argument("--thickness-um", type=float, help="of a section; by default from a table")
+    parser.add_argument("--spacing-um", type=number, help="pixel size; by default from the files")
+    parser.add_argument("--thickness-um", type=number, help="of a section; by default from a table")
     parser.add_argument(
         "--pattern", help="of the names, as B21_{section}_*.tif; by default from their differences"
     )

@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 
 from cytopipe import export, open_study
-from cytopipe.commands.study_parser import study_parser
+from cytopipe.commands.study_parser import number, study_parser, whole_number
 from cytopipe.files import InputError, atomic_folder
 
 
@@ -18,12 +18,16 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--run", help="gifti: the run whose features and predicted areas to show on the surfaces"
     )
-    parser.add_argument("--components", type=int, default=3, help="gifti: of the features; 3")
-    parser.add_argument("--clusters", type=int, default=12, help="gifti: of the features; 12")
-    parser.add_argument("--seed", type=int, default=1, help="gifti: of the clusters; 1")
+    parser.add_argument(
+        "--components", type=whole_number, default=3, help="gifti: of the features; 3"
+    )
+    parser.add_argument(
+        "--clusters", type=whole_number, default=12, help="gifti: of the features; 12"
+    )
+    parser.add_argument("--seed", type=whole_number, default=1, help="gifti: of the clusters; 1")
     parser.add_argument(
         "--reach-mm",
-        type=float,
+        type=number,
         help="gifti, nifti, bids: largest distance from a point to a vertex or voxel that gets its "
         "value; half the distance of sections plus 2 mm by default",
     )

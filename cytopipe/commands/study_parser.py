@@ -1,10 +1,11 @@
-"""What the commands on a study share: the option `--study`, its config, short lists."""
+"""What the commands share: the option `--study`, its config, numbers, short lists."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 from cytopipe.files import InputError
+from cytopipe.formats.text import finite, whole
 
 
 def study_parser(
@@ -18,6 +19,16 @@ def study_parser(
     )
     parser.add_argument("--study", type=Path, default=Path(), help="study folder; here by default")
     return parser
+
+
+def number(text: str) -> float:
+    """A number of the command line, as the type of an option; `0_5` and `nan` are refused."""
+    return finite(text, "it")
+
+
+def whole_number(text: str) -> int:
+    """A whole number from 0 of the command line, as the type of an option."""
+    return whole(text, "it")
 
 
 def config_of(study: Path) -> Path:

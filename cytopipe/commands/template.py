@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from skimage.filters import threshold_multiotsu
 
-from cytopipe.commands.study_parser import study_parser
+from cytopipe.commands.study_parser import number, study_parser
 from cytopipe.files import InputError, atomic_write, reading, require
 from cytopipe.formats import volumes
 from cytopipe.formats.atlas import Atlas
@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--probabilities", type=Path, help="instead: 4D volume, one map per area")
     parser.add_argument("--names", type=Path, nargs="+", help="their names: .tsv, .csv or .xml")
     parser.add_argument(
-        "--min-probability", type=float, default=0.25, help="of an area in --probabilities; 0.25"
+        "--min-probability", type=number, default=0.25, help="of an area in --probabilities; 0.25"
     )
     options = parser.parse_args(arguments)
     folder = options.study / "template"

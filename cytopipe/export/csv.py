@@ -41,11 +41,11 @@ def columns_of(kind: type[Row]) -> dict[str, Any]:
 def write_table(frame: pd.DataFrame, path: Path, separator: str, na: str) -> None:
     """Write a table as text; floats read back to the same bits.
 
-    A spreadsheet runs a cell as a formula that begins with =, +, - or @. Such a text gets an
-    apostrophe in front.
+    A spreadsheet runs a cell as a formula that begins with =, +, - or @, in full width too, or with
+    a tab or line break (OWASP, CSV injection). Such a text gets an apostrophe in front.
     """
     texts = frame.select_dtypes(include=["str", "object"]).columns
-    harmless = frame[texts].replace(r"^(?=[=+\-@])", "'", regex=True)
+    harmless = frame[texts].replace(r"^(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])", "'", regex=True)
     with atomic_write(path) as beside:
         frame.assign(**harmless).to_csv(
             beside, sep=separator, index=False, na_rep=na, lineterminator="\n"

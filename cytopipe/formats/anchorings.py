@@ -256,7 +256,10 @@ def check_image(anchoring: Anchoring, columns: float, rows: float, where: str) -
 
 def _anchoring(row: dict[str, Any], numbers: Any, where: str) -> Anchoring:
     values = _numbers(numbers)
-    width, height = (float(row.get(name, np.nan)) for name in ("width", "height"))
+    width, height = (
+        finite(str(row[name]), f"{where}: its {name}") if name in row else np.nan
+        for name in ("width", "height")
+    )
     if values.shape != (9,) or not np.isfinite(values).all():
         raise InputError(f"{where}: its anchoring is {numbers}; nine numbers are needed")
     # DeepSlice writes -999 for an unknown size; without markers no size is needed

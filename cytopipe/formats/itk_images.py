@@ -20,6 +20,7 @@ _SPACES = (
     "right-anterior-superior", "ras", "left-anterior-superior", "las",
     "left-posterior-superior", "lps",
 )  # fmt: skip
+_LPS = ("left-posterior-superior", "lps")
 _MM = {"", "mm", "millimeter", "millimeters", "millimetre", "millimetres"}
 # bytes of a number, by what the name of its type contains: uint8_t, MET_UCHAR; the first one counts
 _TYPES = {
@@ -30,8 +31,12 @@ _HEADER_BYTES, _BLOCK_BYTES = 1 << 20, 1 << 16
 _NRRD_END, _META_END = re.compile(rb"\r?\n\r?\n"), re.compile(rb"ElementDataFile *= *[^\n]*\n")
 
 
-def check_image(path: Path) -> None:
+def check_image(path: Path, is_field: bool = False) -> None:
     """Check that an image is complete and undamaged and says where it lies, before ITK reads it.
+
+    Parameters
+    ----------
+    is_field : the image holds displacements, whose frame must be that of the space.
 
     Raises
     ------
@@ -42,13 +47,13 @@ def check_image(path: Path) -> None:
     """
     require(path, "check the path in the config")
     if path.name.endswith((".nii", ".nii.gz")):
-        if nifti.check_whole(path).unit_mm != 1:
+        if nifti.check_whole(path, is_field).unit_mm != 1:
             raise InputError(f"{path}: its header counts in another unit; export it again in mm")
         return
     with reading(path, "image"):
         if path.suffix == ".nrrd":
             fields, start = _header(path, _NRRD_END)
-            _check_space(path, fields)
+            _check_space(path, fields, is_field)
             count = math.prod(int(n) for n in fields["sizes"].split())
             _check_data(path, start, count, fields["type"], fields["encoding"])
         elif path.suffix in (".mha", ".mhd"):
@@ -57,6 +62,12 @@ def check_image(path: Path) -> None:
             is_packed = fields.get("compresseddata", "").lower() == "true"
             encoding = "gzip" if is_packed else "raw"
             count = math.prod(map(int, sizes))
+            unit = fields.get("distanceunits", "").lower()
+            if unit not in _MM | {"?"}:
+                raise InputError(f"{path}: its unit is {unit}; save it in mm")
+            # ITK would skip part of the data
+            if fields.get("headersize", "0") not in ("0", "-1"):
+                raise InputError(f"{path}: has a header of its own in the data; save it again")
             data = path
             if (file := fields["elementdatafile"]).upper() != "LOCAL":
                 data, start = path.parent / file, 0
@@ -85,7 +96,7 @@ def _header(path: Path, end: re.Pattern[bytes]) -> tuple[dict[str, str], int]:
     return fields, match.end()
 
 
-def _check_space(path: Path, fields: dict[str, str]) -> None:
+def _check_space(path: Path, fields: dict[str, str], is_field: bool) -> None:
     space = fields.get("space", "unknown").lower()
     if space not in _SPACES or not {"spacedirections", "spaceorigin"} <= set(fields):
         raise InputError(
@@ -95,6 +106,12 @@ def _check_space(path: Path, fields: dict[str, str]) -> None:
     units = set(re.findall(r'"([^"]*)"', fields.get("spaceunits", "")))
     if not units <= _MM:
         raise InputError(f"{path}: its unit is {', '.join(sorted(units))}; save it in mm")
+    # ITK converts the grid to LPS, but not the vectors, and passes over their frame
+    if is_field and (space not in _LPS or "measurementframe" in fields):
+        raise InputError(
+            f"{path}: its vectors are in a frame of their own, or in {space}; save the field in "
+            "left-posterior-superior without a measurement frame"
+        )
     if "datafile" in fields:
         raise InputError(f"{path}: its data lie in another file; save it as one file")
 

@@ -22,6 +22,8 @@ from cytopipe.files import InputError, reading
 from cytopipe.formats.itk_images import check_image
 from cytopipe.numerics.geometry import Floats
 
+# between two human brains, fixed or shrunken; chosen, as a wrong unit gives 1000 times as much
+FARTHEST_MM = 1000.0
 _IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 _SEAL = b"\nsha256 of the above: "
 _SEAL_BYTES = len(_SEAL) + hashlib.sha256().digest_size
@@ -41,7 +43,7 @@ def read_parts(path: Path) -> list[sitk.Transform]:
         If the file is damaged or truncated, or contains another transform or infinite numbers.
     """
     if path.name.endswith(_IMAGES):
-        check_image(path)
+        check_image(path, is_field=True)
         with reading(path, "displacement field"):
             field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
             parts = [sitk.DisplacementFieldTransform(field)]
@@ -54,15 +56,16 @@ def read_parts(path: Path) -> list[sitk.Transform]:
         if not _is_known(part):
             raise _unknown(path, part.GetName(), part.GetDimension())
         if isinstance(part, sitk.DisplacementFieldTransform):
-            # NaN is allowed, where the transform is unknown
             numbers = sitk.GetArrayViewFromImage(part.GetDisplacementField())
-            valid = bool(not np.isinf(numbers).any() and not np.isnan(numbers).all())
+            # where the transform is unknown there is NaN, which is not larger than anything
+            valid = not (np.abs(numbers) > FARTHEST_MM).any() and not np.isnan(numbers).all()
         else:
             matrix, shift = matrix_of(part)
             valid = bool(np.isfinite([*matrix.ravel(), *shift]).all() and np.linalg.det(matrix))
         if not valid:
             raise InputError(
-                f"{path}: holds infinite or undefined numbers; write the transform again"
+                f"{path}: holds undefined numbers, or displacements of more than {FARTHEST_MM:g} "
+                "mm; write the transform again, in mm"
             )
     return parts
 

@@ -84,16 +84,25 @@ def read_array(
         return data, grid
 
 
-def check_whole(path: Path) -> Grid:
-    """Check, for readers that do not, that a file is complete and undamaged; raises as `read_grid`.
+def check_whole(path: Path, is_field: bool = False) -> Grid:
+    """Check, for readers that do not, that a file is complete and undamaged.
+
+    Parameters
+    ----------
+    is_field : the file holds displacements.
 
     Raises
     ------
     InputError
-        As `read_array`.
+        As `read_array`; and if a field holds positions, as SPM's do (`y_*.nii`).
     """
     with _opened(path, "check the path in the config") as (image, rest):
         grid = _grid(path, image)
+        if is_field and image.header["intent_name"].item() == b"Mapping":
+            raise InputError(
+                f"{path}: holds positions, as SPM writes them, not displacements; subtract the "
+                "position of each voxel, or export the field for ITK"
+            )
         rest()
         return grid
 

@@ -40,6 +40,8 @@ def read_text(path: Path, remedy: str) -> str:
         If the file is missing, has another encoding, or holds control characters.
     """
     require(path, remedy)
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file; {remedy}")
     with reading(path, "text file"):
         content = path.read_bytes()
     try:

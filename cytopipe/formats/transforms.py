@@ -25,7 +25,7 @@ from cytopipe.numerics.geometry import Floats, check_follows
 
 Moves = Literal["points", "image"]
 # between two human brains, fixed or shrunken; chosen, as a wrong unit gives 1000 or 0.001
-_STRETCH, _FARTHEST_MM = (0.3, 3.0), 1000.0
+_STRETCH = (0.3, 3.0)
 # largest number of fixed-point steps that invert a displacement field, and the error at which they
 # stop; chosen, not measured
 _INVERSION_STEPS, _INVERSION_MM = 60, 0.005
@@ -199,7 +199,7 @@ def read_matrix(path: Path) -> Floats:
             f"{path}: stretches by {stretches[-1]:.3g} to {stretches[0]:.3g}, more than two brains "
             "differ; it must map mm to mm, not voxels or micrometres"
         )
-    if shift_mm > _FARTHEST_MM:
+    if shift_mm > itk_transforms.FARTHEST_MM:
         raise InputError(
             f"{path}: moves by {shift_mm:.4g} mm; give its last column in mm, not in micrometres"
         )

@@ -68,8 +68,8 @@ def write_contours(contours: Sequence[Contour], path: Path) -> None:
 def read_contours(path: Path, shape: tuple[int, int]) -> list[Contour]:
     """Read the contours of one section.
 
-    The name of an area is properties.classification.name or, without it, properties.name. Rings may
-    cross themselves.
+    The name of an area is properties.classification.name or, without a class, properties.name.
+    Rings may cross themselves.
 
     Parameters
     ----------
@@ -96,7 +96,13 @@ def read_contours(path: Path, shape: tuple[int, int]) -> list[Contour]:
 
 def _name(feature: Any, where: str) -> str:
     properties = _mapping(feature, "properties")
-    name = _mapping(properties, "classification").get("name") or properties.get("name")
+    name = properties.get("name")
+    # the name of the object counts only if it has no class
+    if properties.get("classification"):
+        of_class = _mapping(properties, "classification")
+        name = of_class.get("name")
+        if isinstance(parts := of_class.get("names"), list):  # of a derived class
+            name = ": ".join(map(str, parts))
     if not isinstance(name, str) or not name.strip():
         raise InputError(
             f"{where} has no name: properties.classification is not an object with a name; give it "
@@ -121,7 +127,9 @@ def _polygons(feature: dict[str, Any], where: str, shape: tuple[int, int]) -> It
             f"{where} is a {kind}; only Polygon and MultiPolygon outline an area: remove it"
         )
     polygons = [coordinates] if kind == "Polygon" else coordinates
-    if not isinstance(polygons, list) or not all(p and isinstance(p, list) for p in polygons):
+    if not isinstance(polygons, list) or not all(
+        polygon and isinstance(polygon, list) for polygon in polygons or [None]
+    ):
         raise InputError(f"{where}: its coordinates hold no ring; remove it, or export again")
     for polygon in polygons:
         yield tuple(_ring(ring, where, shape) for ring in polygon)

@@ -18,10 +18,11 @@ OPTIONAL = ("mirrored", "excluded", "levels", "background", "notes")
 BRAIN_COLUMNS = ("brain", "role"), ("hemispheres", "cuts", "notes")
 BACKGROUNDS = ("bright", "dark")
 
-# names of brains that would be mistaken for the template, or for the page of the study; and endings
-# of files that the rules make beside those of a brain
-_TAKEN = ("template", "index")
-_ENDINGS = ("-proposal", "-volume", "-true-exclusion", "-projected")
+# what the rules name themselves: the template, the page of the study and its truth table, features
+# of data sets, files beside those of a brain
+_TAKEN = re.compile(
+    "template|index|truth|patches-.*|.*-(proposal|volume|true-exclusion|projected)", re.IGNORECASE
+)
 
 # value of `onto`: the transform of the section ends in the stack frame
 STACK = "stack"
@@ -199,11 +200,9 @@ def check_name(brain: str, where: str = "") -> None:
         raise InputError(
             f"{where}brain {brain!r}; use only letters, digits, _ and -, and do not begin with -"
         )
-    taken = brain.lower() if brain.lower() in _TAKEN else ""
-    if taken or brain.endswith(_ENDINGS):
-        file = taken or next(ending for ending in _ENDINGS if brain.endswith(ending))
+    if _TAKEN.fullmatch(brain):
         raise InputError(
-            f"{where}brain {brain!r}; the workflow gives files of its own the name {file}: give "
+            f"{where}brain {brain!r}; the workflow uses this name for files of its own: give "
             "another name"
         )
 

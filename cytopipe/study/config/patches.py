@@ -10,10 +10,10 @@ from cytopipe.study.config.base import (
     Count,
     FilePath,
     Moves,
-    Name,
     Role,
     Unique,
     field,
+    text,
 )
 
 
@@ -93,11 +93,22 @@ class GeodesicTable(ConfigSection):
     )
 
 
+# layers and geodesic are files of the workflow; a cross-validation makes names with -transfer-
+DataSetName = Annotated[
+    str,
+    text(
+        "letters, digits, _ and -, but neither layers nor geodesic nor -transfer- in it",
+        "(?!layers$|geodesic$|.*-transfer-)[A-Za-z0-9_-]+",
+    ),
+]
+
+
 class PatchSets(ConfigSection):
     """The data sets, by name; each has all keys."""
 
-    datasets: Annotated[dict[Name, DataSet], Field(min_length=1)] = field(
-        "The data sets by name: letters, digits, _ and -."
+    datasets: Annotated[dict[DataSetName, DataSet], Field(min_length=1)] = field(
+        "The data sets by name: letters, digits, _ and -, but neither layers nor geodesic nor "
+        "-transfer- in it."
     )
     layers: LayerSplit
     geodesic: GeodesicTable

@@ -44,9 +44,13 @@ class Augmentation(ConfigSection):
     delta: Range = field("The range of the strength of the sharpening.", source=_PAPER)
 
 
-# profiles is the name of the baseline without a network
+# profiles is the name of the baseline without a network, and the release of a run has its own log
 RunName = Annotated[
-    str, text("letters, digits, _ and -, but not profiles", "(?!profiles$)[A-Za-z0-9_-]+")
+    str,
+    text(
+        "letters, digits, _ and -, but neither profiles nor -release at the end",
+        "(?!profiles$|.*-release$)[A-Za-z0-9_-]+",
+    ),
 ]
 
 
@@ -151,8 +155,9 @@ class Pretraining(ConfigSection):
     common: PretrainingRun
     runs: dict[RunName, Changes] = field(
         "The runs by name (letters, digits, _ and -, but not profiles, which is the baseline "
-        "without a network), each with the settings that it changes. A run with epochs: 0 "
-        "keeps its random weights: a baseline. {} for a study that ends with points and pages."
+        "without a network, and without -release at the end), each with the settings that it "
+        "changes. A run with epochs: 0 keeps its random weights: a baseline. {} for a study that "
+        "ends with points and pages."
     )
 
     @model_validator(mode="after")

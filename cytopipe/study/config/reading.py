@@ -1,5 +1,6 @@
 """The config's files: read, merged with a preset, and checked against the models."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,10 @@ DEFAULTS = shipped("config/config.yaml")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 # YAML 1.1 reads 0400 as octal, 1:30 to base 60, 1_0 as 10; .nan is not a value for a setting
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*|[0-9]*\.[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?")
+
+
+# bounds of a config, which has some 30,000 characters and five levels
+_MOST_VALUES, _DEEPEST = 1_000_000, 50
 
 
 # the parser in C, where PyYAML has it
@@ -52,6 +57,31 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return super().construct_scalar(node)
 
 
+def _check_size(text: str) -> None:
+    """Raise ValueError for a text that takes the memory, the time or the stack of its reader.
+
+    A few aliases of aliases make billions of values, and a line of brackets as many calls.
+    """
+    sizes: dict[str, int] = {}  # values under each anchor
+    unfinished: list[tuple[str | None, int]] = []  # anchor, and values before it
+    count = len(text)
+    for event in yaml.parse(text, Loader=_Loader) if count <= _MOST_VALUES else ():
+        count += sizes.get(str(event.anchor), 0) if isinstance(event, yaml.AliasEvent) else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            unfinished.append((event.anchor, count))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = unfinished.pop()
+            if anchor is not None:
+                sizes[anchor] = count - before
+        if count > _MOST_VALUES or len(unfinished) > _DEEPEST:
+            break
+    if count > _MOST_VALUES or unfinished:
+        raise ValueError(
+            f"more than {_MOST_VALUES} characters and values, or more than {_DEEPEST} levels; a "
+            "config is much smaller"
+        )
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
@@ -64,6 +94,7 @@ def read(path: Path) -> dict[str, Any]:
     text = read_text(path, f"a study needs it; start from a copy of {DEFAULTS}")
     with reading(path, "YAML file", "correct the line"):
         try:
+            _check_size(text)
             content = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError as error:
             raise InputError(f"{path}: not readable as YAML ({error}); correct the line") from error
@@ -141,13 +172,14 @@ def _message(
     meaning = f" ({text})" if (text := schema.get("description")) else ""
     if kind == "extra_forbidden":
         known = ", ".join(schema["properties"])
-        return f"{where}.{key} is unknown (its value: {problem['input']!r}); allowed keys: {known}"
+        written = f"{problem['input']!r:.200}"
+        return f"{where}.{key} is unknown (its value: {written}); allowed keys: {known}"
     if kind == "missing":
         about = schema["properties"][key].get("description", f"copy it from {DEFAULTS}")
         return f"{where}.{key} is missing; add it ({about})"
     if steps and steps[-1] == "[key]":
         return f"{where} has the name {problem['input']!r}, which is not allowed{meaning}"
-    return f"{where} is {value!r}; give {allowed_values(schema)}{_of_yaml(value)}{meaning}"
+    return f"{where} is {value!r:.200}; give {allowed_values(schema)}{_of_yaml(value)}{meaning}"
 
 
 def _of_yaml(value: Any) -> str:
@@ -159,6 +191,8 @@ def _of_yaml(value: Any) -> str:
     try:
         number = float(value)
     except ValueError:
+        return ""
+    if not math.isfinite(number):
         return ""
     if "e" in value.lower():
         return f". YAML reads {value} as text: write {number!r} or 1.0e-3, with a point and a sign"
