@@ -26,6 +26,15 @@ class InputError(ValueError):
     """An error that a person can correct; the message names the file, the value and the remedy."""
 
 
+def rerun_of(path: Path) -> str:
+    """How a damaged result is made again, by its place under results/; "" for another file."""
+    folders = path.parts[:-1]
+    if "results" not in folders[:-1]:
+        return ""
+    stage = folders[folders.index("results") + 1]
+    return f"delete it and run snakemake again: the stage {stage} writes it"
+
+
 @contextmanager
 def reading(path: Path, kind: str, remedy: str = "save or copy it again") -> Iterator[None]:
     """Turn whatever a library raises about a damaged file into an InputError with the remedy.
@@ -33,6 +42,7 @@ def reading(path: Path, kind: str, remedy: str = "save or copy it again") -> Ite
     Parameters
     ----------
     kind : what the file should be, for the message: "NIfTI file".
+    remedy : for a file of a person; results have that of `rerun_of`.
     """
     try:
         yield
@@ -42,6 +52,7 @@ def reading(path: Path, kind: str, remedy: str = "save or copy it again") -> Ite
         raise InputError(f"{path}: too large for the memory; use a larger machine") from error
     except Exception as error:  # each library has its own error types
         lines = str(error).strip().splitlines() or [type(error).__name__]
+        remedy = rerun_of(path) or remedy
         raise InputError(f"{path}: not a readable {kind} ({lines[-1]}); {remedy}") from error
 
 

@@ -12,7 +12,7 @@ from image_files import chunk_files, gray_of, refused, two_levels, write_ome_zar
 from PIL import Image
 
 from cytopipe.files import InputError
-from cytopipe.formats.images import examine
+from cytopipe.formats.images import examine, write_pyramid
 from cytopipe.formats.images.png_jpeg import check_jpeg
 
 # grains, so that JPEG data have some length
@@ -122,6 +122,15 @@ def test_a_list_of_pages_that_leads_back_is_refused(tmp_path, pages):
             refused(path, "its list of pages leads back, or out of the file")
         else:
             examine(path)
+
+
+def test_a_tiff_that_has_lost_a_tag_is_refused(tmp_path):
+    """tifffile leaves out the tag, and with it the pixel size."""
+    write_pyramid(scene(), tmp_path / "a.ome.tif", 20.0, 40.0, tile=32)
+    content = (tmp_path / "a.ome.tif").read_bytes()
+    assert content.rindex(b"</OME>") > len(content) - 400
+    (tmp_path / "a.ome.tif").write_bytes(content[:-300])
+    refused(tmp_path / "a.ome.tif", "is truncated: a tag lies behind its end")
 
 
 @pytest.mark.parametrize("ome", [False, True])

@@ -1,5 +1,8 @@
 """Labels and masks that people draw are read as stored, or refused by name."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -27,6 +30,41 @@ def test_the_values_are_those_stored(tmp_path):
     for name in ("a.tif", "b.tif", "c.png", "d.png"):
         assert np.array_equal(read_drawn(tmp_path / name), labels()), name
         assert np.array_equal(read_manual(tmp_path / name, labels().shape), labels()), name
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_labels_of_a_few_bits_are_not_spread(tmp_path, depth):
+    """Pillow makes 17 of a 1 in four bits, because the gray value is the same."""
+    values = labels() & (2**depth - 1)
+    columns = -(-values.shape[1] * depth // 8) * 8 // depth
+    padded = np.pad(values, ((0, 0), (0, columns - values.shape[1])))
+    bits = np.unpackbits(padded[..., None], axis=-1)[..., -depth:]
+    rows = np.packbits(bits.reshape(len(values), -1), axis=-1)
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", values.shape[1], len(values), depth, 0, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data
+        content += struct.pack(">I", zlib.crc32(name + data))
+    (tmp_path / "a.png").write_bytes(content)
+    assert np.array_equal(read_drawn(tmp_path / "a.png"), values)
+
+
+def test_labels_that_jpeg_has_changed_are_refused(tmp_path):
+    Image.fromarray(labels()).save(tmp_path / "a.jpg")
+    tifffile.imwrite(tmp_path / "a.tif", labels(), compression="jpeg")
+    for name in ("a.jpg", "a.tif"):
+        with pytest.raises(InputError, match=rf"{name}: JPEG has changed its labels; save it as"):
+            read_drawn(tmp_path / name)
+        assert read_drawn(tmp_path / name, is_photograph=True).shape == labels().shape
+
+
+def test_several_label_images_in_one_file_are_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
+        tif.write(labels(), metadata=None)
+        tif.write(labels()[:50], metadata=None)
+    with pytest.raises(InputError, match=r"a\.tif: has 2 planes; save one"):
+        read_drawn(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

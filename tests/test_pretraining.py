@@ -168,5 +168,5 @@ def test_no_step_waits_for_the_device(loss: str, optimiser: str) -> None:
 
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"torn")
-    with pytest.raises(InputError, match=r"damaged .* delete it and run again"):
+    with pytest.raises(InputError, match=r"not a readable .* delete it and run again"):
         checkpoints.load(tmp_path / "checkpoint.pt")

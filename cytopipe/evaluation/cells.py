@@ -125,7 +125,7 @@ def embed_patches(patches: pd.DataFrame, weights: Path) -> NDArray[np.float32]:
                 f"{path}: pixels of {spacing_um:g} um, {trained['spacing_um']:g} um are needed; "
                 "annotate finer patches of layers"
             )
-        image = annotations.read_gray(Path(path))
+        image = annotations.read_gray(Path(path), is_photograph=True)
         windows.append(fit_to_square(image, factor, trained["patch_px"]))
     batches = (windows[start : start + _BATCH] for start in range(0, len(windows), _BATCH))
     return np.concatenate([encoder.embed(np.stack(batch))[0] for batch in batches])

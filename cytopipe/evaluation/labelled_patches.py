@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import tables
+from cytopipe.formats.arrays import read_features
 from cytopipe.logs import info
 
 TESTS = ("seen", "transfer", "unseen")
@@ -96,8 +97,8 @@ def features_of(
     pending = np.arange(len(points))
     features: NDArray[np.float32] | None = None
     for array_path, rows_path in zip(arrays, rows, strict=True):
-        array = np.load(array_path, mmap_mode="r")
         listed = pd.Index(tables.read(tables.FeatureRow, rows_path).point_id)
+        array = read_features(array_path, len(listed))
         # a point drawn repeatedly has several rows, all alike
         first = np.flatnonzero(~listed.duplicated())
         at = listed[first].get_indexer(points[pending])

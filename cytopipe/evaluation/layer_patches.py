@@ -95,7 +95,8 @@ def read_patches(
                 f"{image}: {extent_px} px of {spacing_um:g} um do not fit into a square of "
                 f"{patch_px}; raise evaluation.layers.patch_px in config/config.yaml"
             )
-        images[index] = fit_to_square(annotations.read_gray(Path(image)), factor, patch_px)
+        gray = annotations.read_gray(Path(image), is_photograph=True)
+        images[index] = fit_to_square(gray, factor, patch_px)
         layers = annotations.read_gray(Path(mask))
         labels[index] = cell_labels(layers, factor, patch_px, rows, columns)
     return images, labels

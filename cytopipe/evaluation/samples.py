@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cytopipe import provenance
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
+from cytopipe.formats.arrays import read_features
 
 Score = tuple[str, int, str, float]  # split, fold, metric, value
 
@@ -60,7 +61,7 @@ def read_samples(
         if most is not None and len(usable) > most:
             drawn = np.random.default_rng(seed).choice(len(usable), most, replace=False)
             usable = usable[np.sort(drawn)]
-        values = np.asarray(np.load(features[brain], mmap_mode="r")[usable], np.float32)
+        values = np.asarray(read_features(features[brain], len(table))[usable], np.float32)
         finite = np.isfinite(values).all(1)
         frames.append(table.iloc[usable[finite]])
         arrays.append(values[finite])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cytopipe import provenance
-from cytopipe.files import InputError, atomic_write, require
+from cytopipe.files import InputError, atomic_write, reading, require
 from cytopipe.learning import networks
 
 
@@ -51,9 +51,31 @@ def load(path: Path) -> dict[str, Any]:
         If the file is missing or damaged.
     """
     require(path, "run the pretraining")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: damaged or not a PyTorch file; delete it and run again")
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    with reading(path, "PyTorch file", "delete it and run again"):
+        with zipfile.ZipFile(path) as archive:
+            # torch passes over the checksums
+            if damaged := archive.testzip():
+                raise ValueError(f"the checksum of {damaged} is wrong")
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+    return content
+
+
+def load_trained(path: Path) -> dict[str, Any]:
+    """Read trained weights: `params`, `version`, `plan`, `classes` and `weights`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or written by an earlier version.
+    """
+    content = load(path)
+    if missing := {"params", "version", "plan", "weights", "classes"} - content.keys():
+        raise InputError(
+            f"{path}: lacks {', '.join(sorted(missing))}; it was written by an earlier version of "
+            "cytopipe, train the network again"
+        )
     return content
 
 
@@ -65,7 +87,7 @@ def load_encoder(path: Path) -> tuple[networks.Encoder, dict[str, Any]]:
     InputError
         If the file is missing, damaged, or written by an incompatible version.
     """
-    content = load(path)
+    content = load_trained(path)
     params: dict[str, Any] = content["params"]
     return encoder_of(content["plan"], content["weights"], path), params
 

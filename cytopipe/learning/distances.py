@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError, reading, require
 
 CHUNK = 4096  # patches at a time when nearest nodes are looked up, which bounds the memory
 
@@ -101,15 +101,14 @@ def read_geodesic(
         If the file is missing, its arrays do not fit together, or it has no nodes in a hemisphere.
     """
     require(path, "run the stage that writes it, or choose another distance for this run")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            nodes_mm = np.asarray(arrays["nodes_mm"], np.float32)
-            hemisphere = np.asarray(arrays["hemisphere"])
-            table_mm = np.asarray(arrays["distances_mm"], np.float32)
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path}: not a table of geodesic distances ({error}); delete it and rerun"
-        ) from error
+    with (
+        reading(path, "table of geodesic distances", "delete it and rerun"),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        nodes_mm = np.asarray(arrays["nodes_mm"], np.float32)
+        hemisphere = np.asarray(arrays["hemisphere"])
+        table_mm = np.asarray(arrays["distances_mm"], np.float32)
     count = len(nodes_mm)
     shapes = (nodes_mm.shape, hemisphere.shape, table_mm.shape)
     if shapes != ((count, 3), (count,), (count, count)):

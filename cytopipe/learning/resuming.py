@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from cytopipe.files import InputError
+from cytopipe.files import InputError, reading
 from cytopipe.learning import checkpoints, distributed, networks
 from cytopipe.learning.distributed import World
 from cytopipe.logs import info
@@ -94,10 +94,11 @@ class Checkpoint:
         messages = []
         if self.path.exists():
             content = checkpoints.load(self.path)
-            if content["identity"] == self.identity:
-                encoder.load_state_dict(content["weights"])
-                optimiser.load_state_dict(content["optimiser"])
-                state = State(**content["state"])
+            if content.get("identity") == self.identity:
+                with reading(self.path, "checkpoint", "delete it and run again"):
+                    encoder.load_state_dict(content["weights"])
+                    optimiser.load_state_dict(content["optimiser"])
+                    state = State(**content["state"])
                 state.loss_sum = state.loss_sum.to(self.world.device)
                 messages.append(
                     f"continues at epoch {state.epoch}, step {state.step} ({self.path})"

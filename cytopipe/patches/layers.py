@@ -83,7 +83,8 @@ def _checked(row: dict[str, str], table: Path, where: str) -> tables.LayerPatchR
             raise InputError(f"{where}: {name} is empty; fill it in")
     spacing_um = positive(row["spacing_um"], f"{where}: spacing_um")
     image_path, mask_path = table.parent / row["image"], table.parent / row["mask"]
-    image, mask = annotations.read_gray(image_path), annotations.read_gray(mask_path)
+    image = annotations.read_gray(image_path, is_photograph=True)
+    mask = annotations.read_gray(mask_path)
     if image.shape != mask.shape:
         raise InputError(
             f"{where}: {mask_path} has {mask.shape[1]} x {mask.shape[0]} pixels, {image_path} "

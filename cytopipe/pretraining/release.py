@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from cytopipe import provenance
-from cytopipe.files import InputError, Output
+from cytopipe.files import Output
 from cytopipe.formats import tables
 from cytopipe.learning import checkpoints
 from cytopipe.learning.models import CONFIG, Model, save_model
@@ -43,13 +43,7 @@ def run_release(
     InputError
         If a file is missing or damaged.
     """
-    content = checkpoints.load(trained)
-    missing = {"params", "version", "plan", "weights", "classes"} - content.keys()
-    if missing:
-        raise InputError(
-            f"{trained}: lacks {', '.join(sorted(missing))}; it was written by an earlier version "
-            "of cytopipe, train the network again"
-        )
+    content = checkpoints.load_trained(trained)
     params = content["params"]
     model = Model(
         checkpoints.encoder_of(content["plan"], content["weights"], trained),

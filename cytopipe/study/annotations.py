@@ -214,15 +214,19 @@ def read_area_labels(
     return labels
 
 
-def read_gray(path: Path) -> NDArray[np.uint8]:
+def read_gray(path: Path, is_photograph: bool = False) -> NDArray[np.uint8]:
     """Read a patch or its mask, (rows, columns): an 8-bit TIFF or PNG of one channel.
+
+    Parameters
+    ----------
+    is_photograph : as in `read_drawn`.
 
     Raises
     ------
     InputError
         If the file is missing, unreadable, or another kind of image.
     """
-    image = read_drawn(path)
+    image = read_drawn(path, is_photograph)
     if image.ndim != 2 or image.dtype != np.uint8:
         raise InputError(
             f"{path}: shape {image.shape} of {image.dtype}; convert it to one channel of 8 bits"

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytopipe.files import InputError, reading
+from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, transforms, volumes
+from cytopipe.formats.arrays import read_features
 from cytopipe.formats.atlas import HEMISPHERES, read_names
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.transforms import PointTransform
@@ -222,16 +223,13 @@ class BrainResults:
         InputError
             If there are none, or if they belong to other points than `points`.
         """
-        path = self._file("features", run=run)
-        with reading(path, "array of features", "delete it and run snakemake --until features"):
-            array = np.load(path, mmap_mode="r")
-        path = self._file("feature_rows", run=run)
+        array, path = (self._file(name, run=run) for name in ("features", "feature_rows"))
         if list(tables.read(tables.FeatureRow, path)["point_id"]) != list(self.points["point_id"]):
             raise InputError(
                 f"{path}: belongs to other points than {self.files['points']}; "
                 "run snakemake --until features"
             )
-        return np.asarray(array)
+        return read_features(array, len(self.points))
 
     def predictions(self, run: str) -> pd.DataFrame | None:
         """The areas that a run predicts (PredictionRow), one row per point; None without them."""

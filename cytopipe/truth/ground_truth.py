@@ -19,7 +19,7 @@ import tifffile
 import yaml
 from numpy.typing import NDArray
 
-from cytopipe.files import require
+from cytopipe.files import reading, require
 from cytopipe.formats import surfaces, tables, volumes
 from cytopipe.numerics.geometry import Floats, Placement
 
@@ -45,9 +45,11 @@ class TruthBrain:
 
     def __init__(self, folder: Path, brain: str) -> None:
         self.folder = folder / brain
-        scale = yaml.safe_load(require(folder / "truth.yaml", _REMEDY).read_text())
-        self.spacing_um = float(scale["truth_spacing_um"])
-        self.coordinates_spacing_um = float(scale["coordinates_spacing_um"])
+        path = require(folder / "truth.yaml", _REMEDY)
+        with reading(path, "YAML file", _REMEDY):
+            scale = yaml.safe_load(path.read_text())
+            self.spacing_um = float(scale["truth_spacing_um"])
+            self.coordinates_spacing_um = float(scale["coordinates_spacing_um"])
         path = require(self.folder / "sections.parquet", _REMEDY)
         rows = tables.read_rows(tables.TruthSectionRow, path)
         self.sections = sorted(rows, key=lambda row: row.section)
@@ -81,7 +83,8 @@ class TruthBrain:
         """One of the PAGES of a section, in the frame as scanned; float pages as float64."""
         if (section, name) not in self._pages:
             path = require(self.folder / f"{section:05d}.tif", _REMEDY)
-            page = np.asarray(tifffile.imread(path, key=PAGES[name]))
+            with reading(path, "ground truth", _REMEDY):
+                page = np.asarray(tifffile.imread(path, key=PAGES[name]))
             if page.dtype.kind == "f":
                 return page.astype(np.float64)
             self._pages[section, name] = page  # small, and used repeatedly
@@ -90,7 +93,9 @@ class TruthBrain:
     def coordinates(self, section: int) -> Floats:
         """(3, rows, columns) template R, A, S mm on the grid of `coordinates_spacing_um`."""
         path = require(self.folder / f"coordinates-{section:05d}.tif", _REMEDY)
-        return np.stack([tifffile.imread(path, key=axis) for axis in range(3)]).astype(np.float64)
+        with reading(path, "ground truth", _REMEDY):
+            pages = [tifffile.imread(path, key=axis) for axis in range(3)]
+            return np.stack(pages).astype(np.float64)
 
     @property
     def hemispheres(self) -> list[str]:

@@ -136,7 +136,9 @@ def run_areas(
     steps = hops(graph, data.areas) if graph else None
     by_probes = predict_by_probes(values, data, params)
     scored = {"areas": score_predictions(by_probes, steps)}
-    content: dict[str, Any] = checkpoints.load(weights[0]) if weights else {"plan": {"head": ""}}
+    content: dict[str, Any] = (
+        checkpoints.load_trained(weights[0]) if weights else {"plan": {"head": ""}}
+    )
     if content["plan"]["head"] == "classifier":
         logits = features_of(table, projected, rows)
         own = select_patches(table, logits, content["classes"], patches.stem)

@@ -157,7 +157,7 @@ def run_finetuning(
         table = tables.read(tables.PatchRow, patches)
         data = select_patches(table, None, None, patches.stem)
         steps = hops(read_atlas(*atlas), data.areas) if atlas else None
-        content = checkpoints.load(weights)
+        content = checkpoints.load_trained(weights)
         rows = {split: table.iloc[members] for split, members in data.splits.items()}
         settings = training_params(content["params"], len(rows["train"]), params, weights)
         tests = {split: plain_patches(rows[split], settings) for split in data.tests}

@@ -15,7 +15,7 @@ from cytopipe.formats.images.reader import (
     refuse_overstated,
     require_upright,
 )
-from cytopipe.formats.images.tiff_pages import open_tiff
+from cytopipe.formats.images.tiff_pages import JPEG, open_tiff
 
 _ZSTD_COMPRESSION = 32768  # 4 bytes for a block of 128 kB of one value
 
@@ -51,8 +51,12 @@ def read_labels(path: Path, page: int) -> NDArray[np.uint8]:
         return np.asarray(_pixels(path, tif.pages[page]), np.uint8)
 
 
-def read_drawn(path: Path) -> NDArray[Any]:
+def read_drawn(path: Path, is_photograph: bool = False) -> NDArray[Any]:
     """Labels, a mask or a patch that a person saved as TIFF or PNG: the values as stored.
+
+    Parameters
+    ----------
+    is_photograph : JPEG may have changed the values a little; labels may not be changed.
 
     Returns
     -------
@@ -61,29 +65,44 @@ def read_drawn(path: Path) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If the file is missing, unreadable, to be turned or inverted before it is shown, or
-        announces more pixels than it can hold.
+        If the file is missing, unreadable, of several images, changed by JPEG, to be turned or
+        inverted before it is shown, or announces more pixels than it can hold.
     """
     require(path, "correct its path where it is named")
     name = path.name.lower()
     with input_error_on_damage(f"{path}: not a readable image", "; save it again"):
         if name.endswith((".tif", ".tiff")):
             with open_tiff(path) as tif:
-                if len(tif.series[0]) > 1:
-                    raise InputError(f"{path}: has {len(tif.series[0])} planes; save one")
+                planes = max(len(tif.series), len(tif.series[0]))
+                if planes > 1:
+                    raise InputError(f"{path}: has {planes} planes; save one")
                 page = tif.pages[0]
+                if page.compression in JPEG and not is_photograph:
+                    raise _changed(path)
                 require_upright(path, page.tags.valueof("Orientation", 1))
                 if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
                     raise InputError(f"{path}: stores white as 0; save it with black as 0")
                 return _pixels(path, page)
         from PIL import Image  # only where there are such images: a GPU node may lack Pillow
 
+        scale = 1
         if name.endswith(PNG_SUFFIXES + JPEG_SUFFIXES):
             header = read_header(path)
             require_upright(path, header.orientation)
             refuse_overstated(path, header.decoded_bytes, path.stat().st_size)
+            if name.endswith(JPEG_SUFFIXES) and not is_photograph:
+                raise _changed(path)
+            # Pillow spreads two or four bits over the range from 0 to 255
+            scale = {2: 85, 4: 17}.get(header.depth, 1)
         with Image.open(path) as image:
-            return np.asarray(image)
+            values = np.asarray(image)
+            if image.mode == "1":
+                return values.astype(np.uint8)
+            return values // scale if image.mode == "L" else values
+
+
+def _changed(path: Path) -> InputError:
+    return InputError(f"{path}: JPEG has changed its labels; save it as PNG, or without JPEG")
 
 
 def _pixels(path: Path, page: Any) -> NDArray[Any]:

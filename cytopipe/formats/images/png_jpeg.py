@@ -114,7 +114,8 @@ class Header:
 
     height: int
     width: int
-    bits: int  # per value once decoded
+    depth: int  # bits per value as stored
+    bits: int  # and once decoded
     channels: int  # without alpha
     orientation: int  # as in EXIF
     decoded_bytes: int
@@ -141,7 +142,8 @@ def read_header(path: Path) -> Header:
     ):
         if isinstance(image, JpegImageFile):
             _check_jpeg_ends(content)
-            bits, channels, stored_bits = image.bits, image.layers, image.layers * image.bits
+            depth = bits = image.bits
+            channels, stored_bits = image.layers, image.layers * image.bits
         else:
             depth, kind = content[24:26]  # of the chunk IHDR, which Pillow has found in order
             bits, channels = 16 if depth == 16 else 8, 3 if kind & 2 else 1
@@ -151,7 +153,9 @@ def read_header(path: Path) -> Header:
         # not image.getexif(), which decodes a PNG to look for a chunk behind its pixels
         orientation = int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))
         height, width = image.height, image.width
-    return Header(height, width, bits, channels, orientation, height * width * stored_bits // 8)
+    return Header(
+        height, width, depth, bits, channels, orientation, height * width * stored_bits // 8
+    )
 
 
 def _is_png(path: Path) -> bool:

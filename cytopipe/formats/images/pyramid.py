@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError, require, rerun_of
 from cytopipe.formats.images.description import SHEET
 from cytopipe.formats.images.gray import gray_range, invert, luma, shrunk, to_8_bit
 from cytopipe.formats.images.ome_zarr import OmeZarrReader
@@ -258,12 +258,15 @@ def open_reader(path: Path) -> Iterator[ImageReader]:
         )
     if reader_type is not OmeZarrReader and not path.is_file():
         raise InputError(f"{path}: is not a file; correct `image` in {SHEET}")
-    with input_error_on_damage(f"{path}: its metadata are damaged", COPY_AGAIN):
-        reader = reader_type(path)
     try:
-        yield reader
-    finally:
-        reader.close()
+        with input_error_on_damage(f"{path}: its metadata are damaged", COPY_AGAIN):
+            reader = reader_type(path)
+        with closing(reader):
+            yield reader
+    except InputError as error:
+        if COPY_AGAIN in str(error) and (remedy := rerun_of(path)):
+            raise InputError(str(error).replace(COPY_AGAIN, f"; {remedy}")) from error
+        raise
 
 
 @contextmanager

@@ -21,14 +21,15 @@ _GRAY, _COLOR = ("minisblack", "miniswhite"), ("rgb", "ycbcr")
 
 
 def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF of which the list of pages ends.
+    """Open a TIFF of which the list of pages ends, and no page has lost a tag.
 
-    In a damaged file it may lead back to an earlier page, which tifffile follows for ever.
+    In a damaged file the list may lead back to an earlier page, which tifffile follows for ever. It
+    leaves out tags whose values lie behind the end of the file, such as the pixel size.
 
     Raises
     ------
     ValueError
-        If it leads back or out of the file.
+        If the list leads back or out of the file, or a tag does.
     """
     tif = tifffile.TiffFile(path)
     try:
@@ -39,13 +40,27 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
                 raise ValueError("its list of pages leads back, or out of the file")
             places.add(place)
             file.seek(place)
-            [tags] = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
-            file.seek(tags * form.tagsize, 1)
+            [count] = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+            tags = file.read(count * form.tagsize)
             [place] = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+            if any(
+                _end_of(tags[start : start + form.tagsize], form) > file.size
+                for start in range(0, len(tags), form.tagsize)
+            ):
+                raise ValueError("is truncated: a tag lies behind its end")
     except BaseException:
         tif.close()
         raise
     return tif
+
+
+def _end_of(tag: bytes, form: Any) -> int:
+    """Where the values of a tag end in the file; 0 if they are in the tag itself."""
+    _, kind = struct.unpack(form.tagformat1, tag[:4])
+    count, value = struct.unpack(form.tagformat2, tag[4:])
+    size: int = count * struct.calcsize(tifffile.TIFF.DATA_FORMATS.get(kind, ""))
+    inside = size <= form.tagoffsetthreshold
+    return 0 if inside else struct.unpack(form.offsetformat, value)[0] + size
 
 
 def name_of(value: Any) -> str:
