@@ -32,6 +32,7 @@ include: "workflow/rules/patches.smk"
 include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/mapping.smk"
 include: "workflow/rules/truth.smk"
 include: "workflow/rules/report.smk"
 

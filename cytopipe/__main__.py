@@ -65,6 +65,7 @@ STAGES = (
     "pretraining",
     "features",
     "evaluation",
+    "mapping",
     "report",
 )
 # run like a stage, but only for a phantom

@@ -12,7 +12,7 @@ from test_evaluation import OPTIMISER
 from cytopipe import evaluation
 from cytopipe.evaluation.adjacency import UNREACHABLE, hops, margin_of, scores_by_hops
 from cytopipe.files import InputError
-from cytopipe.formats import tables, volumes
+from cytopipe.formats import linear_classifier, tables, volumes
 from cytopipe.formats.atlas import Atlas
 from cytopipe.learning import checkpoints
 from cytopipe.study.config import AreasTask
@@ -125,6 +125,7 @@ def run(folder: Path, brains: tuple[str, ...] = ("B01", "B02"), **changed: Any) 
         "atlas": [],
         "scores": folder / "scores.parquet",
         "predictions": folder / "predictions.parquet",
+        "classifier": folder / "classifier.npz",
         "html": folder / "areas.html",
         "run": "x",
         "threads": 1,
@@ -262,3 +263,14 @@ def test_cross_validation_over_transfer_brains(study: Path) -> None:
     assert set(table.task) == {"cross_validation"} and set(table.fold) == {0, 1}
     assert set(table.split) == {"seen", "transfer"} and len(table) == 2 * 2 * 5
     assert (table.value[table.split == "transfer"] > 0.6).all()
+
+
+def test_the_classifier_is_the_probe_of_the_predictions(study: Path) -> None:
+    run(study)
+    table = tables.read(tables.PredictionRow, study / "predictions.parquet").set_index("point_id")
+    classifier = linear_classifier.read(study / "classifier.npz")
+    listed = tables.read(tables.FeatureRow, study / "B02.parquet").point_id
+    logits = pd.DataFrame(classifier.logits(np.load(study / "B02.npy")), index=listed)
+    of_brain = table[table.split == "transfer"]
+    named = np.array(classifier.classes)[logits.loc[of_brain.index].to_numpy().argmax(1)]
+    assert named.tolist() == of_brain.predicted.tolist()

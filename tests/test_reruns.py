@@ -229,6 +229,7 @@ CHANGES: dict[str, Callable[[Study], object]] = {
     "a task is switched on, evaluation.tasks.embedding: all": lambda study: study.configure(
         evaluation={"tasks": {"embedding": "all"}}
     ),
+    "a value of mapping": lambda study: study.configure(mapping={"smoothing_mm": 3.0}),
     "a value of report": lambda study: study.configure(report={"jpeg_quality": 70}),
     "study.image_right": lambda study: study.configure(study={"image_right": "L"}),
     "study.chunk_span": lambda study: study.configure(study={"chunk_span": 990}),

@@ -95,6 +95,9 @@ def test_a_new_study_runs_every_stage_for_every_brain(study: Path) -> None:
         "evaluation_shortcuts": runs,
         "evaluation_attention": 0,  # no run has a transformer
         "evaluation": 1,
+        "mapping_reference": 1,
+        "mapping": 3,
+        "mapping_scores": 1,
         "report": 1,
         "all": 1,
     }.items():
@@ -117,6 +120,7 @@ def test_areas_are_only_predicted_where_they_are_known(
     jobs = count_jobs(write_study(tmp_path, brains, changes))
     for task in ("areas", "cross_validation", "finetuning"):
         assert jobs[f"evaluation_{task}"] == 0
+    assert not any(rule.startswith("mapping") for rule in jobs)
     assert jobs["evaluation_embedding"] == len(DEFAULTS["pretraining"]["runs"])
     assert jobs["report"] == 1
 
@@ -161,6 +165,7 @@ def test_tasks_and_data_sets_follow_the_config(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"evaluation": {"tasks": {"areas": ["typo"]}}}, "evaluation.tasks.areas names the run"),
+        ({"mapping": {"run": "typo"}}, "mapping.run is 'typo', evaluation.tasks.areas scores"),
         ({"evaluation": {"areas": {"dataset": "typo"}}}, "there is no data set 'typo'"),
         (
             {"evaluation": {"finetuning": {"runs": {"typo": {}}}}},

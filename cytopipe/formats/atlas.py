@@ -55,6 +55,20 @@ def read_atlas(path: Path, areas: Path) -> Atlas:
     return Atlas(volume, names, hemispheres)
 
 
+def read_label_names(areas: Path) -> dict[int, str]:
+    """Read the label and the name of each area from an atlas' table.
+
+    Raises
+    ------
+    InputError
+        If the table is missing, has no such columns, or a label is not a whole number.
+    """
+    return {
+        whole(row["label"], f"{areas} line {line}: label"): row["name"]
+        for line, row in _read_table(areas, "label", "name")
+    }
+
+
 def read_names(areas: Path) -> tuple[str, ...]:
     """Read the names of an atlas' table in their order, each once.
 

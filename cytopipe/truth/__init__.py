@@ -5,4 +5,4 @@ from cytopipe.truth.scoring import run
 
 __all__ = ["VERSION", "run", "run_exclusion"]
 
-VERSION = 6
+VERSION = 7

@@ -15,10 +15,13 @@ import pandas as pd
 from cytopipe import logs, provenance
 from cytopipe.files import Output
 from cytopipe.formats import surfaces, tables, transforms, truth_table, volumes
+from cytopipe.formats.atlas import read_label_names
+from cytopipe.mapping.scoring import read_map
 from cytopipe.numerics.geometry import Floats
 from cytopipe.study.config import Goals
 from cytopipe.truth.exclusion_errors import dice_of_columns, exclusion_samples
 from cytopipe.truth.ground_truth import TruthBrain, placements
+from cytopipe.truth.map_errors import map_rows, true_areas
 from cytopipe.truth.point_errors import coordinate_samples, coverage_samples, depth_samples
 from cytopipe.truth.section_errors import (
     Samples,
@@ -231,7 +234,10 @@ def run(
     points: list[Path],
     affines: list[Path],
     scores: list[Path],
+    areas: dict[str, Path],
+    area_names: Path | None,
     table: Output,
+    roles: dict[str, str],
     masked: list[str],
     goals: Goals,
     target: str,
@@ -250,7 +256,10 @@ def run(
     proposals : proposed exclusion masks, in order of `brains`, or nothing.
     midlines : of all chunks of all brains.
     scores : ScoreRow of the runs.
+    areas : brain to its map (MapRow); empty without maps.
+    area_names : table of the labels of areas, which are those of the template's atlas.
     table : written: the truth table.
+    roles : role of each brain.
     goals : those that depend on the phantom.
     target, spacing_mm : the midline's refinement target and point spacing.
     baselines : the runs with which pretrained networks are compared.
@@ -297,4 +306,11 @@ def run(
     rows = score(samples, goals, target)
     if scores:
         rows += probe_rows(pd.concat([tables.read(tables.ScoreRow, s) for s in scores]), baselines)
+    if areas and area_names:
+        names = read_label_names(area_names)
+        of_brains = {}
+        for brain, path in zip(brains, points, strict=True):
+            of_points, of_map = read_map(path, areas[brain])
+            of_brains[brain] = true_areas(TruthBrain(folder, brain), of_points, names), of_map
+        rows += map_rows(of_brains, roles)
     truth_table.write(rows, table)

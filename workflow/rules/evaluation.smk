@@ -52,6 +52,7 @@ use rule evaluation_layers as evaluation_areas with:
     output:
         scores="results/evaluation/{task}/{run}/scores.parquet",
         predictions="results/evaluation/{task}/{run}/predictions.parquet",
+        classifier="results/evaluation/{task}/{run}/classifier.npz",
         html="results/evaluation/{task}/{run}/figures.html",
     wildcard_constraints:
         task="areas",

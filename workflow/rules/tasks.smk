@@ -125,14 +125,19 @@ def labelled_features(dataset, ending):
     """
 
     def of_run(w):
-        if w.run == "profiles" and ending.startswith("-projected"):
-            return []
-        if is_annotated(dataset):
-            return [f"results/features/{w.run}/patches-{dataset}{ending}"]
-        brains = [b for b in BRAINS if ROLES[b] in DATASETS[dataset]["roles"]]
-        return [f"results/features/{w.run}/{brain}{ending}" for brain in brains]
+        return features_of_labels(w.run, dataset, ending)
 
     return of_run
+
+
+def features_of_labels(run, dataset, ending):
+    """The feature files of a run that contain the points of a labelled data set."""
+    if run == "profiles" and ending.startswith("-projected"):
+        return []
+    if is_annotated(dataset):
+        return [f"results/features/{run}/patches-{dataset}{ending}"]
+    brains = [b for b in BRAINS if ROLES[b] in DATASETS[dataset]["roles"]]
+    return [f"results/features/{run}/{brain}{ending}" for brain in brains]
 
 
 def weights_of_run(w):
@@ -188,6 +193,31 @@ def annotated_features(ending):
     return of_run
 
 
+def mapped_run():
+    """The run that makes the map; none if the task `areas` has no classifier to make it with."""
+    run, scored = config["mapping"]["run"], runs_of_task("areas")
+    if run == "" or not scored:
+        return None
+    if run is not None and run not in scored:
+        raise WorkflowError(
+            f"config/config.yaml: mapping.run is {run!r}, evaluation.tasks.areas scores {', '.join(scored)}; name one of these, or null for the first"
+        )
+    return run or scored[0]
+
+
+MAPPED = mapped_run()
+MAP_SCORES = ["results/mapping/scores.parquet"] if MAPPED else []
+
+
+def role_of_brain(w):
+    return ROLES[w.brain]
+
+
+def maps_of(pattern):
+    """`pattern` for every brain, if there is a map."""
+    return brains_of(pattern) if MAPPED else []
+
+
 def deliverables():
     """What the study ends with: pages, networks and scores; without a template, the points."""
     if not config["template"]["tissue"]:
@@ -210,5 +240,7 @@ def deliverables():
             "results/evaluation/finetuning/{run}/network.pt",
             run=runs_of_task("finetuning"),
         ),
+        *maps_of("results/mapping/{brain}.parquet"),
+        *MAP_SCORES,
         *tables,
     ]

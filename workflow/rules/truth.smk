@@ -29,6 +29,8 @@ use rule job as truth with:
             f"results/evaluation/areas/{run}/scores.parquet"
             for run in runs_of_task("areas")
         ],
+        areas=maps_of("results/mapping/{brain}.parquet"),
+        area_names=config["template"]["areas"] or [],
     output:
         table="results/report/truth.tsv",
     log:
@@ -40,7 +42,9 @@ use rule job as truth with:
         runtime=sized(30),
     params:
         folder=config["study"]["truth"],
+        keyed_by=BRAINS,
         brains=BRAINS,
+        roles=ROLES,
         masked=masked_brains,
         goals=config["report"]["goals"],
         target=config["midline"]["target"],

@@ -21,11 +21,12 @@ from cytopipe.evaluation.predictions import (
     scores_panel,
     write_results,
 )
-from cytopipe.evaluation.probes import fit_probe
+from cytopipe.evaluation.probes import Probe, fit_probe
 from cytopipe.evaluation.samples import Score, write_scores
 from cytopipe.files import Output
-from cytopipe.formats import tables
+from cytopipe.formats import linear_classifier, tables
 from cytopipe.formats.atlas import read_atlas
+from cytopipe.formats.linear_classifier import LinearClassifier
 from cytopipe.learning import checkpoints
 from cytopipe.logs import info
 from cytopipe.study.config import AreasTask
@@ -37,14 +38,21 @@ _TITLES = {
 }
 
 
-def predict_by_probes(
+def fit_probes(
     values: NDArray[np.float32], data: LabelledPatches, params: AreasTask
-) -> list[Predictions]:
-    """Train a probe per seed; return its predictions of each test split."""
+) -> dict[int, Probe]:
+    """Train a probe per seed."""
     train = data.splits["train"]
+    labels, classes = data.labels[train], len(data.areas)
+    return {seed: fit_probe(values[train], labels, classes, seed, params) for seed in params.seeds}
+
+
+def predict_by_probes(
+    values: NDArray[np.float32], data: LabelledPatches, probes: Mapping[int, Probe]
+) -> list[Predictions]:
+    """The predictions of each test split by each probe."""
     predictions = []
-    for seed in params.seeds:
-        probe = fit_probe(values[train], data.labels[train], len(data.areas), seed, params)
+    for seed, probe in probes.items():
         for split in data.tests:
             rows = data.splits[split]
             logits = probe.logits(values[rows])
@@ -99,6 +107,7 @@ def run_areas(
     atlas: Sequence[Path],
     scores: Output,
     predictions: Output,
+    classifier: Output,
     html: Output,
     run: str,
     threads: int,
@@ -121,6 +130,7 @@ def run_areas(
     scores, html : table (ScoreRow) and page of figures to write.
     predictions : written: what the first seed's probe of the backbone's features predicts
         (PredictionRow).
+    classifier : written: that probe, for the map (`formats.linear_classifier`).
     run : name of the run.
     threads : number of threads that libraries may use (`cytopipe.threads`).
 
@@ -134,7 +144,8 @@ def run_areas(
     data = select_patches(table, values, None, patches.stem)
     graph = read_atlas(*atlas) if atlas else None
     steps = hops(graph, data.areas) if graph else None
-    by_probes = predict_by_probes(values, data, params)
+    probes = fit_probes(values, data, params)
+    by_probes = predict_by_probes(values, data, probes)
     scored = {"areas": score_predictions(by_probes, steps)}
     content: dict[str, Any] = (
         checkpoints.load_trained(weights[0]) if weights else {"plan": {"head": ""}}
@@ -150,10 +161,13 @@ def run_areas(
         scored["areas_classifier"] = score_predictions(by_classifier, own_steps)
     elif content["plan"]["head"] == "projection":
         outputs = features_of(table, projected, rows)
-        by_outputs = predict_by_probes(outputs, data, params)
+        by_outputs = predict_by_probes(outputs, data, fit_probes(outputs, data, params))
         scored["areas_projected"] = score_predictions(by_outputs, steps)
     write_results("Areas", _TITLES, scored, by_probes, data, steps, run, scores, html)
     tables.write(tables.PredictionRow, prediction_table(by_probes, table, data, steps), predictions)
+    first = probes[params.seeds[0]]
+    parts = (tuple(data.areas), first.mean, first.scale, first.weights)
+    linear_classifier.write(LinearClassifier(*parts), classifier)
 
 
 @provenance.recorded
@@ -183,7 +197,8 @@ def run_cross_validation(
         table = tables.read(tables.PatchRow, path)
         values = features_of(table, features, rows)
         data = select_patches(table, values, None, path.stem)
-        of_seeds = score_predictions(predict_by_probes(values, data, params), None)
+        predictions = predict_by_probes(values, data, fit_probes(values, data, params))
+        of_seeds = score_predictions(predictions, None)
         keys = dict.fromkeys((split, metric) for split, _, metric, _ in of_seeds)
         by_brain[brain] = [(s, fold, m, mean_of(of_seeds, s, m)[0]) for s, m in keys]
         info(f"{run}: transfer brain {brain}, {macro_f1_text(of_seeds, data.tests)}")

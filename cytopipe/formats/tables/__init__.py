@@ -22,6 +22,7 @@ from cytopipe.formats.tables.parquet import write as write
 from cytopipe.formats.tables.parquet import write_rows as write_rows
 from cytopipe.formats.tables.point_rows import FeatureRow as FeatureRow
 from cytopipe.formats.tables.point_rows import LayerPatchRow as LayerPatchRow
+from cytopipe.formats.tables.point_rows import MapRow as MapRow
 from cytopipe.formats.tables.point_rows import MetricRow as MetricRow
 from cytopipe.formats.tables.point_rows import MidlineRow as MidlineRow
 from cytopipe.formats.tables.point_rows import PatchRow as PatchRow

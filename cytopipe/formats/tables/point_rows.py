@@ -125,6 +125,35 @@ class PredictionRow(Row):
 
 
 @dataclass(frozen=True, slots=True)
+class MapRow(Row):
+    """What the map says of a point: mapping/{brain}.parquet, rows in the order of the points."""
+
+    point_id: Annotated[str, "point"]
+    mapped: Annotated[
+        str,
+        "the area on the map: the prediction, smoothed along the cortex if mapping.smoothing_mm is "
+        "above 0; empty without features",
+    ]
+    predicted: Annotated[str, "the most probable area by the point's own features"]
+    probability: Annotated[float, "of `predicted`, calibrated on held-out points of seen brains"]
+    second: Annotated[str, "the second most probable area"]
+    second_probability: Annotated[float, "of `second`"]
+    third: Annotated[str, "the third most probable area; empty if there are only two"]
+    third_probability: Annotated[float, "of `third`"]
+    margin: Annotated[float, "difference of the two largest logits: how sure the classifier is"]
+    novelty: Annotated[
+        float,
+        "distance from the training points in feature space, in units of the distance that only "
+        "mapping.false_alarms of held-out points exceed",
+    ]
+    status: Annotated[
+        str,
+        "ok, unlike_training (novelty above 1: do not trust the prediction), or why the point has "
+        "no features",
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class MetricRow(Row):
     """An epoch of a pretraining run: pretraining/{run}/metrics.parquet."""
 

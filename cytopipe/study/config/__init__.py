@@ -21,6 +21,7 @@ from cytopipe.study.config.evaluation import (
     StructureTask,
 )
 from cytopipe.study.config.features import NetworkFeatures, Profiles
+from cytopipe.study.config.mapping import Mapping
 from cytopipe.study.config.midline import Midline
 from cytopipe.study.config.midsurface import Midsurface
 from cytopipe.study.config.model import NOT_IN_A_STUDY, Config, section_model, section_of

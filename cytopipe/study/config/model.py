@@ -10,6 +10,7 @@ from cytopipe.study.config.base import ConfigSection
 from cytopipe.study.config.coordinates import Coordinates
 from cytopipe.study.config.evaluation import Evaluation
 from cytopipe.study.config.features import Features
+from cytopipe.study.config.mapping import Mapping
 from cytopipe.study.config.midline import Midline
 from cytopipe.study.config.midsurface import Midsurface
 from cytopipe.study.config.patches import PatchSets
@@ -43,6 +44,7 @@ class Config(ConfigSection):
     pretraining: Pretraining
     features: Features
     evaluation: Evaluation
+    mapping: Mapping
     report: Report
 
     @model_validator(mode="after")
