@@ -109,6 +109,12 @@ def test_annotations_are_the_points(exported: Path, points: pd.DataFrame, space:
         assert labels["hemisphere"][values["hemisphere"]] == row["hemisphere"]
         assert labels["area"][values["area"]] == (row["area"] or "no area")
         assert labels["status"][values["status"]] == row["status"]
+        usable = row["status"] == "ok"
+        exchanged = "back" if row["area"] == "front" else "front"
+        foreign = usable and number % 10 == 0
+        named = "unlike the training data" if foreign else exchanged if usable else "no area"
+        assert labels["map"][values["map"]] == named
+        assert (values["map_novelty"] > 1) == foreign
         assert values["section"] == row["section"]
         assert values["depth"] == pytest.approx(row["depth"])
     assert layer.by_id(len(points)) is None

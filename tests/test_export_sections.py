@@ -13,8 +13,10 @@ from shell_study import CENTRES, FULL_UM, HALF_MM, PIAL_MM, SECTIONS, SPACING_UM
 from skimage.draw import disk
 
 from cytopipe import __main__ as command_line
+from cytopipe import open_study
 from cytopipe.export.geojson import polygons_of, signed_area, to_level0, without_straight
 from cytopipe.formats import images, tables
+from cytopipe.study.areas import areas_of
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,33 @@ def test_objects_have_what_qupath_reads(exported: Path) -> None:
         colour = properties["classification"]["color"]
         assert len(colour) == 3 and all(0 <= c <= 255 and isinstance(c, int) for c in colour)
         assert shape(feature["geometry"]).is_valid
+
+
+def test_the_map_is_beside_the_points(exported: Path, shell_study_folder: Path) -> None:
+    index = pd.read_csv(exported / "sections.csv").set_index("section")
+    of_map = json.loads((exported / index["map"][1520]).read_text())["features"]
+    study = open_study(shell_study_folder).brain("B01")
+    own = (study.points["section"] == 1520).to_numpy() & study.usable
+    area_map = study.area_map
+    assert area_map is not None
+    foreign = (area_map["status"] == "unlike_training").to_numpy()
+    expected = {
+        "map: back": own & ~foreign & (study.points["area"] == "front").to_numpy(),
+        "map: front": own & ~foreign & (study.points["area"] != "front").to_numpy(),
+        "map: unlike the training data": own & foreign,
+    }
+    for feature in of_map:
+        rows = expected.pop(feature["properties"]["classification"]["name"])
+        at_um = study.points.loc[rows, ["x_um", "y_um"]].to_numpy()
+        np.testing.assert_allclose(
+            feature["geometry"]["coordinates"], to_level0(at_um, FULL_UM), atol=1e-3
+        )
+    assert not any(rows.any() for rows in expected.values())
+    areas = areas_of([study])
+    colour_of = dict(zip(areas.names, areas.colours.tolist(), strict=True))
+    classes = [feature["properties"]["classification"] for feature in of_map]
+    shown = {of["name"].removeprefix("map: "): of["color"] for of in classes}
+    assert all(shown[name] == colour_of[name] for name in shown.keys() & colour_of.keys())
 
 
 def test_outlines_of_any_mask_are_valid_and_exact() -> None:

@@ -16,11 +16,11 @@ from shell_study import BALL, CENTRES, HALF_MM, MIDDLE_MM, PIAL_MM, WHITE_MM, ba
 from cytopipe import __main__ as command_line
 from cytopipe import open_study
 from cytopipe.export.gifti import to_template
-from cytopipe.export.nearest_point import default_reach_mm, nearest_on_surface
 from cytopipe.formats import tables, transforms
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import stack_to_ras
 from cytopipe.numerics.meshes import vertex_normals
+from cytopipe.study.nearest_point import default_reach_mm, nearest_on_surface
 
 EDGE_MM = float(
     np.linalg.norm(BALL.vertices[BALL.faces[:, 0]] - BALL.vertices[BALL.faces[:, 1]], axis=1).max()
@@ -69,7 +69,7 @@ def test_every_file_names_its_structure_and_scanner_space(
     exported: Path, hemisphere: str, structure: str
 ) -> None:
     files = sorted(exported.glob(f"*hemi-{hemisphere}*.gii"))
-    assert len(files) == 14
+    assert len(files) == 19
     for path in files:
         image = nib.load(path)
         assert image.meta["AnatomicalStructurePrimary"] == structure
@@ -168,6 +168,28 @@ def test_features_clusters_and_predictions_of_a_run(exported: Path) -> None:
         np.testing.assert_allclose(
             sure[np.isfinite(sure)], 0.9 if hemisphere == "L" else 0.6, atol=1e-6
         )
+
+
+def test_the_map_and_what_is_unlike_the_training_data(exported: Path) -> None:
+    """The map exchanges the areas; a point unlike the training data has a label of its own."""
+    truth = area_of(ball("L", MIDDLE_MM).vertices)
+    along = ball("L", MIDDLE_MM).vertices[:, 1]
+    clear = (np.abs(along - BORDER_MM) > 3.5) & (np.abs(along - RIM_MM) > 3.5)
+    stem = f"{exported}/B01_hemi-L_"
+    mapped = surface.load_surf_data(f"{stem}map.label.gii")
+    names = {label.key: label.label for label in nib.load(f"{stem}map.label.gii").labeltable.labels}
+    assert names == {0: "???", 1: "front", 2: "back", 3: "unlike the training data"}
+    novelty = surface.load_surf_data(f"{stem}mapnovelty.shape.gii")
+    foreign = novelty > 1
+    assert foreign.any() and set(mapped[foreign]) == {3}
+    judged = clear & (novelty < 1)
+    assert set(mapped[judged & (truth == "front")]) == {2}
+    assert set(mapped[judged & (truth == "back")]) == {1}
+    assert (mapped[np.isnan(novelty)] == 0).all()
+    prediction = surface.load_surf_data(f"{stem}mapprediction.label.gii")
+    assert set(prediction[judged]) == {2}
+    probability = surface.load_surf_data(f"{stem}mapprobability.shape.gii")
+    np.testing.assert_allclose(probability[np.isfinite(novelty)], 0.7, atol=1e-6)
 
 
 def test_nilearn_draws_them(exported: Path, tmp_path: Path) -> None:

@@ -15,14 +15,15 @@ from typing import Any
 import pandas as pd
 
 from cytopipe.export import Params, readme
-from cytopipe.export.areas import Areas, areas_of
 from cytopipe.export.csv import columns_of, write_json, write_table
-from cytopipe.export.gifti import nearest_points, to_template
+from cytopipe.export.gifti import to_template
 from cytopipe.export.nifti import stack_volumes, to_template_grid, write_area_table
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import surfaces, volumes
 from cytopipe.formats.atlas import HEMISPHERES
 from cytopipe.formats.tables import PointRow, StackRow, frame_of
+from cytopipe.study.areas import Areas, areas_of
+from cytopipe.study.nearest_point import nearest_points
 from cytopipe.study.results import BrainResults
 
 BIDS_VERSION = "1.11.0"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cytopipe.export import Params, readme
 from cytopipe.files import atomic_write
-from cytopipe.formats.tables import PointRow, Row, StackRow, columns, frame_of
+from cytopipe.formats.tables import MapRow, PointRow, Row, StackRow, columns, frame_of
 from cytopipe.study.results import BrainResults
 
 # what BIDS writes differently
@@ -17,12 +17,15 @@ _BIDS_UNITS = {"mm2": "mm^2", "mm3": "mm^3"}
 
 
 def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
-    """Write points and sections of each brain."""
+    """Write points, sections and, if there is one, the map of each brain."""
     for brain in brains:
-        for name, table, frame in (
+        exported: list[tuple[str, type[Row], pd.DataFrame]] = [
             ("points", PointRow, brain.points),
             ("sections", StackRow, frame_of(StackRow, brain.stack)),
-        ):
+        ]
+        if brain.area_map is not None:
+            exported.append(("map", MapRow, brain.area_map))
+        for name, table, frame in exported:
             path = folder / f"{brain.name}_{name}.csv"
             write_table(frame, path, ",", na="")
             write_json(columns_of(table), path.with_suffix(".json"))

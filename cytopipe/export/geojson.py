@@ -16,11 +16,11 @@ from scipy import ndimage
 from skimage.measure import find_contours
 
 from cytopipe.export import Params, readme
-from cytopipe.export.areas import NO_AREA, Areas, areas_of
 from cytopipe.export.csv import write_table
 from cytopipe.files import atomic_write
 from cytopipe.formats.images import read_labels
 from cytopipe.numerics.geometry import Floats, pixels_to_section
+from cytopipe.study.areas import NO_AREA, UNLIKE, Areas, areas_of
 from cytopipe.study.results import BrainResults
 
 # outer ring, then those of holes; each (n, 2), with the first point repeated at the end
@@ -33,7 +33,7 @@ _BREAK = 2.0
 
 
 def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
-    """Write one file per section with tissue, and a table of the images that they belong to."""
+    """Write one file per section with tissue, one for its map, and a table of their images."""
     areas = areas_of(brains)
     index = []
     for brain in brains:
@@ -54,11 +54,14 @@ def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
             if not features:
                 continue
             path = folder / brain.name / f"{section:05d}.geojson"
-            with atomic_write(path) as beside:
-                beside.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+            _write_features(features, path)
             file, image = f"{brain.name}/{path.name}", scans.get(section, "")
-            index.append((brain.name, section, file, image, full_um))
-    columns = ["brain", "section", "file", "image", "pixel_um"]
+            mapped = list(_mapped_points(own, brain.area_map, full_um, areas))
+            of_map = f"{brain.name}/{section:05d}-map.geojson" if mapped else ""
+            if mapped:
+                _write_features(mapped, folder / of_map)
+            index.append((brain.name, section, file, of_map, image, full_um))
+    columns = ["brain", "section", "file", "map", "image", "pixel_um"]
     write_table(pd.DataFrame(index, columns=columns), folder / "sections.csv", ",", na="")
     readme.write("geojson", brains, folder)
 
@@ -134,6 +137,28 @@ def _points(points: pd.DataFrame, full_um: float, areas: Areas) -> Iterator[dict
         title = str(name) or NO_AREA
         coordinates = _numbers(to_level0(at_um, full_um))
         yield _feature("MultiPoint", coordinates, title, f"points of {title}", colour_of[str(name)])
+
+
+def _mapped_points(
+    points: pd.DataFrame, area_map: pd.DataFrame | None, full_um: float, areas: Areas
+) -> Iterator[dict[str, Any]]:
+    """The points of a section, grouped by their area on the map."""
+    if area_map is None:
+        return
+    own = area_map.loc[points.index]
+    names, colours = areas.with_unlike()
+    colour_of = dict(zip(names, colours.tolist(), strict=True))
+    shown = own["mapped"].mask(own["status"] == UNLIKE, names[-1])
+    for name, rows in points.groupby(shown.to_numpy(str)):
+        if name:
+            coordinates = _numbers(to_level0(rows[["x_um", "y_um"]].to_numpy(float), full_um))
+            title = f"map: {name}"
+            yield _feature("MultiPoint", coordinates, title, title, colour_of[str(name)])
+
+
+def _write_features(features: list[dict[str, Any]], path: Path) -> None:
+    with atomic_write(path) as beside:
+        beside.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
 def _feature(

@@ -1,45 +1,20 @@
 """Format `gifti`: mid-surfaces in stack and template, and per-vertex maps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.export import Params, readme
-from cytopipe.export.areas import Areas, areas_of, distinct_colours
 from cytopipe.export.feature_maps import FeatureMaps, map_features
-from cytopipe.export.nearest_point import default_reach_mm, nearest_on_surface
 from cytopipe.formats import surfaces
 from cytopipe.formats.atlas import HEMISPHERES
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.areas import UNLIKE, Areas, areas_of, distinct_colours
+from cytopipe.study.nearest_point import NearestPoints, nearest_points
 from cytopipe.study.results import BrainResults
-
-
-@dataclass(frozen=True)
-class NearestPoints:
-    """The point from which each vertex of a hemisphere takes its values.
-
-    Attributes
-    ----------
-    rows : (vertices,) row of the points table, -1 for none.
-    distance_mm : (vertices,) distance to the point along the surface, NaN for none.
-    """
-
-    rows: NDArray[np.int64]
-    distance_mm: Floats
-
-    def values(self, of_points: NDArray[np.floating]) -> Floats:
-        """(vertices, ...) values of the points (points, ...); NaN for none."""
-        values = np.array(of_points[np.maximum(self.rows, 0)], np.float64)
-        values[self.rows < 0] = np.nan
-        return values
-
-    def keys(self, of_points: NDArray[np.int32]) -> NDArray[np.int32]:
-        """(vertices,) keys of the points (points,); 0 for none."""
-        return np.where(self.rows >= 0, of_points[np.maximum(self.rows, 0)], 0).astype(np.int32)
 
 
 def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
@@ -55,23 +30,12 @@ def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
             _write_surfaces(brain, surface, hemisphere, prefix)
             nearest = nearest_points(brain, surface, hemisphere, params.reach_mm)
             _write_points(brain, nearest, areas, hemisphere, prefix)
+            _write_map(brain, nearest, areas, hemisphere, prefix)
             if features is not None and params.run is not None:
                 prefix += f"run-{params.run}_"
                 _write_features(brain, nearest, features, hemisphere, prefix)
                 _write_predictions(brain, nearest, areas, params.run, hemisphere, prefix)
     readme.write("gifti", brains, folder)
-
-
-def nearest_points(
-    brain: BrainResults, surface: Surface, hemisphere: str, reach_mm: float | None
-) -> NearestPoints:
-    """The nearest usable point of the same hemisphere for each vertex."""
-    own = np.flatnonzero(brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool))
-    reach = default_reach_mm(brain) if reach_mm is None else reach_mm
-    rows, distance_mm = nearest_on_surface(surface, brain.stack_mm[own], brain.normals[own], reach)
-    if len(own):
-        rows = np.where(rows >= 0, own[np.maximum(rows, 0)], -1)
-    return NearestPoints(rows, distance_mm)
 
 
 def to_template(brain: BrainResults, surface: Surface) -> tuple[Surface, NDArray[np.bool_]]:
@@ -113,6 +77,25 @@ def _write_points(
     keys = nearest.keys(areas.keys_of(table["area"]))
     path = Path(f"{prefix}areas.label.gii")
     surfaces.write_labels(keys, areas.names, areas.colours, path, hemisphere, "areas")
+
+
+def _write_map(
+    brain: BrainResults, nearest: NearestPoints, areas: Areas, hemisphere: str, prefix: str
+) -> None:
+    """Write the predicted areas, if there is a map."""
+    table = brain.area_map
+    if table is None:
+        return
+    foreign = (table["status"] == UNLIKE).to_numpy(bool)
+    names, colours = areas.with_unlike()
+    for column, title in (("mapped", "map"), ("predicted", "mapprediction")):
+        keys = areas.keys_of(table[column])
+        keys[foreign] = len(names)
+        path = Path(f"{prefix}{title}.label.gii")
+        surfaces.write_labels(nearest.keys(keys), names, colours, path, hemisphere, title)
+    numbers = ("probability", "margin", "novelty")
+    maps = {f"map{name}": nearest.values(table[name].to_numpy(np.float64)) for name in numbers}
+    _write_maps(maps, hemisphere, prefix)
 
 
 def _write_maps(maps: Mapping[str, Floats], hemisphere: str, prefix: str) -> None:

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.export import Params, readme
-from cytopipe.export.areas import NO_AREA, Areas, areas_of
 from cytopipe.export.csv import write_json
-from cytopipe.export.nearest_point import at_nearest
 from cytopipe.files import atomic_write
 from cytopipe.formats.atlas import HEMISPHERES
 from cytopipe.numerics.geometry import Floats
+from cytopipe.study.areas import NO_AREA, UNLIKE, Areas, areas_of
+from cytopipe.study.nearest_point import at_nearest
 from cytopipe.study.results import BrainResults
 
 # points per cell of the spatial index and per minishard, and the edge of a chunk of tissue in
@@ -169,6 +169,29 @@ def _properties(brain: BrainResults, areas: Areas) -> list[Property]:
         *(
             Property(name, "float32", meaning, table[name].to_numpy(np.float32))
             for name, meaning in numbers.items()
+        ),
+        *_map_properties(brain, areas),
+    ]
+
+
+def _map_properties(brain: BrainResults, areas: Areas) -> list[Property]:
+    """The area of each point on the map, if there is one."""
+    table = brain.area_map
+    if table is None:
+        return []
+    names, colours = areas.with_unlike()
+    keys = areas.keys_of(table["mapped"])
+    keys[(table["status"] == UNLIKE).to_numpy(bool)] = len(names)
+    shown = np.concatenate([np.zeros((1, 3), np.uint8), colours])
+    return [
+        Property("map_color", "rgb", "colour of the area on the map", shown[keys]),
+        Property("map", "uint16", "area on the map", keys, (NO_AREA, *names)),
+        *(
+            Property(f"map_{name}", "float32", meaning, table[name].to_numpy(np.float32))
+            for name, meaning in (
+                ("probability", "probability of the predicted area"),
+                ("novelty", "above 1: unlike the training data"),
+            )
         ),
     ]
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from cytopipe.export import Params, readme
-from cytopipe.export.areas import NO_AREA, Areas, areas_of
 from cytopipe.export.csv import write_table
-from cytopipe.export.nearest_point import at_nearest, default_reach_mm, nearest_of_voxels
 from cytopipe.formats import volumes
 from cytopipe.formats.volumes import Volume
+from cytopipe.study.areas import NO_AREA, Areas, areas_of
+from cytopipe.study.nearest_point import at_nearest, default_reach_mm, nearest_of_voxels
 from cytopipe.study.results import BrainResults
 
 # template voxels that are moved to the stack at once: bounds the memory

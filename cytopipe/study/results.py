@@ -47,6 +47,7 @@ RESULTS = {
     "affine": "coordinates/{brain}/affine-to-{template}.h5",
     "features": "features/{run}/{brain}.npy",
     "feature_rows": "features/{run}/{brain}.parquet",
+    "area_map": "mapping/{brain}.parquet",
     "predictions": "evaluation/areas/{run}/predictions.parquet",
 }
 
@@ -230,6 +231,26 @@ class BrainResults:
                 "run snakemake --until features"
             )
         return read_features(array, len(self.points))
+
+    @cached_property
+    def area_map(self) -> pd.DataFrame | None:
+        """The predicted area of every point (MapRow), rows as `points`; None without a map.
+
+        Raises
+        ------
+        InputError
+            If the map belongs to other points.
+        """
+        path = self.files.get("area_map")
+        if path is None or not path.exists():
+            return None
+        table = tables.read(tables.MapRow, path)
+        if list(table["point_id"]) != list(self.points["point_id"]):
+            raise InputError(
+                f"{path}: belongs to other points than {self.files['points']}; "
+                "run snakemake --until mapping_scores"
+            )
+        return table
 
     def predictions(self, run: str) -> pd.DataFrame | None:
         """The areas that a run predicts (PredictionRow), one row per point; None without them."""

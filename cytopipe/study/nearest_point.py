@@ -1,5 +1,7 @@
 """The nearest point of each vertex of a surface and of each voxel."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -20,11 +22,47 @@ _NEIGHBOURS = 12
 _MARGIN_MM = 2.0
 
 
+@dataclass(frozen=True)
+class NearestPoints:
+    """The point from which each vertex of a hemisphere takes its values.
+
+    Attributes
+    ----------
+    rows : (vertices,) row of the points table, -1 for none.
+    distance_mm : (vertices,) distance to the point along the surface, NaN for none.
+    """
+
+    rows: NDArray[np.int64]
+    distance_mm: Floats
+
+    def values(self, of_points: NDArray[np.floating]) -> Floats:
+        """(vertices, ...) values of the points (points, ...); NaN for none."""
+        values = np.array(of_points[np.maximum(self.rows, 0)], np.float64)
+        values[self.rows < 0] = np.nan
+        return values
+
+    def keys(self, of_points: NDArray[np.int32]) -> NDArray[np.int32]:
+        """(vertices,) keys of the points (points,); 0 for none."""
+        return np.where(self.rows >= 0, of_points[np.maximum(self.rows, 0)], 0).astype(np.int32)
+
+
 def default_reach_mm(brain: BrainResults) -> float:
     """Half the section spacing plus 2 mm."""
     z_mm = np.unique(brain.points["z_stack_um"].to_numpy()[brain.usable]) / 1000
     gap_mm = float(np.median(np.diff(z_mm))) if len(z_mm) > 1 else 0.0
     return gap_mm / 2 + _MARGIN_MM
+
+
+def nearest_points(
+    brain: BrainResults, surface: Surface, hemisphere: str, reach_mm: float | None
+) -> NearestPoints:
+    """The nearest usable point of the same hemisphere for each vertex."""
+    own = np.flatnonzero(brain.usable & (brain.points["hemisphere"] == hemisphere).to_numpy(bool))
+    reach = default_reach_mm(brain) if reach_mm is None else reach_mm
+    rows, distance_mm = nearest_on_surface(surface, brain.stack_mm[own], brain.normals[own], reach)
+    if len(own):
+        rows = np.where(rows >= 0, own[np.maximum(rows, 0)], -1)
+    return NearestPoints(rows, distance_mm)
 
 
 def nearest_on_surface(
