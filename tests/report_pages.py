@@ -27,7 +27,11 @@ PARAMS = Report(
 
 
 def write_brain_page(
-    files: dict[str, Path], root: Path, earlier: Path | None = None, supplied: Sequence[Path] = ()
+    files: dict[str, Path],
+    root: Path,
+    earlier: Path | None = None,
+    supplied: Sequence[Path] = (),
+    mapped: bool = False,
 ) -> Path:
     """Write B01.html and the files beside it to `root`, from the results of `write_results`."""
     scanned = {int(p.name[:5]): p for p in sorted(files["labels.tif"].parent.glob("*.ome.tif"))}
@@ -54,6 +58,7 @@ def write_brain_page(
         supplied_tissue=[],
         supplied_surfaces=list(supplied),
         earlier=earlier,
+        mapped=mapped,
         max_rotation_deg=60,
         numbers=root / "B01.tsv",
         pictures=root / "B01",
@@ -135,7 +140,10 @@ def write_pages(root: Path) -> dict[str, Path]:
         points=[files["points.parquet"]],
         affines=[files["affine.h5"]],
         scores=[root / "scores.parquet"],
+        areas={},
+        area_names=None,
         table=root / "truth.tsv",
+        roles={"B01": "seen"},
         masked=[],
         goals=PARAMS.goals,
         target="laplacian",

@@ -14,6 +14,7 @@ from cytopipe.files import InputError
 from cytopipe.formats import tables, truth_table
 from cytopipe.formats.text import read_table
 from cytopipe.study import config as study_config
+from cytopipe.study.areas import foreign_alarm
 from cytopipe.study.corrections import COLUMNS
 from cytopipe.study.sections import Section, chunk_of, read_brains, read_sections
 
@@ -21,7 +22,16 @@ DONE, RUNNING, WAITING, FAILED, OPEN = "done", "running", "waiting for a person"
 # in the order in which they run
 _STAGES = (
     *("pyramids", "segmentation", "alignment", "reconstruction", "midsurface", "midline"),
-    *("coordinates", "patches", "pretraining", "features", "evaluation", "truth", "report"),
+    *(
+        "coordinates",
+        "patches",
+        "pretraining",
+        "features",
+        "evaluation",
+        "mapping",
+        "truth",
+        "report",
+    ),
 )
 _SHOWN = 12
 # the last message of a process that failed (see logs.configure), after the time
@@ -92,6 +102,7 @@ def lines_of(
     notes += section_notes(study, brain, chunks)
     notes += surface_notes(study, brain)
     notes += open_checks(study, brain)
+    notes += map_notes(study, brain, config["mapping"]["false_alarms"])
     head = f"{brain} ({role}, {len(sections)} sections): {progress.text}"
     return [head, *(f"    {note}" for note in notes)]
 
@@ -104,9 +115,10 @@ def lines_of_rest(study: Path, jobs: list[Job]) -> list[str]:
 
 
 def _brain_of(job: Job, brains: Collection[str]) -> str:
-    """The brain whose scans, points or page a job makes; "" for features and what follows."""
+    """The brain whose scans, points or page a job makes; "" for features, maps and what follows."""
     brain = job.wildcards.get("brain", "")
-    return brain if brain in brains and job.stage != "features" else ""
+    after_networks = job.stage in ("features", "mapping") or job.rule == "report_map"
+    return brain if brain in brains and not after_networks else ""
 
 
 def _reasons(progress: Progress, jobs: list[Job]) -> list[str]:
@@ -282,6 +294,18 @@ def open_checks(study: Path, brain: str) -> list[str]:
     except InputError as error:
         return [str(error)]
     return [row.alarm for row in checks if row.alarm]
+
+
+def map_notes(study: Path, brain: str, false_alarms: float) -> list[str]:
+    """What to know of the map of areas before it is used."""
+    path = study / "results" / "mapping" / f"{brain}.parquet"
+    if not path.exists():
+        return []
+    try:
+        alarm = foreign_alarm(tables.read(tables.MapRow, path), false_alarms)
+    except InputError as error:
+        return [str(error)]
+    return [alarm] if alarm else []
 
 
 def _listed(numbers: list[int]) -> str:

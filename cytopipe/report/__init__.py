@@ -16,6 +16,7 @@ from cytopipe.files import Output, atomic_folder
 from cytopipe.formats import tables, truth_table
 from cytopipe.formats.text import read_table
 from cytopipe.report import brain_page, bundle, section_files, section_numbers, study_page
+from cytopipe.report.area_map import run_map as run_map
 from cytopipe.report.section_files import centroids_of
 from cytopipe.study import corrections
 from cytopipe.study.config import Report
@@ -50,6 +51,7 @@ def run_brain(
     supplied_tissue: list[Path],
     supplied_surfaces: list[Path],
     earlier: Path | None,
+    mapped: bool,
     max_rotation_deg: float,
     numbers: Output,
     pictures: Output,
@@ -75,6 +77,7 @@ def run_brain(
     supplied_tissue, supplied_surfaces : files in `manual/` that replace results; the page names
         them.
     earlier : `numbers` of an earlier run to compare with, or None.
+    mapped : whether a map of areas is planned, which `run_map` adds to the page.
     max_rotation_deg : of the alignment; used for the handedness that it did not choose.
     numbers : written: the numbers of each section, TSV.
     pictures : written: the folder beside the page with the name of the brain.
@@ -121,6 +124,7 @@ def run_brain(
         proposals([proposed] if audit is None else [proposed, audit]),
         math.radians(max_rotation_deg),
         [path.name for path in [*supplied_tissue, *supplied_surfaces]],
+        mapped,
     )
     brain_page.write_page("brain.html", values, page)
 

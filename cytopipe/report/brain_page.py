@@ -28,7 +28,7 @@ from cytopipe.study.sections import Section
 
 # what runs in the browser
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("page.js", "section.js", "pairs.js", "planes.js", "surface.js")
+SCRIPTS = ("page.js", "section.js", "pairs.js", "planes.js", "surface.js", "map.js")
 COLOURS = {
     "pial": thumbnails.PIAL,
     "white": thumbnails.WHITE,
@@ -258,6 +258,7 @@ def page_values(
     proposed: Mapping[int, Mapping[str, str]],
     max_rotation_rad: float,
     supplied: Sequence[str],
+    mapped: bool,
 ) -> dict[str, Any]:
     """Everything that the template `brain.html` needs.
 
@@ -267,6 +268,7 @@ def page_values(
     changes : since an earlier run; None if there is none to compare with.
     proposed, max_rotation_rad : see `section_rows` and `pair_rows`.
     supplied : names of the files in `manual/` that replace results of the workflow.
+    mapped : whether a map of areas is planned.
     """
     rows = section_rows(brain, summaries, numbers, changes or [], proposed)
     shapes = [row["shape"] for row in rows if "shape" in row]
@@ -282,6 +284,7 @@ def page_values(
         "numbers": [vars(number) for number in NUMBERS],
         "medians": {n.name: _plain(numbers[n.name].median()) for n in NUMBERS},
         "compared": changes is not None,
+        "mapped": mapped,
         "repairs": repair_rows(brain.repairs),
         "repair_colours": figures.REPAIR_COLOURS,
         "middle_mm": figures.middle_mm(brain.tissue).tolist(),
@@ -301,6 +304,7 @@ def page_values(
         "colours": COLOURS,
         "changes": changes,
         "supplied": supplied,
+        "mapped": mapped,
         "repair_colours": figures.REPAIR_COLOURS,
         "legend": markup(figures.thickness_legend()),
         "views": surface_views.pictures(surfaces, thickness),

@@ -36,7 +36,12 @@ def letters(view: str) -> tuple[str, str, str, str]:
 
 
 def render(
-    surface: Surface, values: NDArray[np.float64], colours: Colours, view: str, pixel_mm: float
+    surface: Surface,
+    values: NDArray[np.float64],
+    colours: Colours,
+    view: str,
+    pixel_mm: float,
+    labels: bool = False,
 ) -> Picture:
     """A shaded picture of a surface, orthographic, on white.
 
@@ -45,6 +50,8 @@ def render(
     values : (vertices,) values to colour.
     colours : values (n,) to red, green, blue (n, 3), 0 to 1.
     view : one of VIEWS.
+    labels : whether the values are labels, which are not interpolated: each place has the value of
+        the nearest vertex of its triangle.
     """
     towards, right, up = (np.array(axis, np.float64) for axis in VIEWS[view])
     plane = np.stack([surface.vertices @ right, -(surface.vertices @ up)], axis=1) / pixel_mm
@@ -63,7 +70,10 @@ def render(
         at = np.rint(np.einsum("sc,fcd->fsd", shares, ends)).astype(int).reshape(-1, 2)
         pixel = at[:, 1] * columns + at[:, 0]
         near = (depth[faces] @ shares.T).ravel()
-        both = np.stack([values[faces] @ shares.T, light[faces] @ shares.T], axis=-1).reshape(-1, 2)
+        of_values = np.eye(3)[shares.argmax(axis=1)] if labels else shares
+        both = np.stack([values[faces] @ of_values.T, light[faces] @ shares.T], axis=-1).reshape(
+            -1, 2
+        )
         order = np.argsort(near, kind="stable")  # the nearest is last and overwrites the others
         order = order[near[order] > buffer[pixel[order]]]
         buffer[pixel[order]] = near[order]

@@ -23,13 +23,7 @@ def pictures(
     surfaces: Mapping[str, Surface], thickness: Mapping[str, Floats]
 ) -> list[dict[str, Any]]:
     """Pictures of each hemisphere from both sides, and of all from above and from the front."""
-    starts = np.cumsum([0, *(len(surface.vertices) for surface in surfaces.values())])
-    both = Surface(
-        np.concatenate([surface.vertices for surface in surfaces.values()]),
-        np.concatenate(
-            [s.faces + start for s, start in zip(surfaces.values(), starts, strict=False)]
-        ).astype(np.int32),
-    )
+    both = together(surfaces)
     of_both = np.concatenate([thickness[side] for side in surfaces])
     extent = max(float(np.ptp(s.vertices, axis=0).max()) for s in surfaces.values())
     pixel_mm = extent / (1.5 * SURFACE_WIDTH_PX)
@@ -53,6 +47,17 @@ def pictures(
             }
         )
     return shown
+
+
+def together(surfaces: Mapping[str, Surface]) -> Surface:
+    """Several surfaces as one, vertices in their order."""
+    starts = np.cumsum([0, *(len(surface.vertices) for surface in surfaces.values())])
+    return Surface(
+        np.concatenate([surface.vertices for surface in surfaces.values()]),
+        np.concatenate(
+            [s.faces + start for s, start in zip(surfaces.values(), starts, strict=False)]
+        ).astype(np.int32),
+    )
 
 
 def numbers(

@@ -51,8 +51,36 @@ use rule job as report_brain with:
         keyed_by=HEMISPHERES,
         sections=readable_rows_of_brain,
         images=images_of_brain,
+        mapped=bool(MAPPED),
         max_rotation_deg=config["alignment"]["max_rotation_deg"],
         params=config["report"],
+        version=version("report"),
+
+
+use rule job as report_map with:
+    """Add the map of areas to the page of one brain."""
+    input:
+        page="results/report/{brain}.html",
+        points="results/coordinates/{brain}/points.parquet",
+        stack="results/alignment/{brain}/stack.parquet",
+        area_map="results/mapping/{brain}.parquet",
+        area_names=config["template"]["areas"] or [],
+        scores="results/mapping/scores.parquet",
+        truth=TRUTH,
+    output:
+        script="results/report/{brain}-map.js",
+    log:
+        "logs/report/{brain}-map.log",
+    benchmark:
+        "benchmarks/report/{brain}-map.tsv"
+    resources:
+        mem_mb=of_sections(1500, 5),
+        runtime=of_sections(10, 0.1),
+    params:
+        run=MAPPED,
+        role=role_of_brain,
+        smoothing_mm=config["mapping"]["smoothing_mm"],
+        false_alarms=config["mapping"]["false_alarms"],
         version=version("report"),
 
 
@@ -66,7 +94,7 @@ use rule job as report with:
         checks=brains_of("results/coordinates/{brain}/checks.parquet"),
         audits=AUDITS,
         metrics=expand("results/pretraining/{run}/metrics.parquet", run=RUNS),
-        scores=every_task("scores.parquet"),
+        scores=every_task("scores.parquet") + MAP_SCORES,
         figures=every_task("figures.html"),
         table=TRUTH,
     output:

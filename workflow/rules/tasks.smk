@@ -241,6 +241,7 @@ def deliverables():
             run=runs_of_task("finetuning"),
         ),
         *maps_of("results/mapping/{brain}.parquet"),
+        *maps_of("results/report/{brain}-map.js"),
         *MAP_SCORES,
         *tables,
     ]

@@ -57,7 +57,8 @@ async function startSurface() {
   }
   // The surface is brightest where it faces the viewer.
   const headlight = viewer.setCustomMeshShader(shading("(0.35 + 0.65 * abs(normalize(vN).z))"), "headlight");
-  const meshes = {};
+  const meshes = {},
+    plain = {};
   for (const [hemisphere, {vertices, faces, maps}] of Object.entries(await surfaceMeshes())) {
     const colour = channels(COLOURS.palette[hemisphere === "R" ? 1 : 0]);
     const mesh = await addMesh(viewer, vertices, faces, [...colour, 255], headlight);
@@ -70,7 +71,14 @@ async function startSurface() {
       isTransparentBelowCalMin: false,
     }));
     meshes[hemisphere] = mesh;
+    plain[hemisphere] = mesh.rgba255;
   }
+  let colours = () => null; // of the map of areas, once it is there
+  mapColours().then(arrived => {
+    colours = arrived;
+    showMap();
+    if (brainPlanes) markSurface(positionOf(brainPlanes));
+  });
 
   function showMap() {
     const chosen = byId("surface-map").value;
@@ -80,6 +88,7 @@ async function startSurface() {
         // Both hemispheres share one scale.
         layer.colorbarVisible = layer.name === chosen && hemisphere === Object.keys(meshes)[0];
       }
+      mesh.rgba255 = colours(chosen, hemisphere) || plain[hemisphere];
       mesh.updateMesh(viewer.gl);
     }
     viewer.updateGLVolume();
@@ -91,11 +100,27 @@ async function startSurface() {
     viewer.drawScene();
   }
 
+  // Return the areas at the vertex nearest to a POSITION, if it is within 5 mm.
+  function namesAt(position) {
+    if (!colours.names) return [];
+    let [side, best, least] = ["", -1, 25];
+    for (const [hemisphere, mesh] of Object.entries(meshes)) {
+      const places = mesh.pts;
+      for (let i = 0; i < places.length; i += 3) {
+        let off = 0;
+        for (let axis = 0; axis < 3; axis++) off += (places[i + axis] - position[axis]) ** 2;
+        if (off < least) [side, best, least] = [hemisphere, i / 3, off];
+      }
+    }
+    return best < 0 ? [] : [`; ${colours.names(side, best)}`];
+  }
+
   markSurface = position => {
     const row = nearSection(position[1]);
     byId("surface-readout").replaceChildren(
       inWords(position),
       ...(row ? [", nearest: ", sectionLink(row.section)] : []),
+      ...namesAt(position),
     );
     mark(viewer, position);
   };
