@@ -120,7 +120,10 @@ def write_pages(root: Path) -> dict[str, Path]:
         for run, value in (("spatialnce", 0.8), ("untrained", 0.5))
     ]
     tables.write_rows(tables.ScoreRow, scores, root / "scores.parquet")
-    epochs = [tables.MetricRow(0, 4, 3.0), tables.MetricRow(1, 8, 2.5)]
+    epochs = [
+        tables.MetricRow(0, 4, 3.0, 0.1, 2.0, 0.5, 12.0),
+        tables.MetricRow(1, 8, 2.5, 0.1, 1.5, 0.6, 14.0),
+    ]
     tables.write_rows(tables.MetricRow, epochs, root / "metrics.parquet")
     tables.write_rows(tables.MetricRow, [], root / "untrained.parquet")
     truth.run(

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import ranks
 import torch
@@ -106,8 +107,8 @@ def test_a_killed_training_resumes_bit_for_bit(
     assert checkpoints.load(parts / "checkpoint.pt")["state"]["step"] == 1
     assert processes(size, "train", parts, study, 0, starter=starter) == [0] * size
     assert (parts / "final.pt").read_bytes() == (whole / "final.pt").read_bytes()
-    losses = [tables.read(tables.MetricRow, f / "metrics.parquet").loss for f in (whole, parts)]
-    assert losses[0].tolist() == losses[1].tolist()
+    metrics = [tables.read(tables.MetricRow, f / "metrics.parquet") for f in (whole, parts)]
+    pd.testing.assert_frame_equal(*metrics)
     assert not (parts / "checkpoint.pt").exists()
 
 
@@ -121,8 +122,9 @@ def test_a_run_resumes_with_another_number_of_processes(study: Path, tmp_path: P
     log = (parts / "log-1-0.txt").read_text()
     assert "continues at epoch 1, step 2" in log
     assert "saved by 2 processes, resumed by 1" in log
-    losses = [tables.read(tables.MetricRow, f / "metrics.parquet").loss for f in (one, parts)]
-    assert losses[0].tolist() == pytest.approx(losses[1].tolist(), rel=1e-4)
+    metrics = [tables.read(tables.MetricRow, f / "metrics.parquet") for f in (one, parts)]
+    pd.testing.assert_frame_equal(*metrics, rtol=1e-3)
+    assert (metrics[0].effective_rank > 1).all()
 
 
 @pytest.mark.slow

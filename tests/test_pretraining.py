@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import ranks
 import torch
@@ -93,8 +94,8 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     parts = train(study, tmp_path / "parts", settings)
     assert steps == 12  # none was repeated
     assert (parts / "final.pt").read_bytes() == (whole / "final.pt").read_bytes()
-    losses = [tables.read(tables.MetricRow, f / "metrics.parquet").loss for f in (whole, parts)]
-    assert losses[0].tolist() == losses[1].tolist()
+    metrics = [tables.read(tables.MetricRow, f / "metrics.parquet") for f in (whole, parts)]
+    pd.testing.assert_frame_equal(*metrics)
 
 
 def test_a_checkpoint_of_other_params_is_not_resumed(

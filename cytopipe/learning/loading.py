@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from cytopipe import threads
 from cytopipe.files import InputError
 from cytopipe.formats.images import Pyramid, open_pyramid
-from cytopipe.learning.augmentation import draw
+from cytopipe.learning.augmentation import DRAWS, draw
 from cytopipe.learning.distributed import World
 from cytopipe.numerics.geometry import section_to_pixels
 
@@ -148,19 +148,22 @@ class Batch(NamedTuple):
 class Patches(Dataset[Batch]):
     """The patches of a table by (epoch, row); the same key gives the same patch in any process.
 
-    A patch is drawn `views` times: its window is read once, its augmentations differ. If all
-    windows fit into `cache_mb`, they are read section by section at the start and kept in memory.
-    Otherwise each window is read from its pyramid when it is needed.
+    A patch is drawn `views` times: its window is read once, its augmentations differ. Without
+    augmentation it has no draws. If all windows fit into `cache_mb`, they are read section by
+    section at the start and kept in memory. Otherwise each window is read from its pyramid when it
+    is needed. For patches in the order of their sections, a level of at most `level_mb` is decoded
+    once and kept while its section lasts.
     """
 
     def __init__(
         self,
         table: "pd.DataFrame",
         field: Field,
-        augmentation: "Augmentation",
+        augmentation: "Augmentation | None",
         seed: int,
         cache_mb: float,
         views: int = 1,
+        level_mb: float = 0.0,
     ) -> None:
         self._field, self._augmentation, self._seed, self._views = field, augmentation, seed, views
         self._names = [f"{b} section {s}" for b, s in zip(table.brain, table.section, strict=True)]
@@ -168,6 +171,7 @@ class Patches(Dataset[Batch]):
         self._full_spacing_um = table.full_spacing_um.tolist()
         self._x_um, self._y_um = table.x_um.tolist(), table.y_um.tolist()
         self._open: OrderedDict[str, tuple[ExitStack, SectionReader]] = OrderedDict()
+        self._level_bytes = int(level_mb * 1e6)
         self._process = os.getpid()
         self._windows: NDArray[np.uint8] | None = None
         if len(table) * field.window_px**2 <= cache_mb * 1e6:
@@ -179,10 +183,11 @@ class Patches(Dataset[Batch]):
     def __getitem__(self, key: Key) -> Batch:
         epoch, row = key
         window = self._read(row) if self._windows is None else self._windows[row]
-        draws = [draw(self._augmentation, self._seed, epoch, row, v) for v in range(self._views)]
-        return Batch(
-            torch.from_numpy(window)[None], torch.from_numpy(np.stack(draws)), torch.tensor(row)
-        )
+        draws = np.empty((0, DRAWS), np.float32)
+        if self._augmentation is not None:
+            views = range(self._views)
+            draws = np.stack([draw(self._augmentation, self._seed, epoch, row, v) for v in views])
+        return Batch(torch.from_numpy(window)[None], torch.from_numpy(draws), torch.tensor(row))
 
     def _open_section(self, row: int, hold_bytes: int) -> AbstractContextManager[SectionReader]:
         return open_section(
@@ -208,10 +213,10 @@ class Patches(Dataset[Batch]):
             self._open, self._process = OrderedDict(), os.getpid()
         image = self._images[row]
         if image not in self._open:
-            if len(self._open) >= OPEN_FILES:
+            if len(self._open) >= (1 if self._level_bytes else OPEN_FILES):
                 self._open.popitem(last=False)[1][0].close()
             stack = ExitStack()
-            reader = stack.enter_context(self._open_section(row, hold_bytes=0))
+            reader = stack.enter_context(self._open_section(row, self._level_bytes))
             self._open[image] = (stack, reader)
         self._open.move_to_end(image)
         reader = self._open[image][1]

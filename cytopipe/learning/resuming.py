@@ -37,7 +37,8 @@ class State:
     Attributes
     ----------
     epoch, step : complete epochs, and complete steps of the current one.
-    loss_sum : over the steps of the current epoch; stays on the device, equal in all processes.
+    loss_sum, gradient_sum : losses and norms of the gradient, summed over the steps of the current
+        epoch; they stay on the device and are equal in all processes.
     seconds : spent on the current epoch.
     metrics : one row per complete epoch (MetricRow).
     """
@@ -45,6 +46,7 @@ class State:
     epoch: int
     step: int
     loss_sum: Tensor
+    gradient_sum: Tensor
     seconds: float
     metrics: list[dict[str, float]]
 
@@ -90,7 +92,8 @@ class Checkpoint:
         InputError
             If the file is damaged or the processes do not all see the same one.
         """
-        state = State(0, 0, torch.zeros((), device=self.world.device), 0.0, [])
+        zero = torch.zeros((), device=self.world.device)
+        state = State(0, 0, zero, zero.clone(), 0.0, [])
         messages = []
         if self.path.exists():
             content = checkpoints.load(self.path)
@@ -100,6 +103,7 @@ class Checkpoint:
                     optimiser.load_state_dict(content["optimiser"])
                     state = State(**content["state"])
                 state.loss_sum = state.loss_sum.to(self.world.device)
+                state.gradient_sum = state.gradient_sum.to(self.world.device)
                 messages.append(
                     f"continues at epoch {state.epoch}, step {state.step} ({self.path})"
                 )

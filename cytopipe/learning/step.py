@@ -46,6 +46,14 @@ def step(
     return mean_loss
 
 
+def choose_kernels(encoder: networks.Encoder, device: torch.device, precision: str) -> None:
+    """Let a GPU use its fastest convolutions for batches of one size."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        if precision == "bfloat16":  # slower in float32 and on the CPU
+            encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def prepare(encoder: networks.Encoder, world: World, params: "PretrainingRun") -> nn.Module:
     """The network that `step` calls: it shares the encoder's weights and runs on all processes.
 
@@ -54,10 +62,7 @@ def prepare(encoder: networks.Encoder, world: World, params: "PretrainingRun") -
     batchnorm.synchronise(encoder, world)
     if params.checkpointing:
         networks.checkpoint_activations(encoder)
-    if world.device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        if params.precision == "bfloat16":  # slower in float32 and on the CPU
-            encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    choose_kernels(encoder, world.device, params.precision)
     if params.compile:
         encoder.compile()
     if world.size == 1:

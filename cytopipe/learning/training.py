@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cytopipe.cluster import launching
 from cytopipe.files import InputError
-from cytopipe.learning import distributed, networks, optimisers
+from cytopipe.learning import distributed, monitoring, networks, optimisers
 from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
 from cytopipe.learning.objectives import Objective
 from cytopipe.learning.resuming import Checkpoint, State
@@ -72,8 +72,15 @@ def train(
     patches = Patches(
         table, field, params.augmentation, params.seed, params.cache_mb, objective.views
     )
-    encoder.train()
+    rows = monitoring.probe_rows(table, params)
+    loss_copy = monitoring.DelayedCopy(world.device)
+
+    def add_gradient(*_: object) -> None:
+        state.gradient_sum += monitoring.gradient_norm(encoder)
+
+    optimiser.register_step_pre_hook(add_gradient)
     while state.epoch < params.epochs:
+        encoder.train()
         start = time.monotonic() - state.seconds
         keys = batches_of_epoch(
             len(patches), params.batch_size, params.seed, state.epoch, state.step, world
@@ -83,6 +90,9 @@ def train(
             optimisers.set_rate(optimiser, params.optimiser, params.batch_size, done)
             state.loss_sum += step(network, optimiser, objective, batch, world, params)
             state.step += 1
+            if state.step % monitoring.CHECK_EVERY == 0:
+                refuse_infinite(loss_copy.read(), state, section)
+                loss_copy.put(state.loss_sum)
             # all processes stop after the same step, whichever of them got the signal
             if distributed.any_process(bool(checkpoint.signals), world):
                 state.seconds = time.monotonic() - start
@@ -90,16 +100,22 @@ def train(
                 info(f"interrupted at epoch {state.epoch}, step {state.step}; start again")
                 raise SystemExit(launching.INTERRUPTED)
         mean_loss = float(state.loss_sum) / steps
-        if not math.isfinite(mean_loss):
-            raise InputError(
-                f"{section}: the loss is {mean_loss} in epoch {state.epoch}; lower "
-                f"{section}.optimiser.learning_rate in config/config.yaml"
-            )
-        row = {"epoch": state.epoch, "step": (state.epoch + 1) * steps, "loss": mean_loss}
-        state.metrics.append(row)
+        refuse_infinite(mean_loss, state, section)
         seconds = time.monotonic() - start
+        knn, rank = monitoring.probe(encoder, patches, table, rows, world, params)
+        row = {
+            "epoch": state.epoch,
+            "step": (state.epoch + 1) * steps,
+            "loss": mean_loss,
+            "learning_rate": optimiser.param_groups[0]["lr"],
+            "gradient_norm": float(state.gradient_sum) / steps,
+            "knn_accuracy": knn,
+            "effective_rank": rank,
+        }
+        state.metrics.append(row)
         state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
         state.loss_sum.zero_()
+        state.gradient_sum.zero_()
         speed = steps * params.batch_size / seconds
         left_s = (params.epochs - state.epoch) * seconds
         info(
@@ -108,3 +124,12 @@ def train(
         )
         checkpoint.save(encoder, optimiser, state)
     return state
+
+
+def refuse_infinite(loss: float, state: State, section: str) -> None:
+    """Stop the training if its loss is NaN or infinite."""
+    if not math.isfinite(loss):
+        raise InputError(
+            f"{section}: the loss is {loss} in epoch {state.epoch}; lower "
+            f"{section}.optimiser.learning_rate in config/config.yaml"
+        )

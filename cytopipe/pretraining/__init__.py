@@ -19,7 +19,7 @@ from cytopipe.pretraining.dataset import build_objective, training_rows
 from cytopipe.pretraining.release import run_release
 from cytopipe.study.config import PretrainingRun
 
-VERSION = 3
+VERSION = 4
 
 
 @provenance.recorded

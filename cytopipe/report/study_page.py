@@ -134,7 +134,10 @@ def page_values(
             "run": run,
             "epochs": int(table["epoch"].max()) + 1,
             "steps": int(table["step"].max()),
-            "loss": float(table["loss"].iloc[-1]),
+            **{
+                name: float(table[name].iloc[-1])
+                for name in ("loss", "knn_accuracy", "effective_rank")
+            },
         }
         for run, table in trained.items()
     ]

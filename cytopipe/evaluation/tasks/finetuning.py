@@ -20,11 +20,10 @@ from cytopipe.evaluation.predictions import Predictions, score_predictions, writ
 from cytopipe.files import Output
 from cytopipe.formats import tables
 from cytopipe.formats.atlas import read_atlas
-from cytopipe.learning import augmentation, checkpoints, distributed, networks
-from cytopipe.learning.loading import Field, Patches, load
+from cytopipe.learning import checkpoints, distributed, embedding, networks
+from cytopipe.learning.loading import Field, Patches
 from cytopipe.learning.objectives import Supervised
 from cytopipe.learning.resuming import SPEED, Checkpoint, identity_of
-from cytopipe.learning.step import mixed_precision
 from cytopipe.learning.training import train
 from cytopipe.logs import info
 from cytopipe.study import config as study_config
@@ -62,6 +61,7 @@ def training_params(
         **trained,
         **changes,
         "loss": "supervised",
+        "probe_patches": 0,
         "epochs": params.epochs_scratch if scratch else params.epochs,
         "batch_size": min(params.batch_size, patches),
     }
@@ -100,22 +100,16 @@ def logits_of(
     SystemExit
         With `launching.INTERRUPTED`, if a signal asked any process to stop.
     """
-    encoder.eval()
     world = checkpoint.world
-    # the last patch is repeated so that all processes have equally many
-    count = -(-len(patches) // world.size) * world.size
-    own = [(0, min(index, len(patches) - 1)) for index in range(world.rank, count, world.size)]
-    batch_size = max(1, params.batch_size // world.size)
-    keys = [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
+    batches = embedding.batches_of([*range(len(patches))], params.batch_size, world)
     logits = []
-    for batch in load(patches, keys, params.workers, pinned=world.device.type == "cuda"):
+    for _, outputs in embedding.outputs_of(
+        encoder, patches, batches, params.precision, params.workers
+    ):
         if distributed.any_process(bool(checkpoint.signals), world):
             raise SystemExit(launching.INTERRUPTED)
-        images = augmentation.centre_crop(batch.windows.to(world.device), params.patch_px)
-        with torch.inference_mode(), mixed_precision(world.device, params.precision):
-            logits.append(encoder(images)[1].float())
-    gathered = distributed.gather(torch.cat(logits), world)
-    return gathered[: len(patches)].cpu().numpy()
+        logits.append(outputs)
+    return embedding.gathered(logits, len(patches), world).cpu().numpy()
 
 
 @provenance.recorded
@@ -197,7 +191,7 @@ def run_finetuning(
 def plain_patches(table: pd.DataFrame, params: PretrainingRun) -> Patches:
     """The patches of a table for scoring: not augmented, so without a margin."""
     field = Field(params.patch_px, params.spacing_um, "reflect", shift_mm=0.0)
-    return Patches(table, field, params.augmentation, 0, params.cache_mb)
+    return Patches(table, field, None, 0, params.cache_mb)
 
 
 def save_network(

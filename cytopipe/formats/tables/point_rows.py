@@ -160,6 +160,14 @@ class MetricRow(Row):
     epoch: Annotated[int, "epoch, 0-based"]
     step: Annotated[int, "optimiser steps taken"]
     loss: Annotated[float, "mean training loss of the epoch"]
+    learning_rate: Annotated[float, "learning rate of the epoch's last step"]
+    gradient_norm: Annotated[float, "norm of the gradient, mean over the steps of the epoch"]
+    knn_accuracy: Annotated[
+        float, "share of probed patches whose nearest ones are of their area; empty without areas"
+    ]
+    effective_rank: Annotated[
+        float, "dimensions that the features of the probed patches use; 1 or less is a collapse"
+    ]
 
 
 @dataclass(frozen=True, slots=True)

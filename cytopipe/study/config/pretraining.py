@@ -136,6 +136,11 @@ class PretrainingRun(ConfigSection):
         unit="MB",
         ge=0,
     )
+    probe_patches: int = field(
+        "The number of patches, drawn once, whose features are examined after each epoch: are the "
+        "nearest ones of the same area, and how many dimensions do they use; 0 for none.",
+        ge=0,
+    )
     seed: int = field("The seed of weights, order and augmentation.", ge=0)
 
 
