@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,12 @@ def sections(folder: Path) -> list[Section]:
     return [Section("B01", n, str(folder / f"{n}.tif"), SPACING_UM, 20.0) for n in (1, 2)]
 
 
-def embedded(folder: Path, batch_size: int, cache_mb: float) -> tuple[np.ndarray, np.ndarray]:
+def settings(**changes: Any) -> NetworkFeatures:
+    values = {"batch_size": 2, "precision": "float32", "workers": 0, "cache_mb": 1.0}
+    return NetworkFeatures(**{**values, **changes})
+
+
+def run(folder: Path, **changes: Any) -> None:
     features.run(
         points=folder / "points.parquet",
         sections=sections(folder),
@@ -66,8 +72,12 @@ def embedded(folder: Path, batch_size: int, cache_mb: float) -> tuple[np.ndarray
         projected=folder / "B01-projected.npy",
         rows=folder / "B01.parquet",
         threads=1,
-        params=NetworkFeatures(batch_size=batch_size, cache_mb=cache_mb),
+        params=settings(**changes),
     )
+
+
+def embedded(folder: Path, batch_size: int, cache_mb: float) -> tuple[np.ndarray, np.ndarray]:
+    run(folder, batch_size=batch_size, cache_mb=cache_mb)
     return np.load(folder / "B01.npy"), np.load(folder / "B01-projected.npy")
 
 
@@ -213,7 +223,7 @@ def test_each_point_of_the_data_sets_has_one_row(study: Path) -> None:
         projected=study / "set-projected.npy",
         rows=study / "set.parquet",
         threads=1,
-        params=NetworkFeatures(batch_size=3, cache_mb=0.0),
+        params=settings(batch_size=3, cache_mb=0.0),
     )
     rows = tables.read(tables.FeatureRow, study / "set.parquet")
     assert rows.point_id.tolist() == frame.point_id.tolist()

@@ -7,4 +7,4 @@ The rows of the arrays are in the order of points.parquet. The row of a point wh
 from cytopipe.features.network import run, run_patches
 from cytopipe.features.profiles import run_profiles
 
-VERSION = 1
+VERSION = 2

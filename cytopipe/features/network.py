@@ -1,22 +1,30 @@
 """Features of a pretrained network, before and after its projection head."""
 
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
-from cytopipe import provenance
+from cytopipe import features, provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
 from cytopipe.files import Output, atomic_write
 from cytopipe.formats import tables
-from cytopipe.learning import checkpoints, distributed
-from cytopipe.learning.loading import open_section
-from cytopipe.logs import progress
+from cytopipe.learning import checkpoints, distributed, embedding
+from cytopipe.learning.loading import Field, Key, Patches
+from cytopipe.learning.resuming import identity_of
+from cytopipe.learning.step import choose_kernels
+from cytopipe.logs import info, progress
 from cytopipe.study.config import NetworkFeatures
 from cytopipe.study.sections import Section
+
+BLOCK = 16384  # patches between two saves: 150 MB of features of R50, less than a minute on a GPU
+PLACE = ["brain", "section", "image", "full_spacing_um", "x_um", "y_um"]  # of a patch
 
 
 @provenance.recorded
@@ -48,11 +56,13 @@ def run(
         If a patch cannot be read.
     """
     table = tables.read(tables.PointRow, points)
-    groups = [
-        (f"{section.brain} section {section.section}", section.image, section.spacing_um, members)
-        for section, members in sections_of(table, sections)
-    ]
-    _embed(table, groups, weights, backbone, projected, params)
+    groups = sections_of(table, sections)
+    members = np.concatenate([np.empty(0, np.intp), *(members for _, members in groups)])
+    counts = [len(members) for _, members in groups]
+    images = np.repeat([section.image for section, _ in groups], counts)
+    spacings_um = np.repeat([section.spacing_um for section, _ in groups], counts)
+    places = table.iloc[members].assign(image=images, full_spacing_um=spacings_um)
+    _embed(places[PLACE], members, len(table), weights, backbone, projected, params)
     write_rows(table.point_id, table.status, rows)
 
 
@@ -84,45 +94,84 @@ def run_patches(
     """
     table = pd.concat([tables.read(tables.PatchRow, path) for path in patches])
     table = table.drop_duplicates("point_id", ignore_index=True)
-    groups = []
-    for members in table.groupby(["brain", "section"]).indices.values():
-        first = table.iloc[members[0]]
-        name = f"{first.brain} section {first.section}"
-        groups.append((name, first.image, float(first.full_spacing_um), np.asarray(members)))
-    _embed(table, groups, weights, backbone, projected, params)
+    members = np.concatenate([*table.groupby(["brain", "section"]).indices.values()])
+    _embed(table.iloc[members][PLACE], members, len(table), weights, backbone, projected, params)
     write_rows(table.point_id, pd.Series("ok", index=table.index), rows)
 
 
 def _embed(
-    table: pd.DataFrame,
-    groups: list[tuple[str, str, float, NDArray[np.intp]]],
+    places: pd.DataFrame,
+    rows: NDArray[np.intp],
+    count: int,
     weights: Path,
     backbone: Path,
     projected: Path,
     params: NetworkFeatures,
 ) -> None:
-    """Write both arrays, with one row per row of `table`; rows without a group are NaN.
+    """Write both arrays (count, features); rows that are not in `rows` are NaN.
+
+    Blocks of features are saved beside `backbone` until both arrays are complete: if the job is
+    killed, the same call continues after the last block.
 
     Parameters
     ----------
-    groups : name, image, pixel size of level 0 in um, and rows of each section.
+    places : the patches, ordered by section: brain, section, image, full_spacing_um, x_um, y_um.
+    rows : (n,) the row of each patch in the arrays.
     """
     encoder, trained = checkpoints.load_encoder(weights)
-    encoder.to(distributed.world().device)
-    x_um, y_um = table.x_um.tolist(), table.y_um.tolist()
+    device = distributed.world().device
+    encoder.to(device)
+    choose_kernels(encoder, device, params.precision)
+    widths = (encoder.backbone.width, encoder.plan.outputs)
+    folder = backbone.with_suffix(".blocks")
+    settings = params.model_dump(exclude={"workers", "cache_mb"})
+    hashed = [int(value) for value in pd.util.hash_pandas_object(places, index=False)]
+    open_blocks(folder, identity_of([features.VERSION, settings, hashed], [weights]))
+    blocks = {
+        folder / f"{start:09d}.npy": range(start, min(start + BLOCK, len(places)))
+        for start in range(0, len(places), BLOCK)
+    }
+    pending = {path: _batches(block, params) for path, block in blocks.items() if not path.exists()}
+    field = Field(trained["patch_px"], trained["spacing_um"], "reflect", shift_mm=0.0)
+    level_mb = params.cache_mb / max(1, params.workers)
+    patches = Patches(places, field, None, seed=0, cache_mb=0.0, level_mb=level_mb)
+    # one stream for all blocks: the workers read the next block while this one is saved
+    stream = embedding.outputs_of(
+        encoder, patches, list(chain(*pending.values())), params.precision, params.workers
+    )
+    for path, batches in progress(pending.items(), len(pending), "blocks of features"):
+        parts = [torch.cat(next(stream), dim=1) for _ in batches]
+        with atomic_write(path) as beside:
+            np.save(beside, torch.cat(parts).cpu().numpy())
     with ExitStack() as stack:
         paths = [stack.enter_context(atomic_write(path)) for path in (backbone, projected)]
-        widths = (encoder.backbone.width, encoder.plan.outputs)
-        arrays = [new_array(p, (len(table), w)) for p, w in zip(paths, widths, strict=True)]
-        hold_bytes = int(params.cache_mb * 1e6)
-        for name, image, spacing_um, members in progress(groups, len(groups), "features"):
-            with open_section(name, image, spacing_um, trained["spacing_um"], hold_bytes) as reader:
-                for start in range(0, len(members), params.batch_size):
-                    batch = members[start : start + params.batch_size]
-                    windows = np.stack(
-                        [reader.window(x_um[row], y_um[row], trained["patch_px"]) for row in batch]
-                    )
-                    for array, features in zip(arrays, encoder.embed(windows), strict=True):
-                        array[batch] = features
+        arrays = [new_array(p, (count, width)) for p, width in zip(paths, widths, strict=True)]
+        for path, block in blocks.items():
+            values = np.load(path)
+            for array, part in zip(arrays, np.split(values, widths[:1], axis=1), strict=True):
+                array[rows[block.start : block.stop]] = part
         for array in arrays:
             array.flush()
+    shutil.rmtree(folder)
+
+
+def _batches(block: range, params: NetworkFeatures) -> list[list[Key]]:
+    """The batches of a block; every patch is read as in epoch 0."""
+    starts = block[:: params.batch_size]
+    return [
+        [(0, place) for place in block[start - block.start :][: params.batch_size]]
+        for start in starts
+    ]
+
+
+def open_blocks(folder: Path, identity: str) -> None:
+    """Make the folder of a job's blocks; blocks of a job with another identity are deleted."""
+    mark = folder / "identity.txt"
+    if folder.exists() and not (mark.exists() and mark.read_text() == identity):
+        shutil.rmtree(folder)
+    kept = len([*folder.glob("*.npy")])
+    if kept:
+        info(f"{folder}: continues after {kept} blocks of an interrupted job")
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(mark) as beside:
+        beside.write_text(identity)

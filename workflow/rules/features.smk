@@ -18,8 +18,9 @@ use rule job as features with:
     wildcard_constraints:
         run="|".join(RUNS),
         brain="|".join(BRAINS),
+    threads: FEATURE_THREADS
     resources:
-        mem_mb=of_sections(1500, 4),
+        mem_mb=memory_of_features(of_sections(1500, 4)),
         runtime=of_sections(60, 1),
     params:
         sections=readable_rows_of_brain,
@@ -63,8 +64,9 @@ use rule job as features_patches with:
         "benchmarks/features/{run}/patches-{dataset}.tsv"
     wildcard_constraints:
         dataset="|".join(config["patches"]["datasets"]),
+    threads: FEATURE_THREADS
     resources:
-        mem_mb=sized(2000),
+        mem_mb=memory_of_features(sized(2000)),
         runtime=sized(240),
     params:
         params=config["features"]["network"],

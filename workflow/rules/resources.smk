@@ -67,3 +67,19 @@ def of_sections(start, each):
         return start + each * len(OF_BRAIN[w.brain])
 
     return sized(of_brain)
+
+
+# the processes that read patches while a network is applied
+FEATURE_THREADS = max(1, config["features"]["network"]["workers"])
+
+
+def memory_of_features(base):
+    """Resource function: `base`, the workers, and the two batches that each of them keeps ready."""
+
+    def of_job(w, attempt):
+        settings = config["features"]["network"]
+        batch_mb = settings["batch_size"] * run_settings(w.run)["patch_px"] ** 2 / 1e6
+        workers_mb = settings["workers"] * (300 + 2 * batch_mb)
+        return base(w, attempt) + attempt * int(workers_mb)
+
+    return of_job

@@ -1,15 +1,20 @@
 """The section `features`."""
 
-from cytopipe.study.config.base import ConfigSection, field
+from cytopipe.study.config.base import ConfigSection, Precision, field
 
 
 class NetworkFeatures(ConfigSection):
     """Features of the pretrained networks."""
 
     batch_size: int = field("The number of patches that are embedded at a time.", ge=1)
+    precision: Precision = field("The precision of the network; the features are always float32.")
+    workers: int = field(
+        "The number of processes that read patches; 0 reads them in the process of the network.",
+        ge=0,
+    )
     cache_mb: float = field(
-        "A level of at most this size is decoded once per section; a larger one is read tile by "
-        "tile.",
+        "A level is decoded once per section by each worker if it fits into the worker's share of "
+        "this; a larger one is read tile by tile.",
         unit="MB",
         ge=0,
     )
