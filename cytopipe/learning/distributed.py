@@ -55,6 +55,13 @@ def world() -> World:
     return World(rank, size, torch.device("cuda", local % torch.cuda.device_count()))
 
 
+def device_name(world: World) -> str:
+    """The model of the process's GPU, or `cpu`."""
+    if world.device.type == "cpu":
+        return "cpu"
+    return str(torch.cuda.get_device_name(world.device))
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """Connect the processes for the length of the block.

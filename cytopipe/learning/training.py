@@ -119,7 +119,7 @@ def train(
         speed = steps * params.batch_size / seconds
         left_s = (params.epochs - state.epoch) * seconds
         info(
-            f"epoch {state.epoch} of {params.epochs}: loss {mean_loss:.3f}, {speed:.0f} patches/s, "
+            f"epoch {state.epoch} of {params.epochs}: loss {mean_loss:.3f}, {speed:.1f} patches/s, "
             f"about {left_s:.0f} s left"
         )
         checkpoint.save(encoder, optimiser, state)

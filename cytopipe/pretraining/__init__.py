@@ -91,6 +91,7 @@ def run(
                 "version": VERSION,
                 "patches": len(table),
                 "processes": world.size,
+                "device": distributed.device_name(world),
                 "torch": str(torch.__version__),
             }
             content = {

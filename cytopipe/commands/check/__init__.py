@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from cytopipe.commands.check import estimate, manual, scans, template
+from cytopipe.commands.check import estimate, manual, networks, scans, template
 from cytopipe.commands.check.findings import COLUMNS, ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError, atomic_write
@@ -54,6 +54,7 @@ def check_study(study: Path) -> list[Finding]:
     findings += manual.check_manual(study, sections, scanned, config)
     findings += template.check_template(study, config)
     findings += estimate.check_resources(study, scanned, config)
+    findings += networks.check_networks(study, scanned, config)
     text = f"{len(roles)} brains, {len(sections)} sections, {len(sections) - len(used)} excluded"
     return [Finding(OK, "config", text), *findings]
 

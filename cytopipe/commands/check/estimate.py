@@ -1,8 +1,8 @@
 """Estimate time, memory and disk of a run from measured seconds per pixel or voxel.
 
 The rates were measured on the demo's phantom, on one core at about 3 GHz; the memory of large
-volumes is what the rules request. A real study may differ by a factor of two. Networks are not
-included, because their time depends on the GPU (benchmarks/).
+volumes is what the rules request. A real study may differ by a factor of two. `networks` estimates
+what follows the points.
 """
 
 import math
@@ -145,7 +145,7 @@ def check_resources(
     cores = os.cpu_count() or 1
     text = (
         f"up to the points: {hours(seconds)} on one core, {hours(seconds / cores)} on the {cores} "
-        f"of this machine, {needed_mb / 1000:.1f} GB of disk; networks are not included"
+        f"of this machine, {needed_mb / 1000:.1f} GB of disk; networks are not included here"
     )
     findings.append(Finding(NOTE, "estimate", text))
     free_mb = shutil.disk_usage(study).free / _MB
