@@ -3,6 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,17 @@ def write_pyramid_by_windows(
             if number + 1 < len(spacings_um):
                 factor = spacings_um[number + 1] / spacings_um[number]
                 coarser = Downsampler(folder / f"{number + 1}", shape, factor, dtype)
-            tif.write(
-                _tiles(read_window, shape, tile, coarser, checksums),
-                shape=shape,
-                dtype=dtype,
-                **_level_options(number, len(spacings_um), spacings_um[number], spacing_um, tile),
-            )
+            # a scan that cannot be read ends the loop: the file of the next level is closed, too
+            with nullcontext() if coarser is None else closing(coarser):
+                tif.write(
+                    _tiles(read_window, shape, tile, coarser, checksums),
+                    shape=shape,
+                    dtype=dtype,
+                    **_level_options(
+                        number, len(spacings_um), spacings_um[number], spacing_um, tile
+                    ),
+                )
             if coarser is not None:
-                coarser.close()
                 read_window, shape = coarser.read_window, coarser.shape
     return checksums
 
