@@ -1,6 +1,7 @@
 """Tiled pyramids of scans that cannot be read in place.
 
-These are scans without levels or in strips, PNG and JPEG files, and scans with a dark background.
+These are files of slide scanners, scans without levels or in strips, PNG and JPEG files, and scans
+with a dark background.
 CytoNet (section 3.2) reads scans at 64 um and patches at 2 um, which needs both levels and tiles.
 Scans are copied band by band. Only those that cannot be decoded in parts (PNG, JPEG, a TIFF with a
 single compressed strip) are read into memory as a whole.
@@ -47,7 +48,7 @@ def run(*, section: Section, image: Path, pyramid: Output, params: Pyramids) -> 
     RuntimeError
         If the pyramid does not read back as written.
     """
-    with open_reader(image) as reader:
+    with open_reader(image, section.background == "dark") as reader:
         description = reader.description
         description.check_spacing(section.spacing_um)
         description.check_segments()

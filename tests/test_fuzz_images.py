@@ -6,14 +6,17 @@ import shutil
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from foreign_images.scene import scene
+from czi_files import JPEG_XR, fields_of, write_czi
+from foreign_images.scene import color_scene, scene
 from mutations import changed_json, damaged, rounds
 from PIL import Image
+from slide_files import write_aperio, write_generic, write_leica
 
 from cytopipe.files import InputError
 from cytopipe.formats.images import examine, open_pyramid, read_drawn, read_labels, write_labels
@@ -24,7 +27,7 @@ FILES = (
     "tiled-none.tif", "tiled-lzw.tif", "tiled-jpeg.tif", "tiled-zstd.tif", "strips-deflate.tif",
     "strips-16-lzw.tif", "strips-none.tif", "white-is-zero.tif", "color-16-zstd-band.tif",
     "pages-lzw.tif", "levels-deflate.ome.tif", "levels-16.ome.btf", "color-jpeg.ome.tif",
-    "color.png", "gray.png", "color.jpg",
+    "color.png", "gray.png", "color.jpg", "color-none.czi", "gray-16-zstd.czi",
 )  # fmt: skip
 
 
@@ -60,6 +63,29 @@ def quiet(caplog: pytest.LogCaptureFixture, little_memory: None) -> None:
 def test_a_damaged_image_is_read_or_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     for mutation, content in damaged((FOREIGN / name).read_bytes(), rounds(42), head=600):
+        path.write_bytes(content)
+        with read_or_refused(path, mutation):
+            read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("aperio.svs", write_aperio),
+        ("generic.svs", partial(write_generic, compression="deflate")),
+        ("leica.scn", lambda path, image: write_leica(path, [image], [(70, 50)], 20.0)),
+        (
+            "jpeg-xr.czi",
+            lambda path, image: write_czi(path, fields_of(image, 64), compression=JPEG_XR),
+        ),
+    ],
+)
+def test_a_damaged_file_of_a_scanner_is_read_or_refused(
+    tmp_path: Path, name: str, write: Callable[[Path, np.ndarray], Path]
+) -> None:
+    path = tmp_path / name
+    write(path, color_scene())
+    for mutation, content in damaged(path.read_bytes(), rounds(70), head=600):
         path.write_bytes(content)
         with read_or_refused(path, mutation):
             read_all(path)

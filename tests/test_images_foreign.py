@@ -37,7 +37,7 @@ def tolerance(name):
 
 
 def test_the_folder_is_complete():
-    assert len(IMAGES) == 28
+    assert len(IMAGES) == 30
     for codec in ("none", "lzw", "deflate", "zstd", "jpeg"):
         assert {f"tiled-{codec}.tif", f"strips-{codec}.tif"} <= set(IMAGES)
 

@@ -16,12 +16,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from cytopipe.files import InputError, require
+from cytopipe.formats.images.czi import CZI_SUFFIX
+from cytopipe.formats.images.whole_slide import WHOLE_SLIDE_SUFFIXES, companions
 from cytopipe.formats.text import flag, positive, read_table, whole
 
 # the longer ones first
 SUFFIXES = (
     ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr", ".tiff", ".tif", ".btf", ".zarr",
-    ".png", ".jpeg", ".jpg",
+    ".png", ".jpeg", ".jpg", *WHOLE_SLIDE_SUFFIXES, CZI_SUFFIX,
 )  # fmt: skip
 TABLE_COLUMNS = ("section", "image", "spacing_um", "thickness_um", "mirrored", "excluded", "notes")
 
@@ -57,7 +59,9 @@ def stem(path: Path) -> str:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images in a folder and its subfolders, sorted; hidden files are skipped.
+    """The images in a folder and its subfolders, sorted.
+
+    Hidden files are skipped, and images that are part of a scan of several files.
 
     Raises
     ------
@@ -67,7 +71,8 @@ def images_in(folder: Path) -> list[Path]:
     require(folder, "give the folder of the images")
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file; give the folder of the images")
-    images = sorted(_walk(folder))
+    paths = set(_walk(folder))
+    images = sorted(paths.difference(*map(companions, paths)))
     if not images:
         raise InputError(f"{folder}: holds no image; use one of {', '.join(sorted(SUFFIXES))}")
     return images

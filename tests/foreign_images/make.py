@@ -1,10 +1,10 @@
 """Make the images of this folder with programs that cytopipe does not read or write images with.
 
-    pip install "pyvips[binary]" ome-zarr rasterio pillow && python make.py
+    pip install "pyvips[binary]" ome-zarr rasterio pillow pylibCZIrw && python make.py
 
 libvips writes through libtiff, as `vips tiffsave` and many converters do; Pillow through its own
-libtiff, rasterio through GDAL's; ome-zarr is the reference writer of OME-Zarr. The pixels are a
-formula (`scene`), so that a test knows what they are.
+libtiff, rasterio through GDAL's; ome-zarr is the reference writer of OME-Zarr, and pylibCZIrw that
+of CZI. The pixels are a formula (`scene`), so that a test knows what they are.
 """
 
 import shutil
@@ -17,6 +17,7 @@ import zarr
 from ome_zarr.format import FormatV04, FormatV05
 from ome_zarr.writer import write_multiscale
 from PIL import Image
+from pylibCZIrw import czi
 from scene import color_scene, scene
 
 HERE = Path(__file__).parent
@@ -85,6 +86,18 @@ if __name__ == "__main__":
     for name in ("color.png", "color.jpg"):
         Image.fromarray(color).save(HERE / name, quality=95)
     Image.fromarray(gray).save(HERE / "gray.png")
+
+    for name, image, codec in (
+        ("color-none.czi", color, "uncompressed:"),
+        ("gray-16-zstd.czi", deep[..., None], "zstd1:ExplicitLevel=3;PreProcess=HiLoByteUnpack"),
+    ):
+        (HERE / name).unlink(missing_ok=True)
+        with czi.create_czi(str(HERE / name), compression_options=codec) as file:
+            for row in range(0, 100, 64):
+                for column in range(0, 130, 64):
+                    field = image[row : row + 64, column : column + 64, ::-1]  # blue first
+                    file.write(np.ascontiguousarray(field), location=(column - 500, row + 70))
+            file.write_metadata(scale_x=20e-6, scale_y=20e-6)
 
     axes = [{"name": a, "type": "space", "unit": "micrometer"} for a in "yx"]
     millimeters = [{"name": a, "type": "space", "unit": "millimeter"} for a in "yx"]

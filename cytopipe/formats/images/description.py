@@ -60,7 +60,7 @@ class ImageDescription:
     white_is_zero : gray values run from white to black.
     levels : level 0 (full resolution) first.
     axis_spacing_um : pixel size of level 0 along X and Y, where OME or OME-Zarr metadata state one
-        in a known unit. Unlike resolution tags, these are meant to be true.
+        in a known unit, or a scanner. Unlike resolution tags, these are meant to be true.
     left_out : smaller images in the file, such as a label or an overview of the slide.
 
     Raises
@@ -85,8 +85,8 @@ class ImageDescription:
         for axis, spacing_um in self.axis_spacing_um.items():
             if not 0 < spacing_um < math.inf:
                 raise InputError(
-                    f"{self.path}: its metadata state a PhysicalSize{axis} of {spacing_um} um; "
-                    "correct or remove it in the file"
+                    f"{self.path}: its metadata state a pixel size along {axis} of {spacing_um} "
+                    "um; correct or remove it in the file"
                 )
 
     @property
@@ -99,12 +99,14 @@ class ImageDescription:
 
     @property
     def spacing_from(self) -> str:
-        """Where `spacing_um` is stated: "OME", "OME-Zarr", "resolution tags" or "".
+        """Where `spacing_um` is stated: "OME", "OpenSlide aperio", ..., "resolution tags" or "".
 
         No reader relies on resolution tags: many programs fill them in at random.
         """
         if self.axis_spacing_um:
-            return "OME-Zarr" if self.format.startswith("OME-Zarr") else "OME"
+            if self.format.startswith("OME"):
+                return "OME-Zarr" if self.format.startswith("OME-Zarr") else "OME"
+            return self.format
         if "TIFF" in self.format and self.levels[0].spacing_um is not None:
             return "resolution tags"
         return ""
@@ -119,6 +121,11 @@ class ImageDescription:
     def decoded_whole(self) -> bool:
         """Whether the format offers neither levels nor parts that can be decoded alone."""
         return self.format in ("PNG", "JPEG")
+
+    @property
+    def of_scanner(self) -> bool:
+        """Whether it is a scanner's own format, from which nothing but a copy is made."""
+        return self.format.startswith(("OpenSlide", "CZI"))
 
     @property
     def factors(self) -> list[float]:

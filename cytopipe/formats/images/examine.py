@@ -13,6 +13,7 @@ from cytopipe.files import InputError
 from cytopipe.formats.images.description import ImageDescription
 from cytopipe.formats.images.pyramid import MOST_PIXELS, Pyramid, open_reader
 from cytopipe.formats.images.reader import COPY_AGAIN
+from cytopipe.formats.images.whole_slide import companions
 
 # the coarsest level is decoded as a whole, as an overview, up to this size
 _OVERVIEW_PX = 2**22
@@ -80,13 +81,15 @@ def examine(path: Path) -> Examination:
 
 
 def _size_bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
+    files = path.rglob("*") if path.is_dir() else [path, *companions(path)]
     return sum(file.stat().st_size for file in files)
 
 
 def _reason_to_copy(description: ImageDescription) -> str:
     if description.decoded_whole:
         return f"a {description.format} has no levels and no tiles"
+    if description.of_scanner:
+        return "a scanner's own format"
     levels, factors = description.levels, description.factors
     pixels = [level.height * level.width for level in levels]
     for number, level in enumerate(levels):

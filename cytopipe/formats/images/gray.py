@@ -33,13 +33,13 @@ def on_white(
     """An image (rows, columns, channels) without its alpha channel, as it looks on white.
 
     Where a scan was cut out, the transparent pixels often have a value of 0, which would be taken
-    for black. An empty slide is white.
+    for black. An empty slide is white, unless the background is dark.
 
     Parameters
     ----------
     colors : number of channels before alpha; without a further one, the image returns unchanged.
     premultiplied : the colors are already multiplied by alpha.
-    white : gray value of white if it is not the largest.
+    white : gray value of the empty slide if it is not the largest.
     """
     values = image[..., :colors]
     if image.shape[-1] == colors:

@@ -46,7 +46,7 @@ class OmeZarrReader:
         RGB image of 8 or 16 bits.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dark: bool = False) -> None:
         import zarr  # only where there are such images: a GPU node may lack it
 
         self._path = self._folder = path

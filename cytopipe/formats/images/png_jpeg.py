@@ -37,6 +37,10 @@ _MOST_PADDING = 8
 class PngJpegReader:
     """An open PNG or JPEG (an `ImageReader`). No pixels are decoded until they are needed.
 
+    Parameters
+    ----------
+    dark : an empty slide is black, not white.
+
     Raises
     ------
     InputError
@@ -44,7 +48,8 @@ class PngJpegReader:
         RGB of 8 or 16 bits.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dark: bool = False) -> None:
+        self._dark = dark
         name = "PNG" if _is_png(path) else "JPEG"
         with input_error_on_damage(f"{path}: not a readable {name}", COPY_AGAIN):
             header = read_header(path)
@@ -97,7 +102,7 @@ class PngJpegReader:
                 check_jpeg(content)
             image = np.asarray(decode(content))
             if image.ndim == 3:
-                image = on_white(image, about.channels)
+                image = on_white(image, about.channels, white=0 if self._dark else None)
                 image = image if about.channels == 3 else image[..., 0]
             expected = level.shape if about.channels == 1 else (*level.shape, 3)
             if image.shape != expected or image.dtype != about.dtype:

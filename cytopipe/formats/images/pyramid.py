@@ -12,15 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError, require, rerun_of
+from cytopipe.formats.images.czi import CZI_SUFFIX, CziReader
 from cytopipe.formats.images.description import SHEET
 from cytopipe.formats.images.gray import gray_range, invert, luma, shrunk, to_8_bit
 from cytopipe.formats.images.ome_zarr import OmeZarrReader
 from cytopipe.formats.images.png_jpeg import JPEG_SUFFIXES, PNG_SUFFIXES, PngJpegReader
 from cytopipe.formats.images.reader import COPY_AGAIN, ImageReader, Region, input_error_on_damage
 from cytopipe.formats.images.tiff import TiffReader
+from cytopipe.formats.images.whole_slide import (
+    WHOLE_SLIDE_SUFFIXES,
+    WholeSlideReader,
+    is_of_scanner,
+)
 
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
-ZARR_SUFFIX = ".zarr"
+READERS: dict[tuple[str, ...], Callable[[Path, bool], ImageReader]] = {
+    (".tif", ".tiff", ".btf", ".tf8"): TiffReader,
+    (".zarr",): OmeZarrReader,
+    PNG_SUFFIXES + JPEG_SUFFIXES: PngJpegReader,
+    WHOLE_SLIDE_SUFFIXES: WholeSlideReader,
+    (CZI_SUFFIX,): CziReader,
+}
 # `read_at` decodes no level with more pixels: that of a scan without levels may have 12 GB
 MOST_PIXELS = 2**28
 # the range of gray values is measured in this many windows of this edge along each axis
@@ -231,8 +242,12 @@ def _window_starts(size: int) -> list[int]:
 
 
 @contextmanager
-def open_reader(path: Path) -> Iterator[ImageReader]:
-    """Open an image file in the format that its name tells.
+def open_reader(path: Path, dark: bool = False) -> Iterator[ImageReader]:
+    """Open an image file in the format that its name tells, and the content of a TIFF.
+
+    Parameters
+    ----------
+    dark : the background is dark: what a file leaves out or makes transparent is black, not white.
 
     Raises
     ------
@@ -241,26 +256,19 @@ def open_reader(path: Path) -> Iterator[ImageReader]:
     """
     require(path, f"correct `image` in {SHEET}")
     name = path.name.lower()
-    reader_type: Callable[[Path], ImageReader]
-    if name.endswith(TIFF_SUFFIXES):
-        reader_type = TiffReader
-    elif name.endswith(ZARR_SUFFIX):
-        reader_type = OmeZarrReader
-    elif name.endswith(PNG_SUFFIXES + JPEG_SUFFIXES):
-        reader_type = PngJpegReader
-    else:
+    reader_type = next((it for suffixes, it in READERS.items() if name.endswith(suffixes)), None)
+    if reader_type is None:
         raise InputError(
             f"{path}: {path.suffix or 'a name without a suffix'} is not a known image format; "
-            "convert it to one of "
-            + ", ".join(
-                (*TIFF_SUFFIXES, f"{ZARR_SUFFIX} (OME-Zarr)", *PNG_SUFFIXES, *JPEG_SUFFIXES)
-            )
+            f"convert it to one of {', '.join(suffix for it in READERS for suffix in it)}"
         )
     if reader_type is not OmeZarrReader and not path.is_file():
         raise InputError(f"{path}: is not a file; correct `image` in {SHEET}")
     try:
         with input_error_on_damage(f"{path}: its metadata are damaged", COPY_AGAIN):
-            reader = reader_type(path)
+            if reader_type is TiffReader and is_of_scanner(path):
+                reader_type = WholeSlideReader
+            reader = reader_type(path, dark)
         with closing(reader):
             yield reader
     except InputError as error:

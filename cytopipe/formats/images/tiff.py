@@ -49,6 +49,10 @@ from cytopipe.formats.images.tiff_pages import (
 class TiffReader:
     """An open TIFF (an `ImageReader`).
 
+    Parameters
+    ----------
+    dark : an empty slide is black, not white.
+
     Raises
     ------
     InputError
@@ -56,8 +60,8 @@ class TiffReader:
         bits.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, dark: bool = False) -> None:
+        self._path, self._dark = path, dark
         self._whole: set[tuple[int, int]] = set()  # tiles and strips of JPEG, once they are checked
         with input_error_on_damage(f"{path}: not a readable TIFF", COPY_AGAIN):
             self._tif = open_tiff(path)
@@ -192,7 +196,7 @@ class TiffReader:
                     f"transparency; {CONVERT} without it"
                 )
             return segment[..., :colors]
-        white = 0 if self.description.white_is_zero else None
+        white = 0 if self.description.white_is_zero != self._dark else None
         return on_white(segment, colors, page.extrasamples[:1] == (1,), white)
 
     def _rows(self, page: Any, level: int, index: int, rows: slice) -> NDArray[Any] | None:
