@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from cytopipe.commands.check import estimate
 from cytopipe.commands.study_parser import number, some, study_parser
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import units
@@ -87,6 +88,7 @@ def listed(options: argparse.Namespace, brain: str) -> list[ScanRow]:
     check_doubled(brain_scans)
     rows, more = measured(brain_scans, options.spacing_um, options.thickness_um)
     more.append(("background", background_note(rows, options.background)))
+    more.append(("copies", copies_note(options.study, rows, options.background)))
     print(f"{brain}: {len(rows)} scans under {options.bids or options.images}")
     for name, text in [*order_notes([scan.section for scan in brain_scans]), *notes, *more]:
         print(f"  {name:<12}{text}")
@@ -224,6 +226,25 @@ def background_note(rows: list[ScanRow], background: str) -> str:
     return (
         f"{background}, but {len(other)} look {opposite}: {some(other)}; give --background "
         f"{opposite}, or correct `background` of their rows"
+    )
+
+
+def copies_note(study: Path, rows: list[ScanRow], background: str) -> str:
+    """How many scans the workflow copies, why, and what it costs."""
+    reasons = {
+        row.scan.path: row.examination.needs_copy or "a dark background"
+        for row in rows
+        if row.examination and (row.examination.needs_copy or background == "dark")
+    }
+    if not reasons:
+        return "none, all scans are read in place"
+    cost = estimate.copies(
+        [row.examination for row in rows if row.examination and row.scan.path in reasons]
+    )
+    return (
+        f"{cost.jobs} of {len(rows)} scans, {estimate.hours(cost.seconds)} on one core, "
+        f"{cost.disk_mb / 1000:.1f} GB of disk ({estimate.free_mb(study) / 1000:.1f} GB are free): "
+        f"{_counted(Counter(reasons.values()))}"
     )
 
 

@@ -21,6 +21,8 @@ from cytopipe.study.sections import Section, chunk_of, needs_pyramid
 _MB = 1e6
 # CPU seconds, and MB above the 300 MB of a process, per million pixels or voxels
 _COPY_S, _COPY_BYTES = 0.04, 0.8
+# an Aperio file in JPEG took 0.048, a CZI in JPEG XR 0.057, of waves and noise (docs/images.md)
+_CONVERT_S = 0.06
 _RATES = {
     "segmentation": (0.4, 45.0),
     "alignment": (1.2, 60.0),
@@ -29,6 +31,7 @@ _RATES = {
     "midline": (0.5, 30.0),
     "coordinates": (40.0, 300.0),
 }
+_COPIES = "results/pyramids/*/*.ome.tif"
 _REPORT_S = 0.16  # per section
 _PROCESS_S, _PROCESS_MB = 2.0, 300
 # compressed labels, tables and surfaces per pixel or voxel
@@ -58,8 +61,8 @@ def stages(scanned: list[Scanned], config: Mapping[str, Any]) -> list[Stage]:
         brains.setdefault(section.brain, []).append((section, scan))
     span = config["study"]["chunk_span"]
     chunks = len({(section.brain, chunk_of(section.section, span)) for section, _ in scans})
-    copies = [
-        _pixels(section, scan, section.spacing_um)
+    copied = [
+        scan
         for section, scan in scans
         if needs_pyramid(section.image, section.levels, section.background)
     ]
@@ -72,14 +75,7 @@ def stages(scanned: list[Scanned], config: Mapping[str, Any]) -> list[Stage]:
     table_mb = 0.1 * len(scans)
     pairs = config["alignment"]["neighbours"]
     return [
-        Stage(
-            "pyramids",
-            len(copies),
-            sum(copies) * _COPY_S,
-            # one band at a time, but all of a PNG or JPEG
-            4000 if copies else 0,
-            sum(copies) * _COPY_BYTES * 4 / 3,
-        ),
+        copies(copied),
         _stage("segmentation", chunks, segmented, sum(segmented) * _LABEL_BYTES),
         _stage("alignment", chunks + len(brains), aligned, table_mb, pairs),
         _stage("reconstruction", 2 * len(brains), volumes, 2 * voxels_mb),
@@ -94,6 +90,25 @@ def stages(scanned: list[Scanned], config: Mapping[str, Any]) -> list[Stage]:
             table_mb,
         ),
     ]
+
+
+def copies(scans: list[Examination]) -> Stage:
+    """The cost of the copies that the pyramids stage makes."""
+    pixels = [scan.levels[0].height * scan.levels[0].width / 1e6 for scan in scans]
+    return Stage(
+        "pyramids",
+        len(scans),
+        sum(
+            size * (_CONVERT_S if scan.of_scanner else _COPY_S)
+            for size, scan in zip(pixels, scans, strict=True)
+        ),
+        # one band at a time, but all of a PNG or JPEG
+        4000 if scans else 0,
+        sum(
+            size * scan.dtype.itemsize * _COPY_BYTES * 4 / 3
+            for size, scan in zip(pixels, scans, strict=True)
+        ),
+    )
 
 
 def _stage(name: str, jobs: int, sizes: list[float], disk_mb: float, repeats: int = 1) -> Stage:
@@ -148,9 +163,10 @@ def check_resources(
         f"of this machine, {needed_mb / 1000:.1f} GB of disk; networks are not included here"
     )
     findings.append(Finding(NOTE, "estimate", text))
-    free_mb = shutil.disk_usage(study).free / _MB
-    if needed_mb > free_mb:
-        text = f"{needed_mb / 1000:.1f} GB are needed, {free_mb / 1000:.1f} GB are free"
+    free = free_mb(study)
+    needed_mb -= sum(file.stat().st_size for file in study.glob(_COPIES)) / _MB
+    if needed_mb > free:
+        text = f"{needed_mb / 1000:.1f} GB are needed, {free / 1000:.1f} GB are free"
         remedy = "free some, or link results/ to a larger disk"
         findings.append(Finding(ERROR, "disk", text, remedy))
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _MB
@@ -163,6 +179,13 @@ def check_resources(
         remedy = "use a larger machine (snakemake --profile slurm) or larger voxels"
         findings.append(Finding(WARNING, "memory", text, remedy))
     return findings
+
+
+def free_mb(study: Path) -> float:
+    """Free disk for the results of a study, which its folder need not exist for."""
+    results = study / "results"
+    folder = next(path for path in (results, study, *study.absolute().parents) if path.exists())
+    return shutil.disk_usage(folder).free / _MB
 
 
 def hours(seconds: float) -> str:
