@@ -13,7 +13,7 @@ from cytopipe.files import atomic_write
 
 _FOLDER = ".digests"
 # describe a Zarr; its other files are chunks, which may be many and large
-_ZARR = (".zattrs", ".zgroup", ".zarray", ".zmetadata", "zarr.json")
+ZARR = (".zattrs", ".zgroup", ".zarray", ".zmetadata", "zarr.json")
 
 
 def of_file(path: Path) -> str:
@@ -23,14 +23,15 @@ def of_file(path: Path) -> str:
 
 
 def of_listing(folder: Path) -> str:
-    """SHA-256 of the names of all files in a folder and of the content of Zarr's metadata."""
+    """SHA-256 of the names and sizes of all files in a folder, and of what Zarr's metadata say."""
     digest = hashlib.sha256()
     for place, folders, names in os.walk(folder):
         folders.sort()
         # without others that begin with a dot, such as .DS_Store
-        listed = sorted(name for name in names if name[0] != "." or name in _ZARR)
-        digest.update("\0".join([os.path.relpath(place, folder), *listed, ""]).encode())
-        for name in filter(listed.__contains__, _ZARR):
+        listed = sorted(name for name in names if name[0] != "." or name in ZARR)
+        sizes = [f"{name}\0{Path(place, name).stat().st_size}" for name in listed]
+        digest.update("\0".join([os.path.relpath(place, folder), *sizes, ""]).encode())
+        for name in filter(listed.__contains__, ZARR):
             digest.update(Path(place, name).read_bytes())
     return digest.hexdigest()
 

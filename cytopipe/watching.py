@@ -1,7 +1,7 @@
 """Whether the files that a job reads change while it runs.
 
-Identity, size and time are compared. For a folder, such as an OME-Zarr, these are the names of its
-files, its metadata, and the times of its folders: a chunk overwritten in place is not noticed.
+Identity, size and time are compared. For a folder, such as an OME-Zarr, these are the times of its
+folders and of its metadata: a chunk that is overwritten in place is not noticed.
 """
 
 import csv
@@ -40,8 +40,11 @@ def state(path: Path) -> State:
         status = path.stat()
         if not path.is_dir():
             return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
-        times = [Path(place).stat().st_mtime_ns for place, _, _ in os.walk(path)]
-        return digests.of_listing(path), max(times), 0, 0
+        times = []
+        for place, _, names in os.walk(path):
+            seen = [Path(place), *(Path(place, name) for name in names if name in digests.ZARR)]
+            times += [(str(each), each.stat().st_mtime_ns) for each in seen]
+        return len(times), tuple(sorted(times)), 0, 0
     except OSError:
         return None
 

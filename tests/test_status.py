@@ -105,8 +105,13 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 def test_a_new_brain_is_to_run(study: Study, capsys) -> None:
     said = study.says(capsys)
     assert said.startswith("B01 (seen, 4 sections): to run at segmentation\n")
-    assert "2 midline" in said and "2 segmentation" in said and "is not made yet" in said
-    assert "networks, evaluation and report: done" in said
+    assert "2 midline" in said and "2 segmentation" in said
+    # Snakemake would make no report, so it is not asked for
+    assert "networks, evaluation and report: done" in said and "index.html" not in said
+    study.others = [Job("report", {}, ("index.html",), "logs/report.log", is_ready=False)]
+    said = study.says(capsys)
+    assert "networks, evaluation and report: to run at report" in said
+    assert "index.html is not made yet; run snakemake" in said
 
 
 def test_a_finished_brain_is_done_and_its_odd_sections_are_named(study: Study, capsys) -> None:

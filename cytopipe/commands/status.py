@@ -63,6 +63,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--profile", default="", help="the profile with which snakemake is run")
     options = parser.parse_args(arguments)
     study: Path = options.study
+    ends_with_report = True
     if (study / "config" / "config.yaml").exists():
         config = study_config.read(study / "config" / "config.yaml")
         study_config.check(config, str(study / "config" / "config.yaml"))
@@ -77,11 +78,16 @@ def run(arguments: list[str]) -> int:
                 print(line)
         for line in lines_of_rest(study, jobs[""]):
             print(line)
+        # without a template, a study ends with its points
+        ends_with_report = any(job.rule == "report" for job in jobs[""])
     report = study / "results" / "report" / "index.html"
     truth = report.with_name("truth.tsv")
     if truth.exists():
         print(truth_table.format_table(truth_table.read(truth), colour=sys.stdout.isatty()))
-    print(f"report: {report}" if report.exists() else f"{report} is not made yet; run snakemake")
+    if report.exists():
+        print(f"report: {report}")
+    elif ends_with_report:
+        print(f"{report} is not made yet; run snakemake")
     return 0
 
 

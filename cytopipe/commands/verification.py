@@ -27,8 +27,8 @@ _RECORD_UNREAD = (".pt", ".gii")
 def verify(study: Path, names: Sequence[str]) -> int:
     """Print every difference; return the exit status, 1 if there is any.
 
-    Outputs that were deleted are no difference. Scans are compared by size, folders by the names of
-    their files.
+    Outputs that were deleted are no difference. Scans are compared by size, folders by the names
+    and sizes of their files.
 
     Parameters
     ----------
