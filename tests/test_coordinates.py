@@ -321,6 +321,16 @@ def test_a_poor_overlap_leaves_no_point_usable(study, tmp_path, brain):
     assert dice.has_failed and dice.value < PARAMS.min_dice
 
 
+def test_a_transform_that_puts_the_brain_off_the_template_is_refused(study, tmp_path, brain):
+    """900 mm away: the ends of the brain are where they belong, and nothing overlaps either way."""
+    matrix = affine_part(write_true_field(tmp_path, brain), brain)
+    matrix[1, 3] += 900
+    np.savetxt(tmp_path / "supplied.txt", matrix)
+    with pytest.raises(InputError, match=r"puts 100 % of the brain outside the temp.* \(R -36"):
+        coordinates.run(**study | {"supplied_transform": tmp_path / "supplied.txt"})
+    assert not study["points"].exists()
+
+
 def test_points_that_the_transform_does_not_cover_are_marked(study, tmp_path, brain):
     write_true_field(tmp_path, brain)
     frame = tables.read(tables.MidlineRow, study["midlines"][0])

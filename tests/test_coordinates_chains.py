@@ -6,12 +6,14 @@ from test_anchorings import HEIGHT, WIDTH, write_series, write_target
 from test_coordinates import (  # noqa: F401, fixtures
     ROLL,
     SHIFT,
+    VOXEL_MM,
     brain,
     coordinates_of,
     cortex,
     study,
     template,
     unbend,
+    write_true_field,
 )
 
 from cytopipe import coordinates
@@ -24,6 +26,7 @@ from cytopipe.coordinates.uncertainty import sigma_mm
 from cytopipe.files import InputError
 from cytopipe.formats import tables, transforms, volumes
 from cytopipe.formats.transforms import between_ras_and_lps
+from cytopipe.formats.volumes import Volume
 from cytopipe.numerics import frames
 from cytopipe.numerics.geometry import FrameError, Rigid, mirror, stack_to_ras
 from cytopipe.study import transform_table
@@ -171,6 +174,53 @@ def test_a_section_anchored_from_the_wrong_side_is_named(
     failed = checks_of(study).query("status == 'failed'")
     worst = failed.loc["the same, worst section (7)"]
     assert worst["value"] < 0.1 and "section 7 is mirrored" in worst["remedy"]
+
+
+@pytest.mark.parametrize(("shift_mm", "share"), [(900, 1.0), (-40, None)])
+def test_a_section_that_its_own_transform_puts_off_the_template(
+    anchored, tmp_path, supplied, shift_mm, share
+):
+    study, expected = anchored  # noqa: F811
+    write_series(tmp_path / "s.json", "LPI", nr=31)
+    matrix = np.eye(4)
+    matrix[2, 3] = shift_mm
+    np.savetxt(tmp_path / "on.txt", matrix)
+    rows = (
+        ("7", "section", "other", "s.json", "anchoring", "", "", "31"),
+        ("7", "other", "phantom", "on.txt", "matrix", "points", "RAS"),
+    )
+    run = {"chains": [table(tmp_path, *supplied, *rows)]}
+    if share == 1.0:
+        with pytest.raises(InputError, match="puts 100 % of the points of the sections with tr"):
+            coordinates.run(**study | run)
+        return
+    coordinates.run(**study | run)
+    points, _ = coordinates_of(study)
+    lowest_mm = volumes.read(study["template"]).to_mm(np.array([0, 0, -0.5]))[2]
+    beyond = expected[:, 2] + shift_mm < lowest_mm
+    assert 0 < beyond.mean() < 0.5
+    np.testing.assert_array_equal(points["status"][:200] == "outside_template", beyond)
+    assert (points["status"][200:] == "ok").all()
+
+
+def test_points_outside_the_templates_volume_are_marked(study, tmp_path, brain):  # noqa: F811
+    """The true transform, and a template whose volume ends at R 20 mm."""
+    write_true_field(tmp_path, brain)
+    whole = volumes.read(study["template"])
+    kept = int((20.0 - whole.affine[0, 3]) / VOXEL_MM) + 1
+    volumes.write(Volume(whole.data[:kept], whole.affine), study["template"])
+    coordinates.run(
+        **study | {"supplied_transform": tmp_path / "supplied.h5", "atlas": None, "areas": None}
+    )
+    points, template_mm = coordinates_of(study)
+    beyond = template_mm[:, 0] > whole.to_mm(np.array([kept - 0.5, 0, 0]))[0]
+    assert 0.02 < beyond.mean() < 0.3
+    np.testing.assert_array_equal(points["status"] == "outside_template", beyond)
+    assert np.isfinite(template_mm).all()
+    checks = tables.frame_of(
+        tables.CheckRow, tables.read_rows(tables.CheckRow, study["checks"])
+    ).set_index("check")
+    assert checks.loc["outside the template's volume", "value"] == pytest.approx(beyond.mean())
 
 
 def test_markers_that_fold_a_section_are_named(anchored, tmp_path, supplied):

@@ -6,7 +6,7 @@ from test_coordinates import PARAMS, midline_rows
 
 from cytopipe.coordinates import checks, points_of_brain
 from cytopipe.coordinates.chains import SuppliedTransforms
-from cytopipe.coordinates.direction import middle_mm
+from cytopipe.coordinates.direction import middle_mm, outside
 from cytopipe.formats import tables
 from cytopipe.formats.transforms import affine_transform, field_transform
 from cytopipe.formats.volumes import Volume, regular_affine
@@ -14,6 +14,7 @@ from cytopipe.formats.volumes import Volume, regular_affine
 GRID = regular_affine(2.0, np.full(3, -30.0))
 SHAPE = (31, 31, 31)
 TISSUE = Volume(np.ones((40, 40, 40), np.uint8), regular_affine(1.0, np.full(3, -20.0)))
+TEMPLATE = Volume(np.ones((60, 60, 60), np.uint8), regular_affine(1.0, np.full(3, -29.5)))
 
 
 def field(function):
@@ -26,7 +27,7 @@ def judged(transform, stack_mm=None):
     sides = np.where(stack_mm[:, 0] < 0, "L", "R")
     points = points_of_brain(midline_rows(stack_mm, sides), transform, "R", {})
     rows = checks.checks_of(
-        "B01", transform, {}, SuppliedTransforms(), TISSUE, TISSUE, points, "R", PARAMS
+        "B01", transform, {}, SuppliedTransforms(), TISSUE, TEMPLATE, points, "R", PARAMS
     )
     return tables.frame_of(tables.CheckRow, rows).set_index("check")
 
@@ -77,6 +78,19 @@ def test_points_outside_the_field_are_counted_and_marked():
     assert frame.loc["without a coordinate", "value"] == pytest.approx(0.2)
     assert failed(frame) == ["without a coordinate"]
     assert frame.loc["the same, but not marked", "value"] == 0
+
+
+def test_points_outside_the_templates_volume_are_counted():
+    """The volume ends at 30 mm, half a voxel beyond the centre of its last voxel."""
+    points = np.array([[30.1, 0, 0], [29.9, 0, 0], [0, 0, -30.1], [np.nan, 0, 0]])
+    np.testing.assert_array_equal(outside(points, TEMPLATE), [True, False, True, False])
+    stack_mm = np.random.default_rng(0).uniform(-19, 19, (500, 3))
+    matrix = np.eye(4)
+    matrix[1, 3] = 20.0
+    frame = judged(affine_transform(matrix, "B01", "phantom"), stack_mm)
+    share = (stack_mm[:, 1] + 20.0 > 30.0).mean()
+    assert frame.loc["outside the template's volume", "value"] == pytest.approx(share)
+    assert failed(frame) == ["outside the template's volume"]
 
 
 def test_a_coordinate_of_zeros_is_detected():

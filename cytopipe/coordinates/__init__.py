@@ -20,13 +20,16 @@ from cytopipe.coordinates.chains import (
     read_supplied_transforms,
 )
 from cytopipe.coordinates.direction import (
+    MOST_OUTSIDE,
     affine_part,
     alone,
     check_hemispheres,
+    check_inside,
     check_landmarks,
     check_overlap,
     length_mm,
     likeliest_part,
+    outside,
     overlap,
 )
 from cytopipe.coordinates.gaps import beside_gap
@@ -50,7 +53,7 @@ from cytopipe.study import masks
 from cytopipe.study.config import Coordinates
 from cytopipe.study.declarations import Hemispheres
 
-VERSION = 5
+VERSION = 6
 # voxels of a brain that are compared with a mask at a time, to limit memory
 _VOXELS_AT_ONCE = 1_000_000
 
@@ -104,8 +107,9 @@ def run(
     Raises
     ------
     InputError
-        If a supplied transform exchanges left and right, front and back or top and bottom, or
-        overlaps the brains less than its inverse; or if a supplied file cannot be used.
+        If a supplied transform exchanges left and right, front and back or top and bottom, puts
+        the brain outside the template, or overlaps the brains less than its inverse; or if a
+        supplied file cannot be used.
     """
     brain_tissue, template_tissue = volumes.read_tissue(tissue), volumes.read_tissue(template)
     if not (brain_tissue.data > 0).any():
@@ -141,6 +145,7 @@ def run(
         remedy = "check study.image_right in config/config.yaml and the section numbers"
     compared = likeliest_part(used.full, brain_tissue, parts)
     check_landmarks(used.full, brain_tissue, remedy)
+    check_inside(used.full, brain_tissue, template_tissue, remedy)
     moves = {"transform": used.full, "affine": used.affine, "inverse": used.full.inverse()}
     dice = {name: overlap(move, brain_tissue, compared) for name, move in moves.items()}
     for name, value in dice.items():
@@ -164,10 +169,15 @@ def run(
     }
     frame = points_of_brain(midline, used.full, image_right, own_chains)
     template_mm = frame[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
+    is_outside = outside(template_mm, template_tissue)
+    refuse_outside(frame, is_outside, own_chains, ", ".join(map(str, chains[:1])))
     sides = frame["hemisphere"].to_numpy(str)
     check_hemispheres(template_mm, sides, remedy)
     if any(row.has_failed and row.check in checking.WITHOUT_A_COORDINATE for row in judged):
         frame = marked(frame, np.ones(len(frame), bool), "unregistered", own_chains)
+    # those of sections with transforms of their own, too
+    lost = is_outside & (frame["status"] == "ok")
+    frame["status"] = frame["status"].mask(lost, "outside_template")
     if template_alone > params.max_alone:
         reach_mm = params.gap_reach * length_mm(compared)
         frame = marked(frame, beside_gap(template_mm, gap_mm, reach_mm), "beside_gap", own_chains)
@@ -264,7 +274,7 @@ def points_of_brain(
     """Points (PointRow) of a midline (MidlineRow): with coordinates, without errors or areas yet.
 
     A point that the transform does not cover has no coordinate (NaN); its status, if it was ok,
-    becomes `outside_template`.
+    becomes `outside_template`. That of a point outside the template's volume does so later (`run`).
 
     Parameters
     ----------
@@ -284,6 +294,19 @@ def points_of_brain(
     lost = ~np.isfinite(template_mm).all(axis=1) & (frame["status"] == "ok").to_numpy(bool)
     frame.loc[lost, "status"] = "outside_template"
     return tables.conform(tables.PointRow, frame)
+
+
+def refuse_outside(
+    points: pd.DataFrame, is_outside: NDArray[np.bool_], own_chains: Mapping[int, Chain], table: str
+) -> None:
+    """Raise InputError if most points of the sections with own transforms are off the template."""
+    own = points["section"].isin(list(own_chains)).to_numpy(bool)
+    if own.any() and (share := float(is_outside[own].mean())) > MOST_OUTSIDE:
+        raise InputError(
+            f"{table}: puts {100 * share:.0f} % of the points of the sections with transforms of "
+            "their own outside the template; correct the space that it ends in, the files, or "
+            "coordinates.anchoring_target in config/config.yaml"
+        )
 
 
 def marked(

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytopipe.coordinates.chains import SuppliedTransforms
-from cytopipe.coordinates.direction import Overlap, middle_mm, tissue_points_mm
+from cytopipe.coordinates.direction import Overlap, middle_mm, outside, tissue_points_mm
 from cytopipe.coordinates.left_right import LEFT_RIGHT
 from cytopipe.coordinates.orientation import MIRRORED, TURNED
 from cytopipe.formats.tables.brain_rows import FAILED, OK, CheckRow
@@ -62,6 +62,7 @@ def checks_of(
     sides = np.where(points["hemisphere"] == "L", right_mm < middle, right_mm > middle)
     worst, worst_share = worst_section(points["section"].to_numpy(), sides, known)
     determinants = jacobian(transform, tissue)
+    beyond = outside(template_mm, template)
     marked = (points["status"] != "ok").to_numpy(bool)
     by_brain = known & ~points["section"].isin(list(own_chains)).to_numpy(bool)
     still = unmoved(transform, stack_mm[by_brain])
@@ -85,6 +86,8 @@ def checks_of(
              f"the transform does not cover points of status outside_template; {files}"),
         row("the same, but not marked", float((~known & ~marked).sum()), "points", (None, 0.0),
              "a bug in cytopipe: please report it"),
+        row("outside the template's volume", _share(beyond[known]), "share", (None, 0.05),
+             f"the transform puts points of status outside_template there; {files}"),
         row("at exactly 0, 0, 0", float((template_mm[known] == 0).all(axis=1).sum()), "points",
              (None, 0.0), f"one of the files uses zero for unknown; {files}"),
         row("not moved by a displacement field", _share(still), "share", (None, 0.01),
@@ -92,10 +95,13 @@ def checks_of(
         row("estimated error of a coordinate, median", _quantile(points["sigma_mm"], 0.5), "mm"),
     ]  # fmt: skip
     if own_chains:
+        away = [n for n in own_chains if _share(beyond[(points["section"] == n) & known]) > 0.5]
         rows += [
             row("sections with a transform of their own", float(len(own_chains)), "sections"),
             row("sections that their markers fold", float(len(folded)), "sections", (None, 0.0),
                  f"markers cross in sections {folded}; move them in VisuAlign"),
+            row("sections that their own transform puts outside the template", float(len(away)),
+             "sections", (None, 0.0), f"correct the transforms of sections {away}"),
         ]  # fmt: skip
     return rows
 

@@ -2,7 +2,7 @@
 
 A transform in the wrong direction is the field's most common mistake, and it still gives plausible
 numbers. Two things reveal it: three pairs of landmarks that no bending of a brain can exchange, and
-the overlap of the two brains.
+the overlap of the two brains. A transform of another space or unit puts the brain elsewhere.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,9 @@ _MIDDLE_VOXELS = 100_000
 # tissue farther than this share of the brain's length from the other's tissue has no counterpart:
 # 5 mm in a human brain, more than sulci differ between persons; chosen
 APART = 0.03
+# a larger share of a brain outside the template's volume is an error of the transform: the volume
+# holds a whole brain of the species, so that sound ones have 0. Chosen
+MOST_OUTSIDE = 0.5
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,33 @@ def likeliest_part(
         return overlap(transform, tissue, part).mean - alone(backward, part, tissue)[0]
 
     return max(parts.values(), key=similarity)
+
+
+def outside(points_mm: Floats, template: Volume) -> NDArray[np.bool_]:
+    """Whether points (n, 3) lie outside the template's volume; not those without a coordinate."""
+    at = template.to_indices(points_mm)
+    size = np.array(template.data.shape)
+    return np.asarray(((at < -0.5) | (at > size - 0.5)).any(axis=1))
+
+
+def check_inside(transform: PointTransform, tissue: Volume, template: Volume, remedy: str) -> None:
+    """Raise InputError if a transform puts most of a brain outside the template's volume.
+
+    A brain that is not covered passes; see `check_landmarks`.
+    """
+    mapped = transform(tissue_points_mm(tissue))
+    known = mapped[np.isfinite(mapped).all(axis=1)]
+    share = float(outside(known, template).mean()) if len(known) else 0.0
+    if share > MOST_OUTSIDE:
+        middle = ", ".join(f"{value:.0f}" for value in np.median(known, axis=0))
+        ends = template.to_mm(np.array([np.zeros(3), np.array(template.data.shape) - 1]))
+        axes = ", ".join(
+            f"{axis} {low:.0f} to {high:.0f}" for axis, low, high in zip("RAS", *ends, strict=True)
+        )
+        raise InputError(
+            f"{transform.source} to {transform.target}: puts {100 * share:.0f} % of the brain "
+            f"outside the template ({axes} mm), its middle at {middle} mm; {remedy}"
+        )
 
 
 def middle_mm(template: Volume) -> float:
