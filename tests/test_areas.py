@@ -10,6 +10,7 @@ from table_rows import filled
 from test_evaluation import OPTIMISER
 
 from cytopipe import evaluation
+from cytopipe.evaluation import stored_features
 from cytopipe.evaluation.adjacency import UNREACHABLE, hops, margin_of, scores_by_hops
 from cytopipe.files import InputError
 from cytopipe.formats import linear_classifier, tables, volumes
@@ -23,6 +24,7 @@ PARAMS = AreasTask(
     epochs=10,
     batch_size=16,
     optimiser=OPTIMISER,
+    cache_mb=1,
     seeds=[1, 2],
 )
 
@@ -154,6 +156,19 @@ def test_features_of_a_data_set_give_the_scores_of_those_of_brains(study: Path) 
     listed = pd.DataFrame({"point_id": patches.point_id, "status": "ok"})
     tables.write(tables.FeatureRow, listed, study / "set.parquet")
     pd.testing.assert_frame_equal(run(study, brains=("set",)), run(study))
+
+
+def test_memory_and_blocks_do_not_change_the_scores(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(study)
+    predicted = tables.read(tables.PredictionRow, study / "predictions.parquet")
+    monkeypatch.setattr(stored_features, "BLOCK", 7)
+    read_by_batch = PARAMS.model_copy(update={"cache_mb": 0.0})
+    pd.testing.assert_frame_equal(run(study, params=read_by_batch), whole)
+    pd.testing.assert_frame_equal(
+        tables.read(tables.PredictionRow, study / "predictions.parquet"), predicted
+    )
 
 
 def test_shuffled_features_are_at_chance(study: Path) -> None:

@@ -65,7 +65,8 @@ def test_similarity_is_the_mean_of_all_pairs() -> None:
     labels = random.choice(["a", "b", ""], 40)
     labels[0] = "c"  # a single point; d has no points
     values = random.normal(1, 1, size=(40, 5))
-    got = area_similarity(values, labels, areas)
+    blocks = [(values[part], labels[part]) for part in (slice(15), slice(15, None))]
+    got = area_similarity(blocks, areas)
     for (row, one), (column, other) in product(enumerate(areas), repeat=2):
         cosines = [
             values[i] @ values[j] / np.linalg.norm(values[i]) / np.linalg.norm(values[j])

@@ -6,7 +6,8 @@ import pytest
 from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from cytopipe import evaluation
-from cytopipe.evaluation.metrics import scores
+from cytopipe.evaluation import metrics
+from cytopipe.evaluation.predictions import Predictions
 from cytopipe.evaluation.probes import Probe, fit_probe
 from cytopipe.study import config as study_config
 from cytopipe.study.config import AreasTask
@@ -28,6 +29,11 @@ def test_every_task_is_a_name_of_the_package() -> None:
     tasks = {name.removeprefix("run_") for name in evaluation.__all__ if name.startswith("run_")}
     config = study_config.read(study_config.DEFAULTS)
     assert tasks == set(config["evaluation"]["tasks"])
+
+
+def scores(truth: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    of = Predictions.of_logits("seen", 1, truth, logits)
+    return metrics.scores(of.truth, of.predicted, of.rank, of.classes)
 
 
 def test_scores_by_hand() -> None:
@@ -87,6 +93,7 @@ def fitted(values: np.ndarray, labels: np.ndarray, seed: int = 1, epochs: int = 
         epochs=epochs,
         batch_size=32,
         optimiser=OPTIMISER,
+        cache_mb=1,
         seeds=[seed],
     )
     return fit_probe(values.astype(np.float32), labels, 4, seed, params)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cytopipe.evaluation import stored_features
 from cytopipe.evaluation.similarity import unit_vectors
 from cytopipe.evaluation.tasks import retrieval
 from cytopipe.evaluation.tasks.retrieval import (
@@ -144,7 +145,7 @@ def test_neighbours_share_the_trait_that_the_features_encode(
     assert 0.35 < section["same_section"] < 0.65 and section["same_section chance"] < 0.3
     assert section["same_section far"] < section["same_section"]
     assert "Nearest patches, projected" in (study / "retrieval.html").read_text()
-    monkeypatch.setattr(retrieval, "BLOCK", 7)
+    monkeypatch.setattr(stored_features, "BLOCK", 7)
     pd.testing.assert_frame_equal(run(study), whole)
 
 

@@ -96,7 +96,7 @@ def test_patches_are_rotated_by_quarter_turns(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(shortcuts.checkpoints, "load_encoder", lambda _: (Corner(), {}))
     windows = np.array([[[10, 20], [30, 40]], [[1, 2], [3, 4]]], np.uint8)
-    corner, mean = shortcuts.embed_rotated(None, windows, batch_size=3)  # type: ignore[arg-type]
+    corner, mean = shortcuts.embed_rotated(None, [windows[:1], windows[1:]])  # type: ignore[arg-type]
     # anticlockwise: the upper right corner moves to the upper left
     assert np.allclose(corner[..., 0] * 255, [[10, 20, 40, 30], [1, 2, 4, 3]])
     assert np.allclose(mean[..., 0] * 255, [[25] * 4, [2.5] * 4])

@@ -1,6 +1,6 @@
 """Image windows around points, for tasks that show patches or measure something in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,25 @@ from cytopipe.learning.loading import open_section
 from cytopipe.logs import progress
 from cytopipe.study.sections import Section
 
+Windows = NDArray[np.uint8]
+
 
 def read_windows(
     points: pd.DataFrame, sections: Sequence[Section], window_px: int, spacing_um: float
-) -> NDArray[np.uint8]:
-    """Windows (n, window_px, window_px) around points (PointRow).
+) -> Windows:
+    """Windows (n, window_px, window_px) around points (PointRow); see `windows_of_sections`."""
+    windows = np.empty((len(points), window_px, window_px), np.uint8)
+    for _, members, of_section in windows_of_sections(points, sections, window_px, spacing_um):
+        windows[members] = of_section
+    return windows
+
+
+def windows_of_sections(
+    points: pd.DataFrame, sections: Sequence[Section], window_px: int, spacing_um: float
+) -> Iterator[tuple[Section, NDArray[np.intp], Windows]]:
+    """Each section with points (PointRow), their rows, and the windows (rows, px, px) around them.
+
+    Windows of 2,048 px take 4 MB each: a task on thousands of points uses them section by section.
 
     Parameters
     ----------
@@ -29,7 +43,6 @@ def read_windows(
         If a section is not listed, or a window cannot be read.
     """
     by_key = {(s.brain, s.section): s for s in sections}
-    windows = np.empty((len(points), window_px, window_px), np.uint8)
     x_um, y_um = points.x_um.to_numpy(), points.y_um.to_numpy()
     groups: dict[Any, Any] = points.groupby(["brain", "section"]).indices
     for key, members in progress(groups.items(), len(groups), "windows of sections"):
@@ -42,6 +55,5 @@ def read_windows(
         section = by_key[key]
         # no margin: a section has few windows, so only the tiles that they touch are decoded
         with open_section(name, section.image, section.spacing_um, spacing_um, 0) as reader:
-            for row in members:
-                windows[row] = reader.window(x_um[row], y_um[row], window_px)
-    return windows
+            windows = [reader.window(x_um[row], y_um[row], window_px) for row in members]
+        yield section, members, np.stack(windows)

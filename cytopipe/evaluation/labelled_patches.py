@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cytopipe.evaluation.stored_features import StoredFeatures, stored
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.arrays import read_features
@@ -37,7 +38,7 @@ class LabelledPatches:
 
 
 def select_patches(
-    table: pd.DataFrame, values: NDArray[np.floating] | None, areas: Sequence[str] | None, name: str
+    table: pd.DataFrame, usable: NDArray[np.bool_], areas: Sequence[str] | None, name: str
 ) -> LabelledPatches:
     """Select the usable patches of a data set.
 
@@ -47,7 +48,7 @@ def select_patches(
     Parameters
     ----------
     table : the data set (PatchRow).
-    values : (n, d) features of the patches, NaN for a patch without; None if none are needed.
+    usable : (n,) whether a patch has the features that are needed.
     areas : the classes; None for all areas of the split `train`.
     name : name of the data set, for messages.
 
@@ -56,30 +57,28 @@ def select_patches(
     InputError
         If there are fewer than two classes.
     """
-    usable = np.full(len(table), True) if values is None else np.isfinite(values).all(axis=1)
-    split_of, area_of = table.split.to_numpy(), table.area.to_numpy()
     if areas is None:
-        areas = sorted(set(area_of[usable & (split_of == "train")]))
+        areas = sorted(table.area[usable & (table.split == "train")].unique())
     if len(areas) < 2:
         raise InputError(
             f"{name}: {len(areas)} areas in the split 'train', a classifier needs two; lower "
             "min_probability in config/config.yaml or look at the areas in the report"
         )
-    labels = pd.Index(areas).get_indexer(pd.Index(area_of))
+    labels = pd.Index(areas).get_indexer(pd.Index(table.area))
     known = labels >= 0
     info(
         f"{name}: {len(areas)} areas; left out {np.sum(~usable)} patches without features and "
         f"{np.sum(usable & ~known)} of areas that are not in training"
     )
-    rows = {s: np.flatnonzero(usable & known & (split_of == s)) for s in ("train", *TESTS)}
+    rows = {s: np.flatnonzero(usable & known & (table.split == s)) for s in ("train", *TESTS)}
     splits = {split: members for split, members in rows.items() if len(members)}
     return LabelledPatches(list(areas), labels.astype(np.int64), splits)
 
 
 def features_of(
     patches: pd.DataFrame, arrays: Sequence[Path], rows: Sequence[Path]
-) -> NDArray[np.float32]:
-    """Read the features (patches, d) of the patches' points; NaN for a point without features.
+) -> StoredFeatures:
+    """Find the features (patches, d) of the patches' points; NaN for a point without features.
 
     Parameters
     ----------
@@ -95,20 +94,18 @@ def features_of(
         raise InputError("areas: the data set has no patches; look at the areas in the report")
     points = pd.Index(patches.point_id)
     pending = np.arange(len(points))
-    features: NDArray[np.float32] | None = None
-    for array_path, rows_path in zip(arrays, rows, strict=True):
+    places = np.empty((len(points), 2), np.intp)
+    for number, (array_path, rows_path) in enumerate(zip(arrays, rows, strict=True)):
         listed = pd.Index(tables.read(tables.FeatureRow, rows_path).point_id)
-        array = read_features(array_path, len(listed))
+        read_features(array_path, len(listed))  # has as many rows
         # a point drawn repeatedly has several rows, all alike
         first = np.flatnonzero(~listed.duplicated())
         at = listed[first].get_indexer(points[pending])
-        if features is None:
-            features = np.empty((len(points), array.shape[1]), np.float32)
-        features[pending[at >= 0]] = array[first[at[at >= 0]]]
+        places[pending[at >= 0]] = np.stack(np.broadcast_arrays(number, first[at[at >= 0]]), axis=1)
         pending = pending[at < 0]
-    if features is None or len(pending):
+    if len(pending):
         raise InputError(
             f"{', '.join(map(str, rows)) or 'no features'}: no row for point {points[pending[0]]}; "
             "rerun the features"
         )
-    return features
+    return stored(arrays, places)

@@ -13,13 +13,23 @@ def f1_of_classes(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.
     return np.divide(2 * hits, both, out=np.full(classes, np.nan), where=both > 0)
 
 
-def scores(truth: Labels, logits: NDArray[np.floating]) -> dict[str, float]:
+def rank_of_truth(truth: Labels, logits: NDArray[np.floating]) -> NDArray[np.intp]:
+    """(n,) number of classes whose logit is at least that of the true class; 1 is a hit.
+
+    A tie counts against the class: constant logits must not look like a perfect top-3.
+    """
+    return np.asarray((logits >= np.take_along_axis(logits, truth[:, None], 1)).sum(1))
+
+
+def scores(
+    truth: Labels, predicted: NDArray[np.intp], rank: NDArray[np.intp], classes: int
+) -> dict[str, float]:
     """Scores of a test set, all from 0 to 1.
 
     Parameters
     ----------
-    truth : (n,) class of each sample.
-    logits : (n, classes).
+    truth, predicted : (n,) class of each sample.
+    rank : from `rank_of_truth`.
 
     Returns
     -------
@@ -30,13 +40,9 @@ def scores(truth: Labels, logits: NDArray[np.floating]) -> dict[str, float]:
     weighted_f1 : mean F1 weighted by how often the classes occur, as in the ISBI paper.
     top1, top3 : share of samples whose class is among the one or three largest logits.
     """
-    predicted = logits.argmax(1)
-    f1 = f1_of_classes(truth, predicted, logits.shape[1])
-    counts = np.bincount(truth, minlength=logits.shape[1])
+    f1 = f1_of_classes(truth, predicted, classes)
+    counts = np.bincount(truth, minlength=classes)
     occurs = counts > 0
-    of_truth = np.take_along_axis(logits, truth[:, None], 1)
-    # a tie counts against the class: constant logits must not look like a perfect top-3
-    rank = (logits >= of_truth).sum(1)
     return {
         "macro_f1": float(np.nanmean(f1)),
         "macro_f1_present": float(f1[occurs].mean()),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from cytopipe.evaluation import charts, metrics
 from cytopipe.evaluation.adjacency import bin_names, margin_of, scores_by_hops
@@ -19,21 +20,52 @@ QUANTILES = np.linspace(0, 1, 401)
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits (n, classes) of the patches of a test split, and their true classes (n,).
+    """What a classifier predicts for the patches of a test split, each array (n,).
+
+    Logits are not kept: those of a million patches and a hundred classes take half a gigabyte.
 
     Attributes
     ----------
     fold : seed of the classifier.
+    classes : number of classes.
+    truth, predicted : classes.
+    rank : of the true class, see `metrics.rank_of_truth`.
+    margin : difference of the two largest logits.
+    probability : softmax of the predicted class.
     """
 
     split: str
     fold: int
+    classes: int
     truth: NDArray[np.int64]
-    logits: NDArray[np.float32]
+    predicted: NDArray[np.intp]
+    rank: NDArray[np.intp]
+    margin: NDArray[np.floating]
+    probability: NDArray[np.floating]
 
-    @property
-    def predicted(self) -> NDArray[np.intp]:
-        return self.logits.argmax(1)
+    @classmethod
+    def of_logits(
+        cls, split: str, fold: int, truth: NDArray[np.int64], logits: NDArray[np.floating]
+    ) -> "Predictions":
+        """Those of (n, classes) logits."""
+        return cls(
+            split,
+            fold,
+            logits.shape[1],
+            truth,
+            logits.argmax(1),
+            metrics.rank_of_truth(truth, logits),
+            margin_of(logits),
+            softmax(logits, axis=1).max(axis=1),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Predictions"]) -> "Predictions":
+        """Those of consecutive blocks of a test split."""
+        first = parts[0]
+        arrays = ("truth", "predicted", "rank", "margin", "probability")
+        whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+        return cls(first.split, first.fold, first.classes, **whole)
 
 
 def score_predictions(
@@ -42,10 +74,10 @@ def score_predictions(
     """F1, accuracies and, given the hops between areas (classes, classes), errors by hops."""
     scores: list[Score] = []
     for each in predictions:
-        values = metrics.scores(each.truth, each.logits)
+        values = metrics.scores(each.truth, each.predicted, each.rank, each.classes)
         if steps is not None:
             distance = steps[each.truth, each.predicted]
-            values |= scores_by_hops(distance, margin_of(each.logits), bin_names(steps))
+            values |= scores_by_hops(distance, each.margin, bin_names(steps))
         scores += [(each.split, each.fold, metric, value) for metric, value in values.items()]
     return scores
 
@@ -139,7 +171,7 @@ def _hops_panels(
     caption = "Difference of the two largest logits: how sure the classifier is."
     for split, members in _by_split(predictions).items():
         distance = np.concatenate([steps[each.truth, each.predicted] for each in members])
-        margins = np.concatenate([margin_of(each.logits) for each in members])
+        margins = np.concatenate([each.margin for each in members])
         series = {
             name: np.quantile(margins[distance == number], QUANTILES)
             for number, name in names.items()

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from sklearn.preprocessing import StandardScaler
+from torch import nn
 from torch.nn import functional
 
+from cytopipe.evaluation.stored_features import Features, StoredFeatures, blocks_of
 from cytopipe.learning import optimisers
 from cytopipe.study.config import AreasTask
-
-Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Probe:
 
 
 def fit_probe(
-    features: Features,
+    features: Features | StoredFeatures,
     labels: NDArray[np.int64],
     classes: int,
     seed: int,
@@ -42,29 +42,40 @@ def fit_probe(
 
     Parameters
     ----------
-    features, labels : (n, d) finite, (n,) class of each.
+    features, labels : (n, d) finite, (n,) class of each. Stored features are read batch by batch.
     seed : of the initial weights and of the order.
     """
     optimiser, batch_size = params.optimiser, params.batch_size
-    mean = features.mean(0) if params.standardise else np.zeros(features.shape[1], np.float32)
-    spread = features.std(0) if params.standardise else np.ones(features.shape[1], np.float32)
-    scale = np.where(spread > 1e-8, spread, 1).astype(np.float32)  # constant features stay zero
-    inputs: Tensor = torch.from_numpy(((features - mean) / scale).astype(np.float32))
+    width = features.shape[1]
+    mean, scale = np.zeros(width, np.float32), np.ones(width, np.float32)
+    if params.standardise:
+        mean, scale = _moments(features)
     targets = torch.from_numpy(labels)
     random = torch.Generator().manual_seed(seed)
-    layer = nn.Linear(features.shape[1], classes, bias=False)
-    bound = features.shape[1] ** -0.5  # as torch initialises it, but from our seed
+    layer = nn.Linear(width, classes, bias=False)
+    bound = width**-0.5  # as torch initialises it, but from our seed
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=random)
     steps = optimisers.build(layer, optimiser, batch_size)
     for epoch in range(params.epochs):
-        order = torch.randperm(len(inputs), generator=random)
+        order = torch.randperm(len(features), generator=random)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            loss = functional.cross_entropy(layer(inputs[chosen]), targets[chosen])
+            inputs = torch.from_numpy((features[chosen.numpy()] - mean) / scale)
+            loss = functional.cross_entropy(layer(inputs), targets[chosen])
             done = (epoch + start / len(order)) / params.epochs
             optimisers.set_rate(steps, optimiser, batch_size, done)
             steps.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             steps.step()
     return Probe(mean, scale, layer.weight.detach().numpy())
+
+
+def _moments(features: Features | StoredFeatures) -> tuple[Features, Features]:
+    """Mean and standard deviation (d,) of features, read in blocks and summed in float64."""
+    scaler = StandardScaler()
+    for block in blocks_of(features):
+        scaler.partial_fit(block)
+    spread = np.sqrt(scaler.var_)
+    # constant features stay zero
+    return scaler.mean_.astype(np.float32), np.where(spread > 1e-8, spread, 1).astype(np.float32)

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from cytopipe.numerics.geometry import Floats, unit
 
@@ -31,7 +33,7 @@ def in_order(areas: Iterable[str], lobes: Mapping[str, str]) -> list[str]:
 
 
 def area_similarity(
-    values: NDArray[np.floating], labels: NDArray[np.str_], areas: Sequence[str]
+    blocks: Iterable[tuple[NDArray[np.floating], NDArray[np.str_]]], areas: Sequence[str]
 ) -> Floats:
     """Mean cosine (areas, areas) of all pairs of different points of two areas.
 
@@ -40,14 +42,20 @@ def area_similarity(
 
     Parameters
     ----------
-    values, labels : (n, d) features and (n,) areas of the points of one brain.
+    blocks : (n, d) features and (n,) areas of the points of one brain, a part at a time.
     areas : order of rows and columns; points of other areas are left out.
     """
-    counts = np.array([np.sum(labels == area) for area in areas], float)
-    directions = unit_vectors(values)
-    sums = np.array([directions[labels == area].sum(0, dtype=float) for area in areas])
+    counts, own, sums = np.zeros(len(areas)), np.zeros(len(areas)), np.zeros((len(areas), 1))
+    for values, labels in blocks:
+        at = pd.Index(areas).get_indexer(pd.Index(labels))
+        known = np.flatnonzero(at >= 0)
+        shape = (len(areas), len(labels))
+        members = csr_array((np.ones(len(known)), (at[known], known)), shape=shape)
+        directions = unit_vectors(values).astype(np.float64)
+        counts += members.sum(1)
+        own += members @ np.square(directions).sum(1)
+        sums = sums + members @ directions
     products = sums @ sums.T
-    own = np.array([np.square(directions[labels == area], dtype=float).sum() for area in areas])
     pairs = np.outer(counts, counts)
     at = np.arange(len(areas))
     products[at, at] -= own

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cytopipe.evaluation.image_windows import read_windows
+from cytopipe.evaluation.image_windows import windows_of_sections
 from cytopipe.formats.images import open_pyramid, read_labels
 from cytopipe.formats.tables import read_segmentation
 from cytopipe.numerics.geometry import section_to_pixels
@@ -44,8 +44,8 @@ def measure(
     labels: Sequence[Path],
     patch_px: int,
     spacing_um: float,
-) -> tuple[NDArray[np.uint8], pd.DataFrame]:
-    """Read the patches (n, patch_px, patch_px) of points, and measure them.
+) -> pd.DataFrame:
+    """Read the patches of points, section by section, and measure them.
 
     Parameters
     ----------
@@ -53,34 +53,33 @@ def measure(
 
     Returns
     -------
-    The patches, and a table with `patch_intensity` (mean gray value of the patch),
+    A table with `patch_intensity` (mean gray value of the patch),
     `section_staining` (median of the section's gray matter) and `vessels` (see `vessel_share`); NaN
     for a section without labels. The outermost pixels of gray matter do not count towards the
     vessels: they are half slide.
     """
-    windows = read_windows(points, sections, patch_px, spacing_um)
-    by_key = {(s.brain, s.section): s for s in sections}
     pages = {
         (row.brain, row.section): (path, row.page, row.spacing_um)
         for row, path in read_segmentation(segmentation, labels)
         if row.is_usable
     }
-    measured = pd.DataFrame(
-        {"patch_intensity": windows.mean((1, 2)), "section_staining": np.nan, "vessels": np.nan}
-    )
+    names = ("patch_intensity", "section_staining", "vessels")
+    measured = pd.DataFrame(np.nan, points.index, names)
     offsets_um = (np.arange(patch_px) - (patch_px - 1) / 2) * spacing_um
     centres_um = points[["x_um", "y_um"]].to_numpy()
-    for key, members in points.groupby(["brain", "section"]).indices.items():
+    patches = windows_of_sections(points, sections, patch_px, spacing_um)
+    for section, members, windows in patches:
+        measured.loc[members, "patch_intensity"] = windows.mean((1, 2))
+        key = (section.brain, section.section)
         if key not in pages:
             continue
         path, number, labels_um = pages[key]
         page = read_labels(path, number)
-        section = by_key[key]
         with open_pyramid(Path(section.image), section.spacing_um) as pyramid:
             image = pyramid.to_8_bit(pyramid.read_at(labels_um))
         slide_level, gray_level = (median_level(image, page, label) for label in (SLIDE, GRAY))
         gray = ndimage.binary_erosion(page == GRAY, np.ones((3, 3)))
-        for row in members:
+        for row, window in zip(members, windows, strict=True):
             axes_um = centres_um[row][:, None] + offsets_um
             pixels = np.round(section_to_pixels(axes_um, labels_um, section.spacing_um)).astype(int)
             columns, lines = (
@@ -88,7 +87,5 @@ def measure(
             )
             inside = gray[np.ix_(lines, columns)]
             measured.loc[row, "section_staining"] = gray_level
-            measured.loc[row, "vessels"] = vessel_share(
-                windows[row], inside, slide_level, gray_level
-            )
-    return windows, measured
+            measured.loc[row, "vessels"] = vessel_share(window, inside, slide_level, gray_level)
+    return measured

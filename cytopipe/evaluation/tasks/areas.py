@@ -1,13 +1,12 @@
 """Task `areas`: how well a linear probe on frozen features predicts areas (CytoNet section 3.5)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from cytopipe import provenance
 from cytopipe.evaluation import charts
@@ -23,6 +22,7 @@ from cytopipe.evaluation.predictions import (
 )
 from cytopipe.evaluation.probes import Probe, fit_probe
 from cytopipe.evaluation.samples import Score, write_scores
+from cytopipe.evaluation.stored_features import Features, StoredFeatures, blocks_of
 from cytopipe.files import Output
 from cytopipe.formats import linear_classifier, tables
 from cytopipe.formats.atlas import read_atlas
@@ -39,25 +39,49 @@ _TITLES = {
 
 
 def fit_probes(
-    values: NDArray[np.float32], data: LabelledPatches, params: AreasTask
+    features: StoredFeatures, data: LabelledPatches, params: AreasTask
 ) -> dict[int, Probe]:
     """Train a probe per seed."""
-    train = data.splits["train"]
-    labels, classes = data.labels[train], len(data.areas)
-    return {seed: fit_probe(values[train], labels, classes, seed, params) for seed in params.seeds}
+    rows = data.splits["train"]
+    train: Features | StoredFeatures = features.where(rows)
+    if train.nbytes <= params.cache_mb * 1e6:
+        train = train[:]
+    labels, classes = data.labels[rows], len(data.areas)
+    return {seed: fit_probe(train, labels, classes, seed, params) for seed in params.seeds}
 
 
 def predict_by_probes(
-    values: NDArray[np.float32], data: LabelledPatches, probes: Mapping[int, Probe]
+    features: StoredFeatures, data: LabelledPatches, probes: Mapping[int, Probe]
 ) -> list[Predictions]:
-    """The predictions of each test split by each probe."""
-    predictions = []
-    for seed, probe in probes.items():
-        for split in data.tests:
-            rows = data.splits[split]
-            logits = probe.logits(values[rows])
-            predictions.append(Predictions(split, seed, data.labels[rows], logits))
-    return predictions
+    """The predictions of each test split by each probe, seed by seed."""
+    classifiers = {seed: probe.logits for seed, probe in probes.items()}
+    of_splits = [
+        predictions_in_blocks(
+            features.where(data.splits[split]), split, data.labels[data.splits[split]], classifiers
+        )
+        for split in data.tests
+    ]
+    return [each for of_seed in zip(*of_splits) for each in of_seed]
+
+
+def predictions_in_blocks(
+    features: StoredFeatures,
+    split: str,
+    labels: NDArray[np.int64],
+    classifiers: Mapping[int, Callable[[Features], Features]],
+) -> list[Predictions]:
+    """Predictions of several classifiers (fold to the function that returns logits).
+
+    The features of a test split may not fit into memory: each block is read once for all of them.
+    """
+    parts: dict[int, list[Predictions]] = {fold: [] for fold in classifiers}
+    start = 0
+    for block in blocks_of(features):
+        truth = labels[start : start + len(block)]
+        for fold, logits_of in classifiers.items():
+            parts[fold].append(Predictions.of_logits(split, fold, truth, logits_of(block)))
+        start += len(block)
+    return [Predictions.joined(of_fold) for of_fold in parts.values()]
 
 
 def prediction_table(
@@ -87,7 +111,7 @@ def prediction_table(
             "split": each.split,
             "area": names[each.truth],
             "predicted": names[each.predicted],
-            "probability": softmax(each.logits, axis=1).max(axis=1),
+            "probability": each.probability,
             "hops": distance,
         }
         frames.append(pd.DataFrame(columns))
@@ -141,7 +165,7 @@ def run_areas(
     """
     table = tables.read(tables.PatchRow, patches)
     values = features_of(table, features, rows)
-    data = select_patches(table, values, None, patches.stem)
+    data = select_patches(table, values.finite(), None, patches.stem)
     graph = read_atlas(*atlas) if atlas else None
     steps = hops(graph, data.areas) if graph else None
     probes = fit_probes(values, data, params)
@@ -152,11 +176,13 @@ def run_areas(
     )
     if content["plan"]["head"] == "classifier":
         logits = features_of(table, projected, rows)
-        own = select_patches(table, logits, content["classes"], patches.stem)
-        by_classifier = [
-            Predictions(split, 0, own.labels[own.splits[split]], logits[own.splits[split]])
-            for split in own.tests
-        ]
+        own = select_patches(table, logits.finite(), content["classes"], patches.stem)
+        by_classifier = []
+        for split in own.tests:
+            members = own.splits[split]
+            by_classifier += predictions_in_blocks(
+                logits.where(members), split, own.labels[members], {0: lambda block: block}
+            )
         own_steps = hops(graph, own.areas) if graph else None
         scored["areas_classifier"] = score_predictions(by_classifier, own_steps)
     elif content["plan"]["head"] == "projection":
@@ -196,7 +222,7 @@ def run_cross_validation(
     for fold, (brain, path) in enumerate(patches.items()):
         table = tables.read(tables.PatchRow, path)
         values = features_of(table, features, rows)
-        data = select_patches(table, values, None, path.stem)
+        data = select_patches(table, values.finite(), None, path.stem)
         predictions = predict_by_probes(values, data, fit_probes(values, data, params))
         of_seeds = score_predictions(predictions, None)
         keys = dict.fromkeys((split, metric) for split, _, metric, _ in of_seeds)

@@ -11,7 +11,8 @@ from sklearn.model_selection import KFold
 
 from cytopipe import provenance
 from cytopipe.evaluation import charts
-from cytopipe.evaluation.samples import Samples, Score, read_samples, write_scores
+from cytopipe.evaluation.samples import Score, StoredSamples, find_samples, write_scores
+from cytopipe.evaluation.stored_features import Features, StoredFeatures
 from cytopipe.files import InputError, Output
 from cytopipe.logs import info
 from cytopipe.numerics.geometry import Floats
@@ -40,7 +41,7 @@ def errors_mm(truth_mm: Floats, predicted_mm: Floats) -> dict[str, float]:
 
 
 def transfer(
-    values: NDArray[np.floating],
+    values: Features | StoredFeatures,
     positions_mm: Floats,
     brains: NDArray[np.str_],
     *,
@@ -56,6 +57,7 @@ def transfer(
     Parameters
     ----------
     values, positions_mm, brains : (n, d) raw features, (n, 3) in the template and (n,) of samples.
+        Stored features are read brain by brain.
     brain, folds, seed : the brain to fit on, and its shuffled folds.
 
     Returns
@@ -113,21 +115,22 @@ def run_coordinates(
         raise InputError(
             f"evaluation.coordinates.brain is {fitted}; choose one of {', '.join(points)}"
         )
-    samples = read_samples(points, features, rows, most=params.points, seed=params.seed)
+    samples = find_samples(points, features, rows, most=params.points, seed=params.seed)
     samples = samples.where(np.isfinite(samples.points[POSITION].to_numpy()).all(1))
+    samples = samples.where(samples.features.finite())
     own = int((samples.points.brain == fitted).sum())
     if own <= params.folds:
         raise InputError(
             f"{points[fitted]}: {own} usable points with features, too few for "
             f"{params.folds} folds; look at the coordinates in the report"
         )
-    if own <= samples.values.shape[1]:
+    if own <= samples.features.width:
         info(
-            f"{fitted}: {own} points for {samples.values.shape[1]} features: the regression "
+            f"{fitted}: {own} points for {samples.features.width} features: the regression "
             "is underdetermined, use more points"
         )
     listed, error_mm = transfer(
-        samples.values,
+        samples.features,
         samples.points[POSITION].to_numpy(),
         samples.points.brain.to_numpy(str),
         brain=fitted,
@@ -145,7 +148,7 @@ def run_coordinates(
 
 
 def _panels(
-    samples: Samples, error_mm: Floats, means: pd.DataFrame, params: CoordinatesTask
+    samples: StoredSamples, error_mm: Floats, means: pd.DataFrame, params: CoordinatesTask
 ) -> list[charts.Panel]:
     brains = sorted(samples.points.brain.unique())
 

@@ -19,7 +19,13 @@ from sklearn.neighbors import NearestNeighbors
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.clusters import calinski_harabasz, composition, purity, ward
-from cytopipe.evaluation.samples import Samples, Score, read_samples, write_scores
+from cytopipe.evaluation.samples import (
+    Samples,
+    Score,
+    find_samples,
+    read_samples,
+    write_scores,
+)
 from cytopipe.evaluation.similarity import (
     area_similarity,
     correlation,
@@ -257,9 +263,9 @@ def _matrices(
     areas = in_order(set(_with_side(sample.points)) - {""}, lobes)
     matrices = {}
     for brain in sample.points.brain.unique():
-        # one brain at a time: the features of all brains need not fit into memory
-        own = read_samples({brain: points[brain]}, arrays, rows)
-        matrices[brain] = area_similarity(own.values, _with_side(own.points), areas)
+        every = find_samples({brain: points[brain]}, arrays, rows)
+        blocks = ((block.values, _with_side(block.points)) for block in every.blocks())
+        matrices[brain] = area_similarity(blocks, areas)
     return matrices, areas
 
 

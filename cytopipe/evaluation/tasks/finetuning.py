@@ -149,7 +149,7 @@ def run_finetuning(
     """
     with distributed.joined() as world, checkpoints.stop_signals() as signals:
         table = tables.read(tables.PatchRow, patches)
-        data = select_patches(table, None, None, patches.stem)
+        data = select_patches(table, np.full(len(table), True), None, patches.stem)
         steps = hops(read_atlas(*atlas), data.areas) if atlas else None
         content = checkpoints.load_trained(weights)
         rows = {split: table.iloc[members] for split, members in data.splits.items()}
@@ -175,7 +175,7 @@ def run_finetuning(
             for split, test_set in tests.items():
                 logits = logits_of(encoder, test_set, checkpoint, of_seed)
                 truth = data.labels[data.splits[split]]
-                predictions[task].append(Predictions(split, seed, truth, logits))
+                predictions[task].append(Predictions.of_logits(split, seed, truth, logits))
             if world.first and not done:
                 save_network(encoder, data.areas, of_seed, network)
             done.append(path)

@@ -15,7 +15,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.labelled_patches import features_of
-from cytopipe.evaluation.samples import Samples, read_samples, write_scores
+from cytopipe.evaluation.samples import Samples, StoredSamples, find_samples, write_scores
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
 from cytopipe.logs import info
@@ -132,8 +132,7 @@ def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Sam
     table = table[table.brain == brain].drop_duplicates("point_id").reset_index(drop=True)
     if table.empty:
         return None
-    values = features_of(table, [features], [rows])
-    return Samples(table, values).where(np.asarray(np.isfinite(values).all(1)))
+    return StoredSamples(table, features_of(table, [features], [rows])).read()
 
 
 @provenance.recorded
@@ -167,32 +166,33 @@ def run_parcellation(
         If the atlas assigns no point to an area, or there are fewer points than clusters.
     """
     brain = params.named_brain
-    samples = read_samples({brain: points}, {brain: features}, {brain: rows})
-    probable = samples.where(samples.points.area_probability.to_numpy() >= params.probability)
+    every = find_samples({brain: points}, {brain: features}, {brain: rows})
+    probable = every.where(every.points.area_probability.to_numpy() >= params.probability)
     areas = params.areas or _chosen(probable, params, points)
-    located = {"atlas": _inside(probable, areas)}
+    inside = probable.where(probable.points.area.isin(areas).to_numpy())
+    located = {"atlas": inside.read()}
     if annotated and annotated_features and annotated_rows:
         by_hand = read_annotated(annotated, annotated_features, annotated_rows, brain)
         if by_hand is None:
             info(f"{annotated}: no annotated points of {brain}")
         else:
-            located["annotation"] = _inside(by_hand, areas)
+            located["annotation"] = by_hand.where(by_hand.points.area.isin(areas).to_numpy())
     results = {}
-    for split, inside in located.items():
+    for split, samples in located.items():
         clusters = params.clusters if split == "atlas" else len(areas)
-        counts = inside.points.area.value_counts()
+        counts = samples.points.area.value_counts()
         info(f"{split}: " + ", ".join(f"{counts.get(a, 0)} points of {a}" for a in areas))
         absent = [area for area in areas if area not in counts]
         if absent and split == "annotation":
             info(f"{brain}: {absent[0]} is not annotated, so annotations are not clustered")
             continue
-        if absent or len(inside.points) < clusters:
+        if absent or len(samples.points) < clusters:
             raise InputError(
-                f"{points}: {len(inside.points)} points of {', '.join(areas)} for {clusters} "
+                f"{points}: {len(samples.points)} points of {', '.join(areas)} for {clusters} "
                 "clusters; at least one point per area and per cluster is needed; change "
                 "evaluation.parcellation in config/config.yaml"
             )
-        results[split] = cluster(inside, clusters, params.seeds)
+        results[split] = cluster(samples, clusters, params.seeds)
     listed = [(split, *score) for split, (scored, _) in results.items() for score in scored]
     write_scores(scores, run, {"parcellation": listed})
     table = pd.DataFrame(listed, columns=["split", "fold", "metric", "value"])
@@ -206,11 +206,7 @@ def run_parcellation(
     charts.write(heading, panels, html)
 
 
-def _inside(samples: Samples, areas: Sequence[str]) -> Samples:
-    return samples.where(samples.points.area.isin(areas).to_numpy())
-
-
-def _chosen(probable: Samples, params: ParcellationTask, points: Path) -> Sequence[str]:
+def _chosen(probable: StoredSamples, params: ParcellationTask, points: Path) -> Sequence[str]:
     try:
         areas = touching_areas(
             probable.points.area.to_numpy(str),

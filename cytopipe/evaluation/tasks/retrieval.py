@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.image_windows import read_windows
-from cytopipe.evaluation.samples import Samples, Score, read_samples, write_scores
+from cytopipe.evaluation.samples import Samples, Score, find_samples, read_samples, write_scores
 from cytopipe.evaluation.similarity import unit_vectors
 from cytopipe.files import Output
 from cytopipe.logs import info
@@ -24,7 +24,6 @@ from cytopipe.study.sections import Section
 
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
-BLOCK = 8192  # points compared with all queries at a time: bounds the memory
 PICTURED = 8  # neighbours shown per query; chosen, not measured
 PICTURE_PX = 256  # larger patches are averaged to about this edge, to keep the page small
 _TRAITS = ("area", "brain", "section", "hemisphere")
@@ -191,18 +190,15 @@ def _search(
 ) -> tuple[pd.DataFrame, Rows, Rows]:
     """All points, and the neighbours (q, k) of the queries with and without near points."""
     vectors = unit_vectors(queries.values)
+    every = find_samples(points, arrays, rows)
     tables: list[pd.DataFrame] = []
 
     def blocks(exclude_mm: float) -> Iterator[tuple[NDArray[np.float32], Mask]]:
         tables.clear()
-        for brain in queries.points.brain.unique():
-            # one brain at a time: the features of all brains need not fit into memory
-            own = read_samples({brain: points[brain]}, arrays, rows)
-            tables.append(own.points)
-            for start in range(0, len(own.points), BLOCK):
-                part = slice(start, start + BLOCK)
-                excluded = near_query(queries.points, own.points.iloc[part], exclude_mm)
-                yield unit_vectors(own.values[part]), excluded
+        for block in every.blocks():
+            tables.append(block.points)
+            excluded = near_query(queries.points, block.points, exclude_mm)
+            yield unit_vectors(block.values), excluded
 
     near, far = (
         most_similar(vectors, blocks(exclude_mm), params.neighbours)

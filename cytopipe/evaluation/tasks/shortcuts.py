@@ -8,7 +8,7 @@ A patch shares pixels with its neighbours, and anatomy with the next sections. P
 split by slabs (groups of sections), because a random split would test on the training data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from sklearn.preprocessing import StandardScaler
 
 from cytopipe import provenance
 from cytopipe.evaluation import charts, staining
-from cytopipe.evaluation.samples import read_samples, write_scores
+from cytopipe.evaluation.image_windows import Windows, read_windows
+from cytopipe.evaluation.samples import find_samples, read_samples, write_scores
 from cytopipe.evaluation.similarity import unit_vectors
+from cytopipe.evaluation.stored_features import StoredFeatures
 from cytopipe.files import Output
 from cytopipe.learning import checkpoints, distributed
 from cytopipe.logs import info
@@ -80,7 +82,9 @@ def _predict(probe: Any, values: Values, targets: NDArray[Any], folds: Groups) -
     return np.asarray(cross_val_predict(probe, values.astype(float), targets, cv=split))
 
 
-def section_accuracies(values: Values, points: pd.DataFrame, pairs: int, seed: int) -> Floats:
+def section_accuracies(
+    values: Values | StoredFeatures, points: pd.DataFrame, pairs: int, seed: int
+) -> Floats:
     """Accuracy of distinguishing adjacent sections of one brain, for each pair; chance is 0.5.
 
     A probe learns from one hemisphere to which of two sections a point belongs, and is tested on
@@ -96,7 +100,7 @@ def section_accuracies(values: Values, points: pd.DataFrame, pairs: int, seed: i
     drawn = np.random.default_rng(seed).permutation(len(candidates))[:pairs]
     accuracies = []
     for one, other in (candidates[number] for number in drawn):
-        here = (section == one) | (section == other)
+        here = np.flatnonzero((section == one) | (section == other))
         folds = (side[here] == "R").astype(np.int64)
         accuracies.append(class_accuracy(values[here], section[here].astype(str), folds))
     return np.array(accuracies)
@@ -147,20 +151,22 @@ def foreignness(
     return {brain: float(np.mean(values) / scale) for brain, values in medians.items()}
 
 
-def embed_rotated(
-    weights: Path, windows: NDArray[np.uint8], batch_size: int
-) -> tuple[Values, Values]:
-    """Backbone and projected features (n, 4, d) of patches rotated by quarter turns."""
+def embed_rotated(weights: Path, parts: Iterable[Windows]) -> tuple[Values, Values]:
+    """Backbone and projected features (n, 4, d) of patches rotated by quarter turns.
+
+    Parameters
+    ----------
+    parts : the patches (n, px, px), some at a time.
+    """
     encoder, _ = checkpoints.load_encoder(weights)
     encoder.to(distributed.world().device)
-    rotated = np.stack([np.rot90(windows, turn, (1, 2)) for turn in range(TURNS)], axis=1)
-    flat = rotated.reshape(-1, *windows.shape[1:])
-    parts = [
-        encoder.embed(flat[start : start + batch_size]) for start in range(0, len(flat), batch_size)
-    ]
+    embedded = []
+    for windows in parts:
+        rotated = np.stack([np.rot90(windows, turn, (1, 2)) for turn in range(TURNS)], axis=1)
+        embedded.append(encoder.embed(rotated.reshape(-1, *windows.shape[1:])))
     backbone, projected = (
-        np.concatenate(of_kind).reshape(len(windows), TURNS, -1)
-        for of_kind in zip(*parts, strict=True)
+        np.concatenate(of_kind).reshape(-1, TURNS, of_kind[0].shape[1])
+        for of_kind in zip(*embedded, strict=True)
     )
     return backbone, projected
 
@@ -218,14 +224,16 @@ def run_shortcuts(
     }
     table = samples["backbone"].points
     brains = table.brain.to_numpy(str)
-    windows, measured = staining.measure(
-        table, sections, segmentation, labels, patch_px, spacing_um
-    )
+    measured = staining.measure(table, sections, segmentation, labels, patch_px, spacing_um)
     few = table.groupby("brain").sample(frac=1, random_state=params.seed)
-    few = few.groupby("brain").head(params.turned_per_brain)
+    few = few.groupby("brain").head(params.turned_per_brain).sort_index()  # section by section
     rotated: dict[str, Values] = {}
     if weights is not None:
-        of_both = embed_rotated(weights, windows[few.index], params.batch_size)
+        step = max(1, params.batch_size // TURNS)
+        parts = (few.iloc[start : start + step] for start in range(0, len(few), step))
+        of_both = embed_rotated(
+            weights, (read_windows(part, sections, patch_px, spacing_um) for part in parts)
+        )
         rotated = dict(zip(("backbone", "projected"), of_both, strict=True))
     results: list[Result] = []
     foreign: dict[str, dict[str, float]] = {}
@@ -234,9 +242,10 @@ def run_shortcuts(
         results += [(split, *each) for each in _of_points(values, table, measured, params)]
         accuracies = []
         for brain in table.brain.unique():
-            own = read_samples({brain: points[brain]}, arrays, rows)
+            own = find_samples({brain: points[brain]}, arrays, rows)
+            own = own.where(own.features.finite())
             accuracies.append(
-                section_accuracies(own.values, own.points, params.section_pairs, params.seed)
+                section_accuracies(own.features, own.points, params.section_pairs, params.seed)
             )
         pairs = np.concatenate(accuracies)
         results.append((split, "section", float(pairs.mean()) if len(pairs) else np.nan, 0.5))

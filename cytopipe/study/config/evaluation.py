@@ -58,6 +58,12 @@ class AreasTask(ConfigSection):
     epochs: int = field("The number of passes over the training set.", ge=1)
     batch_size: int = field("The number of points per step; 2048 in the paper.", ge=1)
     optimiser: Optimiser
+    cache_mb: float = field(
+        "Training features are held in memory if all of them fit into this; otherwise each batch "
+        "is read from disk, which gives the same result.",
+        unit="MB",
+        ge=0,
+    )
     seeds: Seeds = field("The seeds; a probe is trained for each.")
 
 
