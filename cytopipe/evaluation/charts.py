@@ -7,7 +7,7 @@ hover, zoom, choose colours, and save a panel as SVG.
 import base64
 import html as markup
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,23 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 from numpy.typing import ArrayLike, NDArray
-from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
 from cytopipe import provenance
+from cytopipe.evaluation.dots import (
+    PALETTE,
+    PICTURE_PX,
+    Colours,
+    drawn_evenly,
+    limits,
+    picture,
+    png,
+)
 from cytopipe.files import atomic_write
 
-# Okabe and Ito's colours, which colour-blind readers can distinguish
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
+# points with coordinates and text on the page. The page of `embedding` has a megabyte per thousand;
+# it stays under 10 MB, of which plotly takes 4.8
+INTERACTIVE = 1000
 _PAGE_PX, _PANEL_PX = 1200, 520  # chosen, not measured: a page fits a laptop's screen
 _TEMPLATE = pio.templates.merge_templates(
     "simple_white",
@@ -52,6 +61,9 @@ def scatter(
 ) -> Panel:
     """Points (n, 2) or (n, 3) with equal scales on all axes, coloured by one value at a time.
 
+    Of more than `INTERACTIVE` points, this many are drawn evenly from the first colouring; in two
+    dimensions, a picture below them shows all. The caption says so: a page stays small.
+
     Parameters
     ----------
     axes : title of each axis, with the unit.
@@ -60,33 +72,43 @@ def scatter(
     """
     in_space = points.shape[1] == 3
     kind = go.Scatter3d if in_space else go.Scattergl
-    rows = zip(*(np.asarray(values).astype(str) for values in hover.values()), strict=True)
-    text = ["<br>".join(f"{k}: {v}" for k, v in zip(hover, row)) for row in rows]
+    colourings = {name: Colours.of(values) for name, values in colours.items()}
+    first = next(iter(colours))
+    drawn = drawn_evenly(colourings[first].codes, INTERACTIVE)
+    some = len(drawn) < len(points)
+    rows = zip(*(np.asarray(values)[drawn].astype(str) for values in hover.values()), strict=True)
+    text = [", ".join(f"{k}: {v}" for k, v in zip(hover, row)) for row in rows]
     figure = go.Figure()
     owners: list[str] = []
     for name, values in colours.items():
-        for label, members, marker in _groups(name, np.asarray(values)):
+        for label, members, marker in _groups(name, np.asarray(values), colourings[name], drawn):
             figure.add_trace(
                 kind(
-                    **dict(zip("xyz", points[members].T, strict=False)),
+                    **dict(zip("xyz", points[drawn[members]].T, strict=False)),
                     mode="markers",
                     marker={"size": 2.5 if in_space else 4, **marker},
                     name=label,
                     showlegend=bool(label),
                     text=[text[i] for i in members] if text else None,
                     hoverinfo="text+name" if label else "text",
-                    visible=name == next(iter(colours)),
+                    visible=name == first,
                 )
             )
             owners.append(name)
+        if some and not in_space:
+            image = _picture(points, colourings[name])
+            figure.add_layout_image(image, visible=name == first)
     buttons = []
     for name in colours:
         visible = {"visible": [owner == name for owner in owners]}
-        arguments = [visible, {"legend.title.text": name}]
-        buttons.append({"label": name, "method": "update", "args": arguments})
+        layout: dict[str, Any] = {"legend.title.text": name}
+        for number, other in enumerate(colours):
+            if figure.layout.images:
+                layout[f"images[{number}].visible"] = other == name
+        buttons.append({"label": name, "method": "update", "args": [visible, layout]})
     figure.update_layout(
         updatemenus=[{"buttons": buttons, "x": 0, "y": 1.12, "xanchor": "left"}],
-        legend={"title": {"text": next(iter(colours))}, "itemsizing": "constant"},
+        legend={"title": {"text": first}, "itemsizing": "constant"},
     )
     if in_space:
         titles = {f"{axis}axis_title": name for axis, name in zip("xyz", axes)}
@@ -95,6 +117,14 @@ def scatter(
     else:
         figure.update_xaxes(title=axes[0], constrain="domain")
         figure.update_yaxes(title=axes[1], constrain="domain", scaleanchor="x")
+    if some:
+        shown, every = f"{len(drawn):,}", f"{len(points):,} points"
+        caption += (
+            f" Shown are {shown} of {every}, drawn evenly by {first}."
+            if in_space
+            else f" Small dots are all {every}; the {shown} large ones, drawn evenly by {first}, "
+            "say which point they are when the mouse is on them."
+        )
     return Panel(title, caption, figure)
 
 
@@ -154,7 +184,11 @@ def matrix(
     """A heat map of values (rows, columns); `value` names what they are."""
     colorbar = {"title": {"text": value}}
     cells = go.Heatmap(
-        z=values, x=list(columns), y=list(rows), colorscale="Viridis", colorbar=colorbar
+        z=np.asarray(values, np.float32),
+        x=list(columns),
+        y=list(rows),
+        colorscale="Viridis",
+        colorbar=colorbar,
     )
     figure = go.Figure(cells).update_xaxes(title=x, type="category")
     figure.update_yaxes(title=y, type="category", autorange="reversed")
@@ -175,10 +209,9 @@ def pictures(
     for image, column, row in zip(images, columns, rows, strict=True):
         height, width = image.shape[:2]
         pixel = 0.9 / max(height, width)
-        source = base64.b64encode(imagecodecs.png_encode(image)).decode()
         figure.add_trace(
             go.Image(
-                source=f"data:image/png;base64,{source}",
+                source=_source(imagecodecs.png_encode(image)),
                 x0=column - pixel * (width - 1) / 2, dx=pixel,
                 y0=1.3 * row - pixel * (height - 1) / 2, dy=pixel,
                 hoverinfo="skip",
@@ -224,17 +257,39 @@ def write(heading: str, panels: Sequence[Panel], html: Path) -> None:
         beside.write_text(page)
 
 
-def _groups(name: str, values: NDArray[Any]) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
-    """Label, members and marker of each category; numbers form one group with a colour scale."""
-    if values.dtype.kind in "fiu":
-        marker = {"color": values, "colorscale": "Viridis", "colorbar": {"title": {"text": name}}}
-        return [("", np.arange(len(values)), marker)]
-    names, codes = np.unique(values.astype(str), return_inverse=True)
-    colours: Sequence[str] = PALETTE
-    if len(names) > len(PALETTE):
-        # steps of the golden ratio: successive names get very different hues
-        colours = sample_colorscale("HSV", [n * 0.618034 % 1 for n in range(len(names))])
+def _picture(points: NDArray[np.floating], colours: Colours) -> go.layout.Image:
+    """A picture of all points, below the others of a figure."""
+    known = np.isfinite(points).all(1)
+    points, colours = points[known], replace(colours, codes=colours.codes[known])
+    image = picture(points, colours)
+    pixel = (points.max(0) - points.min(0)).max() / PICTURE_PX
+    return go.layout.Image(
+        source=_source(png(image)), xref="x", yref="y", layer="below", sizing="stretch",
+        x=points[:, 0].min(), sizex=image.width * pixel,
+        y=points[:, 1].min(), sizey=image.height * pixel, yanchor="bottom",
+    )  # fmt: skip
+
+
+def _source(image: bytes) -> str:
+    """A PNG file as the source of an element of a page."""
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+def _groups(
+    name: str, values: NDArray[Any], colours: Colours, drawn: NDArray[np.intp]
+) -> list[tuple[str, NDArray[np.intp], dict[str, Any]]]:
+    """Label, members and marker of each category; numbers form one group with a colour scale.
+
+    Members are places in `drawn`, the rows that are shown.
+    """
+    if not colours.names:
+        marker = {
+            "color": values[drawn], "colorscale": "Viridis", "colorbar": {"title": {"text": name}},
+        }  # fmt: skip
+        marker["cmin"], marker["cmax"] = limits(values)
+        return [("", np.arange(len(drawn)), marker)]
+    codes = colours.codes[drawn]
     return [
-        (str(label) or "none", np.flatnonzero(codes == code), {"color": colours[code]})
-        for code, label in enumerate(names)
+        (label or "none", np.flatnonzero(codes == code), {"color": colours.palette[code]})
+        for code, label in enumerate(colours.names)
     ]

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from plotly.colors import hex_to_rgb
 
 from cytopipe.evaluation import charts
+from cytopipe.evaluation.dots import PALETTE
 from cytopipe.evaluation.layer_patches import IGNORED, in_fraction
 from cytopipe.evaluation.samples import Score
 from cytopipe.learning.networks import LAYERS
 
 CLASSES = ("background", *(f"layer_{number}" for number in range(1, LAYERS)))
 # of the classes; the last colour is for IGNORED
-_PALETTE = map(hex_to_rgb, charts.PALETTE[: LAYERS - 1])
+_PALETTE = map(hex_to_rgb, PALETTE[: LAYERS - 1])
 COLOURS = np.array([(225, 225, 225), *_PALETTE, (255, 255, 255)], np.uint8)
 SHOWN_PX = 256  # largest edge of an example; chosen, not measured: keeps the page small
 

@@ -22,7 +22,6 @@ POSITION = ["x_mm", "y_mm", "z_mm"]
 AXES = {"x": "left-right", "y": "anterior-posterior", "z": "inferior-superior"}
 # suffix of the error of a baseline, which predicts the mean position of the fitted points
 CONSTANT = ", constant"
-_SHOWN = 2000  # points per brain in the figure; chosen, not measured: keeps the page small
 
 
 def errors_mm(truth_mm: Floats, predicted_mm: Floats) -> dict[str, float]:
@@ -158,9 +157,6 @@ def _panels(
 
     by_axis = {name: bars(f"error_{axis}_mm") for axis, name in AXES.items()}
     in_space = {"features": bars("error_3d_mm"), "constant": bars("error_3d_mm" + CONSTANT)}
-    shown = samples.points.groupby("brain").sample(frac=1, random_state=params.seed)
-    shown = shown.groupby("brain").head(_SHOWN).sort_index()
-    error_mm = error_mm[shown.index.to_numpy()]
     fitted = params.named_brain
     by_axis_caption = (
         f"Mean and deviation of {params.folds} regressors, each fitted on {fitted} without "
@@ -177,11 +173,11 @@ def _panels(
             "Seen from the right",
             "Where the points of all brains are placed badly.",
             ("y (mm, to anterior)", "z (mm, to superior)"),
-            shown[["y_mm", "z_mm"]].to_numpy(),
+            samples.points[["y_mm", "z_mm"]].to_numpy(),
             {"error in space (mm)": error_mm},
             {
-                "point": shown.point_id.to_numpy(),
-                "area": shown.area.to_numpy(),
+                "point": samples.points.point_id.to_numpy(),
+                "area": samples.points.area.to_numpy(),
                 "error (mm)": np.round(error_mm, 1),
             },
         ),

@@ -201,7 +201,8 @@ def _embedded(
         "y in mm (to anterior)": table.y_mm.to_numpy(),
         "z in mm (to superior)": table.z_mm.to_numpy(),
     }
-    hover = {"point_id": table.point_id.to_numpy(str), **labels}
+    # the name of a point starts with its brain
+    hover = {"point": table.point_id.to_numpy(str)} | {n: labels[n] for n in ("area", "hemisphere")}
     clusters = np.array([f"{number + 1:2d}" for number in members])
     names = sorted(set(of_chosen["area"]))
     shares = composition(members, of_chosen["area"], names)
