@@ -124,7 +124,8 @@ def write_features(path: Path, areas: np.ndarray, width: int, seed: int) -> None
 
 
 def params_of(kind: Callable[..., Any], task: str) -> Any:
-    return kind(**CONFIG["evaluation"][task])
+    settings = CONFIG["evaluation"][task]
+    return kind(**{name: value for name, value in settings.items() if name != "runs"})
 
 
 def arguments_of(folder: Path, task: str) -> dict[str, Any]:
@@ -220,7 +221,7 @@ TASKS: dict[str, Callable[[Path, str], object]] = {
 }
 
 
-def measure(folder: Path, task: str) -> str:
+def measure(folder: Path, task: str, epochs: int) -> str:
     """Run a task in its own process; its time and largest resident memory.
 
     Raises
@@ -229,7 +230,17 @@ def measure(folder: Path, task: str) -> str:
         If it fails.
     """
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, __file__, "--folder", folder, "--task", task])
+    command = [
+        sys.executable,
+        __file__,
+        "--folder",
+        folder,
+        "--task",
+        task,
+        "--epochs",
+        str(epochs),
+    ]
+    process = subprocess.Popen(command)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -244,8 +255,12 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=5, help="different files of features")
     parser.add_argument("--folder", type=Path, help="a study that there is, or a new folder")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument(
+        "--epochs", type=int, default=CONFIG["evaluation"]["areas"]["epochs"], help="of the probes"
+    )
     parser.add_argument("--task", help="run this task in this process")
     options = parser.parse_args()
+    CONFIG["evaluation"]["areas"]["epochs"] = options.epochs
     if options.task:
         TASKS[options.task](options.folder, options.task)
         return
@@ -255,7 +270,10 @@ def main() -> None:
         if not (folder / "final.pt").exists():
             write_study(folder, options.share, options.files)
         for task in options.tasks:
-            print(f"{task}: {options.share:g} of the points, {measure(folder, task)}", flush=True)
+            print(
+                f"{task}: {options.share:g} of the points, {measure(folder, task, options.epochs)}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -334,13 +334,17 @@ def tissue_of(w):
     return f"results/reconstruction/{w.brain}/tissue.nii.gz"
 
 
-def readable_rows(brains):
-    """Rows of the sections of brains, each with the image from which patches are read."""
+@cache
+def rows_with_images(brain):
+    """Rows of the sections of a brain, each with the image from which patches are read."""
     return [
-        {**SCANS[s.brain, s.section], "image": image_of(s)}
-        for brain in brains
-        for s in OF_BRAIN[brain]
+        {**SCANS[s.brain, s.section], "image": image_of(s)} for s in OF_BRAIN[brain]
     ]
+
+
+def readable_rows(brains):
+    """These rows of several brains; made once, as dozens of jobs have them among their params."""
+    return [row for brain in brains for row in rows_with_images(brain)]
 
 
 def readable_rows_of_brain(w):
