@@ -69,7 +69,9 @@ def write_study(folder: Path, share: float, files: int) -> None:
     random = np.random.default_rng(0)
     image = random.normal(150, 25, (IMAGE_PX // 2, IMAGE_PX // 2)).clip(0, 255).astype(np.uint8)
     write_pyramid(image.repeat(2, 0).repeat(2, 1), folder / "image.ome.tif", SPACING_UM, LABELS_UM)
-    write_labels([np.ones([int(EDGE_UM / LABELS_UM)] * 2, np.uint8)], folder / "labels.tif")
+    labels = np.ones([int(EDGE_UM / LABELS_UM)] * 2, np.uint8)
+    labels[:, :8] = 0  # slide
+    write_labels([labels], folder / "labels.tif")
     plan = networks.Plan("small", 16, "projection", 8)
     content = {
         "params": {"patch_px": PATCH_PX, "spacing_um": SPACING_UM, "checkpointing": False},

@@ -27,6 +27,7 @@ def test_a_class_is_predicted_if_the_features_contain_it() -> None:
     values[:, :3] += 8 * (labels[:, None] == ["a", "b", "c"])
     assert shortcuts.class_accuracy(values, labels, FOLDS) > 0.99
     assert np.isnan(shortcuts.class_accuracy(values, labels, np.zeros(400, int)))
+    assert np.isnan(shortcuts.class_accuracy(values[:0], labels[:0], FOLDS[:0]))
 
 
 def test_a_number_is_predicted_if_the_features_contain_it() -> None:

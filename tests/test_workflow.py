@@ -15,6 +15,7 @@ import rule_text
 import yaml
 from empty_study import ATLAS, DEFAULTS, ROOT, count_jobs, dry_run
 from rule_text import Rule
+from snakemake.api import DAGSettings
 from snakemake.exceptions import WorkflowError
 
 from cytopipe import arguments, rule_job
@@ -24,6 +25,8 @@ from cytopipe.study import config as study_config
 # 3 brains of 4 sections in 2 chunks; one scan of B02 is no pyramid
 BRAINS = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
 NUMBERS = (0, 15, 480, 495)
+# largest memory with ten brains of 510,000 points each: docs/performance.md
+MEASURED_MB = {"evaluation_areas": 2440}
 
 
 def write_study(
@@ -334,6 +337,22 @@ def test_the_root_without_a_study_says_what_is_missing() -> None:
 def test_lint_is_clean(study: Path) -> None:
     run = snakemake("--directory", str(study), "--lint")
     assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.slow
+def test_memory_of_the_evaluation_follows_the_size_of_the_study(tmp_path: Path) -> None:
+    def memory_mb(brains: int) -> dict[str, int]:
+        roles = {f"B{n:02d}": "seen" if n < 8 else "unseen" for n in range(brains)}
+        study = tmp_path / str(brains)
+        study.mkdir()
+        empty_study.write(study, roles, range(0, 465 * 15, 15))
+        with empty_study.planned(study, ROOT, {}, DAGSettings()) as workflow:
+            jobs = [job for job in workflow.dag.jobs if job.rule.name in MEASURED_MB]
+            return {job.rule.name: job.resources["mem_mb"] for job in jobs}
+
+    two, ten = memory_mb(2), memory_mb(10)
+    for rule, measured in MEASURED_MB.items():
+        assert two[rule] < ten[rule] and 1.3 * measured < ten[rule]
 
 
 @pytest.mark.parametrize("rule", rule_text.ALL.values(), ids=lambda rule: rule.name)

@@ -57,7 +57,7 @@ use rule evaluation_layers as evaluation_areas with:
     wildcard_constraints:
         task="areas",
     resources:
-        mem_mb=sized(3000),
+        mem_mb=memory_of_probes,
         runtime=sized(60),
     params:
         params=settings_of_task("areas"),
@@ -73,7 +73,7 @@ use rule evaluation_layers as evaluation_cross_validation with:
     wildcard_constraints:
         task="cross_validation",
     resources:
-        mem_mb=sized(3000),
+        mem_mb=memory_of_probes,
         runtime=sized(240),
     params:
         keyed_by=TRANSFER_CHOICES,
@@ -141,7 +141,7 @@ use rule evaluation_layers as evaluation_coordinates with:
     wildcard_constraints:
         task="coordinates",
     resources:
-        mem_mb=sized(8000),
+        mem_mb=of_all_sections(3000, 1),
         runtime=sized(120),
     params:
         keyed_by=BRAINS,
@@ -181,7 +181,7 @@ use rule evaluation_layers as evaluation_embedding with:
     wildcard_constraints:
         task="embedding",
     resources:
-        mem_mb=sized(8000),
+        mem_mb=of_all_sections(3000, 0.8),
         runtime=sized(120),
     params:
         keyed_by=BRAINS,
@@ -200,7 +200,7 @@ use rule evaluation_layers as evaluation_retrieval with:
     wildcard_constraints:
         task="retrieval",
     resources:
-        mem_mb=sized(16000),
+        mem_mb=of_all_sections(2000, 2),
         runtime=sized(120),
     params:
         keyed_by=BRAINS,
@@ -224,7 +224,7 @@ use rule evaluation_layers as evaluation_shortcuts with:
     wildcard_constraints:
         task="shortcuts",
     resources:
-        mem_mb=sized(8000),
+        mem_mb=of_all_sections(2500, 0.8),
         runtime=sized(240),
     params:
         keyed_by=BRAINS,

@@ -18,7 +18,7 @@ use rule job as patches with:
     wildcard_constraints:
         dataset=r"(?!layers\.parquet)[^/]+",
     resources:
-        mem_mb=sized(8000),
+        mem_mb=of_all_sections(1000, 1.6),
         runtime=sized(30),
     params:
         keyed_by=brains_of_dataset,

@@ -60,6 +60,22 @@ def of_voxels(start, each, voxel_mm):
     return sized(of_brain)
 
 
+def of_all_sections(start, each):
+    """Resource function: `start`, and `each` per section of the study."""
+    return sized(start + each * len(SECTIONS))
+
+
+def memory_of_probes(w, attempt):
+    """Memory of a probe: tables of points, and training features up to the `cache_mb` of the run.
+
+    A section has some 1,100 points; half of them, with a label, have 4.5 MB of 2,048 features.
+    """
+    cache_mb = settings_of_task("areas")(w)["cache_mb"]
+    return attempt * int(
+        1500 + 0.4 * len(SECTIONS) + min(cache_mb, 4.5 * len(SECTIONS))
+    )
+
+
 def of_sections(start, each):
     """Resource function: `start`, and `each` per section of the brain."""
 

@@ -53,7 +53,8 @@ def class_accuracy(values: Values, labels: NDArray[np.str_], folds: Groups) -> f
     without two labels and two folds. The probe is a ridge classifier on standardised features,
     whose penalty is chosen by generalised cross-validation on the training points.
     """
-    if any(len(np.unique(labels[folds != fold])) < 2 for fold in np.unique(folds)):
+    parts = [labels, *(labels[folds != fold] for fold in np.unique(folds))]
+    if any(len(np.unique(part)) < 2 for part in parts):
         return float("nan")
     predicted = _predict(
         RidgeClassifierCV(_PENALTIES, class_weight="balanced"), values, labels, folds
