@@ -16,9 +16,11 @@ version = release = cytopipe.__version__
 # pages whose content is declared in the code; written before Sphinx looks for pages
 generate.write(Path(__file__).parent / "reference")
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+# the tests execute the notebooks; the pages show what they printed for the demo
+nb_execution_mode = "off"
 
 myst_enable_extensions = ["colon_fence", "html_image"]
 myst_heading_anchors = 3

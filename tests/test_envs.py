@@ -99,5 +99,5 @@ def test_conda_brings_the_system_libraries() -> None:
 
 def test_the_snakefile_names_the_image_that_the_recipe_makes() -> None:
     (made,) = re.findall(r"apptainer build (\S+) envs/cytopipe\.def", APPTAINER)
-    assert f'container: f"{{workflow.basedir}}/{made}"' in (ROOT / "Snakefile").read_text()
+    assert f'container: str(shipped("{made}"))' in (ROOT / "Snakefile").read_text()
     assert f"apptainer build {made} envs/cytopipe.def" in (ROOT / "envs/README.md").read_text()
