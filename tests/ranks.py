@@ -114,6 +114,10 @@ def write_finetuning(folder: Path, study: Path, kill_at: int) -> None:
     test_finetuning.run(study, folder, projected=True)
 
 
+def write_parts(folder: Path, study: Path) -> None:
+    train(study, folder, params(batch_parts=2, epochs=1))
+
+
 def main(environment: dict[str, str], task: str, *arguments: Any) -> None:
     """The entry point of a process."""
     faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
@@ -123,5 +127,6 @@ def main(environment: dict[str, str], task: str, *arguments: Any) -> None:
         "gradients": write_gradients,
         "train": write_training,
         "finetune": write_finetuning,
+        "parts": write_parts,
     }
     tasks[task](*arguments)

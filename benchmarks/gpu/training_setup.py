@@ -62,6 +62,7 @@ def training_of(part: settings.Part, patch_px: int, batch: int, device: torch.de
         precision=settings.PRECISION,
         checkpointing=part.checkpointing,
         compile=part.compiled,
+        batch_parts=1,
     )
     network = prepare(encoder, world, params)
     return Training(encoder, network, optimisers.build(encoder, OPTIMISER, batch), world, params)

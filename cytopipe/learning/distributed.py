@@ -215,6 +215,19 @@ def mean(losses: Tensor, valid: Tensor, world: World) -> tuple[Tensor, Tensor]:
     return world.size * own / count, loss_and_count[0] / count
 
 
+def average_gradients(network: torch.nn.Module, world: World) -> None:
+    """Replace each gradient by its mean over the processes, as DistributedDataParallel does."""
+    if world.size == 1:
+        return
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    together = torch.cat([gradient.flatten() for gradient in gradients])
+    group.all_reduce(together)
+    sizes = [gradient.numel() for gradient in gradients]
+    parts = torch.split(together / world.size, sizes)
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
 def any_process(flag: bool, world: World) -> bool:
     """Whether the flag is set in any process; waits for all of them."""
     if world.size == 1:

@@ -239,6 +239,15 @@ def batches_of_epoch(
     ]
 
 
+def in_parts(batches: list[list[Key]], parts: int) -> list[list[Key]]:
+    """Each batch as `parts` smaller ones of the same size, in order."""
+    return [
+        batch[start : start + len(batch) // parts]
+        for batch in batches
+        for start in range(0, len(batch), len(batch) // parts)
+    ]
+
+
 def load(
     patches: Patches, batches: list[list[Key]], workers: int, pinned: bool
 ) -> DataLoader[Batch]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from cytopipe.cluster import launching
 from cytopipe.files import InputError
 from cytopipe.learning import distributed, monitoring, networks, optimisers
-from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
+from cytopipe.learning.loading import Field, Patches, batches_of_epoch, in_parts, load
 from cytopipe.learning.objectives import Objective
 from cytopipe.learning.resuming import Checkpoint, State
-from cytopipe.learning.step import prepare, step
+from cytopipe.learning.step import prepare, step, step_in_parts
 from cytopipe.logs import info
 
 if TYPE_CHECKING:  # so that importing this needs neither pandas nor pydantic
@@ -57,11 +57,11 @@ def train(
             f"{section}: {len(table)} patches are fewer than a batch of {params.batch_size}; lower "
             f"{section}.batch_size in config/config.yaml"
         )
-    if params.batch_size % world.size:
+    if params.batch_size % (world.size * params.batch_parts):
         raise InputError(
             f"{section}: a batch of {params.batch_size} patches cannot be divided among "
-            f"{world.size} processes; change {section}.batch_size in config/config.yaml or the "
-            "number of processes"
+            f"{world.size} processes into {params.batch_parts} parts each; change "
+            f"{section}.batch_size or batch_parts in config/config.yaml, or the number of processes"
         )
     network = prepare(encoder, world, params)
     optimiser = optimisers.build(encoder, params.optimiser, params.batch_size)
@@ -85,10 +85,16 @@ def train(
         keys = batches_of_epoch(
             len(patches), params.batch_size, params.seed, state.epoch, state.step, world
         )
-        for batch in load(patches, keys, params.workers, pinned=world.device.type == "cuda"):
+        keys = in_parts(keys, params.batch_parts)
+        loaded = iter(load(patches, keys, params.workers, pinned=world.device.type == "cuda"))
+        for parts in zip(*[loaded] * params.batch_parts, strict=True):
             done = (state.epoch + state.step / steps) / params.epochs
             optimisers.set_rate(optimiser, params.optimiser, params.batch_size, done)
-            state.loss_sum += step(network, optimiser, objective, batch, world, params)
+            if params.batch_parts == 1:
+                loss = step(network, optimiser, objective, parts[0], world, params)
+            else:
+                loss = step_in_parts(encoder, optimiser, objective, parts, world, params)
+            state.loss_sum += loss
             state.step += 1
             if state.step % monitoring.CHECK_EVERY == 0:
                 refuse_infinite(loss_copy.read(), state, section)

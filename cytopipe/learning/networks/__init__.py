@@ -12,7 +12,7 @@ from cytopipe.learning import augmentation
 from cytopipe.learning.networks.backbone import Backbone
 from cytopipe.learning.networks.heads import HEADS, LAYERS, PROJECTED, layer_head
 from cytopipe.learning.networks.r50 import R50
-from cytopipe.learning.networks.recomputation import checkpoint_activations
+from cytopipe.learning.networks.recomputation import buffers_restored, checkpoint_activations
 from cytopipe.learning.networks.small import Small
 from cytopipe.learning.networks.transformer import attention, r50_vit, small_vit
 from cytopipe.learning.networks.unet import UNetEncoder

@@ -37,7 +37,7 @@ def _recomputed(block: nn.Module, features: Tensor) -> Tensor:
         features,
         use_reentrant=False,
         preserve_rng_state=False,  # no dropout anywhere
-        context_fn=lambda: (nullcontext(), _buffers_restored(block)),  # forward, recomputation
+        context_fn=lambda: (nullcontext(), buffers_restored(block)),  # forward, recomputation
     )
     return output
 
@@ -73,7 +73,7 @@ def checkpoint_activations(network: nn.Module) -> None:
 
 
 @contextmanager
-def _buffers_restored(block: nn.Module) -> Iterator[None]:
+def buffers_restored(block: nn.Module) -> Iterator[None]:
     """Run the block on copies of its buffers (batch norm statistics), then restore them.
 
     Setting track_running_stats = False instead would make autograd save fewer tensors than in the

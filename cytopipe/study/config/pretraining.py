@@ -100,6 +100,13 @@ class PretrainingRun(ConfigSection):
         "on 64 GPUs in the paper.",
         ge=2,
     )
+    batch_parts: int = field(
+        "The number of parts in which each process passes its share of a batch through the "
+        "network. With more than 1, large batches fit on few GPUs, a step takes a third longer, "
+        "and the batch norm of the backbone is over a part.",
+        source="GradCache, Gao et al. 2021",
+        ge=1,
+    )
     optimiser: Optimiser
     patch_px: int = field(
         "The edge of a patch: 2048 px of 2 um are a field of 4.096 mm.",
