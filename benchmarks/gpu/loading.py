@@ -21,12 +21,11 @@ from benchmarks.gpu.settings import SEED, SPACING_UM, Part, Sizes
 from benchmarks.gpu.training_setup import Numbers
 from cytopipe.formats.images import write_pyramid
 from cytopipe.learning.distributed import World
-from cytopipe.learning.loading import Field, Patches, batches_of_epoch, load
+from cytopipe.learning.loading import PREFETCHED, Field, Patches, batches_of_epoch, load
 from cytopipe.learning.step import step
 
 SECTIONS = 2
 MOST_BATCHES = 400
-PREFETCHED = 2  # batches that DataLoader keeps ready for each worker
 SHARED_MEMORY = Path("/dev/shm")
 
 

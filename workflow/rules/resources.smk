@@ -90,7 +90,7 @@ FEATURE_THREADS = max(1, config["features"]["network"]["workers"])
 
 
 def memory_of_features(base):
-    """Resource function: `base`, the workers, and the two batches that each of them keeps ready."""
+    """Resource function: `base`, the workers, and a batch of each, made and waiting."""
 
     def of_job(w, attempt):
         settings = config["features"]["network"]
