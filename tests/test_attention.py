@@ -73,7 +73,7 @@ def run(folder: Path, architecture: str, **changed: Any) -> pd.DataFrame:
     plan = networks.Plan(architecture, 16, "projection", 8)
     weights = networks.build(plan, seed=3).state_dict()
     content = {"params": TRAINED, "plan": vars(plan), "weights": weights}
-    checkpoints.save(content, folder / "final.pt")
+    checkpoints.save({**content, "version": 1, "classes": []}, folder / "final.pt")
     evaluation.run_attention(
         patches=folder / "patches.parquet",
         weights=folder / "final.pt",

@@ -50,7 +50,7 @@ def study(tmp_path: Path) -> Path:
     encoder(torch.rand(8, 1, 16, 16))  # updates the statistics of batch norm
     params = {"architecture": "small", "patch_px": 16, "spacing_um": SPACING_UM}
     content = {"params": params, "plan": vars(plan), "weights": encoder.state_dict()}
-    checkpoints.save(content, tmp_path / "final.pt")
+    checkpoints.save({**content, "version": 1, "classes": []}, tmp_path / "final.pt")
     return tmp_path
 
 

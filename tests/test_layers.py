@@ -168,7 +168,7 @@ def study(tmp_path: Path) -> Path:
     tables.write(tables.LayerPatchRow, pd.DataFrame(rows), tmp_path / "layers.parquet")
     encoder = networks.build(networks.Plan("small", 32, "projection", 8), seed=3)
     content = {"params": {}, "plan": vars(encoder.plan), "weights": encoder.state_dict()}
-    checkpoints.save(content, tmp_path / "final.pt")
+    checkpoints.save({**content, "version": 1, "classes": []}, tmp_path / "final.pt")
     return tmp_path
 
 

@@ -23,7 +23,7 @@ def save(folder: Path, head: str = "projection", **changed: Any) -> networks.Enc
     plan = networks.Plan("small", 16, head, 8)
     encoder = networks.build(plan, seed=3)
     content = {"params": TRAINED | changed, "plan": vars(plan), "weights": encoder.state_dict()}
-    checkpoints.save(content, folder / "final.pt")
+    checkpoints.save({**content, "version": 1, "classes": []}, folder / "final.pt")
     return encoder
 
 
