@@ -123,7 +123,9 @@ def weights(path: Path, patch_px: int = 32) -> Path:
     encoder = networks.build(plan, seed=0)
     content = {
         "params": {"spacing_um": 128.0, "patch_px": patch_px},
+        "version": 1,
         "plan": vars(plan),
+        "classes": [],
         "weights": encoder.state_dict(),
     }
     checkpoints.save(content, path)
