@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from czi_files import fields_of, write_czi
 from hypothesis import given
 from hypothesis import strategies as st
+from slide_files import write_aperio
 
 from cytopipe import __main__ as command_line
+from cytopipe.commands.check import estimate
 from cytopipe.formats import units
-from cytopipe.formats.images import write_pyramid
+from cytopipe.formats.images import examine, write_pyramid
 from cytopipe.study import scans
-from cytopipe.study.sections import read_brains, read_sections
+from cytopipe.study.sections import needs_pyramid, read_brains, read_sections
 
 SPACING_UM = 64.0
 ROWS, COLUMNS = 60, 80
@@ -56,6 +59,40 @@ def test_a_plain_folder(tmp_path: Path, folder: Path, capsys) -> None:
     assert {row.spacing_um for row in rows} == {SPACING_UM}
     assert rows[0].image == "scans/B21_00015_1um.ome.tif"
     assert read_brains(tmp_path / "config" / "brains.tsv") == {"B21": "transfer"}
+
+
+def test_files_of_scanners_are_added_with_what_their_copies_cost(tmp_path: Path, capsys) -> None:
+    """Their pixel size is the file's; an estimate follows from the number of pixels."""
+    folder, color = tmp_path / "slides", np.stack([PICTURE] * 3, axis=-1)
+    folder.mkdir()
+    for number in (15, 30):
+        write_aperio(folder / f"B21_{number:05d}.svs", color, SPACING_UM)
+    write_czi(folder / "B21_00045.czi", fields_of(color, 40), SPACING_UM)
+    assert add(tmp_path, "--images", folder, "--thickness-um", 20) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "64 um per pixel, from OpenSlide aperio metadata (2), CZI metadata (1)" in said
+    assert re.search(
+        r"copies 3 of 3 scans, 0 s on one core, 0.0 GB of disk \([0-9.]+ GB are free\): "
+        "a scanner's own format",
+        said,
+    )
+    rows = read_sections(tmp_path / "config" / "sections.tsv")
+    assert [(row.section, row.spacing_um, row.levels) for row in rows] == [
+        (15, SPACING_UM, None), (30, SPACING_UM, None), (45, SPACING_UM, None)
+    ]  # fmt: skip
+    assert all(needs_pyramid(row.image) for row in rows)
+    scans_read = [examine(tmp_path / row.image) for row in rows]
+    cost = estimate.copies(scans_read)
+    assert cost.seconds == pytest.approx(3 * PICTURE.size / 1e6 * estimate._CONVERT_S)
+    assert cost.disk_mb == pytest.approx(3 * PICTURE.size / 1e6 * 0.8 * 4 / 3)
+
+
+def test_scans_with_levels_are_not_copied(tmp_path: Path, folder: Path, capsys) -> None:
+    assert add(tmp_path, "--images", folder, "--thickness-um", 20, "--dry-run") == 0
+    assert "copies      none, all scans are read in place" in capsys.readouterr().out
+    words = ["--images", folder, "--thickness-um", 20, "--dry-run", "--background", "dark"]
+    assert add(tmp_path, *words) == 0
+    assert "5 of 5 scans" in (said := capsys.readouterr().out) and "a dark background" in said
 
 
 def test_a_dry_run_writes_nothing_and_twice_is_refused(

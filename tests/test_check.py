@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from small_study import COLUMNS, NUMBERS, ROWS, SmallStudy
+from slide_files import write_aperio
+from small_study import COLUMNS, HEAD, NUMBERS, PICTURE, ROWS, SPACING_UM, SmallStudy
 
 from cytopipe import __main__ as command_line
 from cytopipe.commands.check import estimate, scans
@@ -299,6 +300,41 @@ def test_the_estimate_follows_the_sizes(study: SmallStudy) -> None:
         assert work[1] == pytest.approx(8 * work[0])
     assert times[0]["pyramids"].jobs == 0
     assert estimate.hours(7200) == "2.0 h"
+
+
+def test_files_of_scanners_are_checked(study: SmallStudy) -> None:
+    """One in order, one that a person wants to read in place, and a damaged one."""
+    color = np.stack([PICTURE] * 3, axis=-1)
+    for number in NUMBERS:
+        write_aperio(study.folder / "images" / f"{number}.svs", color, SPACING_UM)
+    path = study.folder / "images" / "45.svs"
+    path.write_bytes(path.read_bytes()[:6000])
+    study.rows = [f"B01\t{n}\timages/{n}.svs\t64\t20\t{'yes' * (n == 30)}" for n in NUMBERS]
+    study.sheet.write_text(HEAD.rstrip() + "\tlevels\n" + "".join(f"{r}\n" for r in study.rows))
+    status, found = check(study)
+    assert status == 1
+    wrong = found[found["level"] == "error"].set_index("section")
+    assert wrong["subject"].to_dict() == {"30": "levels", "45": "scan"}
+    assert "a scanner's own format, and it is to be read in place" in wrong["finding"]["30"]
+    assert "images/45.svs" in wrong["finding"]["45"]
+    assert (
+        found.loc[found["finding"].str.startswith("pyramids: "), "finding"]
+        .item()
+        .startswith("pyramids: 1 jobs, 0 s on one core")
+    )
+
+
+def test_copies_that_are_made_need_no_more_disk(study: SmallStudy, monkeypatch) -> None:
+    monkeypatch.setattr(estimate, "free_mb", lambda _: 1000.0)
+    monkeypatch.setattr(estimate, "_COPY_BYTES", 1e5)
+    study.rows = [row + "\tno" for row in study.rows]
+    study.sheet.write_text(HEAD.rstrip() + "\tlevels\n" + "".join(f"{r}\n" for r in study.rows))
+    assert "disk" in check(study)[1]["subject"].tolist()
+    copy = study.folder / "results" / "pyramids" / "B01" / "00015.ome.tif"
+    copy.parent.mkdir(parents=True)
+    with open(copy, "wb") as file:
+        file.truncate(10**10)
+    assert "disk" not in check(study)[1]["subject"].tolist()
 
 
 def test_too_little_disk_is_an_error(study: SmallStudy, monkeypatch, capsys) -> None:

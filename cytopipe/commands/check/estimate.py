@@ -164,7 +164,8 @@ def check_resources(
     )
     findings.append(Finding(NOTE, "estimate", text))
     free = free_mb(study)
-    needed_mb -= sum(file.stat().st_size for file in study.glob(_COPIES)) / _MB
+    made_mb = sum(file.stat().st_size for file in study.glob(_COPIES)) / _MB
+    needed_mb -= min(made_mb, *(stage.disk_mb for stage in costs if stage.name == "pyramids"))
     if needed_mb > free:
         text = f"{needed_mb / 1000:.1f} GB are needed, {free / 1000:.1f} GB are free"
         remedy = "free some, or link results/ to a larger disk"

@@ -59,24 +59,25 @@ class CziReader:
         import czifile  # here: few studies have such files
 
         self._path = path
-        with input_error_on_damage(f"{path}: not a readable CZI", COPY_AGAIN):
-            # not the first file of several, into which a large scan may be split
-            self._file = czifile.CziFile(str(path), multifile=False)
+        # not by its path: czifile leaves a damaged file open
+        self._stream = open(path, "rb")  # noqa: SIM115
         try:
+            with input_error_on_damage(f"{path}: not a readable CZI", COPY_AGAIN):
+                self._file = czifile.CziFile(self._stream)
             with input_error_on_damage(f"{path}: its metadata are damaged", COPY_AGAIN):
                 self._fields = self._finest()
                 root = self._metadata()
                 self.description = self._describe(root)
                 self._empty = 0 if dark else _white(root, self.description.dtype)
         except BaseException:
-            self._file.close()
+            self._stream.close()
             raise
         self._decoded: OrderedDict[int, NDArray[Any]] = OrderedDict()
 
     def close(self) -> None:
         """Close the file."""
         self._decoded.clear()
-        self._file.close()
+        self._stream.close()
 
     def _finest(self) -> list[Any]:
         """Entries of the directory for the images of full resolution, those on top last."""
@@ -117,9 +118,8 @@ class CziReader:
 
         czifile would look for it in the whole file.
         """
-        with open(self._path, "rb") as file:
-            file.seek(position)
-            start, size = file.read(16), int.from_bytes(file.read(20)[16:], "little")
+        self._stream.seek(position)
+        start, size = self._stream.read(16), int.from_bytes(self._stream.read(20)[16:], "little")
         if start.rstrip(b"\0") != name or size > self._path.stat().st_size:
             raise ValueError(f"no {name.decode()} at byte {position}")
 
