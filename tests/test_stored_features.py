@@ -20,7 +20,7 @@ def arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
 
 def find(folder: Path, places: np.ndarray) -> StoredFeatures:
-    return stored([folder / "0.npy", folder / "1.npy"], places)
+    return stored([folder / "0.npy", folder / "1.npy"], [30, 20], places)
 
 
 def test_rows_are_read_in_any_order_and_repeatedly(
@@ -45,7 +45,8 @@ def test_rows_are_read_in_any_order_and_repeatedly(
 def test_samples_with_a_nan_are_not_finite(arrays: list[np.ndarray], tmp_path: Path) -> None:
     arrays[0][[3, 29], [0, 4]] = np.nan, np.inf
     np.save(tmp_path / "0.npy", arrays[0])
-    finite = stored([tmp_path / "0.npy"], np.stack([np.zeros(30, int), np.arange(30)], 1)).finite()
+    places = np.stack([np.zeros(30, int), np.arange(30)], axis=1)
+    finite = stored([tmp_path / "0.npy"], [30], places).finite()
     assert np.flatnonzero(~finite).tolist() == [3, 29]
 
 
@@ -58,11 +59,11 @@ def test_files_that_are_not_whole_arrays_are_refused(
     (tmp_path / "1.npy").write_bytes(whole[:-4])
     with pytest.raises(InputError, match=r"1.npy: ends before row 19; delete it and rerun"):
         features[:]
-    with pytest.raises(InputError, match=r"1.npy: not a complete .npy array"):
+    with pytest.raises(InputError, match=r"1.npy: not a readable array of features"):
         find(tmp_path, places)
-    for wrong in (arrays[1].astype(float), arrays[1][:, 0], np.asfortranarray(arrays[1])):
+    for wrong in (arrays[1].astype(float), np.asfortranarray(arrays[1])):
         np.save(tmp_path / "1.npy", wrong)
-        with pytest.raises(InputError, match=r"1.npy: float.* not rows of float32"):
+        with pytest.raises(InputError, match=r"1.npy: float.* not float32 rows"):
             find(tmp_path, places)
     np.save(tmp_path / "1.npy", arrays[1][:, :4].copy())
     with pytest.raises(InputError, match=r"different width: .*0.npy 5, .*1.npy 4"):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from cytopipe.evaluation.stored_features import StoredFeatures, stored
 from cytopipe.files import InputError
 from cytopipe.formats import tables
-from cytopipe.formats.arrays import read_features
 from cytopipe.logs import info
 
 TESTS = ("seen", "transfer", "unseen")
@@ -95,9 +94,10 @@ def features_of(
     points = pd.Index(patches.point_id)
     pending = np.arange(len(points))
     places = np.empty((len(points), 2), np.intp)
-    for number, (array_path, rows_path) in enumerate(zip(arrays, rows, strict=True)):
+    lengths = []
+    for number, rows_path in enumerate(rows):
         listed = pd.Index(tables.read(tables.FeatureRow, rows_path).point_id)
-        read_features(array_path, len(listed))  # has as many rows
+        lengths.append(len(listed))
         # a point drawn repeatedly has several rows, all alike
         first = np.flatnonzero(~listed.duplicated())
         at = listed[first].get_indexer(points[pending])
@@ -108,4 +108,4 @@ def features_of(
             f"{', '.join(map(str, rows)) or 'no features'}: no row for point {points[pending[0]]}; "
             "rerun the features"
         )
-    return stored(arrays, places)
+    return stored(arrays, lengths, places)

@@ -12,7 +12,6 @@ from cytopipe import provenance
 from cytopipe.evaluation.stored_features import Features, StoredFeatures, blocks_of, stored
 from cytopipe.files import InputError, Output
 from cytopipe.formats import tables
-from cytopipe.formats.arrays import read_features
 
 Score = tuple[str, int, str, float]  # split, fold, metric, value
 
@@ -81,7 +80,7 @@ def find_samples(
     InputError
         If rows and points of a brain differ.
     """
-    frames, places = [], []
+    frames, places, lengths = [], [], []
     for number, (brain, path) in enumerate(points.items()):
         table = tables.read(tables.PointRow, path)
         listed = tables.read(tables.FeatureRow, rows[brain])
@@ -92,10 +91,10 @@ def find_samples(
         if most is not None and len(usable) > most:
             drawn = np.random.default_rng(seed).choice(len(usable), most, replace=False)
             usable = usable[np.sort(drawn)]
-        read_features(features[brain], len(table))  # has as many rows
+        lengths.append(len(table))
         frames.append(table.iloc[usable])
         places.append(np.stack(np.broadcast_arrays(number, usable), axis=1))
-    located = stored([features[brain] for brain in points], np.concatenate(places))
+    located = stored([features[brain] for brain in points], lengths, np.concatenate(places))
     return StoredSamples(pd.concat(frames, ignore_index=True), located)
 
 

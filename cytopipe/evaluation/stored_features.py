@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError
+from cytopipe.formats.arrays import read_features
 
 Features = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -91,25 +92,21 @@ class StoredFeatures:
 _REMEDY = "delete it and rerun the features"
 
 
-def stored(paths: Sequence[Path], places: Rows) -> StoredFeatures:
-    """Features in some arrays; `places` (n, 2) is the array and row of each sample.
+def stored(paths: Sequence[Path], lengths: Sequence[int], places: Rows) -> StoredFeatures:
+    """Features in arrays of known lengths; `places` (n, 2) is the array and row of each sample.
 
     Raises
     ------
     InputError
-        If there is no array, or one is not a float32 array (m, width), is incomplete, or differs in
-        width from the first.
+        If there is no array, or one is not a float32 array (length, width), is incomplete, or
+        differs in width from the first.
     """
     starts, widths = [], []
-    for path in paths:
-        require(path, "run the features")
-        try:
-            array = np.load(path, mmap_mode="r")  # reads the header, and checks the file's size
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path}: not a complete .npy array ({error}); {_REMEDY}") from error
-        if array.ndim != 2 or array.dtype != np.float32 or not array.flags.c_contiguous:
-            raise InputError(f"{path}: {array.dtype} {array.shape}, not rows of float32; {_REMEDY}")
-        starts.append(int(array.offset))
+    for path, length in zip(paths, lengths, strict=True):
+        array = read_features(path, length)
+        if not isinstance(array, np.memmap) or array.dtype != np.float32 or array.flags.fnc:
+            raise InputError(f"{path}: {array.dtype} {array.shape}, not float32 rows; {_REMEDY}")
+        starts.append(array.offset)
         widths.append(array.shape[1])
     if len(set(widths)) != 1:
         listed = ", ".join(f"{path} {width}" for path, width in zip(paths, widths, strict=True))
