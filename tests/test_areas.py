@@ -232,7 +232,8 @@ def test_projected_features_have_their_own_probe(study: Path) -> None:
     random = np.random.default_rng(0)
     for brain in ("B01", "B02"):
         np.save(study / f"{brain}-p.npy", random.normal(size=(60, 2)).astype(np.float32))
-    checkpoints.save({"plan": {"head": "projection"}, "classes": []}, study / "final.pt")
+    content = {"plan": {"head": "projection"}, "classes": []}
+    checkpoints.save(content | {"params": {}, "version": 1, "weights": {}}, study / "final.pt")
     projected = [study / f"{brain}-p.npy" for brain in ("B01", "B02")]
     table = run(study, projected=projected, weights=[study / "final.pt"])
     means = table[table.metric == "top1"].groupby("task").value.mean()
@@ -247,7 +248,7 @@ def test_a_runs_own_classifier_is_scored_by_its_own_classes(study: Path) -> None
         logits = np.stack([np.full(60, -5), first, -first], axis=1).astype(np.float32)
         np.save(study / f"{brain}-p.npy", logits)
     content = {"plan": {"head": "classifier"}, "classes": ["R", "P", "Q"]}
-    checkpoints.save(content, study / "final.pt")
+    checkpoints.save(content | {"params": {}, "version": 1, "weights": {}}, study / "final.pt")
     projected = [study / f"{brain}-p.npy" for brain in ("B01", "B02")]
     table = run(study, projected=projected, weights=[study / "final.pt"])
     own = table[table.task == "areas_classifier"].set_index(["split", "metric"])

@@ -321,7 +321,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         nothing,
         (*ADD, "--images", "STUDY/config"),
         "holds no image",
-        "use one of .btf",
+        "use one of .bif, .btf",
     ),
     "no folder": (nothing, (*ADD, "--images", "STUDY/scan"), "scan: not found", "give the"),
     "a brain added twice": (

@@ -73,7 +73,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "large.ome.tif": _windows,
     "00480.tif": lambda path: images.write_labels([PAGE % 3] * 9, path),
     "scores.parquet": lambda path: tables.write(
-        tables.MetricRow, pd.DataFrame({"epoch": 1, "step": 1, "loss": NOISE[0, 0]}), path
+        tables.FeatureRow, pd.DataFrame({"point_id": NOISE[0, 0].astype(str), "status": ""}), path
     ),
     "tissue.nii.gz": lambda path: volumes.write(volumes.Volume(NOISE, np.eye(4)), path),
     "hemi-L_mid.surf.gii": lambda path: surfaces.write(

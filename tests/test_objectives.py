@@ -177,5 +177,5 @@ def test_geodesic_distances_need_a_valid_table(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no nodes in hemisphere R, where 6 patches lie"):
         objective_of(table(), "spatialnce", "geodesic", path)
     path.write_bytes(b"torn")
-    with pytest.raises(InputError, match="not a table of geodesic distances"):
+    with pytest.raises(InputError, match="not a readable table of geodesic distances"):
         objective_of(table(), "spatialnce", "geodesic", path)

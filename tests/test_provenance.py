@@ -357,7 +357,7 @@ def test_a_file_that_is_not_ours_says_so(study: Path, capsys) -> None:
         "scan.jpg": "has no provenance; cytopipe writes it into .gii",
         "sections.tsv": "was not made by a stage of cytopipe",
         "broken.parquet": "not a readable .parquet file",
-        "broken.pt": "damaged or not a PyTorch file",
+        "broken.pt": "not a readable PyTorch file",
     }.items():
         Path(name).write_bytes(b"other")
         assert command_line.main(["provenance", name]) == 1

@@ -233,8 +233,9 @@ def deliverables():
         *every_task("scores.parquet"),
         *every_task("figures.html"),
         *expand(
-            "results/evaluation/areas/{run}/predictions.parquet",
+            "results/evaluation/areas/{run}/{name}",
             run=runs_of_task("areas"),
+            name=["predictions.parquet", "classifier.npz"],
         ),
         *expand(
             "results/evaluation/finetuning/{run}/network.pt",

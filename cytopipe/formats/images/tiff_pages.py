@@ -41,6 +41,8 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
             places.add(place)
             file.seek(place)
             [count] = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+            if count * form.tagsize > file.size:
+                raise ValueError("a page lists more tags than the file can hold")
             tags = file.read(count * form.tagsize)
             [place] = struct.unpack(form.offsetformat, file.read(form.offsetsize))
             if any(
