@@ -61,4 +61,4 @@ rule all:
     """What a person looks at or passes on: if deleted, it is made again."""
     default_target: True
     input:
-        deliverables(),
+        deliverables,

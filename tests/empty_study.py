@@ -60,7 +60,9 @@ def write(
     (study / "config" / "sections.tsv").write_text("\n".join(rows) + "\n")
     lines = "".join(f"{brain}\t{role}\n" for brain, role in roles.items())
     (study / "config" / "brains.tsv").write_text(f"brain\trole\n{lines}")
-    config = study_config.merge(DEFAULTS, changes)
+    # whatever numbers a test chooses, the brain is in one piece, and long enough
+    whole = {"reconstruction": {"max_gap_mm": 100.0, "voxel_mm": 0.06}}
+    config = study_config.merge(study_config.merge(DEFAULTS, whole), changes)
     (study / "config" / "config.yaml").write_text(yaml.safe_dump(config))
     for key in ("tissue", "atlas", "areas"):
         if config["template"][key]:

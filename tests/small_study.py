@@ -12,6 +12,8 @@ from cytopipe.study import config as study_config
 
 ROOT = Path(__file__).parents[1]
 SPACING_UM = 64.0
+# 1.5 mm from section to section: a stack of 4.5 mm, about as long as its sections are wide
+THICKNESS_UM = 100
 ROWS, COLUMNS = 60, 80
 NUMBERS = (15, 30, 45)
 PICTURE = (np.add.outer(np.arange(ROWS), np.arange(COLUMNS)) + 60).astype(np.uint8)
@@ -26,12 +28,13 @@ class SmallStudy:
         self.sheet = folder / "config" / "sections.tsv"
         self.sheet.parent.mkdir(parents=True)
         self.manual = folder / "manual" / "B01"
-        self.rows = [f"B01\t{n}\timages/{n}.ome.tif\t64\t20" for n in NUMBERS]
+        self.rows = [f"B01\t{n}\timages/{n}.ome.tif\t64\t{THICKNESS_UM}" for n in NUMBERS]
         self.write_rows()
         (folder / "config" / "brains.tsv").write_text("brain\trole\nB01\tseen\n")
         self.config: dict[str, Any] = study_config.read(ROOT / "config" / "config.yaml")
         self.config["pretraining"]["common"]["spacing_um"] = 64
         self.config["features"]["profiles"]["spacing_um"] = 64
+        self.config["reconstruction"]["max_gap_mm"] = 4
         self.config["template"] |= {"atlas": "template/atlas.nii.gz", "areas": "template/areas.tsv"}
         self.write_config()
         for number in NUMBERS:
@@ -39,8 +42,8 @@ class SmallStudy:
         tissue = np.zeros((20, 20, 20), np.uint8)
         tissue[3:17, 3:17, 3:17] = 1
         tissue[6:14, 6:14, 6:14] = 2
-        self.volume("template/tissue.nii.gz", tissue)
-        self.volume("template/atlas.nii.gz", (tissue == 1).astype(np.int16))
+        self.volume("template/tissue.nii.gz", tissue, 0.4)
+        self.volume("template/atlas.nii.gz", (tissue == 1).astype(np.int16), 0.4)
         (folder / "template" / "areas.tsv").write_text("label\tname\themisphere\n1\tA\t\n")
         self.volume("results/reconstruction/B01/whole.nii.gz", tissue)
         mask = np.zeros((20, 20, 20), np.uint8)
@@ -59,7 +62,9 @@ class SmallStudy:
 
     def scan(self, number: int, spacing_um: float = SPACING_UM) -> None:
         self.image(number).parent.mkdir(exist_ok=True)
-        write_pyramid(PICTURE, self.image(number), spacing_um, 4 * spacing_um, tile=64)
+        # no two scans are equal
+        picture = PICTURE + np.uint8(number % 50)
+        write_pyramid(picture, self.image(number), spacing_um, 4 * spacing_um, tile=64)
 
     def volume(self, name: str, data: np.ndarray, voxel_mm: float = 1.0, at: float = 0.0) -> None:
         affine = volumes.regular_affine(voxel_mm, np.full(3, at))

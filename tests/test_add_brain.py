@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ ROWS, COLUMNS = 60, 80
 PICTURE = (np.add.outer(np.arange(ROWS), np.arange(COLUMNS)) + 60).astype(np.uint8)
 
 
-def scan(path: Path, spacing_um: float = SPACING_UM) -> Path:
+def scan(path: Path, spacing_um: float = SPACING_UM, brighter: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_pyramid(PICTURE, path, spacing_um, 2 * spacing_um, tile=64)
+    write_pyramid(PICTURE + np.uint8(brighter), path, spacing_um, 2 * spacing_um, tile=64)
     return path
 
 
@@ -141,13 +142,34 @@ def test_other_brains_keep_their_bytes(tmp_path: Path, folder: Path, end: str, l
     assert read_brains(sheet.with_name("brains.tsv")) == {"B01": "seen", "B21": "unseen"}
 
 
+def test_a_brain_of_the_study_is_refused_under_another_name(
+    tmp_path: Path, folder: Path, capsys
+) -> None:
+    """The same files, and copies of them. The stack's length is told, and that it is short."""
+    words = ["--thickness-um", 20]
+    assert add(tmp_path, "--images", folder, *words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "length 1.6 mm" in said and "warning sections 15 to 80 of 20 um are 1.6 mm" in said
+    shutil.copytree(folder, tmp_path / "copies")
+    for scans_again in (folder, tmp_path / "copies"):
+        assert add(tmp_path, "--images", scans_again, *words, brain="B22") == 1
+        assert "5 scans are also those of B21, such as" in capsys.readouterr().err
+
+
+def test_a_stack_longer_than_any_brain_is_refused(tmp_path: Path, folder: Path, capsys) -> None:
+    for number in range(90, 3000, 300):
+        scan(folder / f"B21_{number:05d}_1um.ome.tif")
+    assert add(tmp_path, "--images", folder, "--thickness-um", 200) == 1
+    assert "no brain is longer than 400 mm; a section lies at number x" in capsys.readouterr().err
+
+
 def test_a_bids_data_set(tmp_path: Path, capsys) -> None:
     """Two subjects; one sidecar has the pixel size of all sections, another that of one section."""
     data = tmp_path / "bids"
     for subject in ("sub-01", "sub-02"):
         for number in (140, 280):
             name = f"{subject}_sample-B2s{number:04d}_stain-nissl_BF"
-            scan(data / subject / "micr" / f"{name}.ome.tif")
+            scan(data / subject / "micr" / f"{name}.ome.tif", brighter=int(subject[-1]))
     plain(data / "sub-01" / "micr" / "sub-01_sample-B2s0420_BF.tif")
     (data / "sub-01" / "micr" / "sub-01_sample-B2s0420_stain-nissl_PLI.tif").touch()
     fields = {"PixelSize": [0.064, 0.064], "PixelSizeUnits": "mm", "SliceThickness": 20}

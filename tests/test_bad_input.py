@@ -76,7 +76,7 @@ def read_areas(study: SmallStudy) -> object:
     return atlas.read_atlas(folder / "atlas.nii.gz", folder / "areas.tsv")
 
 
-GOOD = "B01\t15\timages/15.ome.tif\t64\t20"
+GOOD = "B01\t15\timages/15.ome.tif\t64\t100"
 CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
     # the tables
     "doubled number": (rows(GOOD, GOOD), sheet, "section 15 .* twice", "remove or renumber"),
@@ -87,7 +87,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         "number",
     ),
     "NaN for a spacing": (rows(GOOD.replace("64", "nan")), sheet, "spacing_um is 'nan'", "number"),
-    "negative thickness": (rows(GOOD[:-2] + "-20"), sheet, "thickness_um is '-20'", "positive"),
+    "negative thickness": (rows(GOOD[:-3] + "-20"), sheet, "thickness_um is '-20'", "positive"),
     "comma for a decimal point": (rows(GOOD.replace("64", "0,5")), sheet, "'0,5'", "give a number"),
     "missing column": (rows(GOOD, head="brain\tsection\n"), sheet, "'image' is missing", "add it"),
     "unknown column": (
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Spoil, Act | tuple[str, ...], str, str]] = {
         "use one of",
     ),
     "two thicknesses": (
-        rows(GOOD, GOOD.replace("15\t", "30\t")[:-2] + "30"),
+        rows(GOOD, GOOD.replace("15\t", "30\t")[:-3] + "30"),
         sheet,
         "thickness_um",
         "use one thickness",

@@ -55,7 +55,7 @@ def one_image_twice(study: SmallStudy) -> None:
 
 
 def thickness_in_mm(study: SmallStudy) -> None:
-    study.rows = [row.replace("\t20", "\t0.02") for row in study.rows]
+    study.rows = [row.replace("\t100", "\t0.02") for row in study.rows]
     study.write_rows()
 
 
@@ -153,7 +153,7 @@ def unknown_key(study: SmallStudy) -> None:
             "say 64 um per pixel, .* 0.064: a factor of 1000",
             "spacing_um",
         ),
-        (one_image_twice, "numbers", "30", "the image of sections 15 and 30", "correct `image`"),
+        (one_image_twice, "same scans", "30", "the image of sections 15 and 30", "correct `image`"),
         (thickness_in_mm, "thickness", "", "0.02 um; 20 um given in mm", "correct thickness_um"),
         (no_file, "scan", "30", "30.ome.tif: not found", "correct `image` of section 30 of brain"),
         (half_a_file, "scan", "30", "30.ome.tif: ", "scan or copy it again"),
@@ -220,7 +220,7 @@ def test_the_check_goes_on_after_a_broken_file(study: SmallStudy) -> None:
 def test_what_is_only_odd_warns(study: SmallStudy) -> None:
     (study.manual / "exclusion.nii.gz").rename(study.manual / "mask.nii.gz")
     (study.folder / "manual" / "B99").mkdir()
-    study.rows.append("B01\t52\timages/52.ome.tif\t64\t20")
+    study.rows.append("B01\t52\timages/52.ome.tif\t64\t100")
     study.scan(52)
     study.write_rows()
     status, found = check(study)

@@ -10,11 +10,11 @@ from empty_study import DEFAULTS, ROOT
 
 from cytopipe import __main__ as command_line
 from cytopipe.commands.check import check_study
-from cytopipe.commands.check.findings import ERROR
 from cytopipe.files import InputError
 from cytopipe.formats.images import write_pyramid
 from cytopipe.study import config as study_config
 from cytopipe.study.config.deriving import Stack, changed, derive
+from cytopipe.study.findings import ERROR
 from cytopipe.study.sections import read_brains, read_sections
 
 # stacks whose values a person chose

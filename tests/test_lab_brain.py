@@ -67,8 +67,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
         for folder in (scan.parent, micr):
             folder.mkdir(parents=True, exist_ok=True)
         write_pyramid(full, scan, 128, 512)
-        shutil.copy(scan, micr / name)
-    sidecar = {"PixelSize": [0.128] * 2, "PixelSizeUnits": "mm", "SliceThickness": 20}
+        write_pyramid(np.maximum(full, 1) - np.uint8(1), micr / name, 128, 512)
+    sidecar = {"PixelSize": [0.128] * 2, "PixelSizeUnits": "mm", "SliceThickness": 300}
     (study.folder / "bids" / "sub-22" / "sub-22_BF.json").write_text(json.dumps(sidecar))
     return study
 
@@ -77,14 +77,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
 def test_from_a_folder_and_a_data_set_to_a_corrected_stack(study: SmallStudy, capsys) -> None:
     folder = str(study.folder)
     words = ["add-brain", "B21", "--study", folder, "--images", f"{folder}/scans"]
-    assert command_line.main([*words, "--thickness-um", "20", "--role", "seen"]) == 0
+    assert command_line.main([*words, "--thickness-um", "300", "--role", "seen"]) == 0
     words = ["add-brain", "B22", "--study", folder, "--bids", f"{folder}/bids"]
     assert command_line.main(words) == 0
     sections = read_sections(study.sheet, ["B21", "B22"])
     assert [(s.brain, s.section) for s in sections] == [
         (brain, n) for brain in ("B21", "B22") for n in NUMBERS
     ]
-    assert {(s.spacing_um, s.thickness_um) for s in sections} == {(128.0, 20.0)}
+    assert {(s.spacing_um, s.thickness_um) for s in sections} == {(128.0, 300.0)}
     assert command_line.main(["check", "--study", folder]) == 0
 
     make_the_stack(study.folder)

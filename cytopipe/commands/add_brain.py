@@ -10,25 +10,26 @@ from itertools import pairwise
 from pathlib import Path
 
 from cytopipe.commands.check import estimate
-from cytopipe.commands.study_parser import number, some, study_parser
+from cytopipe.commands.new_stack import Notes, compared
+from cytopipe.commands.study_parser import number, study_parser
 from cytopipe.files import InputError, atomic_write
 from cytopipe.formats import units
 from cytopipe.formats.images import Examination, examine
 from cytopipe.study import bids, scans
+from cytopipe.study.findings import some
 from cytopipe.study.scans import Scan
 from cytopipe.study.sections import (
     BACKGROUNDS,
     OPTIONAL,
     REQUIRED,
     ROLES,
+    Section,
     check_name,
     check_path,
     needs_pyramid,
     read_brains,
     read_sections,
 )
-
-Notes = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def listed(options: argparse.Namespace, brain: str) -> list[ScanRow]:
     rows, more = measured(brain_scans, options.spacing_um, options.thickness_um)
     more.append(("background", background_note(rows, options.background)))
     more.append(("copies", copies_note(options.study, rows, options.background)))
+    examined = [row.examination for row in rows]
+    more += compared(options.study, sections_of(brain, rows), examined)
     print(f"{brain}: {len(rows)} scans under {options.bids or options.images}")
     for name, text in [*order_notes([scan.section for scan in brain_scans]), *notes, *more]:
         print(f"  {name:<12}{text}")
@@ -210,6 +213,21 @@ def measured(
             [("images", f"the largest one of {len(more)} files is the scan: {some(more)}")]
             * bool(more)
         ),
+    ]
+
+
+def sections_of(brain: str, rows: list[ScanRow]) -> list[Section]:
+    """The scans as rows of sections.tsv, with absolute paths."""
+    return [
+        Section(
+            brain,
+            row.scan.section,
+            str(row.scan.path.absolute()),
+            row.spacing_um,
+            row.thickness_um,
+            excluded=bool(row.scan.excluded),
+        )
+        for row in rows
     ]
 
 

@@ -16,6 +16,7 @@ from cytopipe.formats.images import open_pyramid
 from cytopipe.study import config as study_config
 from cytopipe.study import scans
 from cytopipe.study.config.deriving import LARGE_MM, Derived, Stack, changed, derive
+from cytopipe.study.consistency.template import RECORD
 
 _LOOKED_AT = 5  # sections around the middle whose tissue is measured
 _OVERVIEW_PX = 1000  # the longer side of what is looked at
@@ -66,7 +67,7 @@ def run(arguments: list[str]) -> int:
     options.study.mkdir(parents=True, exist_ok=True)
     if name != "none" and not (options.study / "template").exists():
         with atomic_folder(options.study / "template", replace=False) as folder:
-            volumes.write(template.tissue_of(name), folder / "tissue.nii.gz")
+            volumes.write(template.tissue_of(name), folder / "tissue.nii.gz", f"{RECORD}{name}")
     reasons = {value.path: value.why for value in values}
     with atomic_folder(options.study / "config", replace=False) as folder:
         (folder / "config.yaml").write_text(study_config.commented(config, reasons, _ABOUT))

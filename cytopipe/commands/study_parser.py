@@ -1,4 +1,4 @@
-"""What the commands share: the option `--study`, its config, numbers, short lists."""
+"""What the commands share: the option `--study`, its config, numbers."""
 
 import argparse
 from collections.abc import Callable
@@ -37,9 +37,3 @@ def config_of(study: Path) -> Path:
     if not path.exists():
         raise InputError(f"{study} has no config/config.yaml; name a study with --study")
     return path
-
-
-def some(items: list[int] | list[str]) -> str:
-    """The first twelve of a list, and how many more there are."""
-    shown = ", ".join(map(str, items[:12]))
-    return shown + (f" and {len(items) - 12} more" if len(items) > 12 else "")

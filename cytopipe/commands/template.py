@@ -20,6 +20,7 @@ from cytopipe.formats import volumes
 from cytopipe.formats.atlas import Atlas
 from cytopipe.formats.text import read_table, whole
 from cytopipe.formats.volumes import Volume, labels_at
+from cytopipe.study.consistency.template import RECORD, description_of
 
 NAMES = ("icbm152_2009a", "icbm152_2009c", "colin27")
 _SHIPPED = "data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
@@ -56,12 +57,13 @@ def run(arguments: list[str]) -> int:
     path = folder / "tissue.nii.gz"
     # keep a template, which may have been corrected, if an atlas is added later
     if wants_atlas and path.exists() and not any(maps):
+        _refuse_other_name(path, options.name)
         tissue = volumes.read_tissue(path)
         print(f"{path}: kept")
     else:
         _free(path)
         tissue = tissue_of(options.name, *maps)
-        volumes.write(tissue, path)
+        volumes.write(tissue, path, f"{RECORD}{options.name}")
         print(f"{path}: gray {_ml(tissue, 1):.0f} ml, white {_ml(tissue, 2):.0f} ml")
     values = [f"  name: {options.name}", "  tissue: template/tissue.nii.gz"]
     if wants_atlas:
@@ -70,7 +72,7 @@ def run(arguments: list[str]) -> int:
             if options.labels
             else atlas_of_maps(options.probabilities, options.names[0], options.min_probability)
         )
-        _write_atlas(atlas, tissue, folder)
+        _write_atlas(atlas, tissue, folder, options.name)
         values += ["  atlas: template/atlas.nii.gz", "  areas: template/areas.tsv"]
     print("\n".join(["in config/config.yaml:", "template:", *values]))
     return 0
@@ -274,7 +276,7 @@ def _sided(labels: Volume, names: dict[int, str], table: Path) -> Atlas:
     return Atlas(labels, plain, sides)
 
 
-def _write_atlas(atlas: Atlas, tissue: Volume, folder: Path) -> None:
+def _write_atlas(atlas: Atlas, tissue: Volume, folder: Path, name: str) -> None:
     """Write atlas.nii.gz and areas.tsv, the table last."""
     volume, table = folder / "atlas.nii.gz", folder / "areas.tsv"
     _free(volume)
@@ -286,12 +288,22 @@ def _write_atlas(atlas: Atlas, tissue: Volume, folder: Path) -> None:
             f"{100 * share:.0f} % of the atlas lie on the template's tissue; take maps in its space"
         )
     kind = np.int16 if max(atlas.names) <= np.iinfo(np.int16).max else np.int32
-    volumes.write(Volume(atlas.labels.data.astype(kind), atlas.labels.affine), volume)
+    labels = Volume(atlas.labels.data.astype(kind), atlas.labels.affine)
+    volumes.write(labels, volume, f"{RECORD}{name}")
     rows = [(label, atlas.names[label], atlas.hemispheres[label]) for label in sorted(atlas.names)]
     frame = pd.DataFrame(rows, columns=["label", "name", "hemisphere"])
     with atomic_write(table) as beside:
         frame.to_csv(beside, sep="\t", index=False, lineterminator="\n")
     print(f"{volume}: {len(rows)} labels, {100 * share:.0f} % of them on gray or white matter")
+
+
+def _refuse_other_name(path: Path, name: str) -> None:
+    recorded = description_of(path).removeprefix(RECORD)
+    if recorded in NAMES and recorded != name:
+        raise InputError(
+            f"{path}: was made as {recorded}, not {name}; give the atlas of {recorded}, or delete "
+            "the file and make the template again"
+        )
 
 
 def _free(path: Path) -> None:

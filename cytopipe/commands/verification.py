@@ -9,10 +9,10 @@ from typing import Any
 
 from cytopipe import digests, logs
 from cytopipe.commands import provenance as records
-from cytopipe.commands.study_parser import some
 from cytopipe.files import InputError
 from cytopipe.formats import itk_transforms, tables
 from cytopipe.study import config as study_config
+from cytopipe.study.findings import some
 from cytopipe.study.sections import read_sections
 
 # whether a file contains its own digest, which has to be right

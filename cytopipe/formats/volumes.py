@@ -61,9 +61,15 @@ def regular_affine(voxel_mm: float, origin_mm: Floats) -> Floats:
     return affine
 
 
-def write(volume: Volume, path: Path) -> None:
-    """Write `.nii.gz` (equal volumes give equal bytes) or `.nii`."""
+def write(volume: Volume, path: Path, description: str = "") -> None:
+    """Write `.nii.gz` (equal volumes give equal bytes) or `.nii`.
+
+    Parameters
+    ----------
+    description : for the field of this name in the header, up to 79 characters of ASCII.
+    """
     image = nib.Nifti1Image(volume.data, volume.affine)
+    image.header["descrip"] = description
     image.header.set_xyzt_units("mm")
     image.set_sform(volume.affine, code=2)
     image.set_qform(volume.affine, code=2)

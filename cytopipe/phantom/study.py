@@ -47,6 +47,10 @@ from cytopipe.phantom.slide import draw_marks
 from cytopipe.phantom.structure import stream
 from cytopipe.phantom.window import Window
 from cytopipe.study.config import Phantom
+from cytopipe.study.consistency.template import RECORD
+
+# of the template, in the presets
+NAME = "phantom"
 
 
 def run(*, study: Path, params: Phantom) -> None:
@@ -122,7 +126,8 @@ def make_template(folder: Path, params: Phantom) -> Template:
     distances = parcel_distances(hemispheres, params.areas)
     coarse = tissue_volume(hemispheres, params.template_voxel_mm)
     add_callosum(coarse, _unmoved, _unmoved, params)
-    volumes.write(area_volume(hemispheres, distances, coarse, 1), folder / "atlas.nii.gz")
+    record = f"{RECORD}{NAME}"
+    volumes.write(area_volume(hemispheres, distances, coarse, 1), folder / "atlas.nii.gz", record)
     _write_tsv(area_names(params.areas), folder / "areas.tsv")
     # the sections take their areas from finer voxels than those of the atlas
     fine = tissue_volume(hemispheres, params.template_voxel_mm / 2)
@@ -132,10 +137,10 @@ def make_template(folder: Path, params: Phantom) -> Template:
         whole = padded_around(coarse, deep.rim)
         labels, numbers = label_whole(whole, _unmoved, deep)
         whole = volumes.Volume(labels, whole.affine)
-        volumes.write(whole, folder / "tissue.nii.gz")
-        volumes.write(excluded(whole, numbers), folder / "exclusion.nii.gz")
+        volumes.write(whole, folder / "tissue.nii.gz", record)
+        volumes.write(excluded(whole, numbers), folder / "exclusion.nii.gz", record)
     else:
-        volumes.write(coarse, folder / "tissue.nii.gz")
+        volumes.write(coarse, folder / "tissue.nii.gz", record)
     return Template(
         hemispheres,
         area_volume(hemispheres, distances, fine, 2),

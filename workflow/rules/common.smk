@@ -13,9 +13,11 @@ import cytopipe
 from cytopipe.cluster import slurm
 from cytopipe.files import InputError, shipped
 from cytopipe.study import config as study_config
-from cytopipe.study import transform_table
+from cytopipe.study import consistency, transform_table
+from cytopipe.study.consistency.scans import check_places
 from cytopipe.study.corrections import corrected
 from cytopipe.study.declarations import Declarations, read_declarations
+from cytopipe.study.findings import ERROR, WARNING
 from cytopipe.study.sections import (
     check_brains,
     chunk_of,
@@ -45,6 +47,37 @@ except InputError as error:
     raise WorkflowError(
         f"{error}\n(study folder: {Path.cwd()}; for another one: snakemake --directory STUDY, e.g. demo after `make demo`)"
     ) from None
+
+
+def warn_of(findings):
+    for finding in findings:
+        logger.warning(f"{finding}")
+
+
+def refuse_errors(findings):
+    """Stop before any job, with all errors at once."""
+    warn_of([finding for finding in findings if finding.level == WARNING])
+    errors = [str(finding) for finding in findings if finding.level == ERROR]
+    if errors:
+        raise WorkflowError("\n".join([*errors, "(more: python -m cytopipe check)"]))
+
+
+# not again in each job, whose study may have been edited since the run began
+if workflow.is_main_process:
+    refuse_errors(consistency.of_tables(Path(), config, DECIDED, ROLES))
+    # Snakemake stops if a job needs a scan that is missing
+    warn_of(check_places(Path(), DECIDED))
+
+
+@cache
+def refuse_unfinished():
+    """Stop before any job if a later stage would fail; a run that ends before is only warned."""
+    findings = consistency.of_later_stages(Path(), config, DECIDED, ROLES, DECLARED)
+    if workflow.dag_settings.until:
+        warn_of(findings)
+    else:
+        refuse_errors(findings)
+
 
 BRAINS = list(ROLES)
 HEMISPHERES = ["L", "R"]

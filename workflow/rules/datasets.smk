@@ -1,6 +1,8 @@
 # The data sets of config["patches"]["datasets"] and the runs of config["pretraining"]["runs"], for all
 # rules that use them: look-ups, as in common.smk.
 
+from cytopipe.study.consistency import runs
+
 
 @cache
 def dataset_settings(dataset):
@@ -90,8 +92,7 @@ def readable_rows_of_dataset(w):
 
 def run_settings(run):
     """The settings of a run: config["pretraining"]["common"] with the changes of the run."""
-    runs = config["pretraining"]
-    return study_config.merge(runs["common"], runs["runs"][run])
+    return runs.run_settings(config, run)
 
 
 def settings_of_run(w):

@@ -114,7 +114,11 @@ use rule evaluation_layers as evaluation_structure with:
         layer_thickness=layer_maps(
             [f"layer-{n}_thickness.shape.gii" for n in range(1, 7)]
         ),
-        layer_patches="results/patches/layers.parquet" if POSSIBLE["layers"] else [],
+        layer_patches=(
+            "results/patches/layers.parquet"
+            if "layers" not in tasks.left_out(config, ROLES, ANNOTATED)
+            else []
+        ),
         points=f"results/coordinates/{STRUCTURE_BRAIN}/points.parquet",
         features=f"results/features/{{run}}/{STRUCTURE_BRAIN}.npy",
         rows=f"results/features/{{run}}/{STRUCTURE_BRAIN}.parquet",

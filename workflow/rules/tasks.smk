@@ -1,4 +1,7 @@
-# Functions of the evaluation rules: which tasks can run, on which runs, with which files.
+# Functions of the evaluation rules: which tasks can run, on which runs, with which files; and what a
+# study ends with.
+
+from cytopipe.study.consistency import runs, tasks
 
 DATASETS = config["patches"]["datasets"]
 ANNOTATIONS = config["study"]["annotations"]
@@ -13,84 +16,15 @@ PARCELLATION_SET = config["evaluation"]["parcellation"]["annotated"]
 # CytoNet Table 6: each brain whose images took part in pretraining may be the transfer brain
 TRANSFER_CHOICES = [b for b in BRAINS if ROLES[b] != "unseen"]
 TRUTH = "results/report/truth.tsv" if config["study"]["truth"] else []
-TRANSFORMERS = ("r50_vit", "small_vit")
 
 
-def is_annotated(dataset):
-    return dataset_settings(dataset)["source"] == "annotations"
+ANNOTATED = runs.annotation_files(Path(), config)
 
 
-def has_labels(dataset):
-    """Whether areas are known (to be predicted) and a brain is seen (to be trained on)."""
-    settings = dataset_settings(dataset)
-    known = {
-        "atlas": config["template"]["atlas"],
-        "annotations": annotations_under("areas"),
-    }
-    return known[settings["source"]] and any(
-        ROLES[b] == "seen" for b in BRAINS if ROLES[b] in settings["roles"]
-    )
-
-
-POSSIBLE = {
-    "areas": has_labels(AREAS),
-    "cross_validation": has_labels(AREAS) and len(TRANSFER_CHOICES) > 1,
-    "finetuning": has_labels(FINETUNED),
-    "layers": f"{ANNOTATIONS}/layers/layers.tsv" in annotations_under("layers"),
-    "structure": True,
-    "coordinates": len(BRAINS) > 1,
-    "parcellation": bool(config["template"]["atlas"]),
-    "embedding": True,
-    "retrieval": True,
-    "shortcuts": True,
-    "attention": has_labels(ATTENDED),
-}
-
-
-def obstacle(task, run):
-    """Why a task cannot score a run; empty if it can."""
-    if run == "profiles":
-        if task not in ("areas", "cross_validation", "coordinates", "parcellation"):
-            return "which have no network"
-        annotated = {
-            "coordinates": False,
-            "parcellation": PARCELLATION_SET and has_labels(PARCELLATION_SET),
-        }
-        if annotated.get(task, is_annotated(AREAS)):
-            return "which are not computed at annotated points"
-        return ""
-    architecture = run_settings(run)["architecture"]
-    if task == "attention" and architecture not in TRANSFORMERS:
-        return "which has no transformer"
-    if task == "layers" and architecture == "unet_encoder":
-        return "whose feature map does not cover a patch"
-    return ""
-
-
+@cache
 def runs_of_task(task):
-    """The runs that a task scores; the task `areas` also scores the profiles. None without networks."""
-    if not RUNS:
-        return []
-    chosen, own = TASKS[task], list(config["evaluation"].get(task, {}).get("runs", ()))
-    if chosen == "all":
-        every = [*RUNS, "profiles"] if task == "areas" else RUNS
-        named = []
-    else:
-        every, named = [], own if chosen == "named" else chosen
-    for key, names in {f"{task}.runs": own, f"tasks.{task}": named}.items():
-        for run in names:
-            if run not in [*RUNS, "profiles"]:
-                raise WorkflowError(
-                    f"config/config.yaml: evaluation.{key} names the run {run!r}; there are {', '.join(RUNS)}"
-                )
-    if not POSSIBLE[task]:
-        return []
-    for run in named:
-        if obstacle(task, run):
-            raise WorkflowError(
-                f"config/config.yaml: the task {task} cannot score {run}, {obstacle(task, run)}; remove it from evaluation.tasks.{task}"
-            )
-    return [*named, *(run for run in every if not obstacle(task, run))]
+    """The runs that a task scores; none if the study lacks what it needs."""
+    return tasks.runs_of_task(config, ROLES, ANNOTATED, task)
 
 
 def cross_validation_sets():
@@ -134,7 +68,7 @@ def features_of_labels(run, dataset, ending):
     """The feature files of a run that contain the points of a labelled data set."""
     if run == "profiles" and ending.startswith("-projected"):
         return []
-    if is_annotated(dataset):
+    if dataset_settings(dataset)["source"] == "annotations":
         return [f"results/features/{run}/patches-{dataset}{ending}"]
     brains = [b for b in BRAINS if ROLES[b] in DATASETS[dataset]["roles"]]
     return [f"results/features/{run}/{brain}{ending}" for brain in brains]
@@ -186,7 +120,7 @@ def annotated_features(ending):
     """Input function: features of the annotated points to cluster, if the config names any."""
 
     def of_run(w):
-        if not PARCELLATION_SET or not has_labels(PARCELLATION_SET):
+        if not tasks.clusters_annotated(config, ROLES, ANNOTATED):
             return []
         return f"results/features/{w.run}/patches-{PARCELLATION_SET}{ending}"
 
@@ -218,8 +152,10 @@ def maps_of(pattern):
     return brains_of(pattern) if MAPPED else []
 
 
-def deliverables():
+def deliverables(w):
     """What the study ends with: pages, networks and scores; without a template, the points."""
+    if workflow.is_main_process:
+        refuse_unfinished()
     if not config["template"]["tissue"]:
         return chunks_of_brains("results/midline/{brain}/{chunk}.parquet")
     pages = ["", ".html", ".tsv"]  # the folder, the page that loads it, and its numbers

@@ -4,10 +4,14 @@ from collections import Counter
 from pathlib import Path
 
 from cytopipe.commands.check import estimate, manual, networks, scans, template
-from cytopipe.commands.check.findings import COLUMNS, ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.commands.study_parser import study_parser
 from cytopipe.files import InputError, atomic_write
 from cytopipe.study import config as study_config
+from cytopipe.study import consistency
+from cytopipe.study.consistency import Measured, runs, tasks
+from cytopipe.study.corrections import corrected
+from cytopipe.study.declarations import read_declarations
+from cytopipe.study.findings import COLUMNS, ERROR, NOTE, OK, WARNING, Finding, of_error
 from cytopipe.study.sections import check_brains, read_brains, read_sections
 
 _SHOWN = 20  # errors or warnings of one kind on the terminal
@@ -44,6 +48,7 @@ def check_study(study: Path) -> list[Finding]:
         roles = read_brains(study / "config" / "brains.tsv")
         sections = read_sections(study / "config" / "sections.tsv", brains=list(roles))
         check_brains(sections, roles)
+        declared = read_declarations(study / "config" / "brains.tsv")
     except InputError as error:
         return [of_error(error, "config")]
     # excluded scans may be broken
@@ -51,8 +56,20 @@ def check_study(study: Path) -> list[Finding]:
     scanned, findings = scans.examine_scans(study, used)
     findings += scans.check_numbers(sections)
     findings += scans.check_resolution(scanned, config)
+    of_template, tissue = template.check_template(study, config)
+    try:
+        decided = corrected(sections, study / "manual")
+    except InputError:  # the check of the manual files says so
+        decided = sections
+    measured = Measured(
+        scans.longer_sides_mm(scanned), None if tissue is None else template.length_mm(tissue)
+    )
+    findings += consistency.of_tables(study, config, decided, roles)
+    findings += consistency.of_later_stages(study, config, decided, roles, declared, measured)
+    files = runs.annotation_files(study, config)
+    findings += tasks.describe_tasks(config, roles, files)
     findings += manual.check_manual(study, sections, scanned, config)
-    findings += template.check_template(study, config)
+    findings += of_template
     findings += estimate.check_resources(study, scanned, config)
     findings += networks.check_networks(study, scanned, config)
     text = f"{len(roles)} brains, {len(sections)} sections, {len(sections) - len(used)} excluded"

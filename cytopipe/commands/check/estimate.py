@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cytopipe.commands.check.findings import ERROR, NOTE, WARNING, Finding
 from cytopipe.commands.check.scans import Scanned
 from cytopipe.formats.images import Examination
+from cytopipe.study.findings import ERROR, NOTE, WARNING, Finding
 from cytopipe.study.sections import Section, chunk_of, needs_pyramid
 
 _MB = 1e6

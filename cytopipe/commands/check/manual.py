@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from cytopipe.commands.check.findings import NOTE, OK, WARNING, Finding, of_check, of_error
 from cytopipe.commands.check.scans import Scanned
 from cytopipe.coordinates.chains import read_supplied_transforms
 from cytopipe.files import InputError
@@ -19,6 +18,7 @@ from cytopipe.midsurface.supplied_surfaces import ENDINGS, KINDS, name_of, read_
 from cytopipe.segmentation import read_manual
 from cytopipe.study import masks, transform_table
 from cytopipe.study.corrections import corrected
+from cytopipe.study.findings import NOTE, OK, WARNING, Finding, of_check, of_error
 from cytopipe.study.sections import Section
 
 TISSUE = "tissue.nii.gz"

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow.parquet
 import yaml
 
-from cytopipe.commands.check.findings import NOTE, Finding
 from cytopipe.commands.check.scans import Scanned
 from cytopipe.study import config as study_config
+from cytopipe.study.findings import NOTE, Finding
 
 # patches of 2048 px per second in training, of one H200 (docs/performance.md)
 ESTIMATED = {"r50": 225.0, "r50_vit": 160.0}

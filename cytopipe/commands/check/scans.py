@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from cytopipe.commands.check.findings import (
+from cytopipe.files import InputError
+from cytopipe.formats import units
+from cytopipe.formats.images import Examination, examine
+from cytopipe.study import scans
+from cytopipe.study.findings import (
     ABOUT_A_FILE,
     ERROR,
     NOTE,
@@ -15,12 +20,8 @@ from cytopipe.commands.check.findings import (
     WARNING,
     Finding,
     of_error,
+    some,
 )
-from cytopipe.commands.study_parser import some
-from cytopipe.files import InputError
-from cytopipe.formats import units
-from cytopipe.formats.images import Examination, examine
-from cytopipe.study import scans
 from cytopipe.study.sections import Section, needs_pyramid
 
 _AT_ONCE = 4  # files examined in parallel, against the latency of storage. Chosen, not measured
@@ -113,7 +114,7 @@ def _check_spacing(section: Section, scan: Examination) -> list[Finding]:
 
 
 def check_numbers(sections: list[Section]) -> list[Finding]:
-    """Check each brain for gaps, numbers off the step, images used twice, and the thickness."""
+    """Describe the numbers of each brain: range, step, gaps, and numbers off the step."""
     findings = []
     of_brain: dict[str, list[Section]] = defaultdict(list)
     for section in sections:
@@ -131,17 +132,23 @@ def check_numbers(sections: list[Section]) -> list[Finding]:
             text = f"{len(off)} are off the step of {step}: {some(off)}"
             remedy = "a section lies at number x thickness; correct mistyped numbers"
             findings.append(Finding(WARNING, "numbers", text, remedy, brain))
-        if impossible := units.implausible_thickness(rows[0].thickness_um):
-            remedy = "correct thickness_um in config/sections.tsv"
-            findings.append(Finding(ERROR, "thickness", impossible, remedy, brain))
-        images: dict[str, int] = {}
-        for row in rows:
-            other = images.setdefault(row.image, row.section)
-            if other != row.section:
-                text = f"{row.image} is the image of sections {other} and {row.section}"
-                remedy = "correct `image` of one of the two rows in config/sections.tsv"
-                findings.append(Finding(ERROR, "numbers", text, remedy, brain, row.section))
     return findings
+
+
+def longer_sides_mm(scanned: list[Scanned]) -> dict[str, float]:
+    """The median of the longer sides of each brain's scans, slide included.
+
+    Scans whose size is that of no section have an error of their own and are left out.
+    """
+    sides: dict[str, list[float]] = defaultdict(list)
+    for scan in scanned:
+        if scan.examination is not None:
+            full = scan.examination.levels[0]
+            spacing_um = scan.section.spacing_um
+            if not units.implausible_size(full.width, full.height, spacing_um):
+                longest_mm = max(full.height, full.width) * spacing_um / 1000
+                sides[scan.section.brain].append(longest_mm)
+    return {brain: median(values) for brain, values in sides.items()}
 
 
 def check_resolution(scanned: list[Scanned], config: Mapping[str, Any]) -> list[Finding]:

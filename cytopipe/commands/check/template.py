@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from cytopipe.commands.check.findings import ERROR, OK, WARNING, Finding, of_error
-from cytopipe.files import InputError, require
+from cytopipe.files import InputError
 from cytopipe.formats import atlas, volumes
 from cytopipe.formats.volumes import Volume, labels_at
 from cytopipe.study import masks
+from cytopipe.study.consistency.template import FILES
+from cytopipe.study.findings import ERROR, OK, WARNING, Finding, of_error
 
 _SAMPLED = 200_000
 # least share of an atlas on gray matter; maps extend beyond the cortex, and templates differ a
@@ -18,21 +19,27 @@ _SAMPLED = 200_000
 _MOSTLY = 0.5
 
 
-def check_template(study: Path, config: Mapping[str, Any]) -> list[Finding]:
-    """Read the files that the section `template` names, and compare their positions."""
+def check_template(study: Path, config: Mapping[str, Any]) -> tuple[list[Finding], Volume | None]:
+    """Read the files that the section `template` names, and compare their positions.
+
+    Missing files are left to `consistency.template`.
+
+    Returns
+    -------
+    The findings, and the tissue of the template if it can be read.
+    """
     section = config["template"]
-    paths = {key: study / section[key] for key in ("tissue", "atlas", "areas", "exclusion")
-             if section[key] is not None}  # fmt: skip
+    paths = {key: study / section[key] for key in FILES
+             if section[key] is not None and (study / section[key]).exists()}  # fmt: skip
     findings: list[Finding] = []
     tissue: Volume | None = None
     for key, path in paths.items():
         try:
-            require(path, f"correct template.{key} in config/config.yaml")
             if key == "tissue":
                 tissue = _tissue(path)
                 size = " x ".join(f"{n:.0f}" for n in tissue.data.shape * tissue.voxel_mm)
                 findings.append(Finding(OK, "template", f"{path}: {size} mm"))
-            elif key == "atlas":
+            elif key == "atlas" and "areas" in paths:
                 areas = atlas.read_atlas(path, paths["areas"])
                 text = f"{path}: {len(areas.names)} areas"
                 findings.append(_compared(text, [areas.labels], tissue, is_gray=True))
@@ -43,7 +50,12 @@ def check_template(study: Path, config: Mapping[str, Any]) -> list[Finding]:
                 findings.append(_compared(text, drawn, tissue, is_gray=False))
         except InputError as error:
             findings.append(of_error(error, "template"))
-    return findings
+    return findings, tissue
+
+
+def length_mm(tissue: Volume) -> float:
+    """Extent of a template's tissue from back to front."""
+    return float(tissue.voxel_mm[1] * (tissue.data > 0).any(axis=(0, 2)).sum())
 
 
 def _tissue(path: Path) -> Volume:

@@ -1,4 +1,4 @@
-"""Findings of the check, one row of its table each."""
+"""Findings about a study before a run: the rows of the table of `cytopipe check`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +33,11 @@ class Finding:
         """The cells in the order of COLUMNS, without line breaks and tabs."""
         return [" ".join(str(getattr(self, name)).split()) for name in COLUMNS]
 
+    def __str__(self) -> str:
+        where = " ".join(str(word) for word in (self.brain, self.section) if word != "")
+        text = f"{self.subject}{f' of {where}' if where else ''}: {self.finding}"
+        return f"{text}; {self.remedy}" if self.remedy else text
+
 
 def of_error(error: Exception, subject: str, brain: str = "", section: int | str = "") -> Finding:
     """The finding for an error; the message of an InputError names the remedy after a semicolon."""
@@ -51,3 +56,9 @@ def of_check(
         return Finding(OK, subject, check(), "", brain, section)
     except ABOUT_A_FILE as error:
         return of_error(error, subject, brain, section)
+
+
+def some(items: list[int] | list[str]) -> str:
+    """The first twelve of a list, and how many more there are."""
+    shown = ", ".join(map(str, items[:12]))
+    return shown + (f" and {len(items) - 12} more" if len(items) > 12 else "")
