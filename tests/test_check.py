@@ -13,6 +13,7 @@ from small_study import COLUMNS, HEAD, NUMBERS, PICTURE, ROWS, SPACING_UM, Small
 
 from cytopipe import __main__ as command_line
 from cytopipe.commands.check import estimate, scans
+from cytopipe.formats import transforms
 from cytopipe.formats.images import write_pyramid
 from cytopipe.study import config as study_config
 from cytopipe.study.sections import Section
@@ -118,6 +119,32 @@ def chain_to_nowhere(study: SmallStudy) -> None:
     )
 
 
+def transform_to_elsewhere(study: SmallStudy) -> None:
+    matrix = np.eye(4)
+    matrix[1, 3] = 900.0
+    transform = transforms.affine_transform(matrix, "B01", "colin27")
+    transforms.write(transform, study.manual / "to-colin27.h5")
+
+
+def section_elsewhere(study: SmallStudy) -> None:
+    np.savetxt(study.manual / "m.txt", np.eye(4) + np.eye(4, k=3) * -900)
+    (study.manual / "transforms.tsv").write_text(
+        "section\tfrom\tto\tfile\ttype\tmoves\tframe\n"
+        "30\tstack\tcolin27\tm.txt\tmatrix\tpoints\tRAS\n"
+    )
+
+
+def half_outside(study: SmallStudy) -> None:
+    """The stack's volume is there: 6 of its 14 mm of tissue lie in the template's 8 mm."""
+    tissue = np.zeros((20, 20, 20), np.uint8)
+    tissue[3:17, 3:17, 3:17] = 1
+    study.volume("results/reconstruction/B01/tissue.nii.gz", tissue)
+    np.savetxt(study.manual / "m.txt", np.eye(4))
+    (study.manual / "transforms.tsv").write_text(
+        "from\tto\tfile\ttype\tmoves\tframe\nstack\tcolin27\tm.txt\tmatrix\tpoints\tRAS\n"
+    )
+
+
 def corrected_number(study: SmallStudy) -> None:
     (study.manual / "sections.tsv").write_text("section\tmirrored\n16\tyes\n")
 
@@ -173,6 +200,27 @@ def unknown_key(study: SmallStudy) -> None:
         (mask_of_three_channels, "mask", "", "a volume is three-dimensional", "one label map"),
         (broken_transform, "manual", "", "to-colin27.h5", ""),
         (chain_to_nowhere, "manual", "", "the chain ends in 'mni', but the template is", "add the"),
+        (
+            transform_to_elsewhere,
+            "manual",
+            "",
+            "to-colin27.h5: puts 100 % of the brain outside the template, its mid.*90[0-9], ",
+            "their unit",
+        ),
+        (
+            section_elsewhere,
+            "manual",
+            "",
+            "transforms.tsv: section 30: puts 100 % of the brain outside",
+            "their unit",
+        ),
+        (
+            half_outside,
+            "manual",
+            "",
+            "transforms.tsv: puts 9[0-9] % of the brain outside the template",
+            "their unit",
+        ),
         (corrected_number, "manual", "", "there is no section 16", "correct the number"),
         (atlas_elsewhere, "template", "", "1 areas, 0 % on gray matter", "one template"),
         (atlas_without_a_name, "template", "", "atlas.nii.gz", ""),

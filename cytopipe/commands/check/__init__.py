@@ -68,7 +68,7 @@ def check_study(study: Path) -> list[Finding]:
     findings += consistency.of_later_stages(study, config, decided, roles, declared, measured)
     files = runs.annotation_files(study, config)
     findings += tasks.describe_tasks(config, roles, files)
-    findings += manual.check_manual(study, sections, scanned, config)
+    findings += manual.check_manual(study, sections, scanned, config, tissue)
     findings += of_template
     findings += estimate.check_resources(study, scanned, config)
     findings += networks.check_networks(study, scanned, config)

@@ -9,16 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from cytopipe.commands.check.placing import BrainPlace, check_sections
 from cytopipe.commands.check.scans import Scanned
 from cytopipe.coordinates.chains import read_supplied_transforms
 from cytopipe.files import InputError
 from cytopipe.formats import transforms, volumes
+from cytopipe.formats.volumes import Volume
 from cytopipe.midsurface import SIDES
 from cytopipe.midsurface.supplied_surfaces import ENDINGS, KINDS, name_of, read_supplied_surface
 from cytopipe.segmentation import read_manual
 from cytopipe.study import masks, transform_table
 from cytopipe.study.corrections import corrected
-from cytopipe.study.findings import NOTE, OK, WARNING, Finding, of_check, of_error
+from cytopipe.study.findings import (
+    ABOUT_A_FILE,
+    NOTE,
+    OK,
+    WARNING,
+    Finding,
+    of_check,
+    of_error,
+)
 from cytopipe.study.sections import Section
 
 TISSUE = "tissue.nii.gz"
@@ -26,9 +36,18 @@ MASKS = ("exclusion.nii.gz", "exclusion.seg.nrrd")
 
 
 def check_manual(
-    study: Path, sections: list[Section], scanned: list[Scanned], config: Mapping[str, Any]
+    study: Path,
+    sections: list[Section],
+    scanned: list[Scanned],
+    config: Mapping[str, Any],
+    template: Volume | None,
 ) -> list[Finding]:
-    """Check the name, readability and grid of every file under manual/."""
+    """Check the name, readability and grid of every file under manual/.
+
+    Parameters
+    ----------
+    template : tissue of the template; None if there is none, or if it cannot be read.
+    """
     brains = list(dict.fromkeys(section.brain for section in sections))
     findings = []
     for folder in sorted((study / "manual").glob("*")):
@@ -39,6 +58,10 @@ def check_manual(
         own = [section for section in sections if section.brain == brain]
         shapes = _shapes(scanned, brain, float(config["segmentation"]["spacing_um"]))
         findings += _of_brain(study, brain, own, shapes, config)
+        try:
+            findings += _placed(study, brain, own, scanned, config, template)
+        except ABOUT_A_FILE as error:
+            findings.append(of_error(error, "manual", brain))
     return findings
 
 
@@ -111,6 +134,50 @@ def _chains(
     own = len({*chains.sections, *chains.anchored})
     text = f"{table}: {'a transform of the brain, ' if chains.whole else ''}{own} sections with one"
     return named, [Finding(OK, "manual", text, "", brain)]
+
+
+def _placed(
+    study: Path,
+    brain: str,
+    sections: list[Section],
+    scanned: list[Scanned],
+    config: Mapping[str, Any],
+    template: Volume | None,
+) -> list[Finding]:
+    """Errors of supplied transforms that put the brain outside the template."""
+    folder, settings = study / "manual" / brain, config["coordinates"]
+    name = config["template"]["name"]
+    given, table = folder / f"to-{name}{settings['given_suffix']}", folder / transform_table.NAME
+    if template is None or not (given.exists() or table.exists()):
+        return []
+    place = BrainPlace(study, brain, scanned, config["study"]["image_right"])
+    checks = []
+    try:
+        if given.exists():
+            whole = transforms.read(given, brain, name, settings["given_moves"])
+            checks.append(partial(place.check, whole, template, str(given)))
+        if table.exists():
+            target = settings["anchoring_target"]
+            chains = read_supplied_transforms(
+                table,
+                brain,
+                name,
+                study / target if target else None,
+                settings["anchoring_axes"],
+                {section.section for section in sections},
+            )
+            if chains.whole is not None:
+                checks.append(partial(place.check, chains.whole, template, str(table)))
+            checks.append(partial(check_sections, chains, place, template, table))
+    except InputError:  # said already
+        return []
+    findings = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            findings.append(of_error(error, "manual", brain))
+    return findings
 
 
 def _supplied(folder: Path, brain: str) -> list[Finding]:
