@@ -1,5 +1,6 @@
 """Features of a pretrained network, before and after its projection head."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -125,8 +126,9 @@ def _embed(
     widths = (encoder.backbone.width, encoder.plan.outputs)
     folder = backbone.with_suffix(".blocks")
     settings = params.model_dump(exclude={"workers", "cache_mb"})
-    hashed = [int(value) for value in pd.util.hash_pandas_object(places, index=False)]
-    open_blocks(folder, identity_of([features.VERSION, settings, hashed], [weights]))
+    hashes = pd.util.hash_pandas_object(places, index=False).to_numpy()
+    digest = hashlib.sha256(hashes.tobytes()).hexdigest()
+    open_blocks(folder, identity_of([features.VERSION, settings, digest], [weights]))
     blocks = {
         folder / f"{start:09d}.npy": range(start, min(start + BLOCK, len(places)))
         for start in range(0, len(places), BLOCK)
