@@ -25,7 +25,7 @@ from cytopipe.logs import info
 from cytopipe.study.config import Pyramids
 from cytopipe.study.sections import Section
 
-VERSION = 2
+VERSION = 3
 
 # a bound of memory for a band of whole rows of tiles of both the scan and the copy
 _BAND_BYTES = 2**28

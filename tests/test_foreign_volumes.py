@@ -394,6 +394,28 @@ def test_freesurfers_own_coordinates_are_refused(tmp_path: Path) -> None:
     surfaces.read(gifti(tmp_path / "a.surf.gii", (1, 1), np.eye(4), **centre))
 
 
+@pytest.mark.parametrize("place", ["file", "array"])
+def test_a_surface_that_says_it_is_the_other_side_is_refused(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "hemi-L_mid.surf.gii"
+    surfaces.write(Surface(CORNERS, FACES), path, "L")
+    assert len(surfaces.read(path, "L").faces) == 4
+    image = nib.load(path)
+    meta = image.meta if place == "file" else image.darrays[0].meta
+    meta["AnatomicalStructurePrimary"] = "CortexRight"
+    path.write_bytes(image.to_bytes())
+    with pytest.raises(InputError, match=r"is to be hemisphere L, but .*CortexRight.*; exchange"):
+        surfaces.read(path, "L")
+    surfaces.read(path)
+
+
+def test_mnis_transforms_are_not_taken_for_itks(tmp_path: Path) -> None:
+    """They count in RAS, and ITK reads the numbers as LPS."""
+    text = "MNI Transform File\nTransform_Type = Linear;\nLinear_Transform =\n"
+    (tmp_path / "a.xfm").write_text(text + " 1 0 0 1\n 0 1 0 2\n 0 0 1 3;\n")
+    with pytest.raises(InputError, match=r"a\.xfm: MNI's \.xfm counts in RAS mm.*as \.txt"):
+        transforms.read(tmp_path / "a.xfm", "a", "b", "points")
+
+
 def test_vertices_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     broken = CORNERS.copy()
     broken[2, 1] = np.nan

@@ -218,15 +218,20 @@ def quiet(caplog: pytest.LogCaptureFixture, little_memory: None) -> None:
     caplog.set_level(logging.CRITICAL, "nibabel.global")
 
 
-def read_or_refused(read: Read, path: Path, name: str) -> Any:
-    """What is read, or None if an InputError names the file; fails otherwise, and after 10 s."""
+def read_or_refused(read: Read, path: Path, name: str, also: str = "") -> Any:
+    """What is read, or None if an InputError names the file; fails otherwise, and after 10 s.
+
+    Parameters
+    ----------
+    also : what may be named in its place, such as the folder of several files.
+    """
     start = time.monotonic()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return read(path)
     except InputError as error:
-        assert path.name in str(error), f"{name}: {error}"
+        assert path.name in str(error) or (also and also in str(error)), f"{name}: {error}"
         return None
     except BaseException as error:
         raise AssertionError(f"{name}: {error!r}") from error

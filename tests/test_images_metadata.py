@@ -173,6 +173,13 @@ def test_chunks_of_a_shard_are_decoded_one_by_one(tmp_path):
     refused(path, "lacks the 96 x 128 px at row 0, column 128")
 
 
+def test_axes_named_in_two_ways_are_refused(tmp_path):
+    path = write_ome_zarr(tmp_path / "a.zarr", [scene()], zarr_format=3, dimension_names=["y", "x"])
+    assert np.array_equal(gray_of(path), scene())
+    path = write_ome_zarr(tmp_path / "b.zarr", [scene()], zarr_format=3, dimension_names=["x", "y"])
+    refused(path, "level 0 names its axes x, y, the image y, x; correct the wrong ones")
+
+
 def test_metadata_in_a_companion_file_are_left_aside(tmp_path):
     text = (
         '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'

@@ -53,17 +53,22 @@ def write(
     _write(path, hemisphere, [points, triangles])
 
 
-def read(path: Path) -> Surface:
+def read(path: Path, hemisphere: str = "") -> Surface:
     """Read a surface, `.gii`, `.gii.gz` or the text form of MNI's `.obj`.
+
+    Parameters
+    ----------
+    hemisphere : "L" or "R" if the surface must be of this one.
 
     Raises
     ------
     InputError
-        If the file is missing, contains vertices without triangles, or a corner of a triangle is
-        not a vertex. A surface without either is that of a hemisphere which a brain lacks.
+        If the file is missing, says that it is the other hemisphere, contains vertices without
+        triangles, or a corner of a triangle is not a vertex. A surface without either is that of a
+        hemisphere which a brain lacks.
     """
     require(path, "check the path in the config")
-    surface = _read_obj(path) if path.suffix == ".obj" else _read_gifti(path)
+    surface = _read_obj(path) if path.suffix == ".obj" else _read_gifti(path, hemisphere)
     faces, count = surface.faces, len(surface.vertices)
     if surface.is_empty:
         return surface
@@ -75,7 +80,7 @@ def read(path: Path) -> Surface:
     return surface
 
 
-def _read_gifti(path: Path) -> Surface:
+def _read_gifti(path: Path, hemisphere: str) -> Surface:
     with reading(path, "GIfTI surface"):
         content = path.read_bytes()
         if content.startswith(b"\x1f\x8b"):
@@ -98,6 +103,14 @@ def _read_gifti(path: Path) -> Surface:
         target = 0 if points.coordsys is None else int(points.coordsys.xformspace)
         centre = [float(points.meta.get(f"VolGeomC_{axis}", 0)) for axis in "RAS"]
         is_unknown = points.coordsys is None or int(points.coordsys.dataspace) == 0
+        primary = {meta.get("AnatomicalStructurePrimary") for meta in (points.meta, image.meta)}
+    if hemisphere and any(
+        _STRUCTURE[other] in primary for other in _STRUCTURE if other != hemisphere
+    ):
+        raise InputError(
+            f"{path}: is to be hemisphere {hemisphere}, but its AnatomicalStructurePrimary is "
+            f"{', '.join(filter(None, primary))}; exchange the files, or correct what it says"
+        )
     if not np.array_equal(matrix, np.eye(4)):
         if target not in _OWN_SPACES or not np.linalg.det(matrix[:3, :3]) > 0:
             raise InputError(

@@ -125,7 +125,7 @@ def field_transform(
 
 
 def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
-    """Read an ITK transform (.h5, .mat, .tfm, .txt, .xfm, a displacement field as an image; LPS).
+    """Read an ITK transform (.h5, .mat, .tfm, .txt, a displacement field as an image; LPS).
 
     A .txt without ITK's first line is a 4x4 matrix as plain numbers: RAS mm, see `read_matrix`.
 
@@ -143,6 +143,12 @@ def read(path: Path, source: str, target: str, moves: Moves) -> PointTransform:
     require(path, "check the path in the config")
     with reading(path, "transform"):
         content = path.read_bytes() if path.suffix in (".mat", ".txt") else b""
+    if path.suffix == ".xfm":
+        # ITK takes its numbers for LPS
+        raise InputError(
+            f"{path}: MNI's .xfm counts in RAS mm, unless ITK wrote it; save its 3 rows of 4 "
+            "numbers and a row 0 0 0 1 as .txt (type matrix), or write it as .tfm"
+        )
     # ITK's .mat contains zero bytes
     if path.suffix == ".mat" and b"\0" not in content:
         raise InputError(

@@ -62,8 +62,12 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_trained(path: Path) -> dict[str, Any]:
-    """Read trained weights: `params`, `version`, `plan`, `classes` and `weights`.
+def load_trained(path: Path, *more: str) -> dict[str, Any]:
+    """Read trained weights: `params`, `plan` and `weights`.
+
+    Parameters
+    ----------
+    more : what else the file must contain, such as `classes`.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def load_trained(path: Path) -> dict[str, Any]:
         If the file is missing, damaged, or written by an earlier version.
     """
     content = load(path)
-    if missing := {"params", "version", "plan", "weights", "classes"} - content.keys():
+    if missing := {"params", "plan", "weights", *more} - content.keys():
         raise InputError(
             f"{path}: lacks {', '.join(sorted(missing))}; it was written by an earlier version of "
             "cytopipe, train the network again"

@@ -58,7 +58,7 @@ def read_supplied_surface(paths: list[Path], hemisphere: str) -> SuppliedSurface
             f"{files.get('pial', files.get('white'))}: add {missing}, or use only "
             f"{name_of(hemisphere, 'mid')}"
         )
-    read = {kind: gifti.read(path) for kind, path in files.items()}
+    read = {kind: gifti.read(path, hemisphere) for kind, path in files.items()}
     first, *_ = read
     faces = read[first].faces
     for kind, surface in read.items():

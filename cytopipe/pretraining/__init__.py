@@ -127,7 +127,7 @@ def continue_from(
     InputError
         If the network at `start` has another backbone or patches of another size.
     """
-    content = checkpoints.load_trained(start)
+    content = checkpoints.load_trained(start, "classes")
     trained = checkpoints.encoder_of(content["plan"], content["weights"], start)
     own, other = (
         f"{plan.architecture} for patches of {plan.patch_px} px of {spacing:g} um"

@@ -43,7 +43,7 @@ def run_release(
     InputError
         If a file is missing or damaged.
     """
-    content = checkpoints.load_trained(trained)
+    content = checkpoints.load_trained(trained, "version", "classes")
     params = content["params"]
     model = Model(
         checkpoints.encoder_of(content["plan"], content["weights"], trained),

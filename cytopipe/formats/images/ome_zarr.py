@@ -292,6 +292,12 @@ def _check_arrays(path: Path, axes: list[str], arrays: list[Any]) -> None:
                 f"{path}: level {number} has {array.ndim} axes of {array.dtype}, level 0 "
                 f"{len(axes)} of {first.dtype}; export it again"
             )
+        named = getattr(array.metadata, "dimension_names", None) or axes
+        if [str(name).lower() for name in named] != axes and None not in named:
+            raise InputError(
+                f"{path}: level {number} names its axes {', '.join(named)}, the image "
+                f"{', '.join(axes)}; correct the wrong ones"
+            )
         sizes = dict(zip(axes, array.shape, strict=True))
         other = [size for axis, size in sizes.items() if axis not in ("y", "x", "c")]
         if sizes.get("c", 1) not in (1, 3) or any(size != 1 for size in other) or 0 in array.shape:
