@@ -70,8 +70,6 @@ def read_supplied_surface(paths: list[Path], hemisphere: str) -> SuppliedSurface
             )
         if surface.is_empty:
             raise InputError(f"{files[kind]}: contains no triangles; export it again")
-        if not np.isfinite(surface.vertices).all():
-            raise InputError(f"{files[kind]}: contains NaN vertices; export it again")
     thickness = None
     if "pial" in read:
         pial, white = read["pial"].vertices, read["white"].vertices
