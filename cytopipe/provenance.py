@@ -38,10 +38,18 @@ class _Job:
     stage: str
     command: str
     values: Mapping[str, Any]
+    before: Mapping[Path, watching.State]
 
     @functools.cached_property
     def text(self) -> str:
         return json.dumps(self.record(), sort_keys=True, separators=(",", ":"))
+
+    def changed_inputs(self) -> list[Path]:
+        return [
+            path
+            for path, state in self.before.items()
+            if watching.has_changed(state, watching.state(path))
+        ]
 
     def record(self) -> dict[str, Any]:
         """Name, versions, arguments and inputs, ready for JSON: see docs/provenance.md."""
@@ -93,39 +101,42 @@ def recorded(run: Callable[P, None]) -> Callable[P, None]:
         outputs = list(_paths([v for name, v in bound.arguments.items() if name in names]))
         threads.use(bound.arguments.get("threads", 1))
         before = {path: watching.state(path) for path in watching.read_by(work.values())}
-        _running.append(_Job(stage, stage + part, work))
+        _running.append(_Job(stage, stage + part, work, before))
         try:
             run(*args, **kwargs)
-        except Exception as error:
-            _check_unchanged(before, outputs, error)
-            raise
         finally:
-            _running.pop()
-        _check_unchanged(before, outputs)
+            changed = _running.pop().changed_inputs()
+            if changed:
+                for output in outputs:
+                    if output.is_dir():
+                        shutil.rmtree(output)
+                    else:
+                        output.unlink(missing_ok=True)
+                raise _mixed(changed)
         if _IS_FIRST:
             digests.write(outputs)
 
     return recorded_run
 
 
-def _check_unchanged(
-    before: Mapping[Path, watching.State], outputs: list[Path], error: Exception | None = None
-) -> None:
-    changed = [
-        path for path, state in before.items() if watching.has_changed(state, watching.state(path))
-    ]
-    if not changed:
-        return
-    for output in outputs:
-        if output.is_dir():
-            shutil.rmtree(output)
-        else:
-            output.unlink(missing_ok=True)
+def check_inputs() -> None:
+    """Stop if an input of the running stage has changed; long stages ask before they save.
+
+    Raises
+    ------
+    InputError
+        If one has, with its name.
+    """
+    if _running and (changed := _running[-1].changed_inputs()):
+        raise _mixed(changed)
+
+
+def _mixed(changed: list[Path]) -> InputError:
     more = f" (and {len(changed) - 1} more)" * (len(changed) > 1)
-    raise InputError(
+    return InputError(
         f"{changed[0]}{more}: changed while the job was reading it, so the result would mix both; "
         "start again when no one writes it any more"
-    ) from error
+    )
 
 
 def entry() -> dict[str, str]:

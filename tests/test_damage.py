@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from table_rows import row
 from test_provenance import WRITERS
 
@@ -14,6 +15,9 @@ from cytopipe import __main__ as command_line
 from cytopipe import digests, provenance, watching
 from cytopipe.files import InputError, Output, atomic_folder, atomic_write
 from cytopipe.formats import tables
+from cytopipe.learning import networks
+from cytopipe.learning.distributed import World
+from cytopipe.learning.resuming import Checkpoint, State
 from cytopipe.study.sections import Section
 
 SCAN = Path("elsewhere/a.ome.tif")
@@ -149,6 +153,28 @@ def test_what_is_no_change_of_an_input_disturbs_nobody(
     size, time, number, changed = watching.state(SCAN) or ()
     assert not watching.has_changed((size, time, number, changed), (size, time, 7, changed))
     assert watching.has_changed((size, time, number, changed), (size, time, 7, 7))
+
+
+def test_a_long_job_notices_a_change_before_it_saves(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint never holds an epoch that saw two states of an image."""
+    checkpoint = Checkpoint(study / "checkpoint.pt", "", World(0, 1, torch.device("cpu")), [])
+    encoder = networks.build(networks.Plan("small", 16, "projection", 4), 0)
+    optimiser = torch.optim.SGD(encoder.parameters(), 0.1)
+    epochs = State(0, 0, torch.zeros(()), 0.0, [])
+
+    def train() -> None:
+        checkpoint.save(encoder, optimiser, epochs)
+        assert checkpoint.path.stat().st_size
+        checkpoint.path.unlink()
+        os.truncate("patch.tif", 5)
+        checkpoint.save(encoder, optimiser, epochs)
+
+    monkeypatch.setattr(f"{__name__}.meanwhile", train)
+    with pytest.raises(InputError, match=r"patch\.tif: changed while"):
+        job()
+    assert not checkpoint.path.exists() and not RESULT.exists()
 
 
 def test_an_error_of_the_job_itself_is_not_covered(

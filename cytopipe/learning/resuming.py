@@ -10,6 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from cytopipe import provenance
 from cytopipe.files import InputError, reading
 from cytopipe.learning import checkpoints, distributed, networks
 from cytopipe.learning.distributed import World
@@ -72,7 +73,14 @@ class Checkpoint:
     def save(
         self, encoder: networks.Encoder, optimiser: torch.optim.Optimizer, state: State
     ) -> None:
-        """Write weights, optimiser and state; returns when the file is there for all processes."""
+        """Write weights, optimiser and state; returns when the file is there for all processes.
+
+        Raises
+        ------
+        InputError
+            If an image changed since the training started.
+        """
+        provenance.check_inputs()
         if self.world.first:
             content = {
                 "identity": self.identity,
