@@ -190,6 +190,12 @@ def _write_run(points: pd.DataFrame, results: Path) -> None:
         }
     )
     tables.write(tables.MapRow, area_map, results / "mapping" / "B01.parquet")
+    # the parcellation: the front in cluster 2, the back in cluster 1
+    clusters = tested[["point_id", "area"]].assign(
+        split="atlas", cluster=np.where(tested["area"] == "front", 2, 1), matched=""
+    )
+    path = results / "evaluation" / "parcellation" / "plain" / "clusters.parquet"
+    tables.write(tables.ClusterRow, clusters, path)
 
 
 def export(study: Path, form: str, to: Path) -> Path:

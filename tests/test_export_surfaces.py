@@ -69,7 +69,7 @@ def test_every_file_names_its_structure_and_scanner_space(
     exported: Path, hemisphere: str, structure: str
 ) -> None:
     files = sorted(exported.glob(f"*hemi-{hemisphere}*.gii"))
-    assert len(files) == 19
+    assert len(files) == 20
     for path in files:
         image = nib.load(path)
         assert image.meta["AnatomicalStructurePrimary"] == structure
@@ -158,6 +158,9 @@ def test_features_clusters_and_predictions_of_a_run(exported: Path) -> None:
         assert (clusters[~np.isfinite(component)] == 0).all()
         second = surface.load_surf_data(f"{stem}_component2.shape.gii")
         assert np.nanstd(second) < 0.2
+        parcels = surface.load_surf_data(f"{stem}_parcellation.label.gii")
+        for name, cluster in (("front", 2), ("back", 1)):
+            assert set(parcels[known & (truth == name)]) == {cluster}
         predicted = surface.load_surf_data(f"{stem}_predicted.label.gii")
         hops = surface.load_surf_data(f"{stem}_hops.shape.gii")
         sure = surface.load_surf_data(f"{stem}_predictedprobability.shape.gii")

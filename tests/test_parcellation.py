@@ -129,7 +129,7 @@ def study(folder: Path, annotation: bool) -> dict[str, Any]:
     tables.write(tables.PointRow, table, paths["points"])
     tables.write(tables.FeatureRow, table[["point_id", "status"]], paths["rows"])
     np.save(paths["features"], values)
-    outputs = {name: folder / f"out.{name}" for name in ("scores", "html")}
+    outputs = {name: folder / f"out.{name}" for name in ("scores", "clusters", "html")}
     if not annotation:
         by_hand = dict.fromkeys(("annotated", "annotated_features", "annotated_rows"))
         return {**paths, **by_hand, **outputs, "run": "r"}
@@ -163,6 +163,22 @@ def test_run_clusters_by_atlas_and_by_annotation(tmp_path: Path) -> None:
     assert means["atlas", "purity_area"] == 1  # the improbable points are not among them
     assert ("atlas", "accuracy") not in means  # four clusters, two areas
     assert (tmp_path / "out.html").stat().st_size > 1e5
+
+
+def test_the_clusters_of_the_first_seed_are_kept(tmp_path: Path) -> None:
+    arguments = study(tmp_path, annotation=True)
+    run_parcellation(**arguments, params=PARAMS)
+    got = tables.read(tables.ClusterRow, tmp_path / "out.clusters")
+    of_atlas, by_hand = (got[got.split == split] for split in ("atlas", "annotation"))
+    points = tables.read(tables.PointRow, arguments["points"]).set_index("point_id")
+    chosen = points[(points.area_probability >= 0.5) & points.area.isin(of_atlas.area.unique())]
+    assert set(of_atlas.point_id) == set(chosen.index)
+    assert (points.area[of_atlas.point_id] == of_atlas.area.to_numpy()).all()
+    sizes = of_atlas.cluster.value_counts().sort_index()
+    assert sizes.index.tolist() == [1, 2, 3, 4] and (np.diff(sizes) <= 0).all()
+    assert of_atlas.groupby("cluster").area.nunique().max() == 1  # as the purity of 1 says
+    assert (of_atlas.matched == "").all()  # four clusters, two areas
+    assert (by_hand.matched == by_hand.area).all() and len(by_hand) > 50
 
 
 def test_run_without_annotations(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def write_map(study: Path, folder: Path, **changed: Any) -> dict[str, Any]:
         "area_map": brain.files["area_map"],
         "area_names": study / "template" / "areas.tsv",
         "scores": folder / "scores.parquet",
+        "clusters": None,
         "truth": folder / "truth.tsv",
         "script": folder / "B01-map.js",
         "run": "plain",
@@ -107,6 +108,17 @@ def test_the_legend_and_the_words_say_what_the_map_is_worth(
     assert [len(layer["views"]) for layer in values["pictures"]] == [6, 6, 6]
     plain = write_map(shell_study_folder, tmp_path, truth=None, role="unseen", smoothing_mm=0.0)
     assert "truth" not in " ".join(plain["about"]) and "not smoothed" in " ".join(plain["about"])
+
+
+def test_clusters_are_a_layer_of_their_own(shell_study_folder: Path, tmp_path: Path) -> None:
+    brain = open_study(shell_study_folder).brain("B01")
+    path = Path(str(brain.files["parcellation"]).replace("{run}", "plain"))
+    values = write_map(shell_study_folder, tmp_path, clusters=path)
+    assert values["names"][4:] == ["cluster 1", "cluster 2"]
+    assert len({tuple(colour) for colour in values["colours"]}) == 6
+    atlas, clusters = (codes(values, "L", layer) for layer in ("atlas", "clusters"))
+    assert set(clusters[atlas == 1]) == {5} and set(clusters[atlas == 2]) == {4}
+    assert set(clusters) <= {0, 4, 5}
 
 
 def test_too_many_foreign_points_are_an_alarm() -> None:

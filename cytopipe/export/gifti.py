@@ -34,6 +34,7 @@ def write(brains: Sequence[BrainResults], folder: Path, params: Params) -> None:
             if features is not None and params.run is not None:
                 prefix += f"run-{params.run}_"
                 _write_features(brain, nearest, features, hemisphere, prefix)
+                _write_parcellation(brain, nearest, params.run, hemisphere, prefix)
                 _write_predictions(brain, nearest, areas, params.run, hemisphere, prefix)
     readme.write("gifti", brains, folder)
 
@@ -116,6 +117,19 @@ def _write_features(
     names = [f"cluster {number}" for number in range(1, count + 1)]
     path = Path(f"{prefix}clusters.label.gii")
     surfaces.write_labels(keys, names, distinct_colours(count), path, hemisphere, "clusters")
+
+
+def _write_parcellation(
+    brain: BrainResults, nearest: NearestPoints, run: str, hemisphere: str, prefix: str
+) -> None:
+    clusters = brain.parcellation(run)
+    if clusters is None:
+        return
+    count = int(clusters.max())
+    names = [f"cluster {number}" for number in range(1, count + 1)]
+    keys = nearest.keys(clusters.astype(np.int32))
+    path = Path(f"{prefix}parcellation.label.gii")
+    surfaces.write_labels(keys, names, distinct_colours(count), path, hemisphere, "parcellation")
 
 
 def _write_predictions(

@@ -21,7 +21,7 @@ from cytopipe.formats import tables, truth_table
 from cytopipe.formats.surfaces import Surface
 from cytopipe.numerics.geometry import Floats
 from cytopipe.report import bundle, renderings, surface_views, thumbnails
-from cytopipe.study.areas import UNLIKE, Areas, areas_of, foreign_alarm
+from cytopipe.study.areas import UNLIKE, Areas, areas_of, distinct_colours, foreign_alarm
 from cytopipe.study.nearest_point import nearest_points
 from cytopipe.study.results import BrainResults
 
@@ -34,10 +34,15 @@ _VIEWS = (
 _NO_AREA_COLOUR = (245, 245, 245)
 
 
-def layers_of(brain: BrainResults, areas: Areas) -> dict[str, tuple[str, NDArray[np.int32]]]:
-    """What is shown: name of the layer to its title and the key (points,) of each point.
+def layers_of(
+    brain: BrainResults, areas: Areas, run: str
+) -> tuple[dict[str, tuple[str, NDArray[np.int32]]], tuple[str, ...], NDArray[np.uint8]]:
+    """What is shown: layers, names and colours.
 
-    Keys are those of `Areas`, and one more for points that are unlike the training data.
+    Returns
+    -------
+    Name of each layer to its title and the key (points,) of each point; names and colours of the
+    keys from 1: the areas, points that are unlike the training data, and clusters.
     """
     table = brain.area_map
     assert table is not None
@@ -55,7 +60,18 @@ def layers_of(brain: BrainResults, areas: Areas) -> dict[str, tuple[str, NDArray
     if (table["mapped"] != table["predicted"]).any():
         layers["map"] = ("map, smoothed along the cortex", mapped("mapped"))
         layers["prediction"] = ("map before smoothing", mapped("predicted"))
-    return layers
+    names, colours = areas.with_unlike()
+    clusters = brain.parcellation(run) if "parcellation" in brain.files else None
+    if clusters is not None:
+        layers["clusters"] = (
+            "k-means clusters of neighbouring areas",
+            np.where(clusters > 0, len(names) + clusters, 0).astype(np.int32),
+        )
+        count = int(clusters.max())
+        names = (*names, *(f"cluster {number}" for number in range(1, count + 1)))
+        # colours that no area has
+        colours = np.concatenate([colours, distinct_colours(len(areas.names) + count)[-count:]])
+    return layers, names, colours
 
 
 def read_viewer_surfaces(script: Path) -> dict[str, Surface]:
@@ -117,10 +133,12 @@ def pictures(
 
 
 def legend(
-    areas: Areas, layers: Mapping[str, tuple[str, NDArray[np.int32]]], usable: NDArray[np.bool_]
+    layers: Mapping[str, tuple[str, NDArray[np.int32]]],
+    names: Sequence[str],
+    colours: NDArray[np.uint8],
+    usable: NDArray[np.bool_],
 ) -> list[dict[str, Any]]:
-    """Colour, name and share of the usable points of each area, in the atlas and on the map."""
-    names, colours = areas.with_unlike()
+    """Colour, name and share of the usable points of each key, in each layer."""
     total = max(int(usable.sum()), 1)
     counts = {
         layer: np.bincount(keys[usable], minlength=len(names) + 1)
@@ -180,6 +198,7 @@ def run_map(
     area_map: Path,
     area_names: Path | None,
     scores: Path,
+    clusters: Path | None,
     truth: Path | None,
     script: Output,
     run: str,
@@ -195,6 +214,7 @@ def run_map(
     points, stack, area_map : PointRow, StackRow and MapRow.
     area_names : table of the atlas, whose order decides the colours; None without an atlas.
     scores : ScoreRow of all maps.
+    clusters : ClusterRow of the task `parcellation`, or None.
     truth : the truth table of a phantom, or None.
     script : written.
     run, role : the run that makes the map, and the role of the brain.
@@ -208,18 +228,19 @@ def run_map(
     files: dict[str, Any] = {"points": points, "stack": stack, "area_map": area_map}
     if area_names is not None:
         files["areas"] = area_names
+    if clusters is not None:
+        files["parcellation"] = clusters
     results = BrainResults(brain, [], files)
     if results.area_map is None:
         raise InputError(f"{area_map}: not found; run snakemake --until mapping_scores")
     areas = areas_of([results])
     surfaces = read_viewer_surfaces(page.with_suffix("") / "surface.js")
-    layers = layers_of(results, areas)
+    layers, names, colours = layers_of(results, areas, run)
     keys: dict[str, dict[str, NDArray[np.int32]]] = {layer: {} for layer in layers}
     for hemisphere, surface in surfaces.items():
         nearest = nearest_points(results, surface, hemisphere, None)
         for layer, (_, of_points) in layers.items():
             keys[layer][hemisphere] = nearest.keys(of_points)
-    names, colours = areas.with_unlike()
     palette = np.concatenate([np.array([_NO_AREA_COLOUR], np.uint8), colours])
     scored = tables.read(tables.ScoreRow, scores)
     own = scored[scored["split"] == brain]
@@ -239,7 +260,7 @@ def run_map(
             {"title": title, "views": pictures(surfaces, keys[layer], palette / 255)}
             for layer, (title, _) in layers.items()
         ],
-        "legend": legend(areas, layers, results.usable),
+        "legend": legend(layers, names, colours, results.usable),
         "numbers": listed,
         "alarm": alarm,
         "about": about(run, role, smoothing_mm, scored, truth, brain),

@@ -48,6 +48,7 @@ RESULTS = {
     "features": "features/{run}/{brain}.npy",
     "feature_rows": "features/{run}/{brain}.parquet",
     "area_map": "mapping/{brain}.parquet",
+    "parcellation": "evaluation/parcellation/{run}/clusters.parquet",
     "predictions": "evaluation/areas/{run}/predictions.parquet",
 }
 
@@ -259,6 +260,19 @@ class BrainResults:
             return None
         table = tables.read(tables.PredictionRow, path)
         return table[table["point_id"].isin(self.points["point_id"])].drop_duplicates("point_id")
+
+    def parcellation(self, run: str) -> NDArray[np.int64] | None:
+        """(points,) cluster of each point that was located by the atlas, 0 for others.
+
+        None if the run's features have not been clustered, or only those of another brain.
+        """
+        path = Path(str(self.files["parcellation"]).replace("{run}", run))
+        if not path.exists():
+            return None
+        table = tables.read(tables.ClusterRow, path)
+        of_points = table[table["split"] == "atlas"].set_index("point_id")["cluster"]
+        clusters = self.points["point_id"].map(of_points).fillna(0).to_numpy(np.int64)
+        return clusters if clusters.any() else None
 
     def _file(self, name: str, hemisphere: str = "", run: str = "") -> Path:
         path = self.files[name][hemisphere] if hemisphere else self.files[name]

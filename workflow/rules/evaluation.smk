@@ -164,6 +164,10 @@ use rule evaluation_layers as evaluation_parcellation with:
         points=f"results/coordinates/{PARCELLATION_BRAIN}/points.parquet",
         features=f"results/features/{{run}}/{PARCELLATION_BRAIN}.npy",
         rows=f"results/features/{{run}}/{PARCELLATION_BRAIN}.parquet",
+    output:
+        scores="results/evaluation/{task}/{run}/scores.parquet",
+        clusters="results/evaluation/{task}/{run}/clusters.parquet",
+        html="results/evaluation/{task}/{run}/figures.html",
     wildcard_constraints:
         task="parcellation",
     resources:

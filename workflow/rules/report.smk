@@ -66,6 +66,7 @@ use rule job as report_map with:
         area_map="results/mapping/{brain}.parquet",
         area_names=config["template"]["areas"] or [],
         scores="results/mapping/scores.parquet",
+        clusters=parcellation_of_brain,
         truth=TRUTH,
     output:
         script="results/report/{brain}-map.js",

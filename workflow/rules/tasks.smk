@@ -147,6 +147,12 @@ def role_of_brain(w):
     return ROLES[w.brain]
 
 
+def parcellation_of_brain(w):
+    """The clusters of the mapped run, if the task `parcellation` makes them of this brain."""
+    wanted = w.brain == PARCELLATION_BRAIN and MAPPED in runs_of_task("parcellation")
+    return f"results/evaluation/parcellation/{MAPPED}/clusters.parquet" if wanted else []
+
+
 def maps_of(pattern):
     """`pattern` for every brain, if there is a map."""
     return brains_of(pattern) if MAPPED else []

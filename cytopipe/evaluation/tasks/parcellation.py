@@ -1,7 +1,8 @@
 """Task `parcellation`: whether k-means clusters of features agree with areas (CytoNet 3.8)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -135,6 +136,25 @@ def read_annotated(patches: Path, features: Path, rows: Path, brain: str) -> Sam
     return StoredSamples(table, features_of(table, [features], [rows])).read()
 
 
+def cluster_table(
+    located: Mapping[str, Samples], results: Mapping[str, tuple[Any, Clusters]]
+) -> pd.DataFrame:
+    """The clusters of the first seed (ClusterRow); `results` are those of `cluster` by split."""
+    frames = [tables.frame_of(tables.ClusterRow, [])]
+    for split, (_, members) in results.items():
+        areas = located[split].points.area.to_numpy(str)
+        one_to_one = len(np.unique(members)) == len(np.unique(areas))
+        columns = {
+            "point_id": located[split].points.point_id,
+            "split": split,
+            "area": areas,
+            "cluster": np.argsort(np.argsort(-np.bincount(members), kind="stable"))[members] + 1,
+            "matched": matched(areas, members) if one_to_one else "",
+        }
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
 @provenance.recorded
 def run_parcellation(
     *,
@@ -145,6 +165,7 @@ def run_parcellation(
     annotated_features: Path | None,
     annotated_rows: Path | None,
     scores: Output,
+    clusters: Output,
     html: Output,
     run: str,
     params: ParcellationTask,
@@ -158,6 +179,7 @@ def run_parcellation(
     annotated, annotated_features, annotated_rows : annotated points (PatchRow), their features and
         rows, for the split `annotation`; None without annotations.
     scores : the table to write (ScoreRow): `fold` is the seed.
+    clusters : written: the clusters of the first seed (ClusterRow).
     html, run : as in `run_areas`.
 
     Raises
@@ -179,20 +201,21 @@ def run_parcellation(
             located["annotation"] = by_hand.where(by_hand.points.area.isin(areas).to_numpy())
     results = {}
     for split, samples in located.items():
-        clusters = params.clusters if split == "atlas" else len(areas)
+        number = params.clusters if split == "atlas" else len(areas)
         counts = samples.points.area.value_counts()
         info(f"{split}: " + ", ".join(f"{counts.get(a, 0)} points of {a}" for a in areas))
         absent = [area for area in areas if area not in counts]
         if absent and split == "annotation":
             info(f"{brain}: {absent[0]} is not annotated, so annotations are not clustered")
             continue
-        if absent or len(samples.points) < clusters:
+        if absent or len(samples.points) < number:
             raise InputError(
-                f"{points}: {len(samples.points)} points of {', '.join(areas)} for {clusters} "
+                f"{points}: {len(samples.points)} points of {', '.join(areas)} for {number} "
                 "clusters; at least one point per area and per cluster is needed; change "
                 "evaluation.parcellation in config/config.yaml"
             )
-        results[split] = cluster(samples, clusters, params.seeds)
+        results[split] = cluster(samples, number, params.seeds)
+    tables.write(tables.ClusterRow, cluster_table(located, results), clusters)
     listed = [(split, *score) for split, (scored, _) in results.items() for score in scored]
     write_scores(scores, run, {"parcellation": listed})
     table = pd.DataFrame(listed, columns=["split", "fold", "metric", "value"])

@@ -20,6 +20,7 @@ from cytopipe.formats.tables.parquet import rows_of as rows_of
 from cytopipe.formats.tables.parquet import title as title
 from cytopipe.formats.tables.parquet import write as write
 from cytopipe.formats.tables.parquet import write_rows as write_rows
+from cytopipe.formats.tables.point_rows import ClusterRow as ClusterRow
 from cytopipe.formats.tables.point_rows import FeatureRow as FeatureRow
 from cytopipe.formats.tables.point_rows import LayerPatchRow as LayerPatchRow
 from cytopipe.formats.tables.point_rows import MapRow as MapRow

@@ -154,6 +154,17 @@ class MapRow(Row):
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterRow(Row):
+    """A clustered point: evaluation/parcellation/{run}/clusters.parquet."""
+
+    point_id: Annotated[str, "point"]
+    split: Annotated[str, "how the points were chosen: by the atlas, or by annotation"]
+    area: Annotated[str, "the label"]
+    cluster: Annotated[int, "k-means cluster of the first seed; 1 is the largest of its split"]
+    matched: Annotated[str, "the area that the cluster stands for; empty with more clusters"]
+
+
+@dataclass(frozen=True, slots=True)
 class MetricRow(Row):
     """An epoch of a pretraining run: pretraining/{run}/metrics.parquet."""
 
