@@ -135,6 +135,7 @@ def test_tasks_and_data_sets_follow_the_config(tmp_path: Path) -> None:
         **ATLAS,
         "study": {"annotations": "annotations"},
         "patches": {"datasets": {"areas": {"source": "annotations"}}},
+        "features": {"external": {"dinov2": "models/dinov2"}},
         "pretraining": {
             "runs": {"vit": {"architecture": "r50_vit", "distance": "geodesic", "epochs": 1}}
         },
@@ -143,6 +144,9 @@ def test_tasks_and_data_sets_follow_the_config(tmp_path: Path) -> None:
         },
     }
     study = write_study(tmp_path, BRAINS, changes)
+    for name in ("card.yaml", "weights.pt"):
+        (study / "models" / "dinov2" / name).parent.mkdir(parents=True, exist_ok=True)
+        (study / "models" / "dinov2" / name).touch()
     for name in ("areas/B01/00015.geojson", "layers/layers.tsv", "layers/a.tif"):
         (study / "annotations" / name).parent.mkdir(parents=True, exist_ok=True)
         (study / "annotations" / name).touch()
@@ -151,7 +155,9 @@ def test_tasks_and_data_sets_follow_the_config(tmp_path: Path) -> None:
     assert jobs["patches_geodesic"] == 1
     assert jobs["midsurface"] == 4  # three brains and the template
     assert jobs["features_patches"] == runs
-    assert jobs["evaluation_areas"] == runs  # profiles have no features of annotated points
+    # the external encoder too, but profiles have no features of annotated points
+    assert jobs["evaluation_areas"] == runs + 1
+    assert jobs["features_external_patches"] == 1 and jobs["features_external"] == 0
     assert jobs["patches"] == 2 + 2  # each of B01 and B02 in turn as the transfer brain
     assert jobs["patches_layers"] == 1 and jobs["evaluation_layers"] == runs
     assert jobs["evaluation_attention"] == jobs["evaluation_finetuning"] == 1

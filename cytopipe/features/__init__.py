@@ -4,6 +4,7 @@ The rows of the arrays are in the order of points.parquet. The row of a point wh
 `ok` is NaN. The arrays are memory maps, because those of a real brain may not fit into memory.
 """
 
+from cytopipe.features.external import run_external, run_external_patches
 from cytopipe.features.network import run, run_patches
 from cytopipe.features.profiles import run_profiles
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from cytopipe import features, provenance
 from cytopipe.features.arrays import new_array, sections_of, write_rows
 from cytopipe.files import Output, atomic_write
 from cytopipe.formats import tables
-from cytopipe.learning import checkpoints, distributed, embedding
+from cytopipe.learning import checkpoints, distributed, embedding, networks
 from cytopipe.learning.loading import Field, Key, Patches
 from cytopipe.learning.resuming import identity_of
 from cytopipe.learning.step import choose_kernels
@@ -56,14 +56,8 @@ def run(
     InputError
         If a patch cannot be read.
     """
-    table = tables.read(tables.PointRow, points)
-    groups = sections_of(table, sections)
-    members = np.concatenate([np.empty(0, np.intp), *(members for _, members in groups)])
-    counts = [len(members) for _, members in groups]
-    images = np.repeat([section.image for section, _ in groups], counts)
-    spacings_um = np.repeat([section.spacing_um for section, _ in groups], counts)
-    places = table.iloc[members].assign(image=images, full_spacing_um=spacings_um)
-    _embed(places[PLACE], members, len(table), weights, backbone, projected, params)
+    table, places, members = places_of_brain(points, sections)
+    _embed(places, members, len(table), weights, backbone, projected, params)
     write_rows(table.point_id, table.status, rows)
 
 
@@ -93,11 +87,33 @@ def run_patches(
     InputError
         If a patch cannot be read.
     """
+    table, places, members = places_of_patches(patches)
+    _embed(places, members, len(table), weights, backbone, projected, params)
+    write_rows(table.point_id, pd.Series("ok", index=table.index), rows)
+
+
+def places_of_brain(
+    points: Path, sections: Sequence[Section]
+) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.intp]]:
+    """The points of a brain (PointRow); places of the usable ones by section; their rows."""
+    table = tables.read(tables.PointRow, points)
+    groups = sections_of(table, sections)
+    members = np.concatenate([np.empty(0, np.intp), *(members for _, members in groups)])
+    counts = [len(members) for _, members in groups]
+    images = np.repeat([section.image for section, _ in groups], counts)
+    spacings_um = np.repeat([section.spacing_um for section, _ in groups], counts)
+    places = table.iloc[members].assign(image=images, full_spacing_um=spacings_um)
+    return table, places[PLACE], members
+
+
+def places_of_patches(
+    patches: Sequence[Path],
+) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.intp]]:
+    """The points of data sets (PatchRow), each once; their places by section, and their rows."""
     table = pd.concat([tables.read(tables.PatchRow, path) for path in patches])
     table = table.drop_duplicates("point_id", ignore_index=True)
     members = np.concatenate([*table.groupby(["brain", "section"]).indices.values()])
-    _embed(table.iloc[members][PLACE], members, len(table), weights, backbone, projected, params)
-    write_rows(table.point_id, pd.Series("ok", index=table.index), rows)
+    return table, table.iloc[members][PLACE], members
 
 
 def _embed(
@@ -109,32 +125,49 @@ def _embed(
     projected: Path,
     params: NetworkFeatures,
 ) -> None:
-    """Write both arrays (count, features); rows that are not in `rows` are NaN.
+    encoder, trained = checkpoints.load_encoder(weights)
+    widths = {backbone: encoder.backbone.width, projected: encoder.plan.outputs}
+    embed(places, rows, count, encoder, trained["spacing_um"], [weights], widths, params)
 
-    Blocks of features are saved beside `backbone` until both arrays are complete: if the job is
+
+def embed(
+    places: pd.DataFrame,
+    rows: NDArray[np.intp],
+    count: int,
+    encoder: networks.Encoder,
+    spacing_um: float,
+    made_of: Sequence[Path],
+    arrays: Mapping[Path, int],
+    params: NetworkFeatures,
+) -> None:
+    """Write arrays (count, features) of an encoder; rows that are not in `rows` are NaN.
+
+    Blocks of features are saved beside the first array until all are complete: if the job is
     killed, the same call continues after the last block.
 
     Parameters
     ----------
     places : the patches, ordered by section: brain, section, image, full_spacing_um, x_um, y_um.
     rows : (n,) the row of each patch in the arrays.
+    spacing_um : pixel size of the patches.
+    made_of : files of the encoder.
+    arrays : each array to write, to its width: backbone features and then head outputs, if any.
     """
-    encoder, trained = checkpoints.load_encoder(weights)
     device = distributed.world().device
     encoder.to(device)
     choose_kernels(encoder, device, params.precision)
-    widths = (encoder.backbone.width, encoder.plan.outputs)
-    folder = backbone.with_suffix(".blocks")
+    widths = [*arrays.values()]
+    folder = next(iter(arrays)).with_suffix(".blocks")
     settings = params.model_dump(exclude={"workers", "cache_mb"})
     hashes = pd.util.hash_pandas_object(places, index=False).to_numpy()
     digest = hashlib.sha256(hashes.tobytes()).hexdigest()
-    open_blocks(folder, identity_of([features.VERSION, settings, digest], [weights]))
+    open_blocks(folder, identity_of([features.VERSION, settings, digest], [*made_of]))
     blocks = {
         folder / f"{start:09d}.npy": range(start, min(start + BLOCK, len(places)))
         for start in range(0, len(places), BLOCK)
     }
     pending = {path: _batches(block, params) for path, block in blocks.items() if not path.exists()}
-    field = Field(trained["patch_px"], trained["spacing_um"], "reflect", shift_mm=0.0)
+    field = Field(encoder.plan.patch_px, spacing_um, "reflect", shift_mm=0.0)
     level_mb = params.cache_mb / max(1, params.workers)
     patches = Patches(places, field, None, seed=0, cache_mb=0.0, level_mb=level_mb)
     # one stream for all blocks: the workers read the next block while this one is saved
@@ -146,13 +179,14 @@ def _embed(
         with atomic_write(path) as beside:
             np.save(beside, torch.cat(parts).cpu().numpy())
     with ExitStack() as stack:
-        paths = [stack.enter_context(atomic_write(path)) for path in (backbone, projected)]
-        arrays = [new_array(p, (count, width)) for p, width in zip(paths, widths, strict=True)]
+        paths = [stack.enter_context(atomic_write(path)) for path in arrays]
+        written = [new_array(p, (count, width)) for p, width in zip(paths, widths, strict=True)]
         for path, block in blocks.items():
             values = np.load(path)
-            for array, part in zip(arrays, np.split(values, widths[:1], axis=1), strict=True):
+            columns = np.split(values, np.cumsum(widths)[:-1], axis=1)
+            for array, part in zip(written, columns, strict=True):
                 array[rows[block.start : block.stop]] = part
-        for array in arrays:
+        for array in written:
             array.flush()
     shutil.rmtree(folder)
 

@@ -82,6 +82,7 @@ def refuse_unfinished():
 BRAINS = list(ROLES)
 HEMISPHERES = ["L", "R"]
 RUNS = list(config["pretraining"]["runs"])
+EXTERNAL = config["features"]["external"]  # name of an encoder to its folder
 
 OF_BRAIN = {brain: [] for brain in BRAINS}
 OF_CHUNK = {}  # (brain, chunk) to its sections, in order

@@ -63,6 +63,57 @@ use rule job as features_patches with:
     benchmark:
         "benchmarks/features/{run}/patches-{dataset}.tsv"
     wildcard_constraints:
+        run="|".join(RUNS),
+        dataset="|".join(config["patches"]["datasets"]),
+    resources:
+        mem_mb=sized(2000),
+        runtime=sized(240),
+    params:
+        params=config["features"]["network"],
+        version=version("features"),
+
+
+use rule job as features_external with:
+    """Embed each point of one brain by an external encoder: a baseline that was trained elsewhere."""
+    input:
+        points="results/coordinates/{brain}/points.parquet",
+        card=external_file("card.yaml"),
+        weights=external_file("weights.pt"),
+    output:
+        backbone="results/features/{run}/{brain}.npy",
+        rows="results/features/{run}/{brain}.parquet",
+    log:
+        "logs/features/{run}/{brain}.log",
+    benchmark:
+        "benchmarks/features/{run}/{brain}.tsv"
+    wildcard_constraints:
+        # no run has this name: the rule is not used without external encoders
+        run="|".join(EXTERNAL) or "no external encoder",
+        brain="|".join(BRAINS),
+    resources:
+        mem_mb=of_sections(1500, 4),
+        runtime=of_sections(60, 1),
+    params:
+        sections=readable_rows_of_brain,
+        params=config["features"]["network"],
+        version=version("features"),
+
+
+use rule job as features_external_patches with:
+    """Embed the patches of a data set drawn from annotated areas by an external encoder."""
+    input:
+        patches=embedded_sets,
+        card=external_file("card.yaml"),
+        weights=external_file("weights.pt"),
+    output:
+        backbone="results/features/{run}/patches-{dataset}.npy",
+        rows="results/features/{run}/patches-{dataset}.parquet",
+    log:
+        "logs/features/{run}/patches-{dataset}.log",
+    benchmark:
+        "benchmarks/features/{run}/patches-{dataset}.tsv"
+    wildcard_constraints:
+        run="|".join(EXTERNAL) or "no external encoder",
         dataset="|".join(config["patches"]["datasets"]),
     threads: FEATURE_THREADS
     resources:

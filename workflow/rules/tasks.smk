@@ -66,7 +66,7 @@ def labelled_features(dataset, ending):
 
 def features_of_labels(run, dataset, ending):
     """The feature files of a run that contain the points of a labelled data set."""
-    if run == "profiles" and ending.startswith("-projected"):
+    if run not in RUNS and ending.startswith("-projected"):
         return []
     if dataset_settings(dataset)["source"] == "annotations":
         return [f"results/features/{run}/patches-{dataset}{ending}"]
@@ -75,8 +75,8 @@ def features_of_labels(run, dataset, ending):
 
 
 def weights_of_run(w):
-    """The weights of a run; the profiles have none."""
-    return [] if w.run == "profiles" else [f"results/pretraining/{w.run}/final.pt"]
+    """The weights of a run; external encoders and profiles have none."""
+    return [] if w.run not in RUNS else [f"results/pretraining/{w.run}/final.pt"]
 
 
 def atlas_if_any(w):
@@ -150,7 +150,9 @@ def role_of_brain(w):
 def parcellation_of_brain(w):
     """The clusters of the mapped run, if the task `parcellation` makes them of this brain."""
     wanted = w.brain == PARCELLATION_BRAIN and MAPPED in runs_of_task("parcellation")
-    return f"results/evaluation/parcellation/{MAPPED}/clusters.parquet" if wanted else []
+    return (
+        f"results/evaluation/parcellation/{MAPPED}/clusters.parquet" if wanted else []
+    )
 
 
 def maps_of(pattern):
@@ -188,3 +190,12 @@ def deliverables(w):
         *MAP_SCORES,
         *tables,
     ]
+
+
+def external_file(name):
+    """Input function: a file of the folder of an external encoder."""
+
+    def of_run(w):
+        return f"{EXTERNAL[w.run]}/{name}"
+
+    return of_run

@@ -1,6 +1,12 @@
 """The section `features`."""
 
-from cytopipe.study.config.base import ConfigSection, Precision, field
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cytopipe.study.config.base import ConfigSection, FilePath, Positive, Precision, field
+from cytopipe.study.config.pretraining import RunName
 
 
 class NetworkFeatures(ConfigSection):
@@ -34,8 +40,39 @@ class Profiles(ConfigSection):
     )
 
 
+class ExternalCard(ConfigSection):
+    """What an external encoder expects of its images: card.yaml in its folder."""
+
+    patch_px: int = field("The edge of the images that the network takes.", unit="px", ge=8)
+    spacing_um: float = field(
+        "The pixel size of the images, which must be a level of the pyramids.", unit="um", gt=0
+    )
+    channels: Literal[1, 3] = field("The number of channels; the gray image is repeated in each.")
+    mean: Annotated[Sequence[float], Field(min_length=1, max_length=3)] = field(
+        "What is subtracted from intensities of 0 to 1, for each channel."
+    )
+    std: Annotated[Sequence[Positive], Field(min_length=1, max_length=3)] = field(
+        "What the difference is divided by, for each channel."
+    )
+    source: str = field("Where the network comes from, and its licence.")
+
+    @model_validator(mode="after")
+    def _one_for_each_channel(self) -> Self:
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) != self.channels:
+                raise ValueError(
+                    f"{key} has {len(getattr(self, key))} values for {self.channels} channels; "
+                    "give one for each"
+                )
+        return self
+
+
 class Features(ConfigSection):
     """The features of every point."""
 
+    external: dict[RunName, FilePath] = field(
+        "The folders of external encoders by name, {dinov2: models/dinov2}: baselines that can be "
+        "named wherever a task takes profiles (docs/external-encoders.md)."
+    )
     network: NetworkFeatures
     profiles: Profiles

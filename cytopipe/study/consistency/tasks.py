@@ -44,6 +44,9 @@ def left_out(config: Config, roles: Roles, files: Collection[str]) -> dict[str, 
 
 def obstacle(config: Config, roles: Roles, files: Collection[str], task: str, run: str) -> str:
     """Why a task cannot score a run; "" if it can."""
+    if run in config["features"]["external"]:
+        known = task in _OF_PROFILES
+        return "" if known else "which is an external encoder, of which only features are known"
     if run == PROFILES:
         if task not in _OF_PROFILES:
             return "which have no network"
@@ -67,7 +70,7 @@ def clusters_annotated(config: Config, roles: Roles, files: Collection[str]) -> 
 
 
 def runs_of_task(config: Config, roles: Roles, files: Collection[str], task: str) -> list[str]:
-    """The runs that a task scores; the task `areas` also scores the profiles.
+    """The runs that a task scores; the task `areas` also scores external encoders and the profiles.
 
     There are none without networks, or if the task is left out. `check_tasks` refuses named runs
     that do not exist or cannot be scored.
@@ -77,7 +80,8 @@ def runs_of_task(config: Config, roles: Roles, files: Collection[str], task: str
         return []
     if config["evaluation"]["tasks"][task] != "all":
         return list(_named(config, task))
-    every = [*runs, PROFILES] if task == "areas" else runs
+    others = [*config["features"]["external"], PROFILES]
+    every = [*runs, *others] if task == "areas" else runs
     return [run for run in every if not obstacle(config, roles, files, task, run)]
 
 
@@ -91,10 +95,14 @@ def _named(config: Config, task: str) -> list[str]:
 
 def check_tasks(config: Config, roles: Roles, files: Collection[str]) -> list[Finding]:
     """Errors for runs that do not exist, or that the task cannot score."""
-    runs = [*config["pretraining"]["runs"], PROFILES]
-    if len(runs) == 1:
+    if not config["pretraining"]["runs"]:
         return []
+    external = config["features"]["external"]
+    runs = [*config["pretraining"]["runs"], *external, PROFILES]
     findings = []
+    for name in sorted(set(external) & set(config["pretraining"]["runs"])):
+        text = f"config/config.yaml: features.external.{name} has the name of a run"
+        findings.append(Finding(ERROR, "names", text, "choose another"))
     for task in config["evaluation"]["tasks"]:
         own = list(config["evaluation"].get(task, {}).get("runs", ()))
         for key, named in {f"{task}.runs": own, f"tasks.{task}": _named(config, task)}.items():
