@@ -12,6 +12,7 @@ from test_evaluation import OPTIMISER
 from cytopipe import evaluation
 from cytopipe.evaluation import stored_features
 from cytopipe.evaluation.adjacency import UNREACHABLE, hops, margin_of, scores_by_hops
+from cytopipe.evaluation.labelled_patches import views_of
 from cytopipe.files import InputError
 from cytopipe.formats import linear_classifier, tables, volumes
 from cytopipe.formats.atlas import Atlas
@@ -123,6 +124,7 @@ def run(folder: Path, brains: tuple[str, ...] = ("B01", "B02"), **changed: Any) 
         "features": [folder / f"{brain}.npy" for brain in brains],
         "projected": [],
         "rows": [folder / f"{brain}.parquet" for brain in brains],
+        "views": [],
         "weights": [],
         "atlas": [],
         "scores": folder / "scores.parquet",
@@ -228,17 +230,64 @@ def test_predictions_are_of_points_that_were_not_trained_on(study: Path) -> None
     assert tables.read(tables.PredictionRow, study / "predictions.parquet")["hops"].isna().all()
 
 
+def save_head(study: Path, head: str, classes: list[str]) -> None:
+    """What the task reads of a trained network."""
+    content = {"params": {}, "version": 1, "plan": {"head": head}, "weights": {}}
+    checkpoints.save({**content, "classes": classes}, study / "final.pt")
+
+
 def test_projected_features_have_their_own_probe(study: Path) -> None:
     random = np.random.default_rng(0)
     for brain in ("B01", "B02"):
         np.save(study / f"{brain}-p.npy", random.normal(size=(60, 2)).astype(np.float32))
-    content = {"plan": {"head": "projection"}, "classes": []}
-    checkpoints.save(content | {"params": {}, "version": 1, "weights": {}}, study / "final.pt")
+    save_head(study, "projection", [])
     projected = [study / f"{brain}-p.npy" for brain in ("B01", "B02")]
     table = run(study, projected=projected, weights=[study / "final.pt"])
     means = table[table.metric == "top1"].groupby("task").value.mean()
     assert set(means.index) == {"areas", "areas_projected"}
     assert means["areas"] == 1 and means["areas_projected"] < 0.8
+
+
+def write_views(study: Path, values: np.ndarray, point_ids: list[str]) -> list[Path]:
+    """Files of views (views, points, d) as `features.run_views` writes them; the head halves."""
+    paths = [study / name for name in ("views.npy", "views-projected.npy", "views.parquet")]
+    flat = values.reshape(-1, values.shape[-1]).astype(np.float32)
+    np.save(paths[0], flat)
+    np.save(paths[1], flat / 2)
+    rows = pd.DataFrame({"point_id": len(values) * point_ids, "status": "ok"})
+    tables.write(tables.FeatureRow, rows, paths[2])
+    return paths
+
+
+def test_each_draw_of_a_point_shows_another_view(study: Path) -> None:
+    values = np.arange(3 * 2 * 1).reshape(
+        3, 2, 1
+    )  # view 0: 0 and 1; view 1: 2 and 3; view 2: 4 and 5
+    array, _, rows = write_views(study, values, ["a", "b"])
+    drawn = pd.DataFrame({"point_id": ["b", "a", "b", "b", "b"]})
+    views = [each[:].ravel().tolist() for each in views_of(drawn, array, rows)]
+    assert views == [[1, 0, 3, 5, 1], [3, 2, 5, 1, 3], [5, 4, 1, 3, 5]]
+    with pytest.raises(InputError, match=r"views\.parquet: no row for point c; rerun"):
+        views_of(pd.DataFrame({"point_id": ["a", "c"]}), array, rows)
+
+
+def test_a_probe_is_trained_on_views_and_scored_on_patches(study: Path) -> None:
+    patches = tables.read(tables.PatchRow, study / "patches.parquet")
+    train = patches[patches.split == "train"]
+    sign = np.where(train.area == "P", 1.0, -1.0)[:, None]
+    views = np.stack(
+        [sign + 0.1 * np.random.default_rng(s).normal(size=(len(sign), 3)) for s in (1, 2)]
+    )
+    save_head(study, "projection", [])
+    files = {
+        "projected": [study / f"{b}.npy" for b in ("B01", "B02")],
+        "weights": [study / "final.pt"],
+    }
+    same = run(study, views=write_views(study, views, train.point_id.tolist()), **files)
+    assert (same.value == 1).all() and set(same.task) == {"areas", "areas_projected"}
+    # views that show the other area: every prediction for a patch without augmentation is wrong
+    turned = run(study, views=write_views(study, -views, train.point_id.tolist()), **files)
+    assert (turned.value[turned.metric == "top1"] == 0).all()
 
 
 def test_a_runs_own_classifier_is_scored_by_its_own_classes(study: Path) -> None:
@@ -247,8 +296,7 @@ def test_a_runs_own_classifier_is_scored_by_its_own_classes(study: Path) -> None
         # positive for P; the classes are not sorted and contain R, which is not in training
         logits = np.stack([np.full(60, -5), first, -first], axis=1).astype(np.float32)
         np.save(study / f"{brain}-p.npy", logits)
-    content = {"plan": {"head": "classifier"}, "classes": ["R", "P", "Q"]}
-    checkpoints.save(content | {"params": {}, "version": 1, "weights": {}}, study / "final.pt")
+    save_head(study, "classifier", ["R", "P", "Q"])
     projected = [study / f"{brain}-p.npy" for brain in ("B01", "B02")]
     table = run(study, projected=projected, weights=[study / "final.pt"])
     own = table[table.task == "areas_classifier"].set_index(["split", "metric"])
@@ -269,6 +317,7 @@ def test_cross_validation_over_transfer_brains(study: Path) -> None:
         patches={"B02": study / "patches.parquet", "B01": study / "turned.parquet"},
         features=[study / f"{brain}.npy" for brain in ("B01", "B02")],
         rows=[study / f"{brain}.parquet" for brain in ("B01", "B02")],
+        views=[],
         scores=study / "cv.parquet",
         html=study / "cv.html",
         run="x",

@@ -86,17 +86,20 @@ def test_constant_logits_score_zero() -> None:
     assert scores(np.arange(5), np.zeros((5, 5)))["top3"] == 0
 
 
-def fitted(values: np.ndarray, labels: np.ndarray, seed: int = 1, epochs: int = 30) -> Probe:
-    params = AreasTask(
+def probe_params(standardise: bool, epochs: int) -> AreasTask:
+    return AreasTask(
         dataset="areas",
-        standardise=True,
+        standardise=standardise,
         epochs=epochs,
         batch_size=32,
         optimiser=OPTIMISER,
         cache_mb=1,
-        seeds=[seed],
+        seeds=[1],
     )
-    return fit_probe(values.astype(np.float32), labels, 4, seed, params)
+
+
+def fitted(values: np.ndarray, labels: np.ndarray, seed: int = 1, epochs: int = 30) -> Probe:
+    return fit_probe([values.astype(np.float32)], labels, 4, seed, probe_params(True, epochs))
 
 
 def test_a_probe_separates_separable_classes() -> None:
@@ -124,3 +127,21 @@ def test_a_probe_depends_only_on_its_seed() -> None:
     values, labels = random.normal(size=(64, 8)), random.integers(0, 4, 64)
     one, same, other = (fitted(values, labels, seed, 1).weights for seed in (1, 1, 2))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_the_epochs_of_a_probe_take_the_views_in_turn() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 64)
+    first, second = random.normal(size=(2, 64, 8)).astype(np.float32)
+    params = probe_params(standardise=False, epochs=2)
+
+    def weights(*views: np.ndarray) -> np.ndarray:
+        return fit_probe(views, labels, 4, 1, params).weights
+
+    assert np.array_equal(weights(first), weights(first, first))
+    assert not np.array_equal(weights(first, second), weights(first))
+    assert np.array_equal(weights(first, second), weights(first, second, first))  # two epochs
+    scaled = fit_probe([first, second + 3], labels, 4, 1, probe_params(True, 1))
+    every = np.concatenate([first, second + 3])
+    np.testing.assert_allclose(scaled.mean, every.mean(0), atol=1e-6)
+    np.testing.assert_allclose(scaled.scale, every.std(0), rtol=1e-5)

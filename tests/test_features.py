@@ -12,9 +12,11 @@ from cytopipe.features.profiles import normal_in_section, profiles
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
-from cytopipe.learning import checkpoints, networks
+from cytopipe.learning import augmentation, checkpoints, networks
+from cytopipe.learning.loading import Field, open_section
 from cytopipe.numerics.geometry import Rigid, mirror
-from cytopipe.study.config import NetworkFeatures, Profiles
+from cytopipe.study import config as study_config
+from cytopipe.study.config import NetworkFeatures, Profiles, Views
 from cytopipe.study.sections import Section
 
 SPACING_UM = 50.0
@@ -231,3 +233,51 @@ def test_each_point_of_the_data_sets_has_one_row(study: Path) -> None:
         np.testing.assert_allclose(
             np.load(study / f"{name}.npy"), of_points[frame.index], rtol=1e-5, atol=1e-6
         )
+
+
+def views_of(study: Path, count: int, seed: int = 1, batch_size: int = 7) -> np.ndarray:
+    features.run_views(
+        patches=[study / "patches.parquet"],
+        weights=study / "final.pt",
+        backbone=study / "views.npy",
+        projected=study / "views-projected.npy",
+        rows=study / "views.parquet",
+        threads=1,
+        views=Views(count=count, seed=seed),
+        params=settings(batch_size=batch_size),
+    )
+    return np.load(study / "views.npy")
+
+
+def test_views_are_features_of_augmented_training_patches(study: Path) -> None:
+    frame = patches_of(study)
+    frame.loc[frame.index[:2], "split"] = "seen"  # test patches have no views
+    tables.write(tables.PatchRow, pd.concat([frame, frame[-1:]]), study / "patches.parquet")
+    common = study_config.read(study_config.DEFAULTS)["pretraining"]["common"]
+    content = checkpoints.load(study / "final.pt")
+    changes = common["augmentation"] | {"shift_mm": 0.1}
+    content["params"] |= {"margin": "exact", "augmentation": changes}
+    checkpoints.save(content, study / "final.pt")
+    views = views_of(study, 3)
+    rows = tables.read(tables.FeatureRow, study / "views.parquet")
+    train = frame[2:].sort_values(["section", "point_id"], ignore_index=True)
+    assert rows.point_id.tolist() == 3 * train.point_id.tolist() and len(views) == 3 * len(train)
+
+    # the second view of the fourth point by hand
+    point = train.iloc[3]
+    field = Field(16, SPACING_UM, "exact", 0.1)
+    with open_section("", point.image, SPACING_UM, SPACING_UM, 0) as section:
+        window = section.window(point.x_um, point.y_um, field.window_px)
+    draws = augmentation.draw(study_config.Augmentation(**changes), 1, 0, 3, 1)
+    images = augmentation.apply(
+        torch.from_numpy(window)[None, None], torch.from_numpy(draws)[None, None], 16, SPACING_UM
+    )
+    encoder, _ = checkpoints.load_encoder(study / "final.pt")
+    for name, expected in zip(("views", "views-projected"), encoder(images), strict=True):
+        row = np.load(study / f"{name}.npy")[len(train) + 3]
+        np.testing.assert_allclose(row, expected[0].detach(), atol=1e-5)
+
+    # the views differ, follow from the seed, and do not depend on the size of a batch
+    assert np.abs(np.diff(views.reshape(3, len(train), -1), axis=0)).max(2).min() > 1e-3
+    np.testing.assert_allclose(views_of(study, 3, batch_size=100), views, atol=1e-5)
+    assert np.abs(views_of(study, 3, seed=2) - views).max() > 1e-3

@@ -145,6 +145,7 @@ REST = {  # path in the config: section or table of CytoNet, value
     "patches.datasets.areas.per_area": ("3.5", 1200),
     "patches.datasets.areas.min_brains": ("7.1", 4),
     "patches.layers.test_share": ("3.6", 0.2),
+    "features.views.count": ("3.5: augmented during probing, a view per epoch", 30),
     "features.profiles.samples": ("3.7", 200),
     "features.profiles.width_mm": ("3.7: a line of one pixel", 0),
     "features.profiles.spacing_um": ("1.3: the 20 micrometer model", 20),
@@ -246,6 +247,7 @@ def test_the_classifiers_of_isbi(name: str) -> None:
         ISBI_CLASSIFIER | {"epochs": 30, "standardise": False},
     )
     compare(of_task(CONFIGS[name], "finetuning", "distance"), ISBI_CLASSIFIER | {"epochs": 180})
+    assert CONFIGS[name]["features"]["views"]["count"] == 30  # the same training parameters
 
 
 def test_what_is_fine_tuned() -> None:
@@ -312,6 +314,7 @@ def test_both_presets_can_be_planned_together(tmp_path: Path) -> None:
     jobs = count_jobs(study)
     runs = CONFIGS["both"]["pretraining"]["runs"]
     assert jobs["pretraining"] == jobs["evaluation_areas"] == len(runs)
+    assert jobs["features_views"] == len(runs)  # augmented training patches
     assert jobs["evaluation_finetuning"] == len(PRETRAINED) + 1
     assert jobs["evaluation_layers"] == 6 and jobs["evaluation_cross_validation"] == 1
     assert jobs["evaluation_attention"] == sum("vit" in run for run in runs)

@@ -219,6 +219,7 @@ CHANGES: dict[str, Callable[[Study], object]] = {
         pretraining={"runs": {"warm": {"start": "spatialnce"}}}
     ),
     "features.network": lambda study: study.configure(features={"network": {"batch_size": 32}}),
+    "features.views, count: 2": lambda study: study.configure(features={"views": {"count": 2}}),
     "features.profiles": lambda study: study.configure(features={"profiles": {"samples": 16}}),
     "a value of one task, evaluation.retrieval": lambda study: study.configure(
         evaluation={"retrieval": {"shown": 3}}

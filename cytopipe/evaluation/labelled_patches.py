@@ -109,3 +109,34 @@ def features_of(
             "rerun the features"
         )
     return stored(arrays, lengths, places)
+
+
+def views_of(patches: pd.DataFrame, array: Path, rows: Path) -> list[StoredFeatures]:
+    """Find the features (patches, d) of training patches in each of their augmented views.
+
+    A point that was drawn several times shows another view in each of its rows, and another one in
+    the next item of the list, so that an epoch of a probe sees what an epoch on images would.
+
+    Parameters
+    ----------
+    patches : rows of a data set (PatchRow).
+    array, rows : written by `features.run_views`: the first view of all points, then the second.
+
+    Raises
+    ------
+    InputError
+        If a point has no views.
+    """
+    listed = tables.read(tables.FeatureRow, rows).point_id
+    points = pd.Index(listed.unique())
+    at = points.get_indexer(pd.Index(patches.point_id))
+    if (at < 0).any():
+        missing = patches.point_id.iloc[int(np.argmax(at < 0))]
+        raise InputError(f"{rows}: no row for point {missing}; rerun the features")
+    draw = patches.groupby("point_id").cumcount().to_numpy()
+    count = len(listed) // len(points)
+    places = [(draw + view) % count * len(points) + at for view in range(count)]
+    return [
+        stored([array], [len(listed)], np.stack([np.zeros_like(each), each], axis=1))
+        for each in places
+    ]

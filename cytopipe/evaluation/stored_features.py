@@ -114,6 +114,11 @@ def stored(paths: Sequence[Path], lengths: Sequence[int], places: Rows) -> Store
     return StoredFeatures(tuple(paths), tuple(starts), widths[0], places)
 
 
+def loaded(features: Features | StoredFeatures, cache_mb: float) -> Features | StoredFeatures:
+    """The features in memory if they fit into `cache_mb`, otherwise as they are."""
+    return features[:] if features.nbytes <= cache_mb * 1e6 else features
+
+
 def blocks_of(features: Features | StoredFeatures) -> Iterator[Features]:
     """Consecutive rows, `BLOCK` at a time."""
     for start in range(0, len(features), BLOCK):

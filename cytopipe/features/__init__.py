@@ -7,5 +7,6 @@ The rows of the arrays are in the order of points.parquet. The row of a point wh
 from cytopipe.features.external import run_external, run_external_patches
 from cytopipe.features.network import run, run_patches
 from cytopipe.features.profiles import run_profiles
+from cytopipe.features.views import run_views
 
 VERSION = 2

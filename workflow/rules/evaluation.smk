@@ -48,6 +48,7 @@ use rule evaluation_layers as evaluation_areas with:
         features=labelled_features(AREAS, ".npy"),
         projected=labelled_features(AREAS, "-projected.npy"),
         rows=labelled_features(AREAS, ".parquet"),
+        views=views_of_run,
         weights=weights_of_run,
     output:
         scores="results/evaluation/{task}/{run}/scores.parquet",
@@ -70,6 +71,7 @@ use rule evaluation_layers as evaluation_cross_validation with:
         patches=cross_validation_sets(),
         features=labelled_features(AREAS, ".npy"),
         rows=labelled_features(AREAS, ".parquet"),
+        views=views_of_run,
     wildcard_constraints:
         task="cross_validation",
     resources:

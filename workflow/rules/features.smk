@@ -122,3 +122,28 @@ use rule job as features_external_patches with:
     params:
         params=config["features"]["network"],
         version=version("features"),
+
+
+use rule job as features_views with:
+    """Embed augmented views of the training patches of a labelled data set, for linear probes."""
+    input:
+        patches=embedded_sets,
+        weights="results/pretraining/{run}/final.pt",
+    output:
+        backbone="results/features/{run}/views-{dataset}.npy",
+        projected="results/features/{run}/views-{dataset}-projected.npy",
+        rows="results/features/{run}/views-{dataset}.parquet",
+    log:
+        "logs/features/{run}/views-{dataset}.log",
+    benchmark:
+        "benchmarks/features/{run}/views-{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(config["patches"]["datasets"]),
+    threads: FEATURE_THREADS
+    resources:
+        mem_mb=memory_of_features(sized(4000)),
+        runtime=sized(1440),
+    params:
+        views=config["features"]["views"],
+        params=config["features"]["network"],
+        version=version("features"),

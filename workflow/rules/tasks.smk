@@ -74,6 +74,16 @@ def features_of_labels(run, dataset, ending):
     return [f"results/features/{run}/{brain}{ending}" for brain in brains]
 
 
+def views_of_run(w):
+    """Features of augmented training patches, on which probes are trained, if the config asks for any."""
+    if w.run == "profiles" or not config["features"]["views"]["count"]:
+        return []
+    return [
+        f"results/features/{w.run}/views-{AREAS}{ending}"
+        for ending in (".npy", "-projected.npy", ".parquet")
+    ]
+
+
 def weights_of_run(w):
     """The weights of a run; external encoders and profiles have none."""
     return [] if w.run not in RUNS else [f"results/pretraining/{w.run}/final.pt"]

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from cytopipe import provenance
 from cytopipe.evaluation import charts
 from cytopipe.evaluation.adjacency import UNREACHABLE, hops
-from cytopipe.evaluation.labelled_patches import TESTS, LabelledPatches, features_of, select_patches
+from cytopipe.evaluation.labelled_patches import (
+    TESTS,
+    LabelledPatches,
+    features_of,
+    select_patches,
+    views_of,
+)
 from cytopipe.evaluation.predictions import (
     Predictions,
     macro_f1_text,
@@ -39,13 +45,22 @@ _TITLES = {
 
 
 def fit_probes(
-    features: StoredFeatures, data: LabelledPatches, params: AreasTask
+    features: StoredFeatures,
+    views: Sequence[StoredFeatures],
+    data: LabelledPatches,
+    params: AreasTask,
 ) -> dict[int, Probe]:
-    """Train a probe per seed."""
+    """Train a probe per seed.
+
+    Parameters
+    ----------
+    features : of all patches of the data set.
+    views : those of the training patches, augmented; empty to train on `features`.
+    """
     rows = data.splits["train"]
-    train: Features | StoredFeatures = features.where(rows)
-    if train.nbytes <= params.cache_mb * 1e6:
-        train = train[:]
+    train: list[Features | StoredFeatures] = [*views] or [features.where(rows)]
+    if sum(each.nbytes for each in train) <= params.cache_mb * 1e6:
+        train = [each[:] for each in train]
     labels, classes = data.labels[rows], len(data.areas)
     return {seed: fit_probe(train, labels, classes, seed, params) for seed in params.seeds}
 
@@ -127,6 +142,7 @@ def run_areas(
     features: Sequence[Path],
     projected: Sequence[Path],
     rows: Sequence[Path],
+    views: Sequence[Path],
     weights: Sequence[Path],
     atlas: Sequence[Path],
     scores: Output,
@@ -149,6 +165,9 @@ def run_areas(
     patches : the data set (PatchRow).
     features, rows : backbone features and their rows, as for `features_of`.
     projected : outputs of the run's head, of the same rows.
+    views : backbone features and head outputs of augmented training patches, and their rows
+        (`features.run_views`), on which the probes are trained; empty to train them on the features
+        of patches that are not augmented. Tests are never augmented.
     weights : final.pt of the run; empty for features without a network.
     atlas : label volume and its table, for the hops between areas; empty without an atlas.
     scores, html : table (ScoreRow) and page of figures to write.
@@ -168,7 +187,9 @@ def run_areas(
     data = select_patches(table, values.finite(), None, patches.stem)
     graph = read_atlas(*atlas) if atlas else None
     steps = hops(graph, data.areas) if graph else None
-    probes = fit_probes(values, data, params)
+    training = table.iloc[data.splits["train"]]
+    augmented = [views_of(training, array, views[-1]) for array in views[:-1]] or [[], []]
+    probes = fit_probes(values, augmented[0], data, params)
     by_probes = predict_by_probes(values, data, probes)
     scored = {"areas": score_predictions(by_probes, steps)}
     content: dict[str, Any] = (
@@ -187,7 +208,8 @@ def run_areas(
         scored["areas_classifier"] = score_predictions(by_classifier, own_steps)
     elif content["plan"]["head"] == "projection":
         outputs = features_of(table, projected, rows)
-        by_outputs = predict_by_probes(outputs, data, fit_probes(outputs, data, params))
+        probes_of_outputs = fit_probes(outputs, augmented[1], data, params)
+        by_outputs = predict_by_probes(outputs, data, probes_of_outputs)
         scored["areas_projected"] = score_predictions(by_outputs, steps)
     write_results("Areas", _TITLES, scored, by_probes, data, steps, run, scores, html)
     tables.write(tables.PredictionRow, prediction_table(by_probes, table, data, steps), predictions)
@@ -202,6 +224,7 @@ def run_cross_validation(
     patches: Mapping[str, Path],
     features: Sequence[Path],
     rows: Sequence[Path],
+    views: Sequence[Path],
     scores: Output,
     html: Output,
     run: str,
@@ -216,15 +239,17 @@ def run_cross_validation(
     Parameters
     ----------
     patches : transfer brain to its data set (PatchRow).
-    features, rows, scores, html, run, threads : as in `run_areas`.
+    features, rows, views, scores, html, run, threads : as in `run_areas`.
     """
     by_brain: dict[str, list[Score]] = {}
     for fold, (brain, path) in enumerate(patches.items()):
         table = tables.read(tables.PatchRow, path)
         values = features_of(table, features, rows)
         data = select_patches(table, values.finite(), None, path.stem)
-        predictions = predict_by_probes(values, data, fit_probes(values, data, params))
-        of_seeds = score_predictions(predictions, None)
+        training = table.iloc[data.splits["train"]]
+        augmented = views_of(training, views[0], views[-1]) if views else []
+        probes = fit_probes(values, augmented, data, params)
+        of_seeds = score_predictions(predict_by_probes(values, data, probes), None)
         keys = dict.fromkeys((split, metric) for split, _, metric, _ in of_seeds)
         by_brain[brain] = [(s, fold, m, mean_of(of_seeds, s, m)[0]) for s, m in keys]
         info(f"{run}: transfer brain {brain}, {macro_f1_text(of_seeds, data.tests)}")

@@ -20,7 +20,7 @@ from cytopipe.study.config.evaluation import (
     ShortcutsTask,
     StructureTask,
 )
-from cytopipe.study.config.features import ExternalCard, NetworkFeatures, Profiles
+from cytopipe.study.config.features import ExternalCard, NetworkFeatures, Profiles, Views
 from cytopipe.study.config.mapping import Mapping
 from cytopipe.study.config.midline import Midline
 from cytopipe.study.config.midsurface import Midsurface

@@ -26,6 +26,18 @@ class NetworkFeatures(ConfigSection):
     )
 
 
+class Views(ConfigSection):
+    """Features of augmented training patches, on which probes of areas are trained."""
+
+    count: int = field(
+        "The number of augmented views of each training patch, which the epochs of a probe take in "
+        "turn; as many as epochs in the papers, 0 for patches that are not augmented.",
+        source="CytoNet 3.5",
+        ge=0,
+    )
+    seed: int = field("The seed of the augmentation.", ge=0)
+
+
 class Profiles(ConfigSection):
     """The baseline without a network: the mean intensity across the cortex."""
 
@@ -75,4 +87,5 @@ class Features(ConfigSection):
         "named wherever a task takes profiles (docs/external-encoders.md)."
     )
     network: NetworkFeatures
+    views: Views
     profiles: Profiles
