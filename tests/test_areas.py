@@ -183,6 +183,7 @@ def test_shuffled_features_are_at_chance(study: Path) -> None:
 def test_points_without_a_row_are_an_error(study: Path) -> None:
     rows = tables.read(tables.FeatureRow, study / "B02.parquet").iloc[:50]
     tables.write(tables.FeatureRow, rows, study / "B02.parquet")
+    np.save(study / "B02.npy", np.load(study / "B02.npy")[:50])
     with pytest.raises(InputError, match=r"B02.parquet: no row for point B02-5\d; rerun"):
         run(study)
 
