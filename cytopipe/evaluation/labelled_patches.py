@@ -128,7 +128,6 @@ def views_of(patches: pd.DataFrame, array: Path, rows: Path) -> list[StoredFeatu
         If a point has no views.
     """
     listed = tables.read(tables.FeatureRow, rows).point_id
-    read_features(array, len(listed))  # has as many rows
     points = pd.Index(listed.unique())
     at = points.get_indexer(pd.Index(patches.point_id))
     if (at < 0).any():
