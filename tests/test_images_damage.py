@@ -1,6 +1,7 @@
 """Damage that libraries pass over: JPEG data, lists of pages, several scans, parts that are 0."""
 
 import struct
+import sys
 
 import imagecodecs
 import numpy as np
@@ -12,7 +13,7 @@ from image_files import chunk_files, gray_of, refused, two_levels, write_ome_zar
 from PIL import Image
 
 from cytopipe.files import InputError
-from cytopipe.formats.images import examine, write_pyramid
+from cytopipe.formats.images import examine, open_pyramid, write_pyramid
 from cytopipe.formats.images.png_jpeg import check_jpeg
 
 # grains, so that JPEG data have some length
@@ -99,6 +100,26 @@ def test_the_jpeg_tables_of_a_tiff_are_used(tmp_path):
     check_jpeg(image, tables + b"\xff\xd9")
     with pytest.raises(ValueError, match="remature end"):
         check_jpeg(image[: len(image) // 2], tables + b"\xff\xd9")
+
+
+def test_training_demands_only_that_jpeg_data_end(tmp_path, monkeypatch):
+    """A GPU node may lack the library that unpacks them, and time for it."""
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GRAINY, tile=(64, 64), compression="jpeg", metadata=None)
+    with open_pyramid(path, 1.0) as pyramid:
+        pyramid.check_jpeg_lightly()
+        read = pyramid.read_window(0, 0, 0, 64, 64)
+    assert np.abs(read.astype(float) - GRAINY[:64, :64]).mean() < 3
+    with tifffile.TiffFile(path) as tif:
+        end = tif.pages[0].dataoffsets[0] + tif.pages[0].databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[end - 64 : end] = bytes(64)
+    path.write_bytes(content)
+    with open_pyramid(path, 1.0) as pyramid:
+        pyramid.check_jpeg_lightly()
+        with pytest.raises(InputError, match=r"a\.tif: tile 0 of level 0 .* do not end"):
+            pyramid.read_window(0, 0, 0, 64, 64)
 
 
 # --- lists of pages, and several images in one file

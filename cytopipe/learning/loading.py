@@ -136,6 +136,7 @@ def open_section(
         read tile by tile.
     """
     with open_pyramid(Path(image), full_spacing_um) as pyramid:
+        pyramid.check_jpeg_lightly()
         yield SectionReader(pyramid, name, spacing_um, hold_bytes)
 
 

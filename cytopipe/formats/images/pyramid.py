@@ -113,6 +113,15 @@ class Pyramid:
             )
         return max(fine, key=lambda i: self.levels[i].spacing_um)
 
+    def check_jpeg_lightly(self) -> None:
+        """From now on, demand only that the JPEG data of a TIFF's tiles end.
+
+        Otherwise they are unpacked once more, to see whether data are missing, which takes nearly
+        as long as decoding them. Those who read windows of most tiles cannot wait for it.
+        """
+        if isinstance(self._reader, TiffReader):
+            self._reader.unpacks_jpeg = False
+
     def read_level(self, level: int) -> NDArray[Any]:
         """One whole level, (rows, columns)."""
         return self.read_window(level, 0, 0, self.levels[level].height, self.levels[level].width)
