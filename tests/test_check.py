@@ -12,11 +12,9 @@ from slide_files import write_aperio
 from small_study import COLUMNS, HEAD, NUMBERS, PICTURE, ROWS, SPACING_UM, SmallStudy
 
 from cytopipe import __main__ as command_line
-from cytopipe.commands.check import estimate, scans
+from cytopipe.commands.check import scans
 from cytopipe.formats import transforms
 from cytopipe.formats.images import write_pyramid
-from cytopipe.study import config as study_config
-from cytopipe.study.sections import Section
 
 
 @pytest.fixture
@@ -329,27 +327,6 @@ def test_the_check_goes_on_after_a_file_that_the_machine_cannot_read(
     assert re.search(r"images/30\S*: (.*Input/output|MemoryError)", of_scans["finding"]["30"])
 
 
-def test_the_estimate_follows_the_sizes(study: SmallStudy) -> None:
-    """Twice the sections of four times the pixels take eight times as long, apart from starts."""
-    config = study_config.read(study_config.DEFAULTS)
-    write_pyramid(np.ones((500, 600), np.uint8), study.image(30), 64, 256, tile=64)
-    small = [Section("B01", 15 * n, "images/30.ome.tif", 64.0, 20.0) for n in range(4)]
-    write_pyramid(np.ones((1000, 1200), np.uint8), study.image(45), 64, 256, tile=64)
-    large = [Section("B01", 15 * n, "images/45.ome.tif", 64.0, 20.0) for n in range(8)]
-    times = [
-        {
-            stage.name: stage
-            for stage in estimate.stages(scans.examine_scans(study.folder, sections)[0], config)
-        }
-        for sections in (small, large)
-    ]
-    for name in ("segmentation", "alignment"):
-        work = [found[name].seconds - found[name].jobs * estimate._PROCESS_S for found in times]
-        assert work[1] == pytest.approx(8 * work[0])
-    assert times[0]["pyramids"].jobs == 0
-    assert estimate.hours(7200) == "2.0 h"
-
-
 def test_files_of_scanners_are_checked(study: SmallStudy) -> None:
     """One in order, one that a person wants to read in place, and a damaged one."""
     color = np.stack([PICTURE] * 3, axis=-1)
@@ -357,7 +334,7 @@ def test_files_of_scanners_are_checked(study: SmallStudy) -> None:
         write_aperio(study.folder / "images" / f"{number}.svs", color, SPACING_UM)
     path = study.folder / "images" / "45.svs"
     path.write_bytes(path.read_bytes()[:6000])
-    study.rows = [f"B01\t{n}\timages/{n}.svs\t64\t20\t{'yes' * (n == 30)}" for n in NUMBERS]
+    study.rows = [f"B01\t{n}\timages/{n}.svs\t64\t100\t{'yes' * (n == 30)}" for n in NUMBERS]
     study.sheet.write_text(HEAD.rstrip() + "\tlevels\n" + "".join(f"{r}\n" for r in study.rows))
     status, found = check(study)
     assert status == 1
@@ -370,29 +347,6 @@ def test_files_of_scanners_are_checked(study: SmallStudy) -> None:
         .item()
         .startswith("pyramids: 1 jobs, 0 s on one core")
     )
-
-
-def test_copies_that_are_made_need_no_more_disk(study: SmallStudy, monkeypatch) -> None:
-    monkeypatch.setattr(estimate, "free_mb", lambda _: 1000.0)
-    monkeypatch.setattr(estimate, "_COPY_BYTES", 1e5)
-    study.rows = [row + "\tno" for row in study.rows]
-    study.sheet.write_text(HEAD.rstrip() + "\tlevels\n" + "".join(f"{r}\n" for r in study.rows))
-    assert "disk" in check(study)[1]["subject"].tolist()
-    copy = study.folder / "results" / "pyramids" / "B01" / "00015.ome.tif"
-    copy.parent.mkdir(parents=True)
-    with open(copy, "wb") as file:
-        file.truncate(10**10)
-    assert "disk" not in check(study)[1]["subject"].tolist()
-
-
-def test_too_little_disk_is_an_error(study: SmallStudy, monkeypatch, capsys) -> None:
-    class Usage:
-        free = 1000
-
-    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda _: Usage)
-    status, found = check(study)
-    assert status == 1
-    assert found.loc[found["level"] == "error", "subject"].tolist() == ["disk"]
 
 
 def test_a_table_of_transforms_and_its_files_are_read(study: SmallStudy) -> None:

@@ -18,7 +18,7 @@ from rule_text import Rule
 from snakemake.api import DAGSettings
 from snakemake.exceptions import WorkflowError
 
-from cytopipe import arguments, rule_job
+from cytopipe import arguments
 from cytopipe.__main__ import STAGES
 from cytopipe.study import config as study_config
 
@@ -224,26 +224,6 @@ def test_a_task_is_planned_for_the_runs_that_it_can_score(tmp_path: Path) -> Non
     assert jobs["evaluation_coordinates"] == jobs["evaluation_cross_validation"] == 1
     assert jobs["features_profiles"] == 3
     assert jobs["evaluation_finetuning"] == 1
-
-
-@pytest.mark.slow
-def test_another_workflow_can_use_this_one_as_a_module(tmp_path: Path) -> None:
-    """As `snakedeploy` writes it; the rules get a prefix."""
-    study = write_study(tmp_path)
-    (study / "workflow").mkdir()
-    (study / "workflow" / "Snakefile").write_text(
-        'configfile: "config/config.yaml"\n'
-        f'module cytopipe:\n    snakefile: "{ROOT}/Snakefile"\n    config: config\n'
-        "use rule * from cytopipe as brains_*\n"
-        "rule all:\n    default_target: True\n    input: rules.brains_all.input\n"
-    )
-    done = snakemake("-n", "--directory", str(study), "-s", str(study / "workflow" / "Snakefile"))
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"brains_segmentation +6\n", done.stdout)
-    assert rule_job.plain("brains_alignment_pairs") == "alignment_pairs"
-    assert rule_job.plain("alignment") == "alignment"
-    with pytest.raises(ValueError, match="is named after no stage"):
-        rule_job.plain("brains_unknown")
 
 
 @pytest.mark.slow
