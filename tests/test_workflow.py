@@ -26,7 +26,12 @@ from cytopipe.study import config as study_config
 BRAINS = {"B01": "seen", "B02": "transfer", "B03": "unseen"}
 NUMBERS = (0, 15, 480, 495)
 # largest memory with ten brains of 510,000 points each: docs/performance.md
-MEASURED_MB = {"evaluation_areas": 2440}
+MEASURED_MB = {
+    "patches": 4940,
+    "evaluation_areas": 2440,
+    "evaluation_cross_validation": 2320,
+    "evaluation_embedding": 2230,
+}
 
 
 def write_study(
