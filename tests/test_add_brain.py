@@ -153,7 +153,7 @@ def test_a_brain_of_the_study_is_refused_under_another_name(
     shutil.copytree(folder, tmp_path / "copies")
     for scans_again in (folder, tmp_path / "copies"):
         assert add(tmp_path, "--images", scans_again, *words, brain="B22") == 1
-        assert "5 scans are also those of B21, such as" in capsys.readouterr().err
+        assert "shares scans with B21 (5), such as" in capsys.readouterr().err
 
 
 def test_a_stack_longer_than_any_brain_is_refused(tmp_path: Path, folder: Path, capsys) -> None:

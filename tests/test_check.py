@@ -117,6 +117,14 @@ def chain_to_nowhere(study: SmallStudy) -> None:
     )
 
 
+def transforms_of(study: SmallStudy, section: str, matrix: np.ndarray) -> None:
+    np.savetxt(study.manual / "m.txt", matrix)
+    (study.manual / "transforms.tsv").write_text(
+        "section\tfrom\tto\tfile\ttype\tmoves\tframe\n"
+        f"{section}\tstack\tcolin27\tm.txt\tmatrix\tpoints\tRAS\n"
+    )
+
+
 def transform_to_elsewhere(study: SmallStudy) -> None:
     matrix = np.eye(4)
     matrix[1, 3] = 900.0
@@ -125,11 +133,7 @@ def transform_to_elsewhere(study: SmallStudy) -> None:
 
 
 def section_elsewhere(study: SmallStudy) -> None:
-    np.savetxt(study.manual / "m.txt", np.eye(4) + np.eye(4, k=3) * -900)
-    (study.manual / "transforms.tsv").write_text(
-        "section\tfrom\tto\tfile\ttype\tmoves\tframe\n"
-        "30\tstack\tcolin27\tm.txt\tmatrix\tpoints\tRAS\n"
-    )
+    transforms_of(study, "30", np.eye(4) + np.eye(4, k=3) * -900)
 
 
 def half_outside(study: SmallStudy) -> None:
@@ -137,10 +141,7 @@ def half_outside(study: SmallStudy) -> None:
     tissue = np.zeros((20, 20, 20), np.uint8)
     tissue[3:17, 3:17, 3:17] = 1
     study.volume("results/reconstruction/B01/tissue.nii.gz", tissue)
-    np.savetxt(study.manual / "m.txt", np.eye(4))
-    (study.manual / "transforms.tsv").write_text(
-        "from\tto\tfile\ttype\tmoves\tframe\nstack\tcolin27\tm.txt\tmatrix\tpoints\tRAS\n"
-    )
+    transforms_of(study, "", np.eye(4))
 
 
 def corrected_number(study: SmallStudy) -> None:
@@ -210,14 +211,14 @@ def unknown_key(study: SmallStudy) -> None:
             "manual",
             "",
             "transforms.tsv: section 30: puts 100 % of the brain outside",
-            "their unit",
+            "unit",
         ),
         (
             half_outside,
             "manual",
             "",
             "transforms.tsv: puts 9[0-9] % of the brain outside the template",
-            "their unit",
+            "unit",
         ),
         (corrected_number, "manual", "", "there is no section 16", "correct the number"),
         (atlas_elsewhere, "template", "", "1 areas, 0 % on gray matter", "one template"),

@@ -117,7 +117,7 @@ def test_scans_that_two_rows_share(tmp_path: Path) -> None:
     rows = [section(brain, n, f"{brain}/{n}.ome.tif") for brain in "ab" for n in range(3)]
     (finding,) = scans.check_same_scans(tmp_path, rows)
     assert (finding.level, finding.brain) == (ERROR, "b")
-    assert "3 scans are also those of a, such as b/0.ome.tif (section 0) and a/0" in finding.finding
+    assert "shares scans with a (3), such as b/0.ome.tif (section 0) and a/0" in finding.finding
     # another spelling of a path; a scan that is missing still has its name
     for image in ("a/../a/0.ome.tif", "missing.ome.tif"):
         first = "a/0.ome.tif" if image.startswith("a") else image

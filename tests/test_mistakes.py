@@ -152,8 +152,8 @@ MISTAKES = {
     thickness_of_200: "sections 140 to 8120 of 200 um are 1624 mm long; no brain is longer "
     "than 400 mm.*correct thickness_um",
     numbers_of_slides: "sections 1 to 58 of 20 um are 1.16 mm long.*may be those of slides",
-    same_paths: "58 scans are also those of A01.*training and in the test: remove one",
-    copies: "58 scans are also those of A01.*training and in the test: remove one",
+    same_paths: r"shares scans with A01 \(58\), such.*training and in the test: remove one",
+    copies: r"shares scans with A01 \(58\), such.*training and in the test: remove one",
     no_template: "template/tissue.nii.gz: not found.*cytopipe template",
     template_of_another_name: "was made as phantom, but template.name is colin27.*set template.na",
     gap_below_the_spacing: "are 2.8 mm apart; reconstruction.max_gap_mm is 2.*raise max_gap_mm",

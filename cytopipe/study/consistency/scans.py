@@ -45,7 +45,7 @@ def check_same_scans(study: Path, sections: Sequence[Section]) -> list[Finding]:
     for (brain, another), pairs in shared.items():
         one, other = pairs[0]
         text = (
-            f"{len(pairs)} scans are also those of {brain}, such as {other.image} (section "
+            f"shares scans with {brain} ({len(pairs)}), such as {other.image} (section "
             f"{other.section}) and {one.image} (section {one.section} of {brain})"
         )
         remedy = (
@@ -55,7 +55,7 @@ def check_same_scans(study: Path, sections: Sequence[Section]) -> list[Finding]:
         findings.append(Finding(ERROR, "same scans", text, remedy, another))
     for brain, pairs in copies.items():
         one, other = pairs[0]
-        text = f"{len(pairs)} scans are copies of others, such as {other.image} of {one.image}"
+        text = f"copies of other scans: {len(pairs)}, such as {other.image} of {one.image}"
         remedy = f"correct `image` in {_SHEET}, or write yes under `excluded`"
         findings.append(Finding(WARNING, "same scans", text, remedy, brain))
     return findings
