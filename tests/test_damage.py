@@ -162,7 +162,7 @@ def test_a_long_job_notices_a_change_before_it_saves(
     checkpoint = Checkpoint(study / "checkpoint.pt", "", World(0, 1, torch.device("cpu")), [])
     encoder = networks.build(networks.Plan("small", 16, "projection", 4), 0)
     optimiser = torch.optim.SGD(encoder.parameters(), 0.1)
-    epochs = State(0, 0, torch.zeros(()), 0.0, [])
+    epochs = State(0, 0, torch.zeros(()), torch.zeros(()), 0.0, [])
 
     def train() -> None:
         checkpoint.save(encoder, optimiser, epochs)
