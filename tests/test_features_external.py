@@ -155,7 +155,8 @@ def test_files_that_are_not_an_encoder_are_refused(tmp_path: Path) -> None:
 
 def test_a_network_that_returns_no_features_is_refused(tmp_path: Path) -> None:
     encoder = read(write_encoder(tmp_path / "encoder", Map()))
-    with pytest.raises(InputError, match=r"returns \(2, 1, 16, 16\), .*one vector of features"):
+    message = r"returns \(2, 1, 16, 16\) for 2 images, .*one vector of features"
+    with pytest.raises(InputError, match=message):
         encoder.width()
     linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
     encoder = read(write_encoder(tmp_path / "encoder", linear))

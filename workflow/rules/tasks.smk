@@ -195,6 +195,10 @@ def deliverables(w):
             "results/evaluation/finetuning/{run}/network.pt",
             run=runs_of_task("finetuning"),
         ),
+        *expand(
+            "results/evaluation/parcellation/{run}/clusters.parquet",
+            run=runs_of_task("parcellation"),
+        ),
         *maps_of("results/mapping/{brain}.parquet"),
         *maps_of("results/report/{brain}-map.js"),
         *MAP_SCORES,
