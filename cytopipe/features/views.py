@@ -47,6 +47,7 @@ def run_views(
         all points, then the second one, and so on.
     rows : table of their rows (FeatureRow), written last.
     threads : number of threads that libraries may use (`cytopipe.threads`).
+    views : number of views of each patch, and the seed of their augmentation.
     params : `batch_size` is the number of views that are embedded at a time, at least those of one
         patch.
 
