@@ -1,5 +1,6 @@
 """The pages of a TIFF: where their tiles and strips lie, and what kind of values they hold."""
 
+import logging
 import math
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from cytopipe.files import InputError
 from cytopipe.formats.images.description import CONVERT, SHEET
 from cytopipe.formats.images.reader import COPY_AGAIN, Region, require_upright
 from cytopipe.formats.units import LENGTH_UM
+
+# tifffile tells on the terminal what it passes over; what matters is checked here
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 JPEG = (6, 7, 33007, 34892)
 # codecs that keep the samples of YCbCr: none, LZW, deflate, packbits, LZMA, zstd
