@@ -118,8 +118,6 @@ class Run:
             yield from self._finished(finished[1])
         elif line.startswith("Nothing to be done"):
             yield "nothing to do: everything is up to date"
-        elif re.match(r"\w*(Error|Exception)\b", line) and "Error in rule" not in line:
-            yield line
 
     def _entry(self, name: str, value: str) -> Iterator[str]:
         assert self._block is not None
