@@ -85,6 +85,8 @@ def test_a_new_study_is_in_order(tmp_path: Path, scans: Path, capsys) -> None:
     config = study_config.read(study / "config" / "config.yaml")
     assert config["template"]["name"] == "icbm152_2009a"
     assert config["pretraining"]["runs"] == {}
+    # tissue that is not cortex must not have points with the status ok without a person's decision
+    assert config["study"]["missing_exclusion"] == "stop"
     assert config["segmentation"]["spacing_um"] == 1000
     text = (study / "config" / "config.yaml").read_text()
     assert "# For these scans: half the section spacing, as sections are far apart." in text

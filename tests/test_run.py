@@ -9,6 +9,7 @@ import pytest
 
 from cytopipe import __main__ as command_line
 from cytopipe.commands.run import Run
+from cytopipe.files import InputError
 from cytopipe.study import changes
 
 # what Snakemake 9 prints
@@ -117,6 +118,13 @@ def test_changes_are_told_in_the_words_of_the_tables(study: Path) -> None:
         "section 45 of B01: mirrored is yes (was empty)",
         "manual/B01/exclusion.nii.gz: new",
     }
+
+
+def test_a_damaged_record_is_named(study: Path) -> None:
+    changes.record(study)
+    (study / changes.RECORD).write_text("{")
+    with pytest.raises(InputError, match=r"last-run\.json: not a readable record.*; delete it"):
+        changes.since_last_run(study)
 
 
 def test_many_sections_with_the_same_change_share_a_line(study: Path) -> None:

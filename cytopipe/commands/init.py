@@ -73,8 +73,10 @@ def run(arguments: list[str]) -> int:
         (folder / "config.yaml").write_text(study_config.commented(config, reasons, _ABOUT))
         cells = add_brain.cells_of(options.study, brain, rows, options.background)
         add_brain.write(folder, brain, options.role, cells, known=False)
-    at = f" --study {options.study}"
-    print(f"wrote {options.study / 'config'}\nnext: cytopipe check{at}")
+    print(
+        f"wrote {options.study / 'config'}\nnext: cytopipe check --study {options.study}\n"
+        "the run will stop once, for a mask of what is not cortex (study.missing_exclusion)"
+    )
     return 0
 
 
@@ -136,8 +138,6 @@ def config_of(stack: Stack, template_name: str) -> tuple[dict[str, Any], list[De
     tissue = None if template_name == "none" else config["template"]["tissue"]
     config["template"] = {**config["template"], "name": template_name, "tissue": tissue}
     config["pretraining"] = {**config["pretraining"], "runs": {}}
-    # the first pages show where a mask is needed
-    config["study"] = {**config["study"], "missing_exclusion": "go_on"}
     study_config.check(config)
     return config, values
 

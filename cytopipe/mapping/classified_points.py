@@ -139,7 +139,7 @@ def _frame(
     mapped: NDArray[np.intp],
 ) -> pd.DataFrame:
     """The columns of a MapRow that name areas, with their probabilities."""
-    names = np.array([*classes, ""])  # the last one, -1, is no area
+    names = np.array([*classes, ""])  # -1 takes the last one: no area
     frame = pd.DataFrame({"point_id": point_ids, "mapped": names[mapped]})
     known = np.isfinite(probabilities[:, 0])
     order = np.full((len(probabilities), len(_KEPT)), -1, np.intp)

@@ -61,7 +61,7 @@ def select_areas(
 ) -> pd.DataFrame:
     """The points of the areas that are named and known in enough brains (CytoNet section 7.1).
 
-    The log lists the areas that are left out, and the names of which there is no point.
+    The log lists the areas that are left out, and the named areas without a point.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _TONES = ((0.55, 0.95), (0.85, 0.65), (0.35, 0.80))
 
 @dataclass(frozen=True)
 class Areas:
-    """Names of areas; the key of the i-th is i + 1, and 0 is no area."""
+    """Names of areas; the key of the i-th is i + 1; 0 means that there is none."""
 
     names: tuple[str, ...]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cytopipe.files import atomic_write
+from cytopipe.files import atomic_write, reading
 from cytopipe.study import config as study_config
 from cytopipe.study.corrections import corrected
 from cytopipe.study.declarations import read_declarations
@@ -60,11 +60,19 @@ def record(study: Path) -> None:
 
 
 def since_last_run(study: Path) -> list[str]:
-    """One line for each change since `record`; no line if there was no run."""
+    """One line for each change since `record`; no line before the first run.
+
+    Raises
+    ------
+    InputError
+        If the record is damaged, or as for `statements`.
+    """
     path = study / RECORD
     if not path.exists():
         return []
-    return differences(json.loads(path.read_text()), statements(study))
+    with reading(path, "record of the last run", "delete it"):
+        before: Statements = json.loads(path.read_text(encoding="utf-8"))
+    return differences(before, statements(study))
 
 
 def differences(before: Statements, now: Statements) -> list[str]:

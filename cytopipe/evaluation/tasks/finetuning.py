@@ -45,7 +45,7 @@ def training_params(
     Parameters
     ----------
     trained : params of the run.
-    patches : size of the training set; a batch is no larger.
+    patches : size of the training set, which limits the size of a batch.
     name : file of the trained network, for messages.
 
     Raises

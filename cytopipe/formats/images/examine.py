@@ -36,7 +36,7 @@ class Examination(ImageDescription):
     size_bytes : size of the file or folder.
     background : "bright" or "dark", by an overview, the coarsest level or windows spread over the
         only one: what stands out from the frame around it is darker or brighter. "" if nothing
-        stands out, or if there is no overview, because parts are too large to decode.
+        stands out, or if its parts are too large to decode.
     black : share of the overview that is exactly 0, where the background is bright: a border that a
         program added, or a part that was lost at all levels.
     needs_copy : why its windows cannot be read in place, so that the pyramids stage has to make a

@@ -105,7 +105,7 @@ def check_shape(
 
     Parameters
     ----------
-    voxel_mm : reconstruction.voxel_mm; None if there is no config yet.
+    voxel_mm : reconstruction.voxel_mm; None before the config is written.
     scan_mm : longer side of the brain's scans (their median); None if they were not opened.
     """
     length_mm = stack.length_mm

@@ -95,7 +95,7 @@ def description_of(path: Path) -> str:
 
 
 def _told(text: str, known: Mapping[str, str]) -> set[str]:
-    # an underscore is no border of a word to \b
+    # \b does not end a word at an underscore
     plain = text.lower().replace("_", " ")
     return {
         name
