@@ -16,7 +16,7 @@ from cytopipe import features
 from cytopipe.files import InputError
 from cytopipe.formats import tables
 from cytopipe.formats.images import write_pyramid
-from cytopipe.learning.external import read_external
+from cytopipe.learning.external_encoder import read_external
 from cytopipe.study.config import NetworkFeatures
 from cytopipe.study.sections import Section
 

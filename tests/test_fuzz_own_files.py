@@ -13,7 +13,7 @@ from mutations import damaged, rounds
 from test_fuzz_volumes import read_or_refused
 
 from cytopipe.formats import tables, truth_table
-from cytopipe.formats.arrays import read_features
+from cytopipe.formats.feature_arrays import read_features
 from cytopipe.learning import checkpoints, networks
 from cytopipe.learning.distances import read_geodesic
 from cytopipe.learning.models import WEIGHTS, Model, load_model, save_model

@@ -9,7 +9,7 @@ import torch
 
 from cytopipe.files import InputError, rerun_of
 from cytopipe.formats import surfaces, transforms, volumes
-from cytopipe.formats.arrays import read_features
+from cytopipe.formats.feature_arrays import read_features
 from cytopipe.formats.images import open_pyramid, write_pyramid
 from cytopipe.learning import checkpoints
 from cytopipe.learning.distances import read_geodesic

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytopipe.files import InputError
-from cytopipe.formats.arrays import read_features
+from cytopipe.formats.feature_arrays import read_features
 
 Features = NDArray[np.float32]
 Rows = NDArray[np.intp]

@@ -11,7 +11,7 @@ from cytopipe import provenance
 from cytopipe.features.arrays import write_rows
 from cytopipe.features.network import embed, places_of_brain, places_of_patches
 from cytopipe.files import Output
-from cytopipe.learning.external import read_external
+from cytopipe.learning.external_encoder import read_external
 from cytopipe.study.config import NetworkFeatures
 from cytopipe.study.sections import Section
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from cytopipe.files import InputError
 from cytopipe.formats import surfaces, tables, transforms, volumes
-from cytopipe.formats.arrays import read_features
 from cytopipe.formats.atlas import HEMISPHERES, read_names
+from cytopipe.formats.feature_arrays import read_features
 from cytopipe.formats.surfaces import Surface
 from cytopipe.formats.transforms import PointTransform
 from cytopipe.formats.volumes import Volume
